@@ -1,0 +1,102 @@
+//! Which remedy works on this model: what to try, how to judge it, how to rank. All of it is
+//! pure: the lab runs the trials.
+
+mod control;
+pub mod derive;
+mod outcome;
+pub mod prescribe;
+mod rank;
+mod report;
+mod verdict;
+
+pub use control::{CLIP_ONE, random_remedy};
+pub use derive::{Derivation, NotApplicable};
+pub use outcome::{End, Outcome, Trace};
+pub use prescribe::Prescription;
+pub use rank::{RankedTrial, rank};
+pub use report::{CureReport, SeedOutcome, SubjectSummary, Trial, TrialKind, Verification};
+pub use verdict::{Goal, Verdict};
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::{End, Outcome, Trace, Verdict};
+    use crate::dynamics::{Activation, Axis, GrowthProfile};
+    use crate::measurements::{MatrixRole, Measurements, Sharpness, TrainingSetup, WeightMatrix};
+
+    pub(crate) fn setup() -> TrainingSetup {
+        TrainingSetup {
+            learning_rate: 0.1,
+            momentum: 0.0,
+            depth: Some(30),
+            sequence_length: None,
+        }
+    }
+
+    /// A 30-layer ReLU network at its critical point.
+    pub(crate) fn healthy_measurements() -> Measurements {
+        let matrix = |name: String, role, fan_in: usize, gain: f64| WeightMatrix {
+            name,
+            role,
+            fan_in,
+            fan_out: 64,
+            frobenius_norm: gain * 8.0,
+            spectral_norm: 2.0 * gain,
+        };
+        let critical = std::f64::consts::SQRT_2;
+        let mut weights = vec![matrix(
+            "hidden.0.weight".into(),
+            MatrixRole::Input,
+            64,
+            critical,
+        )];
+        weights.extend((1..30).map(|l| {
+            matrix(
+                format!("hidden.{l}.weight"),
+                MatrixRole::Hidden,
+                64,
+                critical,
+            )
+        }));
+        weights.push(matrix("output.weight".into(), MatrixRole::Output, 64, 1.0));
+        Measurements {
+            loss: 2.3,
+            input_rms: 1.0,
+            growth: GrowthProfile::new(
+                Axis::Depth,
+                (0..30).map(|l| (format!("hidden.{l}"), 1.0, 0.1)),
+            ),
+            activation: Activation::Relu,
+            weights,
+            weight_norm: 60.0,
+            global_norm: 1.0,
+            subnormal_share: 0.0,
+            sharpness: Some(Sharpness {
+                lambda_max: 10.0,
+                last_change: 0.01,
+                iterations: 20,
+            }),
+        }
+    }
+
+    pub(crate) fn healthy_outcome() -> Outcome {
+        Outcome {
+            end: End::Completed,
+            verdict: Verdict::Cured,
+            steps_done: 100,
+            detections: vec![],
+            detection_steps: 0,
+            first_non_finite_step: None,
+            initial_loss: 2.3,
+            final_loss: 0.1,
+            validation_metric: 0.97,
+            stability_margin: Some(4.0),
+            clip_rate: 0.0,
+            work: 1.0,
+            trace: Trace {
+                loss: vec![2.3, 0.1],
+                grad_norm: vec![1.0, 0.5],
+            },
+            seconds: 1.0,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! SG018: the data reach the network unscaled.
+
+use super::{Case, Evidence, Finding};
+use crate::Place;
+
+/// Standardised features have root mean square 1; three times that is beyond any usual scaling
+/// (features in 0..1 have about 0.5).
+const MAX_RMS: f64 = 3.0;
+
+pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
+    let rms = case.measurements.input_rms;
+    if rms.is_nan() || rms <= MAX_RMS {
+        return None;
+    }
+    let matrix = case.measurements.weights.first()?;
+    Some(Finding {
+        code: "SG018".into(),
+        title: format!("the input is unscaled: root mean square {rms:.2}, where 1 is expected"),
+        place: Place::Parameter(matrix.name.clone()),
+        step: None,
+        evidence: vec![Evidence::new("input root mean square", rms)],
+        why: "Every initialisation rule assumes inputs of size 1. A larger input enlarges all \
+              activations, the first layer's gradient and, by its square, the curvature."
+            .into(),
+        help: format!("Divide the input by {rms:.2}, or standardise each feature."),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::verdict;
+    use super::*;
+
+    #[test]
+    fn fires_on_large_inputs_only() {
+        for quiet in [0.0, 0.5, 1.0, 3.0, f64::NAN] {
+            assert_eq!(
+                verdict(check, |measurements, _, _| measurements.input_rms = quiet),
+                None
+            );
+        }
+        let finding = verdict(check, |measurements, _, _| measurements.input_rms = 7.7).unwrap();
+        assert_eq!(finding.evidence[0].value, 7.7);
+    }
+}

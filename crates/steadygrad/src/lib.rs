@@ -1,0 +1,37 @@
+//! **steadygrad predicts, detects, explains and cures exploding gradients.**
+//!
+//! This crate is the core: it decides, and holds no tensor of any framework. An adapter (for
+//! example `steadygrad-burn`) measures gradients, hands the numbers over as plain data and acts
+//! on the answer. The data flows one way:
+//!
+//! ```text
+//! gradients --stats--> GradientStats --+
+//! loss, learning rate -----------------+--> StepReading --detect--> Detection
+//!                                                             |
+//!                                      guard: Decision <------+----> record: StepRecord, Incident
+//!                                                             |
+//! growth products --dynamics--> GrowthProfile --diagnose--> Finding
+//!                                                             |
+//!                               cure: Trial -> Outcome -> Ranking -> Prescription
+//! ```
+//!
+//! The core reads no clock, prints nothing, draws no random number its caller did not seed, and
+//! touches files only in [`record`]. Every public function says what it does with NaN, infinite,
+//! zero and empty input.
+
+pub mod clip;
+pub mod cure;
+pub mod detect;
+pub mod diagnose;
+pub mod dynamics;
+pub mod float;
+pub mod guard;
+pub mod measurements;
+pub mod reading;
+pub mod record;
+pub mod remedy;
+pub mod stats;
+
+pub use guard::{Decision, Guard, GuardConfig};
+pub use reading::{Place, StepReading};
+pub use stats::{GradientStats, TensorStats};

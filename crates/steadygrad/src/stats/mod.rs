@@ -1,0 +1,118 @@
+//! Gradient statistics: one pass over each tensor.
+
+mod tensor;
+
+pub use tensor::TensorStats;
+
+use serde::{Deserialize, Serialize};
+
+/// Statistics of one parameter's gradient, under the parameter's dotted path in the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NamedStats {
+    /// Dotted path, for example `hidden.3.weight`.
+    pub name: String,
+    /// The statistics.
+    pub stats: TensorStats,
+}
+
+/// Statistics of all gradients of one step, in the model's parameter order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct GradientStats {
+    /// One entry a parameter that has a gradient.
+    pub tensors: Vec<NamedStats>,
+}
+
+impl GradientStats {
+    /// The L2 norm over all tensors together: `sqrt(sum_i tensor_norm_i^2)`.
+    ///
+    /// NaN if any value is NaN, infinite if any is infinite (as `torch.nn.utils.clip_grad_norm_`
+    /// returns), 0 when there is no tensor. Tensor norms of f32 gradients stay below 1e45, so
+    /// their squares cannot overflow f64.
+    pub fn global_norm(&self) -> f64 {
+        self.tensors
+            .iter()
+            .map(|tensor| tensor.stats.tensor_norm.powi(2))
+            .sum::<f64>()
+            .sqrt()
+    }
+
+    /// How many values are NaN or infinite.
+    pub fn non_finite(&self) -> u64 {
+        self.tensors
+            .iter()
+            .map(|tensor| tensor.stats.non_finite)
+            .sum()
+    }
+
+    /// How many values are subnormal: the sign of a vanishing backward pass, and slow on a CPU.
+    pub fn subnormal(&self) -> u64 {
+        self.tensors
+            .iter()
+            .map(|tensor| tensor.stats.subnormal)
+            .sum()
+    }
+
+    /// The parameter that carries the largest share of the squared global norm, and that share
+    /// in `0..=1`. A non-finite tensor outranks every finite one and has the share NaN.
+    /// `None` when there is no tensor or all gradients are zero.
+    pub fn largest_share(&self) -> Option<(&str, f64)> {
+        let total = self.global_norm().powi(2);
+        if let Some(broken) = self
+            .tensors
+            .iter()
+            .find(|tensor| tensor.stats.non_finite > 0)
+        {
+            return Some((&broken.name, f64::NAN));
+        }
+        let largest = self
+            .tensors
+            .iter()
+            .max_by(|a, b| a.stats.tensor_norm.total_cmp(&b.stats.tensor_norm))?;
+        (total > 0.0).then(|| (&*largest.name, largest.stats.tensor_norm.powi(2) / total))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats(rows: &[(&str, &[f32])]) -> GradientStats {
+        GradientStats {
+            tensors: rows
+                .iter()
+                .map(|(name, values)| NamedStats {
+                    name: (*name).into(),
+                    stats: TensorStats::of(values),
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn the_global_norm_is_the_norm_of_all_values() {
+        let both = stats(&[("a", &[3.0, 0.0]), ("b", &[4.0])]);
+        assert_eq!(both.global_norm(), 5.0);
+        assert_eq!(both.largest_share(), Some(("b", 16.0 / 25.0)));
+    }
+
+    #[test]
+    fn empty_zero_and_non_finite_rows() {
+        assert_eq!(stats(&[]).global_norm(), 0.0);
+        assert_eq!(stats(&[]).largest_share(), None);
+        assert_eq!(stats(&[("a", &[0.0])]).largest_share(), None);
+        assert!(
+            stats(&[("a", &[1.0]), ("b", &[f32::NAN])])
+                .global_norm()
+                .is_nan()
+        );
+        assert_eq!(
+            stats(&[("a", &[f32::INFINITY])]).global_norm(),
+            f64::INFINITY
+        );
+        let (name, share) = stats(&[("a", &[9.0]), ("b", &[f32::INFINITY])])
+            .largest_share()
+            .map(|(name, share)| (name.to_owned(), share))
+            .unwrap();
+        assert!(name == "b" && share.is_nan());
+    }
+}
