@@ -1,1 +1,40 @@
-//! steadygrad for Burn.
+//! steadygrad for [Burn](https://burn.dev): measures gradients, acts on the guard's decisions,
+//! and changes weights by name.
+//!
+//! ```
+//! use burn::module::Module;
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::optim::{GradientsParams, SgdConfig};
+//! use burn::tensor::{Device, Distribution, Tensor};
+//! use steadygrad::clip::GlobalNormClip;
+//! use steadygrad::{Guard, GuardConfig};
+//!
+//! let device = Device::flex().autodiff();
+//! let mut model: Linear = LinearConfig::new(8, 1).init(&device);
+//! let mut optimizer = SgdConfig::new().init();
+//! let mut guard = Guard::new(GuardConfig {
+//!     clip: Some(GlobalNormClip { max_norm: 1.0 }),
+//!     ..GuardConfig::default()
+//! });
+//! for step in 0..3 {
+//!     let input = Tensor::<2>::random([16, 8], Distribution::Default, &device);
+//!     let loss = model.forward(input).powi_scalar(2).mean();
+//!     let value = f64::from(loss.clone().into_scalar::<f32>());
+//!     let gradients = GradientsParams::from_grads(loss.backward(), &model);
+//!     let done = steadygrad_burn::guarded_step(
+//!         &mut guard, model, gradients, &mut optimizer, step, value, 0.01,
+//!     );
+//!     assert!(done.reading.gradients.global_norm().is_finite());
+//!     model = done.model;
+//! }
+//! ```
+
+mod gradients;
+mod parameters;
+mod step;
+mod weights;
+
+pub use gradients::{gradient_stats, gradient_values, scale_gradients};
+pub use parameters::{Parameter, for_each_parameter, map_parameters};
+pub use step::{GuardedStep, guarded_step};
+pub use weights::{SpectralCap, perturb, scale_weights, weight_norms};

@@ -1,1 +1,21 @@
-//! Values in, documents out.
+//! Values in, documents out: one [`CureReport`](steadygrad::cure::CureReport) as terminal text,
+//! as JSON and as one HTML page.
+//!
+//! Every function here is pure. It reads no file and no clock and prints nothing; the caller
+//! decides where a document goes.
+//!
+//! ```text
+//! CureReport --terminal::cure--> text with ANSI styles
+//!            --json::cure------> every number, NaN and infinity included
+//!            --html::cure------> one page that needs no network
+//! ```
+//!
+//! No document computes a result of its own: what a person sees is in the report, so it is in
+//! the JSON too. Where a sentence has to be chosen (what happened, what to try next), all
+//! documents take it from the same place and cannot disagree.
+
+mod facts;
+pub mod html;
+pub mod json;
+mod number;
+pub mod terminal;

@@ -5,11 +5,14 @@ use serde::{Deserialize, Serialize};
 use super::{Detection, Detector};
 use crate::{Place, StepReading};
 
-/// The global norm is above `factor` times the median of the last `window` finite norms.
+/// The global norm is above `factor` times both the median of the last `window` finite norms and
+/// the median of the warm-up's.
 ///
-/// A median, because a mean would be dragged along by the explosion it watches for. Default
-/// factor 10 (the outlier ratio of Megatron-LM's rerun check, there on the loss), window 20,
-/// warm-up 5 steps. A norm that is not finite is left to the non-finite detector.
+/// A median, because a mean would be dragged along by the explosion it watches for. The warm-up
+/// stays a reference, because a model that has learnt its data has norms near zero, of which ten
+/// times is nothing: without it, healthy runs that had converged raised up to 95 alarms in 2,500
+/// steps. Default factor 10 (the outlier ratio of Megatron-LM's rerun check, there on the loss),
+/// window 20, warm-up 5 steps. A norm that is not finite is left to the non-finite detector.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct NormGrowth {
     /// How many times the running median is too much.
@@ -30,10 +33,11 @@ impl Default for NormGrowth {
     }
 }
 
-/// The last finite global norms, oldest first.
+/// The last finite global norms, oldest first, and the scale the run began at.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct NormGrowthState {
     norms: VecDeque<f64>,
+    at_start: Option<f64>,
 }
 
 impl NormGrowth {
@@ -43,7 +47,11 @@ impl NormGrowth {
         if !norm.is_finite() {
             return None;
         }
-        let usual = (state.norms.len() >= self.warmup.max(1)).then(|| median(&state.norms));
+        let warm = state.norms.len() >= self.warmup.max(1);
+        let usual = warm.then(|| {
+            let recent = median(&state.norms);
+            recent.max(*state.at_start.get_or_insert(recent))
+        });
         state.norms.push_back(norm);
         while state.norms.len() > self.window {
             state.norms.pop_front();
@@ -63,7 +71,7 @@ impl NormGrowth {
             value: norm,
             threshold: self.factor * usual,
             message: format!(
-                "the global norm is {norm:.3e}, over {} times its running median {usual:.3e}{carries}",
+                "the global norm is {norm:.3e}, over {} times its usual {usual:.3e}{carries}",
                 self.factor
             ),
         })
@@ -103,6 +111,16 @@ mod tests {
         assert_eq!(run(&[1.0, 1.1, 0.9, 1.0, 1.2, 12.0]), [5]);
         let slow: Vec<f32> = (0..200).map(|step| 1.05f32.powi(step)).collect();
         assert_eq!(run(&slow), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn a_jump_back_towards_the_start_is_no_explosion() {
+        let mut converged = vec![1.0; 5];
+        converged.extend([0.001; 30]);
+        converged.push(0.5);
+        assert_eq!(run(&converged), [] as [u64; 0]);
+        converged.push(20.0);
+        assert_eq!(run(&converged), [36]);
     }
 
     #[test]

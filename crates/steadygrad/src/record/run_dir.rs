@@ -156,13 +156,14 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
         source,
     };
     let mut reader = BufReader::new(File::open(path).map_err(io)?);
-    let (mut rows, mut line) = (Vec::new(), String::new());
-    while reader.read_line(&mut line).map_err(io)? > 0 {
-        if !line.ends_with('\n') {
+    // Bytes, because a line can be torn in the middle of a character.
+    let (mut rows, mut line) = (Vec::new(), Vec::new());
+    while reader.read_until(b'\n', &mut line).map_err(io)? > 0 {
+        if !line.ends_with(b"\n") {
             break;
         }
         rows.push(
-            serde_json::from_str(&line).map_err(|source| RecordError::Json {
+            serde_json::from_slice(&line).map_err(|source| RecordError::Json {
                 path: path.to_owned(),
                 source,
             })?,

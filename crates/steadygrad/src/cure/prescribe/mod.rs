@@ -23,7 +23,9 @@ pub struct Prescription {
 }
 
 impl Prescription {
-    /// Writes the prescription of one remedy.
+    /// Writes the prescription of one remedy. Its code holds the parameters to within 1e-6; for a
+    /// parameter that is not finite (which [`derive`](super::derive::derive) never gives) it is
+    /// code that does not run.
     pub fn new(trial: String, remedy: &Remedy, study_diff: Option<String>) -> Self {
         Self {
             trial,
@@ -31,6 +33,77 @@ impl Prescription {
             study_diff,
             burn: burn::snippet(remedy),
             pytorch: pytorch::snippet(remedy),
+        }
+    }
+}
+
+/// The shortest decimal number within 1e-6 of `value` that Rust and Python both read as a float.
+fn literal(value: f64) -> String {
+    if !value.is_finite() {
+        return value.to_string();
+    }
+    let near = |text: &str| {
+        let read: f64 = text.parse().unwrap_or(f64::NAN);
+        (read - value).abs() <= 1e-6 * value.abs()
+    };
+    let scientific = (0..17)
+        .map(|digits| format!("{value:.digits$e}"))
+        .find(|text| near(text))
+        .unwrap_or_else(|| format!("{value:e}"));
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let point = if mantissa.contains('.') { "" } else { ".0" };
+    match exponent.parse() {
+        Ok(0) => format!("{mantissa}{point}"),
+        // Plain up to as many digits as a person reads without counting them.
+        Ok(-4..=6) => {
+            let plain = scientific.parse().unwrap_or(value);
+            format!("{plain:?}")
+        }
+        _ => format!("{mantissa}{point}e{exponent}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn literals_are_short() {
+        for (value, text) in [
+            (0.0, "0.0"),
+            (1.0, "1.0"),
+            (2.5, "2.5"),
+            (1.0 / 3.0, "0.333333"),
+            (std::f64::consts::SQRT_2, "1.414214"),
+            (0.1 + 0.2, "0.3"),
+            (123_456.7, "123456.7"),
+            (1e6, "1000000.0"),
+            (1e7, "1.0e7"),
+            (1.25e-5, "1.25e-5"),
+            (0.0012, "0.0012"),
+            (f64::MAX, "1.797693e308"),
+            (5e-324, "5.0e-324"),
+        ] {
+            assert_eq!(literal(value), text);
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_finite_is_not_a_number_in_the_code() {
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(literal(value).parse::<u8>().is_err());
+            assert!(!literal(value).contains(|c: char| c.is_ascii_digit()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn literals_read_back(value in any::<f64>().prop_filter("finite", |value| value.is_finite())) {
+            let text = literal(value);
+            prop_assert!(text.contains('.'), "{text}");
+            let read: f64 = text.parse().unwrap();
+            prop_assert!((read - value).abs() <= 1e-6 * value.abs(), "{value:e} as {text}");
         }
     }
 }

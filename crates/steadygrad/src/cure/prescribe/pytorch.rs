@@ -1,5 +1,123 @@
+use super::literal;
 use crate::remedy::Remedy;
 
+/// Python for PyTorch 2: functions to paste into a module, below a comment that says what calls
+/// them, or the lines themselves where they are few.
 pub(super) fn snippet(remedy: &Remedy) -> String {
-    format!("{remedy}")
+    match *remedy {
+        Remedy::ClipGlobalNorm { max_norm } => {
+            CLIP_GLOBAL_NORM.replace("$max_norm", &literal(max_norm))
+        }
+        Remedy::CapSpectralNorm { max_spectral_norm } => {
+            CAP_SPECTRAL_NORM.replace("$max_spectral_norm", &literal(max_spectral_norm))
+        }
+        Remedy::CriticalInit { gain, input_rms } => CRITICAL_INIT
+            .replace("$gain", &literal(gain))
+            .replace("$input_rms", &literal(input_rms)),
+        Remedy::RmsNorm { every } => RMS_NORM.replace("$every", &every.to_string()),
+        Remedy::ReduceDepth { depth } => REDUCE_DEPTH.replace("$depth", &depth.to_string()),
+        Remedy::TruncateBptt { time_steps } => {
+            TRUNCATE_BPTT.replace("$time_steps", &time_steps.to_string())
+        }
+        Remedy::LowerLearningRate { learning_rate } => {
+            LOWER_LEARNING_RATE.replace("$learning_rate", &literal(learning_rate))
+        }
+    }
 }
+
+const CLIP_GLOBAL_NORM: &str = "\
+# Between loss.backward() and optimizer.step(); with a gradient scaler, after scaler.unscale_().
+from torch.nn.utils import clip_grad_norm_
+
+clip_grad_norm_(model.parameters(), max_norm=$max_norm)
+";
+
+const CAP_SPECTRAL_NORM: &str = "\
+# After each optimizer.step(), for every repeated weight matrix. `directions` starts as {} and is
+# kept from step to step: the singular vector moves little, so one iteration follows it.
+import torch
+
+MAX_SPECTRAL_NORM = $max_spectral_norm
+
+
+@torch.no_grad()
+def cap_spectral_norm(weight, directions):
+    v, iterations = directions.get(weight), 1
+    if v is None:
+        v, iterations = torch.arange(1, weight.shape[1] + 1).to(weight).sin(), 30
+    for _ in range(iterations):
+        v = weight.T @ (weight @ v)
+        v = v / v.norm()
+    norm = (weight @ v).norm()
+    directions[weight] = v if norm > 0 else None
+    if norm > MAX_SPECTRAL_NORM:
+        weight.mul_(MAX_SPECTRAL_NORM / norm)
+";
+
+const CRITICAL_INIT: &str = "\
+# Once, on the untrained model. A recurrent network gives only its recurrent matrix, as [matrix].
+import math
+
+import torch
+
+GAIN = $gain
+INPUT_RMS = $input_rms
+
+
+def critical_init(repeated, first=None, output=None):
+    for weight in repeated:
+        set_gain(weight, GAIN)
+    if first is not None:
+        set_gain(first, GAIN / INPUT_RMS)
+    if output is not None:
+        set_gain(output, 1.0)
+
+
+@torch.no_grad()
+def set_gain(weight, gain):
+    \"\"\"Scales a weight of shape [fan_out, fan_in] to std = gain / sqrt(fan_in).\"\"\"
+    scale = gain * math.sqrt(weight.shape[0]) / weight.norm()
+    if scale.isfinite():
+        weight.mul_(scale)
+";
+
+const RMS_NORM: &str = "\
+# Each repeated layer gets `self.norm = layer_norm(index, width)` and runs
+# `before = self.norm(before)` right before its activation. The cell of a recurrent network is
+# layer 0, at every time step.
+import torch
+
+EVERY = $every
+
+
+def layer_norm(index, width):
+    if index % EVERY == 0:
+        return torch.nn.RMSNorm(width, eps=1e-5)
+    return torch.nn.Identity()
+";
+
+const REDUCE_DEPTH: &str = "\
+# Where the model is built: `self.hidden = reduce_depth(self.hidden)`, a ModuleList of the layers
+# that end in an activation, the one that reads the input included. All must have the same width.
+DEPTH = $depth
+
+
+def reduce_depth(hidden):
+    return hidden[:DEPTH]
+";
+
+const TRUNCATE_BPTT: &str = "\
+# First in the loop `for t in range(steps)`: `state = truncate_bptt(state, t, steps)`. For a loss on
+# the last state; with a loss at every step, detach whenever `t % TIME_STEPS == 0`.
+TIME_STEPS = $time_steps
+
+
+def truncate_bptt(state, t, steps):
+    return state.detach() if t + TIME_STEPS == steps else state
+";
+
+const LOWER_LEARNING_RATE: &str = "\
+# Once, after the optimizer is built and before any learning-rate scheduler is.
+for group in optimizer.param_groups:
+    group[\"lr\"] = $learning_rate
+";

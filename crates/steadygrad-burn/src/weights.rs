@@ -1,0 +1,87 @@
+use std::collections::HashMap;
+
+use burn::module::Module;
+use steadygrad::TensorStats;
+use steadygrad::dynamics::SpectralNorm;
+
+use crate::parameters::{for_each_parameter, map_parameters};
+
+/// L2 norm of every trainable parameter, in module order.
+pub fn weight_norms<M: Module>(module: &M) -> Vec<f64> {
+    let mut norms = Vec::new();
+    for_each_parameter(module, |_, values| {
+        norms.push(TensorStats::of(values).tensor_norm)
+    });
+    norms
+}
+
+/// Multiplies each named parameter by its factor; the others stay as they are.
+pub fn scale_weights<M: Module>(module: M, factors: &HashMap<String, f64>) -> M {
+    map_parameters(module, |name, _, values| {
+        let Some(factor) = factors.get(name) else {
+            return false;
+        };
+        values
+            .iter_mut()
+            .for_each(|value| *value = (f64::from(*value) * factor) as f32);
+        true
+    })
+}
+
+/// Adds `scale * direction` to all trainable parameters; `direction` has one list a parameter, in
+/// module order. Parameters beyond its end stay as they are.
+pub fn perturb<M: Module>(module: M, direction: &[Vec<f32>], scale: f64) -> M {
+    let mut directions = direction.iter();
+    map_parameters(module, |_, _, values| {
+        let Some(direction) = directions.next() else {
+            return false;
+        };
+        for (value, step) in values.iter_mut().zip(direction) {
+            *value = (f64::from(*value) + scale * f64::from(*step)) as f32;
+        }
+        true
+    })
+}
+
+/// Keeps named weight matrices at or below a spectral norm: `W <- W min(1, cap / |W|_2)`.
+#[derive(Debug, Clone)]
+pub struct SpectralCap {
+    max_spectral_norm: f64,
+    followed: HashMap<String, Option<SpectralNorm>>,
+}
+
+impl SpectralCap {
+    /// Iterations for a matrix seen for the first time; one a step follows it from there.
+    const FIRST_ITERATIONS: usize = 30;
+
+    /// A cap on these parameters, by dotted path. Names that are not matrices are ignored.
+    pub fn new(max_spectral_norm: f64, names: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            max_spectral_norm,
+            followed: names.into_iter().map(|name| (name, None)).collect(),
+        }
+    }
+
+    /// Applies the cap. A matrix below it, or holding a non-finite value, stays as it is.
+    pub fn apply<M: Module>(&mut self, module: M) -> M {
+        map_parameters(module, |name, shape, values| {
+            let (Some(followed), &[_, cols]) = (self.followed.get_mut(name), shape) else {
+                return false;
+            };
+            let norm = match followed {
+                Some(spectral) => spectral.estimate(values, 1),
+                None => followed
+                    .insert(SpectralNorm::new(cols))
+                    .estimate(values, Self::FIRST_ITERATIONS),
+            };
+            let over = norm > self.max_spectral_norm;
+            if over {
+                let factor = self.max_spectral_norm / norm;
+                values
+                    .iter_mut()
+                    .for_each(|value| *value = (f64::from(*value) * factor) as f32);
+            }
+            over
+        })
+    }
+}

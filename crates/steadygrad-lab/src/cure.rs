@@ -1,0 +1,345 @@
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use rand::RngExt;
+use steadygrad::cure::derive::{Basis, derive};
+use steadygrad::cure::{
+    CLIP_ONE, CureReport, End, Outcome, Prescription, SeedOutcome, SubjectSummary, Trial,
+    TrialKind, Verdict, Verification, random_remedy, rank,
+};
+use steadygrad::diagnose::{Case, diagnose};
+use steadygrad::measurements::{Measurements, TrainingSetup};
+use steadygrad::record::RecordError;
+use steadygrad::remedy::{Family, Remedy};
+
+use crate::measure::measure;
+use crate::random::{Purpose, generator};
+use crate::trial::{Control, TrialSpec, build, run_trial};
+use crate::{Plan, Subject, Summary};
+
+/// What a cure is run with, beside the subject and its plan.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Where run directories go; `None` keeps no records.
+    pub out: Option<PathBuf>,
+    /// Trials that run side by side, one thread each.
+    pub workers: usize,
+    /// Fresh seeds the winner is verified on.
+    pub fresh_seeds: u64,
+    /// The study as TOML, for the report.
+    pub study: Option<String>,
+}
+
+/// Name of the baseline trial.
+const BASELINE: &str = "baseline";
+
+/// Finds, explains and cures: measures the subject, runs it untreated, tries the six families and
+/// the controls, ranks them, verifies the best on fresh seeds and prescribes it.
+///
+/// `study_diff` turns a remedy into the change of the study, if there is one.
+///
+/// # Errors
+/// Only those of the run directories. A cancelled job returns what is done so far.
+pub fn cure<S: Subject>(
+    subject: &S,
+    plan: &Plan,
+    job: &Job,
+    device: &Device,
+    control: Control<'_>,
+    study_diff: impl Fn(&Remedy) -> Option<String>,
+) -> Result<CureReport, RecordError> {
+    let begin = Instant::now();
+    let bench = Bench {
+        subject,
+        plan,
+        job,
+        device,
+        control,
+    };
+    let summary = subject.summary();
+    let setup = plan.setup(&summary);
+
+    control.progress.phase("measure");
+    let measurements = measure(subject, plan, device);
+
+    control.progress.phase(BASELINE);
+    let outcome = bench.run(plan, BASELINE, None, true, "baseline".into())?;
+    let findings = diagnose(Case {
+        measurements: &measurements,
+        setup: &setup,
+        outcome: &outcome,
+    });
+
+    control.progress.phase("remedies");
+    let mut trials = remedies(&summary, plan.seed, &measurements, &setup, &outcome);
+    bench.run_all(&mut trials)?;
+
+    let tolerance = |best: f64| standard_error(&summary, best);
+    let best = trials
+        .iter()
+        .filter_map(|trial| trial.outcome.as_ref())
+        .filter(|outcome| outcome.verdict.survived())
+        .map(|outcome| outcome.validation_metric)
+        .fold(f64::NAN, f64::max);
+    let ranking = rank(&trials, tolerance(best));
+    let winner = ranking
+        .iter()
+        .filter_map(|ranked| trials.iter().find(|trial| trial.name == ranked.trial))
+        .find(|trial| matches!(trial.kind, TrialKind::Family(_)))
+        .cloned();
+    let baseline = Trial {
+        name: BASELINE.into(),
+        kind: TrialKind::Baseline,
+        remedy: None,
+        derivation: None,
+        not_tried: None,
+        outcome: Some(outcome),
+    };
+
+    control.progress.phase("verify");
+    let verification = match &winner {
+        Some(winner) => {
+            let controls = trials
+                .iter()
+                .filter(|trial| trial.kind == TrialKind::Control);
+            bench.verify(
+                std::iter::once(winner)
+                    .chain([&baseline])
+                    .chain(controls)
+                    .collect(),
+            )?
+        }
+        None => vec![],
+    };
+    let interrupted = control.cancelled.load(Ordering::Relaxed);
+    let prescription = winner.and_then(|winner| {
+        let cured = winner
+            .outcome
+            .is_some_and(|outcome| outcome.verdict == Verdict::Cured);
+        let remedy = winner.remedy.filter(|_| cured && !interrupted)?;
+        Some(Prescription::new(winner.name, &remedy, study_diff(&remedy)))
+    });
+
+    trials.insert(0, baseline);
+    let (model, _) = build(subject, plan, &plan.remedies, device);
+    Ok(CureReport {
+        version: env!("CARGO_PKG_VERSION").into(),
+        subject: SubjectSummary {
+            parameters: model.num_params(),
+            name: summary.name,
+            description: summary.description,
+            metric: summary.metric.into(),
+            goal: summary.goal,
+            training_samples: summary.training_samples,
+            validation_samples: summary.validation_samples,
+        },
+        seed: plan.seed,
+        steps: plan.steps,
+        batch_size: plan.batch_size,
+        setup,
+        study: job.study.clone(),
+        measurements,
+        findings,
+        trials,
+        ranking,
+        verification,
+        prescription,
+        interrupted,
+        seconds: begin.elapsed().as_secs_f64(),
+    })
+}
+
+/// The standard error of the best metric: what two trials may differ by through chance alone.
+fn standard_error(summary: &Summary, best: f64) -> f64 {
+    match summary.metric {
+        // A share of the validation rows is binomial.
+        "accuracy" if (0.0..=1.0).contains(&best) => {
+            (best * (1.0 - best) / summary.validation_samples.max(1) as f64).sqrt()
+        }
+        _ => 0.0,
+    }
+}
+
+/// The six families with their computed parameters, and the controls.
+fn remedies(
+    summary: &Summary,
+    seed: u64,
+    measurements: &Measurements,
+    setup: &TrainingSetup,
+    baseline: &Outcome,
+) -> Vec<Trial> {
+    let basis = Basis {
+        measurements,
+        setup,
+        baseline,
+    };
+    let families = Family::ALL.into_iter().map(|family| {
+        let (remedy, derivation, not_tried) = match derive(family, basis) {
+            Ok((remedy, derivation)) => (Some(remedy), Some(derivation), None),
+            Err(reason) => (None, None, Some(reason.to_string())),
+        };
+        let kind = TrialKind::Family(family);
+        Trial {
+            name: family.name().into(),
+            kind,
+            remedy,
+            derivation,
+            not_tried,
+            outcome: None,
+        }
+    });
+    let mut rng = generator(seed, Purpose::Control);
+    // A subject whose layers cannot be changed must not draw a remedy that changes them.
+    let random = loop {
+        let remedy = random_remedy([rng.random(), rng.random()], setup);
+        let layers = matches!(remedy, Remedy::RmsNorm { .. } | Remedy::ReduceDepth { .. });
+        if !layers || summary.depth.is_some() || summary.sequence_length.is_some() {
+            break remedy;
+        }
+    };
+    let controls = [("control: clip=1", CLIP_ONE), ("control: random", random)];
+    let controls = controls.into_iter().map(|(name, remedy)| Trial {
+        name: name.into(),
+        kind: TrialKind::Control,
+        remedy: Some(remedy),
+        derivation: None,
+        not_tried: None,
+        outcome: None,
+    });
+    families.chain(controls).collect()
+}
+
+struct Bench<'a, S> {
+    subject: &'a S,
+    plan: &'a Plan,
+    job: &'a Job,
+    device: &'a Device,
+    control: Control<'a>,
+}
+
+impl<S: Subject> Bench<'_, S> {
+    fn run(
+        &self,
+        plan: &Plan,
+        name: &str,
+        remedy: Option<&Remedy>,
+        margin: bool,
+        folder: PathBuf,
+    ) -> Result<Outcome, RecordError> {
+        let run_dir = self.job.out.as_ref().map(|out| out.join(folder));
+        let spec = TrialSpec {
+            name,
+            remedy,
+            observe: remedy.is_none(),
+            run_dir: run_dir.as_deref(),
+            margin,
+        };
+        run_trial(self.subject, plan, spec, self.device, self.control)
+    }
+
+    /// Runs every trial that has a remedy.
+    fn run_all(&self, trials: &mut [Trial]) -> Result<(), RecordError> {
+        let outcomes = self.side_by_side(trials.len(), |index| {
+            let trial = &trials[index];
+            let Some(remedy) = &trial.remedy else {
+                return Ok(None);
+            };
+            let folder = Path::new("trials").join(folder_name(&trial.name));
+            self.run(self.plan, &trial.name, Some(remedy), true, folder)
+                .map(Some)
+        })?;
+        for (trial, outcome) in trials.iter_mut().zip(outcomes) {
+            trial.outcome = outcome
+                .flatten()
+                .filter(|outcome| outcome.end != End::Interrupted);
+        }
+        Ok(())
+    }
+
+    /// Runs these trials again on fresh seeds. Interrupted runs are left out.
+    fn verify(&self, trials: Vec<&Trial>) -> Result<Vec<Verification>, RecordError> {
+        let seeds: Vec<u64> = (1..=self.job.fresh_seeds)
+            .map(|offset| self.plan.seed.wrapping_add(offset))
+            .collect();
+        let outcomes = self.side_by_side(trials.len() * seeds.len(), |index| {
+            let (trial, seed) = (trials[index / seeds.len()], seeds[index % seeds.len()]);
+            let plan = Plan {
+                seed,
+                ..self.plan.clone()
+            };
+            let name = format!("{} (seed {seed})", trial.name);
+            let folder =
+                Path::new("verify").join(format!("{}-seed-{seed}", folder_name(&trial.name)));
+            self.run(&plan, &name, trial.remedy.as_ref(), false, folder)
+        })?;
+        let mut outcomes = outcomes.into_iter();
+        Ok(trials
+            .into_iter()
+            .map(|trial| {
+                let runs = seeds
+                    .iter()
+                    .filter_map(|seed| Some((*seed, outcomes.next().flatten()?)))
+                    .filter(|(_, outcome)| outcome.end != End::Interrupted)
+                    .map(|(seed, outcome)| SeedOutcome { seed, outcome })
+                    .collect();
+                Verification::new(trial.name.clone(), runs)
+            })
+            .collect())
+    }
+
+    /// Does `work(0..count)` on as many threads as there are workers. Results come in order;
+    /// `None` for work that was never begun because the job was cancelled.
+    fn side_by_side<T: Send>(
+        &self,
+        count: usize,
+        work: impl Fn(usize) -> Result<T, RecordError> + Sync,
+    ) -> Result<Vec<Option<T>>, RecordError> {
+        let next = AtomicUsize::new(0);
+        let results: Vec<Mutex<Option<Result<T, RecordError>>>> =
+            (0..count).map(|_| Mutex::new(None)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..self.job.workers.clamp(1, count.max(1)) {
+                scope.spawn(|| {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        if index >= count || self.control.cancelled.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        let result = work(index);
+                        *results[index]
+                            .lock()
+                            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(result);
+                    }
+                });
+            }
+        });
+        results
+            .into_iter()
+            .map(|slot| {
+                slot.into_inner()
+                    .unwrap_or_else(|poisoned| poisoned.into_inner())
+                    .transpose()
+            })
+            .collect()
+    }
+}
+
+/// `control: clip=1` becomes `control-clip-1`.
+fn folder_name(trial: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            c
+        } else {
+            '-'
+        }
+    };
+    let name: String = trial.chars().map(plain).collect();
+    name.split('-')
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
+}

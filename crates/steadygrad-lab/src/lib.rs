@@ -1,0 +1,27 @@
+//! The lab: models and tasks on Burn, and the runner that tries remedies on them.
+//!
+//! Implement [`Subject`] for a model of your own and hand it to [`cure`]: everything else, from
+//! measuring to verifying the winner on fresh seeds, is done here.
+
+mod batches;
+mod cure;
+pub mod data;
+mod measure;
+pub mod models;
+mod plan;
+mod random;
+mod sharpness;
+pub(crate) mod study;
+mod subject;
+pub mod subjects;
+mod tape;
+mod trial;
+
+pub use cure::{Job, cure};
+pub use measure::measure;
+pub use plan::Plan;
+pub use sharpness::sharpness;
+
+pub use subject::{Structure, Subject, Summary};
+pub use tape::Tape;
+pub use trial::{Control, Progress, TrialSpec, run_trial};

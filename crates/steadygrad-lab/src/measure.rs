@@ -1,0 +1,73 @@
+use burn::tensor::Device;
+use steadygrad::dynamics::{Axis, SpectralNorm};
+use steadygrad::measurements::{MatrixRole, Measurements, WeightMatrix};
+use steadygrad_burn::{for_each_parameter, gradient_stats, weight_norms};
+
+use crate::batches::Batches;
+use crate::sharpness::sharpness;
+use crate::trial::build;
+use crate::{Plan, Subject, Tape};
+
+/// Measures a subject at initialisation, on the first training batch of the plan's seed.
+pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measurements {
+    let summary = subject.summary();
+    let (model, _) = build(subject, plan, &plan.remedies, device);
+    let mut batches = Batches::new(summary.training_samples, plan.batch_size, plan.seed);
+    let rows = batches.next_batch();
+    let mut tape = Tape::on();
+    let (loss, gradients) = subject.loss_and_gradients(&model, rows, &mut tape);
+    let stats = gradient_stats(&model, &gradients);
+    let values: u64 = stats.tensors.iter().map(|tensor| tensor.stats.len).sum();
+    let axis = if summary.sequence_length.is_some() {
+        Axis::Time
+    } else {
+        Axis::Depth
+    };
+    Measurements {
+        loss,
+        input_rms: subject.input_rms(rows),
+        growth: tape.into_profile(axis),
+        activation: summary.activation,
+        weights: weight_matrices(subject, &model),
+        weight_norm: weight_norms(&model)
+            .iter()
+            .map(|norm| norm * norm)
+            .sum::<f64>()
+            .sqrt(),
+        global_norm: stats.global_norm(),
+        subnormal_share: stats.subnormal() as f64 / values.max(1) as f64,
+        sharpness: sharpness(subject, &model, rows, plan.seed),
+    }
+}
+
+/// The model's matrices and what each does.
+pub(crate) fn weight_matrices<S: Subject>(subject: &S, model: &S::Model) -> Vec<WeightMatrix> {
+    const ITERATIONS: usize = 50;
+    let mut matrices = Vec::new();
+    for_each_parameter(model, |parameter, values| {
+        let &[fan_in, fan_out] = parameter.shape.as_slice() else {
+            return;
+        };
+        matrices.push(WeightMatrix {
+            role: subject.role(&parameter.name).unwrap_or(MatrixRole::Hidden),
+            name: parameter.name,
+            fan_in,
+            fan_out,
+            frobenius_norm: values
+                .iter()
+                .map(|v| f64::from(*v).powi(2))
+                .sum::<f64>()
+                .sqrt(),
+            spectral_norm: SpectralNorm::new(fan_out).estimate(values, ITERATIONS),
+        });
+    });
+    let last = matrices.len().saturating_sub(1);
+    for (index, role) in [(last, MatrixRole::Output), (0, MatrixRole::Input)] {
+        if let Some(matrix) = matrices.get_mut(index)
+            && subject.role(&matrix.name).is_none()
+        {
+            matrix.role = role;
+        }
+    }
+    matrices
+}

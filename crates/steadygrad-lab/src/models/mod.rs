@@ -1,0 +1,7 @@
+//! The lab's models.
+
+mod mlp;
+mod rnn;
+
+pub use mlp::{Mlp, MlpConfig};
+pub use rnn::{Rnn, RnnConfig, ScanGradients};

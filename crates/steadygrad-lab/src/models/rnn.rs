@@ -1,0 +1,514 @@
+use burn::module::{Module, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::activation::tanh;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use rand_chacha::ChaCha8Rng;
+
+use crate::random::normal;
+use crate::tape::rms;
+use crate::{Structure, Tape};
+
+/// Added to the mean square before its root, as Burn's `RmsNorm` does.
+const NORM_EPSILON: f32 = 1e-5;
+
+/// Shape and initialisation of a plain tanh recurrent network over symbols.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RnnConfig {
+    /// Number of input symbols (one-hot).
+    pub symbols: usize,
+    /// Units of the recurrent state.
+    pub hidden_size: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// All weights are drawn from a normal distribution with this standard deviation.
+    pub init_std: f64,
+}
+
+/// `h_t = tanh(W_x x_t + W_h h_(t-1) + b)`, and logits from the last state.
+///
+/// Its loss and gradients come from [`Rnn::scan`], one pass forward and one back, linear in the
+/// sequence length; [`Rnn::logits`] is the same network by Burn's autodiff, for comparison.
+#[derive(Module, Debug)]
+pub struct Rnn {
+    input: Param<Tensor<2>>,
+    recurrent: Param<Tensor<2>>,
+    bias: Param<Tensor<1>>,
+    norm: Option<Param<Tensor<1>>>,
+    output: Param<Tensor<2>>,
+    output_bias: Param<Tensor<1>>,
+    #[module(skip)]
+    bptt_steps: Option<usize>,
+}
+
+impl RnnConfig {
+    /// Builds the model; every weight is drawn from `rng`.
+    pub fn init(&self, structure: &Structure, rng: &mut ChaCha8Rng, device: &Device) -> Rnn {
+        let h = self.hidden_size;
+        let mut draw = |shape| Param::from_tensor(normal(shape, self.init_std, rng, device));
+        Rnn {
+            input: draw([self.symbols, h]),
+            recurrent: draw([h, h]),
+            output: draw([h, self.classes]),
+            bias: Param::from_tensor(Tensor::zeros([h], device)),
+            output_bias: Param::from_tensor(Tensor::zeros([self.classes], device)),
+            norm: structure
+                .rms_norm_every
+                .map(|_| Param::from_tensor(Tensor::ones([h], device))),
+            bptt_steps: structure.bptt_steps,
+        }
+    }
+}
+
+/// What one scan gives.
+#[derive(Debug)]
+pub struct ScanGradients {
+    /// Mean cross-entropy of the batch.
+    pub loss: f64,
+    /// Gradients of all parameters.
+    pub gradients: GradientsParams,
+}
+
+impl Rnn {
+    /// Logits `[batch, classes]` by Burn's own operations, differentiable.
+    pub fn logits(&self, sequences: &[&[u8]]) -> Tensor<2> {
+        let batch = sequences.len();
+        let steps = sequences.first().map_or(0, |sequence| sequence.len());
+        let [h, _] = self.recurrent.dims();
+        let device = self.recurrent.device();
+        let mut state = Tensor::<2>::zeros([batch, h], &device);
+        for t in 0..steps {
+            if self.bptt_steps.is_some_and(|kept| t + kept == steps) {
+                state = state.detach();
+            }
+            let symbols: Vec<i64> = sequences
+                .iter()
+                .map(|sequence| i64::from(sequence[t]))
+                .collect();
+            let symbols = Tensor::<1, Int>::from_data(TensorData::new(symbols, [batch]), &device);
+            let mut before = self.input.val().select(0, symbols)
+                + state.matmul(self.recurrent.val())
+                + self.bias.val().unsqueeze();
+            if let Some(gamma) = &self.norm {
+                let mean_square = before.clone().square().mean_dim(1);
+                before = before / (mean_square + f64::from(NORM_EPSILON)).sqrt()
+                    * gamma.val().unsqueeze();
+            }
+            state = tanh(before);
+        }
+        state.matmul(self.output.val()) + self.output_bias.val().unsqueeze()
+    }
+
+    /// Multiplications of one step on one sequence of this length: forward and, for each time
+    /// step the gradient flows back, two more.
+    pub fn work(&self, sequence_length: usize) -> f64 {
+        let back = self
+            .bptt_steps
+            .map_or(sequence_length, |kept| kept.min(sequence_length));
+        self.num_params() as f64 * (sequence_length + 2 * back) as f64
+    }
+
+    /// The class with the largest logit of each sequence, or `None` if any logit is not finite.
+    pub fn classify(&self, sequences: &[&[u8]]) -> Option<Vec<u8>> {
+        let weights = Weights::read(self);
+        let states = weights.forward(sequences);
+        let logits = weights.logits(states.last(), sequences.len());
+        if !logits.iter().all(|logit| logit.is_finite()) {
+            return None;
+        }
+        Some(
+            logits
+                .chunks_exact(weights.classes)
+                .map(|row| {
+                    let best = (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]));
+                    best.unwrap_or(0) as u8
+                })
+                .collect(),
+        )
+    }
+
+    /// Loss and gradients of one batch of equally long sequences by backpropagation through time.
+    ///
+    /// A backward signal that falls below the smallest normal f32 (1.2e-38) is set to zero: such
+    /// values carry nothing and make a CPU ten times slower.
+    pub fn scan(&self, sequences: &[&[u8]], classes: &[u8], tape: &mut Tape) -> ScanGradients {
+        let weights = Weights::read(self);
+        let states = weights.forward(sequences);
+        let (loss, d_logits) = cross_entropy(
+            weights.logits(states.last(), sequences.len()),
+            classes,
+            weights.classes,
+        );
+        let back = weights.backward(&states, sequences, &d_logits, self.bptt_steps, tape);
+        let mut gradients = GradientsParams::new();
+        let device = self.recurrent.device().inner();
+        let (s, h, c) = (weights.symbols, weights.hidden, weights.classes);
+        let matrix = |values: Vec<f32>, shape: [usize; 2]| {
+            Tensor::<2>::from_data(TensorData::new(values, shape), &device)
+        };
+        let vector = |values: Vec<f32>| {
+            let count = values.len();
+            Tensor::<1>::from_data(TensorData::new(values, [count]), &device)
+        };
+        gradients.register(self.input.id, matrix(back.input, [s, h]));
+        gradients.register(self.recurrent.id, matrix(back.recurrent, [h, h]));
+        gradients.register(self.bias.id, vector(back.bias));
+        if let (Some(norm), Some(values)) = (&self.norm, back.norm) {
+            gradients.register(norm.id, vector(values));
+        }
+        gradients.register(self.output.id, matrix(back.output, [h, c]));
+        gradients.register(self.output_bias.id, vector(back.output_bias));
+        ScanGradients { loss, gradients }
+    }
+}
+
+/// The parameters as plain memory. Burn stores `[in, out]` row by row, which read column by
+/// column is the transposed matrix `[out, in]`: the form that multiplies states kept one a column.
+struct Weights {
+    symbols: usize,
+    hidden: usize,
+    classes: usize,
+    input: Vec<f32>,
+    recurrent: Vec<f32>,
+    bias: Vec<f32>,
+    norm: Option<Vec<f32>>,
+    output: Vec<f32>,
+    output_bias: Vec<f32>,
+}
+
+/// All time steps of a forward pass; every list holds `steps * batch` columns of `hidden` values.
+struct States {
+    /// `h_t`, with the zero state before the first step in front.
+    after: Vec<f32>,
+    /// The normalised pre-activation `z / rms(z)`, when there is a norm.
+    normalized: Vec<f32>,
+    /// `1 / rms(z)`, one a column.
+    inverse_rms: Vec<f32>,
+    step_len: usize,
+}
+
+impl States {
+    fn last(&self) -> &[f32] {
+        &self.after[self.after.len() - self.step_len..]
+    }
+
+    fn state(&self, t: usize) -> &[f32] {
+        &self.after[(t + 1) * self.step_len..(t + 2) * self.step_len]
+    }
+}
+
+struct Backward {
+    input: Vec<f32>,
+    recurrent: Vec<f32>,
+    bias: Vec<f32>,
+    norm: Option<Vec<f32>>,
+    output: Vec<f32>,
+    output_bias: Vec<f32>,
+}
+
+impl Weights {
+    fn read(model: &Rnn) -> Self {
+        let values =
+            |tensor: Tensor<2>| tensor.inner().into_data().iter::<f32>().collect::<Vec<_>>();
+        let vector =
+            |tensor: Tensor<1>| tensor.inner().into_data().iter::<f32>().collect::<Vec<_>>();
+        let [symbols, hidden] = model.input.dims();
+        let [_, classes] = model.output.dims();
+        Self {
+            symbols,
+            hidden,
+            classes,
+            input: values(model.input.val()),
+            recurrent: values(model.recurrent.val()),
+            bias: vector(model.bias.val()),
+            norm: model.norm.as_ref().map(|norm| vector(norm.val())),
+            output: values(model.output.val()),
+            output_bias: vector(model.output_bias.val()),
+        }
+    }
+
+    fn forward(&self, sequences: &[&[u8]]) -> States {
+        let (h, batch) = (self.hidden, sequences.len());
+        let steps = sequences.first().map_or(0, |sequence| sequence.len());
+        let step_len = h * batch;
+        let recurrent = MatRef::from_column_major_slice(&self.recurrent, h, h);
+        let mut states = States {
+            after: vec![0.0; (steps + 1) * step_len],
+            normalized: Vec::new(),
+            inverse_rms: Vec::new(),
+            step_len,
+        };
+        if self.norm.is_some() {
+            states.normalized = vec![0.0; steps * step_len];
+            states.inverse_rms = vec![0.0; steps * batch];
+        }
+        for t in 0..steps {
+            let (past, rest) = states.after.split_at_mut((t + 1) * step_len);
+            let now = &mut rest[..step_len];
+            for (column, sequence) in now.chunks_exact_mut(h).zip(sequences) {
+                let symbol = usize::from(sequence[t]);
+                let row = &self.input[symbol * h..(symbol + 1) * h];
+                for ((out, x), b) in column.iter_mut().zip(row).zip(&self.bias) {
+                    *out = x + b;
+                }
+            }
+            let before = MatRef::from_column_major_slice(&past[t * step_len..], h, batch);
+            let out = MatMut::from_column_major_slice_mut(now, h, batch);
+            matmul(out, Accum::Add, recurrent, before, 1.0, Par::Seq);
+            if let Some(gamma) = &self.norm {
+                for (b, column) in now.chunks_exact_mut(h).enumerate() {
+                    let mean = column.iter().map(|z| z * z).sum::<f32>() / h as f32;
+                    let inverse = 1.0 / (mean + NORM_EPSILON).sqrt();
+                    states.inverse_rms[t * batch + b] = inverse;
+                    let kept = &mut states.normalized[t * step_len + b * h..][..h];
+                    for ((z, kept), gamma) in column.iter_mut().zip(kept).zip(gamma) {
+                        *kept = *z * inverse;
+                        *z = *kept * gamma;
+                    }
+                }
+            }
+            now.iter_mut().for_each(|z| *z = z.tanh());
+        }
+        states
+    }
+
+    /// Row by row: one row of logits a sequence.
+    fn logits(&self, last: &[f32], batch: usize) -> Vec<f32> {
+        let mut logits: Vec<f32> = self.output_bias.repeat(batch);
+        matmul(
+            MatMut::from_column_major_slice_mut(&mut logits, self.classes, batch),
+            Accum::Add,
+            MatRef::from_column_major_slice(&self.output, self.classes, self.hidden),
+            MatRef::from_column_major_slice(last, self.hidden, batch),
+            1.0,
+            Par::Seq,
+        );
+        logits
+    }
+
+    fn backward(
+        &self,
+        states: &States,
+        sequences: &[&[u8]],
+        d_logits: &[f32],
+        bptt_steps: Option<usize>,
+        tape: &mut Tape,
+    ) -> Backward {
+        let (h, c, batch) = (self.hidden, self.classes, sequences.len());
+        let steps = sequences.first().map_or(0, |sequence| sequence.len());
+        let step_len = states.step_len;
+        let first = bptt_steps.map_or(0, |kept| steps.saturating_sub(kept));
+        let d_logits_columns = MatRef::from_column_major_slice(d_logits, c, batch);
+
+        let mut output = vec![0.0; c * h];
+        let last = MatRef::from_column_major_slice(states.last(), h, batch);
+        matmul(
+            MatMut::from_column_major_slice_mut(&mut output, c, h),
+            Accum::Replace,
+            d_logits_columns,
+            last.transpose(),
+            1.0,
+            Par::Seq,
+        );
+        let mut output_bias = vec![0.0; c];
+        for column in d_logits.chunks_exact(c) {
+            output_bias
+                .iter_mut()
+                .zip(column)
+                .for_each(|(sum, d)| *sum += d);
+        }
+
+        let mut d_state = vec![0.0f32; step_len];
+        let output_weights = MatRef::from_column_major_slice(&self.output, c, h);
+        matmul(
+            MatMut::from_column_major_slice_mut(&mut d_state, h, batch),
+            Accum::Replace,
+            output_weights.transpose(),
+            d_logits_columns,
+            1.0,
+            Par::Seq,
+        );
+
+        let recurrent = MatRef::from_column_major_slice(&self.recurrent, h, h);
+        let mut d_before = vec![0.0f32; (steps - first) * step_len];
+        let mut input = vec![0.0f32; self.symbols * h];
+        let mut bias = vec![0.0f32; h];
+        let mut norm = self.norm.as_ref().map(|_| vec![0.0f32; h]);
+        let mut sizes = vec![0.0f64; if tape.is_on() { steps } else { 0 }];
+        for t in (first..steps).rev() {
+            if tape.is_on() {
+                sizes[t] = rms(&d_state) * (step_len as f64).sqrt();
+            }
+            let d_now = &mut d_before[(t - first) * step_len..][..step_len];
+            for ((d, d_after), after) in d_now.iter_mut().zip(&d_state).zip(states.state(t)) {
+                let value = d_after * (1.0 - after * after);
+                *d = if value.abs() < f32::MIN_POSITIVE {
+                    0.0
+                } else {
+                    value
+                };
+            }
+            if let (Some(gamma), Some(d_gamma)) = (&self.norm, &mut norm) {
+                for (b, column) in d_now.chunks_exact_mut(h).enumerate() {
+                    let kept = &states.normalized[t * step_len + b * h..][..h];
+                    let inverse = states.inverse_rms[t * batch + b];
+                    let mut dot = 0.0;
+                    for i in 0..h {
+                        d_gamma[i] += column[i] * kept[i];
+                        column[i] *= gamma[i];
+                        dot += column[i] * kept[i];
+                    }
+                    let mean = dot / h as f32;
+                    for i in 0..h {
+                        column[i] = (column[i] - kept[i] * mean) * inverse;
+                    }
+                }
+            }
+            for (column, sequence) in d_now.chunks_exact(h).zip(sequences) {
+                let symbol = usize::from(sequence[t]);
+                let row = &mut input[symbol * h..(symbol + 1) * h];
+                for ((row, sum), d) in row.iter_mut().zip(&mut bias).zip(column) {
+                    *row += d;
+                    *sum += d;
+                }
+            }
+            matmul(
+                MatMut::from_column_major_slice_mut(&mut d_state, h, batch),
+                Accum::Replace,
+                recurrent.transpose(),
+                MatRef::from_column_major_slice(d_now, h, batch),
+                1.0,
+                Par::Seq,
+            );
+        }
+        for (t, size) in sizes.into_iter().enumerate() {
+            tape.record(format!("t={t}"), rms(states.state(t)), size);
+        }
+
+        let columns = (steps - first) * batch;
+        let mut d_recurrent = vec![0.0f32; h * h];
+        let before = &states.after[first * step_len..steps * step_len];
+        matmul(
+            MatMut::from_column_major_slice_mut(&mut d_recurrent, h, h),
+            Accum::Replace,
+            MatRef::from_column_major_slice(&d_before, h, columns),
+            MatRef::from_column_major_slice(before, h, columns).transpose(),
+            1.0,
+            Par::Seq,
+        );
+        Backward {
+            input,
+            recurrent: d_recurrent,
+            bias,
+            norm,
+            output,
+            output_bias,
+        }
+    }
+}
+
+/// Mean cross-entropy of logits (one row a sample) and its gradient.
+fn cross_entropy(mut logits: Vec<f32>, classes: &[u8], count: usize) -> (f64, Vec<f32>) {
+    let mut loss = 0.0f64;
+    let scale = 1.0 / classes.len() as f32;
+    for (row, class) in logits.chunks_exact_mut(count).zip(classes) {
+        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = row
+            .iter()
+            .map(|logit| f64::from(logit - largest).exp())
+            .sum();
+        loss += sum.ln() - f64::from(row[usize::from(*class)] - largest);
+        for logit in row.iter_mut() {
+            *logit = (f64::from(*logit - largest).exp() / sum) as f32 * scale;
+        }
+        row[usize::from(*class)] -= scale;
+    }
+    (loss / classes.len() as f64, logits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Purpose, generator};
+    use burn::nn::loss::CrossEntropyLossConfig;
+    use steadygrad_burn::gradient_values;
+
+    /// The scan against Burn's autodiff on the unrolled network: plain, truncated, normalised.
+    #[test]
+    fn the_scan_agrees_with_autodiff() {
+        let device = Device::flex().autodiff();
+        let sequences: Vec<Vec<u8>> = (0..5u8)
+            .map(|b| (0..12u8).map(|t| (b * 7 + t * 3) % 8).collect())
+            .collect();
+        let rows: Vec<&[u8]> = sequences.iter().map(Vec::as_slice).collect();
+        let classes = [0u8, 1, 2, 3, 1];
+        let config = RnnConfig {
+            symbols: 8,
+            hidden_size: 6,
+            classes: 4,
+            init_std: 0.5,
+        };
+        for structure in [
+            Structure::default(),
+            Structure {
+                bptt_steps: Some(4),
+                ..Structure::default()
+            },
+            Structure {
+                rms_norm_every: Some(1),
+                ..Structure::default()
+            },
+            Structure {
+                rms_norm_every: Some(1),
+                bptt_steps: Some(1),
+                ..Structure::default()
+            },
+            Structure {
+                bptt_steps: Some(99),
+                ..Structure::default()
+            },
+        ] {
+            let model = config.init(&structure, &mut generator(1, Purpose::Weights), &device);
+            let scanned = model.scan(&rows, &classes, &mut Tape::off());
+            let targets: Vec<i64> = classes.iter().map(|class| i64::from(*class)).collect();
+            let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [5]), &device);
+            let loss = CrossEntropyLossConfig::new()
+                .init(&device)
+                .forward(model.logits(&rows), targets);
+            assert!((scanned.loss - f64::from(loss.clone().into_scalar::<f32>())).abs() < 1e-5);
+            let expected = GradientsParams::from_grads(loss.backward(), &model);
+            let (ours, theirs) = (
+                gradient_values(&model, &scanned.gradients),
+                gradient_values(&model, &expected),
+            );
+            assert_eq!(ours.len(), theirs.len(), "{structure:?}");
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                assert!(theirs.iter().any(|value| *value != 0.0), "{structure:?}");
+                for (a, b) in ours.iter().zip(theirs) {
+                    assert!(
+                        (a - b).abs() < 1e-5 + 1e-4 * b.abs(),
+                        "{structure:?}: {a} and {b}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn classification_says_when_the_model_is_lost() {
+        let device = Device::flex().autodiff();
+        let config = RnnConfig {
+            symbols: 8,
+            hidden_size: 6,
+            classes: 4,
+            init_std: f64::NAN,
+        };
+        let model = config.init(
+            &Structure::default(),
+            &mut generator(1, Purpose::Weights),
+            &device,
+        );
+        assert_eq!(model.classify(&[&[0, 1, 2]]), None);
+    }
+}

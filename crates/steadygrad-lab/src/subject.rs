@@ -1,0 +1,104 @@
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use rand_chacha::ChaCha8Rng;
+use steadygrad::cure::Goal;
+use steadygrad::dynamics::Activation;
+use steadygrad::measurements::MatrixRole;
+
+use crate::Tape;
+
+/// What the lab must know about a subject before it builds a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Short name.
+    pub name: String,
+    /// One line about data and model.
+    pub description: String,
+    /// Activation of the repeated layers: its critical gain is what initialisation aims at.
+    pub activation: Activation,
+    /// Number of repeated layers, if [`Subject::build`] obeys [`Structure::depth`] and
+    /// [`Structure::rms_norm_every`]. `None` leaves these two remedies out.
+    pub depth: Option<usize>,
+    /// Number of time steps, for a recurrent model. Its growth is then measured through time.
+    pub sequence_length: Option<usize>,
+    /// Rows that training may ask for: `0..training_samples`.
+    pub training_samples: usize,
+    /// Rows that [`Subject::validate`] uses.
+    pub validation_samples: usize,
+    /// Name of the validation metric. Larger must be better.
+    pub metric: &'static str,
+    /// When the metric counts as solved.
+    pub goal: Goal,
+}
+
+/// What a remedy changes in a model's structure. The default changes nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Structure {
+    /// This many repeated layers in place of the subject's own number.
+    pub depth: Option<usize>,
+    /// RMSNorm before the activation of every n-th repeated layer, from the first.
+    pub rms_norm_every: Option<usize>,
+    /// Stop the backward pass through time after so many steps.
+    pub bptt_steps: Option<usize>,
+}
+
+impl Structure {
+    /// Whether repeated layer `index` (from 0) is to be normalised.
+    pub fn normalizes(&self, index: usize) -> bool {
+        self.rms_norm_every
+            .is_some_and(|every| index.is_multiple_of(every.max(1)))
+    }
+}
+
+/// A model with its data: what `cure` can be run on.
+pub trait Subject: Send + Sync {
+    /// The Burn module that is trained.
+    type Model: Module + 'static;
+
+    /// Fixed facts.
+    fn summary(&self) -> Summary;
+
+    /// Builds an untrained model on `device`.
+    ///
+    /// Draw weights from `rng`, or use Burn's own initializers: the lab seeds Burn's generator
+    /// as well and builds one model at a time, so both give the same weights for the same seed.
+    fn build(&self, structure: &Structure, rng: &mut ChaCha8Rng, device: &Device) -> Self::Model;
+
+    /// Mean loss of the model on these training rows. Pass each repeated layer's output through
+    /// [`Tape::watch`], so that growth can be measured.
+    fn loss(&self, model: &Self::Model, rows: &[usize], tape: &mut Tape) -> Tensor<1>;
+
+    /// The validation metric of the model; NaN when its predictions are not finite.
+    fn validate(&self, model: &Self::Model) -> f64;
+
+    /// Root mean square of the input on these training rows.
+    fn input_rms(&self, rows: &[usize]) -> f64;
+
+    /// What a weight matrix does. `None` leaves it to the order: the first reads the input, the
+    /// last writes the output, those between are hidden.
+    fn role(&self, _parameter: &str) -> Option<MatrixRole> {
+        None
+    }
+
+    /// Loss and gradients on these rows, by Burn's autodiff. A subject with a faster backward
+    /// pass of its own replaces this.
+    fn loss_and_gradients(
+        &self,
+        model: &Self::Model,
+        rows: &[usize],
+        tape: &mut Tape,
+    ) -> (f64, GradientsParams) {
+        let loss = self.loss(model, rows, tape);
+        let value = f64::from(loss.clone().into_scalar::<f32>());
+        let gradients = loss.backward();
+        tape.read_gradients(&gradients);
+        (value, GradientsParams::from_grads(gradients, model))
+    }
+
+    /// Multiplications of one training step on one sample, up to a constant: for comparing the
+    /// cost of remedies without a clock.
+    fn work(&self, model: &Self::Model) -> f64 {
+        model.num_params() as f64
+    }
+}

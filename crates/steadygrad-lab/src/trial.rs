@@ -1,0 +1,404 @@
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::optim::SgdConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::tensor::Device;
+use steadygrad::clip::GlobalNormClip;
+use steadygrad::cure::{End, Outcome, Trace, Verdict};
+use steadygrad::detect::{Detection, Detector};
+use steadygrad::guard::OnNonFinite;
+use steadygrad::measurements::MatrixRole;
+use steadygrad::record::{Manifest, RecordError, RunDir, RunStatus, StepRecord};
+use steadygrad::remedy::Remedy;
+use steadygrad::{Decision, Guard, GuardConfig, StepReading};
+use steadygrad_burn::{SpectralCap, for_each_parameter, guarded_step, scale_weights};
+
+use crate::batches::Batches;
+use crate::measure::weight_matrices;
+use crate::random::{Purpose, generator};
+use crate::{Plan, Structure, Subject, Tape};
+
+/// The baseline goes on for this many steps after its first non-finite value, so that its record
+/// shows what became of it.
+const STEPS_AFTER_THE_END: u64 = 3;
+
+/// Burn's generator is one for the whole process: models are built one at a time.
+static BUILDING: Mutex<()> = Mutex::new(());
+
+/// Told what the trials are doing. Called from several threads.
+pub trait Progress: Sync {
+    /// A trial begins.
+    fn started(&self, trial: &str, steps: u64);
+    /// One of its steps is done.
+    fn stepped(&self, trial: &str, step: u64, loss: f64);
+    /// It ended.
+    fn ended(&self, trial: &str, outcome: &Outcome);
+    /// The job enters its next phase.
+    fn phase(&self, name: &str);
+}
+
+/// Who can stop a job, and who is told about it.
+#[derive(Clone, Copy)]
+pub struct Control<'a> {
+    /// Set it to stop every trial after its current step.
+    pub cancelled: &'a AtomicBool,
+    /// Is told about the progress.
+    pub progress: &'a dyn Progress,
+}
+
+/// Which trial to run.
+#[derive(Debug, Clone, Copy)]
+pub struct TrialSpec<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it changes; `None` is the baseline.
+    pub remedy: Option<&'a Remedy>,
+    /// Only watch: even a non-finite update is applied.
+    pub observe: bool,
+    /// Where its run directory goes; `None` keeps no record.
+    pub run_dir: Option<&'a Path>,
+    /// Whether to measure the stability margin of a surviving trial.
+    pub margin: bool,
+}
+
+/// Runs one trial from its start to its end.
+///
+/// # Errors
+/// Only those of the run directory. A failed training is an outcome, not an error.
+pub fn run_trial<S: Subject>(
+    subject: &S,
+    plan: &Plan,
+    spec: TrialSpec<'_>,
+    device: &Device,
+    control: Control<'_>,
+) -> Result<Outcome, RecordError> {
+    control.progress.started(spec.name, plan.steps);
+    let mut outcome = train(subject, plan, spec, device, control)?;
+    if spec.margin && outcome.verdict.survived() {
+        outcome.stability_margin = stability_margin(subject, plan, spec, device, control)?;
+    }
+    control.progress.ended(spec.name, &outcome);
+    Ok(outcome)
+}
+
+/// What remains of a list of remedies once the model is built: what acts during training.
+pub(crate) struct Acting {
+    clip: Option<GlobalNormClip>,
+    cap: Option<SpectralCap>,
+    learning_rate: Option<f64>,
+}
+
+/// Builds the untrained model with these remedies in it.
+pub(crate) fn build<S: Subject>(
+    subject: &S,
+    plan: &Plan,
+    remedies: &[Remedy],
+    device: &Device,
+) -> (S::Model, Acting) {
+    let mut structure = Structure::default();
+    for remedy in remedies {
+        match *remedy {
+            Remedy::RmsNorm { every } => structure.rms_norm_every = Some(every),
+            Remedy::ReduceDepth { depth } => structure.depth = Some(depth),
+            Remedy::TruncateBptt { time_steps } => structure.bptt_steps = Some(time_steps),
+            _ => (),
+        }
+    }
+    let mut model = {
+        // A panic in another build leaves nothing half-done in here.
+        let _one_at_a_time = BUILDING
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        device.seed(plan.seed);
+        let model = subject.build(
+            &structure,
+            &mut generator(plan.seed, Purpose::Weights),
+            device,
+        );
+        // Burn draws weights lazily: make it draw them now, in order.
+        for_each_parameter(&model, |_, _| ());
+        model
+    };
+    let mut acting = Acting {
+        clip: None,
+        cap: None,
+        learning_rate: None,
+    };
+    for remedy in remedies {
+        match *remedy {
+            Remedy::ClipGlobalNorm { max_norm } => acting.clip = Some(GlobalNormClip { max_norm }),
+            Remedy::CapSpectralNorm { max_spectral_norm } => {
+                let names = weight_matrices(subject, &model)
+                    .into_iter()
+                    .filter(|matrix| matrix.role.is_repeated())
+                    .map(|matrix| matrix.name);
+                let mut cap = SpectralCap::new(max_spectral_norm, names);
+                model = cap.apply(model);
+                acting.cap = Some(cap);
+            }
+            Remedy::CriticalInit { gain, input_rms } => {
+                model = rescale(subject, model, gain, input_rms);
+            }
+            Remedy::LowerLearningRate { learning_rate } => {
+                acting.learning_rate = Some(learning_rate);
+            }
+            _ => (),
+        }
+    }
+    (model, acting)
+}
+
+/// [`Remedy::CriticalInit`].
+fn rescale<S: Subject>(subject: &S, model: S::Model, gain: f64, input_rms: f64) -> S::Model {
+    let recurrent = subject.summary().sequence_length.is_some();
+    let factors: HashMap<String, f64> = weight_matrices(subject, &model)
+        .into_iter()
+        .filter_map(|matrix| {
+            let wanted = match matrix.role {
+                MatrixRole::Hidden | MatrixRole::Recurrent => gain,
+                MatrixRole::Input if !recurrent => gain / input_rms,
+                MatrixRole::Output if !recurrent => 1.0,
+                MatrixRole::Input | MatrixRole::Output => return None,
+            };
+            let factor = wanted / matrix.gain();
+            factor.is_finite().then_some((matrix.name, factor))
+        })
+        .collect();
+    scale_weights(model, &factors)
+}
+
+fn train<S: Subject>(
+    subject: &S,
+    plan: &Plan,
+    spec: TrialSpec<'_>,
+    device: &Device,
+    control: Control<'_>,
+) -> Result<Outcome, RecordError> {
+    let summary = subject.summary();
+    let remedies: Vec<Remedy> = plan.remedies.iter().chain(spec.remedy).copied().collect();
+    let (mut model, mut acting) = build(subject, plan, &remedies, device);
+    let (baseline, _) = build(subject, plan, &plan.remedies, device);
+    let work = subject.work(&model) / subject.work(&baseline);
+    let learning_rate = acting.learning_rate.unwrap_or(plan.learning_rate);
+    let mut guard = Guard::new(GuardConfig {
+        clip: acting.clip,
+        on_non_finite: if spec.observe {
+            OnNonFinite::Observe
+        } else {
+            OnNonFinite::Stop
+        },
+        ..GuardConfig::default()
+    });
+    let momentum = (plan.momentum > 0.0).then(|| {
+        MomentumConfig::new()
+            .with_momentum(plan.momentum)
+            .with_dampening(0.0)
+    });
+    let mut optimizer = SgdConfig::new().with_momentum(momentum).init();
+    let mut record = spec
+        .run_dir
+        .map(|path| RunDir::create(path, manifest(subject, plan, spec, &model)))
+        .transpose()?;
+
+    let mut batches = Batches::new(summary.training_samples, plan.batch_size, plan.seed);
+    let mut trace = Trace::default();
+    let mut detections: Vec<Detection> = Vec::new();
+    let (mut detection_steps, mut clipped) = (0, 0u64);
+    let (mut first_non_finite_step, mut end) = (None, End::Completed);
+    let (mut steps_done, mut seconds) = (0, 0.0);
+    for step in 0..plan.steps {
+        if control.cancelled.load(Ordering::Relaxed) {
+            end = End::Interrupted;
+            break;
+        }
+        let begin = Instant::now();
+        let (loss, gradients) =
+            subject.loss_and_gradients(&model, batches.next_batch(), &mut Tape::off());
+        let done = guarded_step(
+            &mut guard,
+            model,
+            gradients,
+            &mut optimizer,
+            step,
+            loss,
+            learning_rate,
+        );
+        model = done.model;
+        if let Some(cap) = &mut acting.cap {
+            model = cap.apply(model);
+        }
+        seconds += begin.elapsed().as_secs_f64();
+
+        let norm = done.reading.gradients.global_norm();
+        trace.loss.push(loss);
+        trace.grad_norm.push(norm);
+        detection_steps += u64::from(!done.detections.is_empty());
+        for detection in done.detections {
+            if let Some(record) = &mut record {
+                record.push_incident(&detection)?;
+            }
+            if detection.detector == Detector::NonFinite {
+                first_non_finite_step.get_or_insert(step);
+            }
+            if !detections
+                .iter()
+                .any(|seen| seen.detector == detection.detector)
+            {
+                detections.push(detection);
+            }
+        }
+        clipped += u64::from(matches!(done.decision, Decision::ScaleGlobal { .. }));
+        if let Some(record) = &mut record {
+            record.push_step(step_record(&done.reading, &done.decision))?;
+        }
+        control.progress.stepped(spec.name, step, loss);
+        if let Decision::Stop { reason } = done.decision {
+            end = End::Failed {
+                reason: format!("stopped at step {step}: {reason}"),
+            };
+            break;
+        }
+        steps_done += 1;
+        if let Some(first) = first_non_finite_step
+            && step >= first + STEPS_AFTER_THE_END
+        {
+            end = End::Failed {
+                reason: format!("non-finite since step {first}"),
+            };
+            break;
+        }
+    }
+    if let Some(record) = record {
+        let status = if end == End::Interrupted {
+            RunStatus::Interrupted
+        } else {
+            RunStatus::Ended
+        };
+        record.finish(status)?;
+    }
+
+    let validation_metric = if end == End::Completed {
+        subject.validate(&model)
+    } else {
+        f64::NAN
+    };
+    let initial_loss = trace.loss.first().copied().unwrap_or(f64::NAN);
+    let final_loss = final_loss(&trace.loss);
+    Ok(Outcome {
+        verdict: Verdict::judge(
+            &end,
+            initial_loss,
+            final_loss,
+            validation_metric,
+            summary.goal,
+        ),
+        end,
+        steps_done,
+        detections,
+        detection_steps,
+        first_non_finite_step,
+        initial_loss,
+        final_loss,
+        validation_metric,
+        stability_margin: None,
+        clip_rate: clipped as f64 / (trace.loss.len().max(1)) as f64,
+        work,
+        trace,
+        seconds,
+    })
+}
+
+/// Median of the last tenth; NaN if there is nothing or any of it is NaN.
+fn final_loss(losses: &[f64]) -> f64 {
+    let mut last = losses[losses.len() - losses.len().div_ceil(10)..].to_vec();
+    if last.is_empty() || last.iter().any(|loss| loss.is_nan()) {
+        return f64::NAN;
+    }
+    last.sort_by(f64::total_cmp);
+    last[last.len() / 2]
+}
+
+/// How far the trial is from the edge: its learning rate is doubled until a run over a twentieth
+/// of the steps, from the same start, no longer survives. At most 16 times.
+fn stability_margin<S: Subject>(
+    subject: &S,
+    plan: &Plan,
+    spec: TrialSpec<'_>,
+    device: &Device,
+    control: Control<'_>,
+) -> Result<Option<f64>, RecordError> {
+    const FACTORS: [f64; 4] = [2.0, 4.0, 8.0, 16.0];
+    const MIN_STEPS: u64 = 20;
+    let mut margin = 1.0;
+    for factor in FACTORS {
+        let mut faster = plan.clone();
+        faster.steps = (plan.steps / 20).max(MIN_STEPS);
+        faster.learning_rate *= factor;
+        let remedy = match spec.remedy {
+            Some(Remedy::LowerLearningRate { learning_rate }) => Some(Remedy::LowerLearningRate {
+                learning_rate: learning_rate * factor,
+            }),
+            other => other.copied(),
+        };
+        let short = TrialSpec {
+            remedy: remedy.as_ref(),
+            observe: false,
+            run_dir: None,
+            ..spec
+        };
+        let outcome = train(subject, &faster, short, device, control)?;
+        match outcome.end {
+            End::Interrupted => return Ok(None),
+            _ if !outcome.verdict.survived() => break,
+            _ => margin = factor,
+        }
+    }
+    Ok(Some(margin))
+}
+
+fn manifest<S: Subject>(
+    subject: &S,
+    plan: &Plan,
+    spec: TrialSpec<'_>,
+    model: &S::Model,
+) -> Manifest {
+    let mut parameters = Vec::new();
+    for_each_parameter(model, |parameter, _| parameters.push(parameter.name));
+    Manifest {
+        format: 1,
+        name: spec.name.to_owned(),
+        subject: subject.summary().name,
+        seed: plan.seed,
+        steps: plan.steps,
+        parameters,
+        status: RunStatus::Running,
+    }
+}
+
+fn step_record(reading: &StepReading, decision: &Decision) -> StepRecord {
+    let grad_norm = reading.gradients.global_norm();
+    StepRecord {
+        step: reading.step,
+        loss: reading.loss,
+        learning_rate: reading.learning_rate,
+        grad_norm,
+        grad_norm_clipped: match decision {
+            Decision::Keep => grad_norm,
+            Decision::ScaleGlobal { coefficient } => grad_norm * coefficient,
+            Decision::Stop { .. } => 0.0,
+        },
+        non_finite: reading.gradients.non_finite(),
+        subnormal: reading.gradients.subnormal(),
+        decision: decision.name().to_owned(),
+        tensor_norms: reading
+            .gradients
+            .tensors
+            .iter()
+            .map(|tensor| tensor.stats.tensor_norm)
+            .collect(),
+    }
+}

@@ -1,0 +1,98 @@
+//! Gradient and activation size through depth or time.
+
+use maud::Markup;
+use plotly::Scatter;
+use plotly::common::{DashType, Line, MarkerSymbol, Mode};
+use plotly::layout::HoverMode;
+use steadygrad::cure::CureReport;
+use steadygrad::dynamics::{Axis, GrowthPoint};
+
+use super::frame::{
+    BLUE, HEIGHT, ORANGE, axis, figure, label, layout, log_axis, marker, short_label,
+};
+use super::series::on_log_axis;
+use crate::number;
+
+/// Longest name under the axis.
+const LONGEST_NAME: usize = 18;
+/// Letters that fit under the axis side by side: 110, on a page of 1100 pixels.
+const LETTERS: usize = 110;
+
+pub(in crate::html) fn growth(report: &CureReport) -> Markup {
+    let profile = &report.measurements.growth;
+    let points = &profile.points;
+    let drawn = || {
+        points
+            .iter()
+            .flat_map(|point| [point.gradient_norm, point.activation_rms])
+            .filter_map(on_log_axis)
+    };
+    let x: Vec<f64> = (0..points.len()).map(|index| index as f64).collect();
+    let names: Vec<String> = points.iter().map(|point| label(&point.name)).collect();
+    let curve = |name: &str, size: fn(&GrowthPoint) -> f64| {
+        let y: Vec<Option<f64>> = points
+            .iter()
+            .map(|point| on_log_axis(size(point)))
+            .collect();
+        Scatter::new(x.clone(), y)
+            .name(name)
+            .mode(Mode::LinesMarkers)
+            .text_array(names.clone())
+    };
+    let gradient = curve("gradient norm", |point| point.gradient_norm)
+        .marker(marker(ORANGE, 7))
+        .line(Line::new().color(ORANGE));
+    let activation = curve("activation root mean square", |point| point.activation_rms)
+        .marker(marker(BLUE, 6).symbol(MarkerSymbol::SquareOpen))
+        .line(Line::new().color(BLUE).dash(DashType::Dash));
+
+    let unit = profile.axis.unit();
+    let longest = points.iter().map(|point| point.name.chars().count()).max();
+    let letters = longest.unwrap_or(0).min(LONGEST_NAME) + 2;
+    let every = (points.len() * letters).div_ceil(LETTERS).max(1);
+    let ticks: Vec<usize> = (0..points.len()).step_by(every).collect();
+    let x_axis = axis(&format!("{unit}, in forward order"))
+        .tick_values(ticks.iter().map(|index| *index as f64).collect())
+        .tick_text(
+            ticks
+                .iter()
+                .map(|index| short_label(&points[*index].name, LONGEST_NAME))
+                .collect(),
+        );
+    let layout = layout()
+        .hover_mode(HoverMode::XUnified)
+        .x_axis(x_axis)
+        .y_axis(log_axis(
+            "size (log scale)",
+            drawn().reduce(f64::min),
+            drawn().reduce(f64::max),
+        ));
+
+    let mut caption = match profile.backward_growth_rate() {
+        Some(rate) => format!(
+            "Before the first step. Read backwards, from right to left, the gradient is \
+             multiplied by {} per {unit} on average.",
+            number::short(rate)
+        ),
+        None => "Before the first step. The gradient has no mean growth factor here.".into(),
+    };
+    let odd = 2 * points.len() - drawn().count();
+    if odd > 0 {
+        caption.push_str(&format!(
+            " Gaps: {} zero or not finite.",
+            number::count(odd as u64, "value")
+        ));
+    }
+    let title = match profile.axis {
+        Axis::Depth => "Growth through depth",
+        Axis::Time => "Growth through time",
+    };
+    figure(
+        "plot-growth",
+        title,
+        &caption,
+        HEIGHT,
+        layout,
+        vec![gradient, activation],
+    )
+}

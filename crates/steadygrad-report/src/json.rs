@@ -1,0 +1,12 @@
+//! The report as JSON.
+
+use steadygrad::cure::CureReport;
+
+/// Every number of the report as indented JSON. NaN and infinities become the strings `"NaN"`,
+/// `"Infinity"` and `"-Infinity"`, see [`steadygrad::float`].
+///
+/// # Errors
+/// Those of `serde_json`; none is known to happen for this type.
+pub fn cure(report: &CureReport) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(report)
+}

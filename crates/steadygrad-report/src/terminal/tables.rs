@@ -1,0 +1,200 @@
+//! Trials and their verification as tables.
+
+use anstyle::Style;
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use steadygrad::cure::{CureReport, Outcome, Trial, TrialKind, Verdict, Verification};
+
+use super::text::{BOLD, DIM, ERROR, GOOD, WARN, clean, field, heading, paint, wrapped};
+use crate::{facts, number};
+
+/// Only a thin line under the header.
+const LINES: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
+/// The ranking has many columns: a little wider than the text.
+const TABLE_WIDTH: u16 = 106;
+
+/// The ranking, best first, the baseline below it, then what does not apply.
+pub(super) fn trials(report: &CureReport) -> String {
+    let ranked = facts::ranked(report);
+    let mut rows: Vec<(Vec<String>, Style)> = ranked
+        .iter()
+        .map(|row| {
+            let tie = if row.place.tied_with_best { "≈ " } else { "" };
+            let style = if row.trial.kind == TrialKind::Control {
+                DIM
+            } else {
+                verdict_style(row.outcome.verdict)
+            };
+            (
+                trial_row(row.place.rank.to_string(), row.trial, row.outcome, tie),
+                style,
+            )
+        })
+        .collect();
+    if let Some((trial, outcome)) = facts::baseline(report) {
+        rows.push((trial_row("-".into(), trial, outcome, ""), Style::new()));
+    }
+    let mut out = String::new();
+    if !rows.is_empty() {
+        out = heading("Trials, best first");
+        let header = [
+            "#",
+            "trial",
+            "change",
+            "verdict",
+            &report.subject.metric,
+            "margin",
+            "work",
+            "time",
+            "clipped",
+            "alarms",
+        ];
+        out.push_str(&render(&header, &rows, 4));
+        let legend = format!(
+            "◆ family, its parameter computed; ◇ control; ≈ within one standard error of the \
+             best. margin: largest tried multiple of its own learning rate that survives. work: \
+             arithmetic beside the baseline's. clipped: share of steps. alarms: steps with a \
+             detection. Goal: {} {}.",
+            report.subject.metric,
+            number::metric(report.subject.goal.metric)
+        );
+        out.push_str(&wrapped(DIM, &legend, "  ", "  "));
+    }
+    let not_tried = facts::not_tried(report);
+    if !not_tried.is_empty() {
+        out.push_str(&heading("Not tried"));
+        for (name, reason) in not_tried {
+            out.push_str(&field(name, reason));
+        }
+    }
+    out
+}
+
+fn trial_row(rank: String, trial: &Trial, outcome: &Outcome, tie: &str) -> Vec<String> {
+    let mark = match trial.kind {
+        TrialKind::Baseline => " ",
+        TrialKind::Family(_) => "◆",
+        TrialKind::Control => "◇",
+    };
+    vec![
+        rank,
+        format!("{mark} {}", trial.name),
+        facts::change(trial),
+        facts::verdict(outcome).into(),
+        format!("{tie}{}", number::metric(outcome.validation_metric)),
+        outcome.stability_margin.map_or("-".into(), number::times),
+        number::times(outcome.work),
+        number::duration(outcome.seconds),
+        number::percent(outcome.clip_rate),
+        outcome.detection_steps.to_string(),
+    ]
+}
+
+fn verdict_style(verdict: Verdict) -> Style {
+    match verdict {
+        Verdict::Cured => GOOD,
+        Verdict::BelowGoal | Verdict::DoesNotLearn => WARN,
+        Verdict::Diverged => ERROR,
+    }
+}
+
+/// The winner and the controls on fresh seeds, the baseline's one run below.
+pub(super) fn verification(report: &CureReport) -> String {
+    if report.verification.is_empty() {
+        return String::new();
+    }
+    let mut rows: Vec<(Vec<String>, Style)> = report
+        .verification
+        .iter()
+        .map(|verified| {
+            let style = match report.trial(&verified.trial).map(|trial| trial.kind) {
+                Some(TrialKind::Family(_)) => GOOD,
+                _ => DIM,
+            };
+            (verification_row(verified), style)
+        })
+        .collect();
+    if let Some((trial, outcome)) = facts::baseline(report) {
+        let metric = number::metric(outcome.validation_metric);
+        let solved = usize::from(outcome.verdict == Verdict::Cured);
+        rows.push((
+            vec![
+                trial.name.clone(),
+                format!("{solved}/1"),
+                metric.clone(),
+                metric.clone(),
+                "-".into(),
+                format!("{}: {metric}", report.seed),
+            ],
+            Style::new(),
+        ));
+    }
+    let header = ["trial", "solved", "worst", "mean", "sd", "seed: metric"];
+    let mut out = heading(&format!("{} on fresh seeds", report.subject.metric));
+    out.push_str(&render(&header, &rows, 1));
+    if let Some(sentence) = facts::control_as_good(report) {
+        out.push_str(&wrapped(WARN, &sentence, "  ", "  "));
+    }
+    out
+}
+
+fn verification_row(verified: &Verification) -> Vec<String> {
+    let seeds: Vec<String> = verified
+        .seeds
+        .iter()
+        .map(|run| {
+            format!(
+                "{}: {}",
+                run.seed,
+                number::metric(run.outcome.validation_metric)
+            )
+        })
+        .collect();
+    vec![
+        verified.trial.clone(),
+        format!("{}/{}", verified.solved, verified.seeds.len()),
+        number::metric(verified.worst),
+        number::metric(verified.mean),
+        number::metric(verified.standard_deviation),
+        seeds.join("  "),
+    ]
+}
+
+/// A table whose rows are styled line by line: the styles must not enter the cells, where they
+/// would count as width. The first `words` columns hold words, the others numbers.
+fn render(header: &[&str], rows: &[(Vec<String>, Style)], words: usize) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(LINES)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(TABLE_WIDTH)
+        .set_header(header.to_vec());
+    for (cells, _) in rows {
+        table.add_row(cells.iter().map(|cell| clean(cell)));
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        // The table puts one space between columns; right-aligned numbers need no more.
+        if index < words {
+            column.set_padding((0, 1));
+        } else {
+            column.set_padding((0, 0));
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let mut styles = rows.iter().map(|(_, style)| *style);
+    let mut style = Style::new();
+    let mut out = String::new();
+    for (index, line) in table.lines().enumerate() {
+        // A cell that wraps continues on lines whose first column is empty.
+        let starts_row = !line.starts_with(' ');
+        style = match index {
+            0 => BOLD,
+            1 => DIM,
+            _ if starts_row => styles.next().unwrap_or_default(),
+            _ => style,
+        };
+        out.push_str(&format!("  {}\n", paint(style, line.trim_end())));
+    }
+    out
+}

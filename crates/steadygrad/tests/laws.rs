@@ -1,0 +1,474 @@
+//! Laws that hold for whatever a training run can throw at the core.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use steadygrad::clip::GlobalNormClip;
+use steadygrad::cure::derive::{Basis, derive};
+use steadygrad::cure::{End, Outcome, Prescription, Trace, Verdict};
+use steadygrad::detect::{
+    Detection, Detector, DetectorConfig, LossDivergence, NormGrowth, UpdateRatio,
+};
+use steadygrad::diagnose::{Case, diagnose};
+use steadygrad::dynamics::{Activation, Axis, GrowthPoint, GrowthProfile};
+use steadygrad::guard::OnNonFinite;
+use steadygrad::measurements::{MatrixRole, Measurements, Sharpness, TrainingSetup, WeightMatrix};
+use steadygrad::remedy::{Family, Remedy};
+use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
+use steadygrad::{Decision, Guard, GuardConfig, Place, StepReading};
+
+/// Any number at all, the special ones often.
+fn number() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        3 => proptest::num::f64::ANY,
+        3 => -10.0..10.0f64,
+        1 => (-320.0..308.0f64).prop_map(|exponent| 10f64.powf(exponent)),
+        2 => select(vec![
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            0.0,
+            -0.0,
+            1.0,
+            f64::MAX,
+            f64::MIN_POSITIVE,
+            5e-324,
+        ]),
+    ]
+}
+
+fn count() -> impl Strategy<Value = usize> {
+    prop_oneof![4 => 0usize..8, 1 => select(vec![1_000, usize::MAX - 1, usize::MAX])]
+}
+
+fn step() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => 0u64..8, 1 => any::<u64>()]
+}
+
+fn tensor_stats() -> impl Strategy<Value = TensorStats> {
+    (number(), any::<f32>(), any::<u64>(), step(), any::<u64>()).prop_map(
+        |(tensor_norm, max_abs, len, non_finite, subnormal)| TensorStats {
+            tensor_norm,
+            max_abs,
+            len,
+            non_finite,
+            subnormal,
+        },
+    )
+}
+
+fn gradients() -> impl Strategy<Value = GradientStats> {
+    vec(("[a-c]?", tensor_stats()), 0..4).prop_map(|tensors| GradientStats {
+        tensors: tensors
+            .into_iter()
+            .map(|(name, stats)| NamedStats { name, stats })
+            .collect(),
+    })
+}
+
+/// A reading without any promise: the norms need not fit the counts, nor the lists each other.
+fn any_reading() -> impl Strategy<Value = StepReading> {
+    (
+        any::<u64>(),
+        number(),
+        number(),
+        gradients(),
+        vec(number(), 0..5),
+    )
+        .prop_map(
+            |(step, loss, learning_rate, gradients, weight_norms)| StepReading {
+                step,
+                loss,
+                learning_rate,
+                gradients,
+                weight_norms,
+            },
+        )
+}
+
+/// A reading as an adapter measures it, sometimes broken.
+fn measured_reading() -> impl Strategy<Value = StepReading> {
+    let value = prop_oneof![
+        6 => -3.0..3.0f32,
+        2 => (-30.0..30.0f32).prop_map(|exponent| 10f32.powf(exponent)),
+        1 => select(vec![f32::NAN, f32::INFINITY, 0.0, 1e-40]),
+    ];
+    (step(), number(), 1e-6..1.0f64, vec(vec(value, 0..5), 0..4)).prop_map(
+        |(step, loss, learning_rate, tensors)| StepReading {
+            step,
+            loss,
+            learning_rate,
+            weight_norms: vec![1.0; tensors.len()],
+            gradients: GradientStats {
+                tensors: tensors
+                    .iter()
+                    .enumerate()
+                    .map(|(index, values)| NamedStats {
+                        name: format!("{index}"),
+                        stats: TensorStats::of(values),
+                    })
+                    .collect(),
+            },
+        },
+    )
+}
+
+fn config(
+    number: impl Strategy<Value = f64> + Clone,
+    max_norm: impl Strategy<Value = f64>,
+) -> impl Strategy<Value = GuardConfig> {
+    (
+        (number.clone(), number.clone(), number),
+        (count(), count(), count()),
+        option::of(max_norm),
+        any::<bool>(),
+    )
+        .prop_map(
+            |((ratio, growth, divergence), counts, max_norm, stop)| GuardConfig {
+                detectors: DetectorConfig {
+                    update_ratio: UpdateRatio { max_ratio: ratio },
+                    norm_growth: NormGrowth {
+                        factor: growth,
+                        window: counts.0,
+                        warmup: counts.1,
+                    },
+                    loss_divergence: LossDivergence {
+                        factor: divergence,
+                        window: counts.2,
+                    },
+                },
+                clip: max_norm.map(|max_norm| GlobalNormClip { max_norm }),
+                on_non_finite: if stop {
+                    OnNonFinite::Stop
+                } else {
+                    OnNonFinite::Observe
+                },
+            },
+        )
+}
+
+fn any_config() -> impl Strategy<Value = GuardConfig> {
+    config(number().boxed(), number())
+}
+
+fn valid_config() -> impl Strategy<Value = GuardConfig> {
+    config(
+        0.1..20.0f64,
+        (-3.0..3.0f64).prop_map(|exponent| 10f64.powf(exponent)),
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_guard_that_observes_keeps_every_step(
+        detectors in any_config(), readings in vec(any_reading(), 0..30),
+    ) {
+        for config in [
+            GuardConfig::observe(),
+            GuardConfig { detectors: detectors.detectors, ..GuardConfig::observe() },
+        ] {
+            let mut guard = Guard::new(config);
+            for reading in &readings {
+                prop_assert_eq!(guard.step(reading).0, Decision::Keep);
+            }
+        }
+    }
+
+    #[test]
+    fn no_config_makes_the_guard_panic(
+        config in any_config(), readings in vec(any_reading(), 0..30),
+    ) {
+        let mut guard = Guard::new(config);
+        for reading in &readings {
+            guard.step(reading);
+        }
+    }
+
+    #[test]
+    fn the_clip_bound_holds_and_what_is_within_it_is_kept(
+        config in valid_config(), readings in vec(measured_reading(), 1..30),
+    ) {
+        let mut guard = Guard::new(config);
+        for reading in &readings {
+            let norm = reading.gradients.global_norm();
+            let finite = reading.loss.is_finite() && reading.gradients.non_finite() == 0;
+            match guard.step(reading).0 {
+                Decision::ScaleGlobal { coefficient } => {
+                    let max_norm = config.clip.unwrap().max_norm;
+                    prop_assert!(norm > max_norm);
+                    prop_assert!((0.0..1.0).contains(&coefficient));
+                    prop_assert!(norm * coefficient <= max_norm * (1.0 + 1e-12));
+                    prop_assert!(norm * coefficient >= max_norm * (1.0 - 1e-12));
+                }
+                Decision::Stop { reason } => {
+                    prop_assert!(!finite && config.on_non_finite == OnNonFinite::Stop);
+                    prop_assert!(!reason.is_empty());
+                }
+                Decision::Keep => {
+                    prop_assert!(finite || config.on_non_finite == OnNonFinite::Observe);
+                    prop_assert!(
+                        config.clip.is_none_or(|clip| !norm.is_finite() || norm <= clip.max_norm)
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_norm_at_the_threshold_is_kept(gradient in vec(-1e3..1e3f32, 1..20)) {
+        let stats = TensorStats::of(&gradient);
+        prop_assume!(stats.tensor_norm > 0.0);
+        let reading = StepReading {
+            step: 0,
+            loss: 1.0,
+            learning_rate: 0.1,
+            gradients: GradientStats { tensors: vec![NamedStats { name: "w".into(), stats }] },
+            weight_norms: vec![],
+        };
+        let decision = |max_norm: f64| {
+            let clip = Some(GlobalNormClip { max_norm });
+            Guard::new(GuardConfig { clip, ..GuardConfig::default() }).step(&reading).0
+        };
+        let norm = reading.gradients.global_norm();
+        prop_assert_eq!(decision(norm), Decision::Keep);
+        prop_assert_eq!(decision(norm * 1.5), Decision::Keep);
+        prop_assert!(decision(norm * 0.5) != Decision::Keep);
+    }
+
+    #[test]
+    fn a_guard_that_is_saved_and_loaded_goes_on_as_if_nothing_had_happened(
+        config in valid_config(), readings in vec(measured_reading(), 1..40), saved in 0usize..40,
+    ) {
+        let mut whole = Guard::new(config);
+        let mut resumed = Guard::new(config);
+        for (step, reading) in readings.iter().enumerate() {
+            if step == saved.min(readings.len() - 1) {
+                let text = serde_json::to_string(&resumed).unwrap();
+                resumed = serde_json::from_str(&text).unwrap();
+                prop_assert_eq!(&resumed, &whole);
+            }
+            let (expected, seen) = (whole.step(reading), resumed.step(reading));
+            // As text: the value of a detection may be NaN.
+            prop_assert_eq!(format!("{expected:?}"), format!("{seen:?}"));
+        }
+        prop_assert_eq!(resumed, whole);
+    }
+}
+
+fn growth() -> impl Strategy<Value = GrowthProfile> {
+    let point = (
+        number(),
+        number(),
+        option::of(number()),
+        option::of(number()),
+    )
+        .prop_map(
+            |(activation_rms, gradient_norm, forward_growth, backward_growth)| GrowthPoint {
+                name: "h".into(),
+                activation_rms,
+                gradient_norm,
+                forward_growth,
+                backward_growth,
+            },
+        );
+    let measured = vec((Just("h".to_owned()), number(), number()), 0..40);
+    let axis = || select(vec![Axis::Depth, Axis::Time]);
+    prop_oneof![
+        (axis(), measured).prop_map(|(axis, measured)| GrowthProfile::new(axis, measured)),
+        // As read from a file: the factors need not follow from the sizes.
+        (axis(), vec(point, 0..10)).prop_map(|(axis, points)| GrowthProfile { axis, points }),
+        // A steady growth, as real networks have.
+        (axis(), 0.3..3.0f64, 2usize..60).prop_map(|(axis, rate, count)| {
+            let point = |l: usize| ("h".to_owned(), rate.powi(l as i32), rate.powi(-(l as i32)));
+            GrowthProfile::new(axis, (0..count).map(point))
+        }),
+    ]
+}
+
+fn matrix() -> impl Strategy<Value = WeightMatrix> {
+    let role = select(vec![
+        MatrixRole::Input,
+        MatrixRole::Hidden,
+        MatrixRole::Recurrent,
+        MatrixRole::Output,
+    ]);
+    (role, count(), count(), number(), number()).prop_map(
+        |(role, fan_in, fan_out, frobenius_norm, spectral_norm)| WeightMatrix {
+            name: "w".into(),
+            role,
+            fan_in,
+            fan_out,
+            frobenius_norm,
+            spectral_norm,
+        },
+    )
+}
+
+fn measurements() -> impl Strategy<Value = Measurements> {
+    let sharpness = option::of((number(), number(), count()).prop_map(
+        |(lambda_max, last_change, iterations)| Sharpness {
+            lambda_max,
+            last_change,
+            iterations,
+        },
+    ));
+    let activation = select(vec![Activation::Relu, Activation::Tanh, Activation::Linear]);
+    (
+        (number(), number(), number(), number(), number()),
+        growth(),
+        activation,
+        vec(matrix(), 0..6),
+        sharpness,
+    )
+        .prop_map(
+            |(numbers, growth, activation, weights, sharpness)| Measurements {
+                loss: numbers.0,
+                input_rms: numbers.1,
+                growth,
+                activation,
+                weights,
+                weight_norm: numbers.2,
+                global_norm: numbers.3,
+                subnormal_share: numbers.4,
+                sharpness,
+            },
+        )
+}
+
+fn any_setup() -> impl Strategy<Value = TrainingSetup> {
+    (number(), number(), option::of(count()), option::of(count())).prop_map(
+        |(learning_rate, momentum, depth, sequence_length)| TrainingSetup {
+            learning_rate,
+            momentum,
+            depth,
+            sequence_length,
+        },
+    )
+}
+
+fn valid_setup() -> impl Strategy<Value = TrainingSetup> {
+    (
+        (-8.0..3.0f64).prop_map(|exponent| 10f64.powf(exponent)),
+        0.0..1.0f64,
+        option::of(1usize..100),
+        option::of(1usize..500),
+    )
+        .prop_map(
+            |(learning_rate, momentum, depth, sequence_length)| TrainingSetup {
+                learning_rate,
+                momentum,
+                depth,
+                sequence_length,
+            },
+        )
+}
+
+fn detection() -> impl Strategy<Value = Detection> {
+    let detector = select(vec![
+        Detector::NonFinite,
+        Detector::UpdateRatio,
+        Detector::NormGrowth,
+        Detector::LossDivergence,
+    ]);
+    let place = select(vec![
+        Place::Run,
+        Place::Parameter("w".into()),
+        Place::Layer("h".into()),
+        Place::TimeStep(0),
+    ]);
+    (detector, step(), place, number(), number()).prop_map(
+        |(detector, step, place, value, threshold)| Detection {
+            detector,
+            step,
+            place,
+            value,
+            threshold,
+            message: String::new(),
+        },
+    )
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let end = select(vec![
+        End::Completed,
+        End::Failed {
+            reason: String::new(),
+        },
+        End::Interrupted,
+    ]);
+    (
+        end,
+        vec(detection(), 0..4),
+        (step(), step(), option::of(step())),
+        (number(), number(), number(), number(), number(), number()),
+        option::of(number()),
+        (vec(number(), 0..30), vec(number(), 0..30)),
+    )
+        .prop_map(
+            |(end, detections, steps, numbers, stability_margin, (loss, grad_norm))| Outcome {
+                end,
+                verdict: Verdict::Cured,
+                steps_done: steps.0,
+                detections,
+                detection_steps: steps.1,
+                first_non_finite_step: steps.2,
+                initial_loss: numbers.0,
+                final_loss: numbers.1,
+                validation_metric: numbers.2,
+                stability_margin,
+                clip_rate: numbers.3,
+                work: numbers.4,
+                trace: Trace { loss, grad_norm },
+                seconds: numbers.5,
+            },
+        )
+}
+
+/// Whether every parameter is a number that can be trained with.
+fn is_usable(remedy: &Remedy) -> bool {
+    let positive = |value: f64| value.is_finite() && value > 0.0;
+    match *remedy {
+        Remedy::ClipGlobalNorm { max_norm } => positive(max_norm),
+        Remedy::CapSpectralNorm { max_spectral_norm } => positive(max_spectral_norm),
+        Remedy::CriticalInit { gain, input_rms } => positive(gain) && positive(input_rms),
+        Remedy::RmsNorm { every } => every > 0,
+        Remedy::ReduceDepth { depth } => depth > 0,
+        Remedy::TruncateBptt { time_steps } => time_steps > 0,
+        Remedy::LowerLearningRate { learning_rate } => positive(learning_rate),
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_measured_makes_diagnosis_or_derivation_panic(
+        measurements in measurements(), setup in any_setup(), outcome in outcome(),
+    ) {
+        for finding in diagnose(Case { measurements: &measurements, setup: &setup, outcome: &outcome }) {
+            prop_assert!(!finding.code.is_empty() && !finding.title.is_empty());
+        }
+        let basis = Basis { measurements: &measurements, setup: &setup, baseline: &outcome };
+        for family in Family::ALL {
+            match derive(family, basis) {
+                Ok((remedy, _)) => {
+                    prop_assert_eq!(remedy.family(), family);
+                    Prescription::new("trial".into(), &remedy, None);
+                }
+                Err(reason) => prop_assert!(!reason.to_string().is_empty()),
+            }
+        }
+    }
+
+    #[test]
+    fn with_a_valid_setup_every_derived_remedy_is_usable(
+        measurements in measurements(), setup in valid_setup(), outcome in outcome(),
+    ) {
+        let basis = Basis { measurements: &measurements, setup: &setup, baseline: &outcome };
+        for family in Family::ALL {
+            if let Ok((remedy, _)) = derive(family, basis) {
+                prop_assert!(is_usable(&remedy), "{remedy:?}");
+            }
+        }
+    }
+}
