@@ -1,1 +1,87 @@
-fn main() {}
+//! The project's chores: `cargo xtask test` is everything that CI runs.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool talks to its terminal"
+)]
+
+mod python;
+mod step;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use step::Step;
+
+const USAGE: &str = "\
+usage: cargo xtask <task>
+
+  test   format, lints, tests, documentation and Python's tests; stops at the first failure
+  docs   the documentation, where a warning is an error
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["test"] => test(root()?),
+        ["docs"] => docs(root()?),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        [] => bail!("no task was named\n\n{USAGE}"),
+        other => bail!("no such task: `{}`\n\n{USAGE}", other.join(" ")),
+    }
+}
+
+/// The workspace's root: this crate's parent folder.
+fn root() -> Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("xtask's folder has no parent")
+}
+
+fn test(root: &Path) -> Result<()> {
+    Step::cargo(["fmt", "--all", "--check"]).run(root)?;
+    Step::cargo("clippy --workspace --all-targets --release -- -D warnings".split(' '))
+        .run(root)?;
+    Step::cargo(["test", "--workspace", "--release"]).run(root)?;
+    docs(root)?;
+    python::test(root)
+}
+
+fn docs(root: &Path) -> Result<()> {
+    Step::cargo(["doc", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run(root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_task_is_named() {
+        let error = run(&["tset"]).unwrap_err().to_string();
+        assert!(error.contains("`tset`") && error.contains("usage"));
+        assert!(run(&[]).unwrap_err().to_string().contains("usage"));
+        assert!(run(&["test", "extra"]).is_err());
+    }
+
+    #[test]
+    fn the_root_holds_the_workspace() {
+        assert!(root().unwrap().join("Cargo.lock").is_file());
+    }
+}

@@ -1,1 +1,28 @@
-fn main() {}
+//! The command-line tool `steadygrad`.
+
+mod args;
+mod cure;
+mod error;
+mod output;
+mod progress;
+mod study;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Verb};
+
+fn main() -> ExitCode {
+    let done = match Args::parse().verb {
+        Verb::Cure(args) => cure::run(&args),
+        Verb::Study(args) => study::run(&args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

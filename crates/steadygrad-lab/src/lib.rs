@@ -11,7 +11,7 @@ pub mod models;
 mod plan;
 mod random;
 mod sharpness;
-pub(crate) mod study;
+pub mod study;
 mod subject;
 pub mod subjects;
 mod tape;
@@ -21,6 +21,7 @@ pub use cure::{Job, cure};
 pub use measure::measure;
 pub use plan::Plan;
 pub use sharpness::sharpness;
+pub use study::{LoadedSubject, Study, StudyError};
 
 pub use subject::{Structure, Subject, Summary};
 pub use tape::Tape;

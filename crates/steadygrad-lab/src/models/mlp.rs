@@ -24,7 +24,7 @@ pub struct MlpConfig {
 
 /// A hidden layer: linear, optionally normalised, then the activation.
 #[derive(Module, Debug)]
-pub struct Block {
+pub(super) struct Block {
     linear: Linear,
     norm: Option<RmsNorm>,
 }

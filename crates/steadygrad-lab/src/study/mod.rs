@@ -1,8 +1,284 @@
-pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
-    const ALIKE: f64 = 0.75;
-    candidates
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate.to_owned())
+//! A study: which subject, how it is trained, which remedies it has. Read from and written as
+//! commented TOML.
+
+mod error;
+mod keys;
+mod read;
+mod write;
+
+pub use error::StudyError;
+pub use read::parse;
+
+pub(crate) use error::nearest;
+
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use steadygrad::dynamics::Activation;
+use steadygrad::remedy::Remedy;
+
+use crate::Plan;
+use crate::data::{CsvError, CsvTask, digits, read_csv};
+use crate::models::MlpConfig;
+use crate::subjects::{TableMlp, TemporalOrderRnn};
+
+/// Where a table of numbers comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TableSource {
+    /// The embedded handwritten digits.
+    Digits,
+    /// A user's file.
+    Csv {
+        /// The file.
+        file: PathBuf,
+        /// The column to predict.
+        target: String,
+        /// What it holds.
+        task: CsvTask,
+    },
+}
+
+/// What is trained.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SubjectConfig {
+    /// A plain multilayer perceptron on a table.
+    Mlp {
+        /// The data.
+        source: TableSource,
+        /// The model.
+        model: MlpConfig,
+    },
+    /// A plain tanh network on the temporal order task.
+    TemporalOrderRnn {
+        /// Time steps of each sequence.
+        sequence_length: usize,
+        /// Units.
+        hidden_size: usize,
+        /// Standard deviation of all initial weights.
+        init_std: f64,
+    },
+}
+
+/// A whole study. Its values are in range: it can only be made by [`parse`] and the defaults.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Study {
+    /// Model and data.
+    pub subject: SubjectConfig,
+    /// The validation metric that counts as solved.
+    pub goal: f64,
+    /// Seed, optimizer, budget and remedies.
+    pub plan: Plan,
+}
+
+/// The name a study gives its subject.
+pub const SUBJECTS: [&str; 3] = ["digits-mlp", "temporal-order-rnn", "csv-mlp"];
+
+/// A subject ready to be trained.
+pub enum LoadedSubject {
+    /// A perceptron.
+    Mlp(TableMlp),
+    /// A recurrent network.
+    Rnn(TemporalOrderRnn),
+}
+
+impl Study {
+    /// The default study of an embedded subject, or `None` for another name.
+    pub fn embedded(subject: &str) -> Option<Self> {
+        match subject {
+            "digits-mlp" => Some(Self::mlp(TableSource::Digits)),
+            "temporal-order-rnn" => Some(Self {
+                subject: SubjectConfig::TemporalOrderRnn {
+                    sequence_length: 30,
+                    hidden_size: 50,
+                    init_std: 0.3,
+                },
+                goal: 0.95,
+                plan: Plan {
+                    seed: 42,
+                    learning_rate: 0.1,
+                    momentum: 0.0,
+                    steps: 6000,
+                    batch_size: 20,
+                    remedies: vec![],
+                },
+            }),
+            _ => None,
+        }
+    }
+
+    /// The default study of a user's table.
+    pub fn csv(file: PathBuf, target: String, task: CsvTask) -> Self {
+        Self::mlp(TableSource::Csv { file, target, task })
+    }
+
+    fn mlp(source: TableSource) -> Self {
+        Self {
+            goal: if source == TableSource::Digits {
+                0.95
+            } else {
+                0.8
+            },
+            subject: SubjectConfig::Mlp {
+                source,
+                model: MlpConfig {
+                    depth: 20,
+                    width: 128,
+                    activation: Activation::Relu,
+                    init_std: 0.2,
+                },
+            },
+            plan: Plan {
+                seed: 42,
+                learning_rate: 0.005,
+                momentum: 0.0,
+                steps: 1000,
+                batch_size: 64,
+                remedies: vec![],
+            },
+        }
+    }
+
+    /// The subject's name.
+    pub fn subject_name(&self) -> &'static str {
+        match &self.subject {
+            SubjectConfig::Mlp {
+                source: TableSource::Digits,
+                ..
+            } => SUBJECTS[0],
+            SubjectConfig::TemporalOrderRnn { .. } => SUBJECTS[1],
+            SubjectConfig::Mlp {
+                source: TableSource::Csv { .. },
+                ..
+            } => SUBJECTS[2],
+        }
+    }
+
+    /// Reads the data and sets the subject up.
+    ///
+    /// # Errors
+    /// Those of the user's CSV file.
+    pub fn load(&self, device: &Device) -> Result<LoadedSubject, CsvError> {
+        Ok(match &self.subject {
+            SubjectConfig::Mlp { source, model } => {
+                let (table, from) = match source {
+                    TableSource::Digits => {
+                        (digits(), "1,797 handwritten digits, raw pixels".into())
+                    }
+                    TableSource::Csv { file, target, task } => (
+                        read_csv(file, target, *task)?,
+                        format!("`{target}` of {}", file.display()),
+                    ),
+                };
+                let name = self.subject_name();
+                LoadedSubject::Mlp(TableMlp::new(
+                    name,
+                    from,
+                    table,
+                    *model,
+                    self.goal,
+                    device.clone(),
+                ))
+            }
+            SubjectConfig::TemporalOrderRnn {
+                sequence_length,
+                hidden_size,
+                init_std,
+            } => {
+                let subject =
+                    TemporalOrderRnn::new(*sequence_length, *hidden_size, *init_std, self.goal);
+                LoadedSubject::Rnn(subject)
+            }
+        })
+    }
+
+    /// The study with one more remedy in it.
+    #[must_use]
+    pub fn with_remedy(&self, remedy: &Remedy) -> Self {
+        let mut study = self.clone();
+        match (*remedy, &mut study.subject) {
+            (Remedy::ReduceDepth { depth }, SubjectConfig::Mlp { model, .. }) => {
+                model.depth = depth
+            }
+            (Remedy::LowerLearningRate { learning_rate }, _) => {
+                study.plan.learning_rate = learning_rate;
+            }
+            (other, _) => {
+                study
+                    .plan
+                    .remedies
+                    .retain(|old| old.family() != other.family());
+                study.plan.remedies.push(other);
+            }
+        }
+        study
+    }
+
+    /// What this remedy changes in the study's text, as a unified diff.
+    pub fn diff(&self, remedy: &Remedy) -> String {
+        let (before, after) = (self.to_toml(), self.with_remedy(remedy).to_toml());
+        similar::TextDiff::from_lines(&before, &after)
+            .unified_diff()
+            .context_radius(1)
+            .header("study.toml", "study.toml (cured)")
+            .to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_study_reads_back_as_it_was_written() {
+        let csv = Study::csv(
+            "my \"points\".csv".into(),
+            "the label".into(),
+            CsvTask::Regression,
+        );
+        for study in [
+            Study::embedded("digits-mlp").unwrap(),
+            Study::embedded("temporal-order-rnn").unwrap(),
+            csv,
+        ] {
+            assert_eq!(parse(&study.to_toml()).unwrap(), study);
+            let rnn = matches!(study.subject, SubjectConfig::TemporalOrderRnn { .. });
+            let simplify = if rnn {
+                Remedy::TruncateBptt { time_steps: 4 }
+            } else {
+                Remedy::ReduceDepth { depth: 3 }
+            };
+            for remedy in [
+                Remedy::ClipGlobalNorm {
+                    max_norm: 1.0 / 3.0,
+                },
+                Remedy::CapSpectralNorm {
+                    max_spectral_norm: 2.5e-7,
+                },
+                Remedy::CriticalInit {
+                    gain: std::f64::consts::SQRT_2,
+                    input_rms: 7.64,
+                },
+                Remedy::RmsNorm { every: 1 },
+                simplify,
+                Remedy::LowerLearningRate {
+                    learning_rate: 1.23e-8,
+                },
+            ] {
+                let cured = study.with_remedy(&remedy);
+                assert_ne!(cured, study);
+                assert_eq!(
+                    parse(&cured.to_toml()).unwrap(),
+                    cured,
+                    "{}",
+                    cured.to_toml()
+                );
+                let diff = study.diff(&remedy);
+                assert!(
+                    diff.lines()
+                        .any(|line| line.starts_with('+') && !line.starts_with("+++")),
+                    "{diff}"
+                );
+            }
+        }
+    }
 }

@@ -1,0 +1,91 @@
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use steadygrad_lab::data::CsvTask;
+
+/// Find, explain and cure exploding gradients.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Try the six families of remedies on a model and prove the best on fresh seeds.
+    ///
+    /// Without arguments it cures the embedded `digits-mlp`.
+    /// Exit code: 0 done, 2 bad input, 130 interrupted (what was done is saved).
+    Cure(CureArgs),
+    /// Print a study as commented TOML, to start from.
+    Study(SubjectArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CureArgs {
+    /// A study in TOML (`steadygrad study` prints one).
+    #[arg(conflicts_with_all = ["subject", "data"])]
+    pub(crate) study: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) subject: SubjectArgs,
+    /// Seed of weights and batches, in place of the study's.
+    #[arg(long)]
+    pub(crate) seed: Option<u32>,
+    /// Optimizer steps of each trial, in place of the study's.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) steps: Option<u64>,
+    /// Folder for the report and the run records; must be new or empty [default: runs/NAME-N].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Trials that run side by side, one thread each [default: the number of cores].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) jobs: Option<u16>,
+    /// Print every number as JSON in place of the text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SubjectArgs {
+    /// An embedded subject.
+    #[arg(long, conflicts_with = "data")]
+    pub(crate) subject: Option<Embedded>,
+    /// A CSV of numbers with a header line, for the MLP.
+    #[arg(long, value_name = "FILE", requires = "target")]
+    pub(crate) data: Option<PathBuf>,
+    /// The column of the CSV to predict.
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    pub(crate) target: Option<String>,
+    /// What the target holds.
+    #[arg(long, requires = "data", default_value = "auto")]
+    pub(crate) task: Task,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Embedded {
+    /// 1,797 handwritten digits, a deep plain MLP.
+    DigitsMlp,
+    /// The temporal order task, a plain tanh RNN.
+    TemporalOrderRnn,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Task {
+    /// Told from the target's values.
+    Auto,
+    /// The target is a class.
+    Classification,
+    /// The target is a number.
+    Regression,
+}
+
+impl From<Task> for CsvTask {
+    fn from(task: Task) -> Self {
+        match task {
+            Task::Auto => CsvTask::Auto,
+            Task::Classification => CsvTask::Classification,
+            Task::Regression => CsvTask::Regression,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+use std::path::PathBuf;
+
+use steadygrad::record::RecordError;
+use steadygrad_lab::StudyError;
+use steadygrad_lab::data::CsvError;
+
+/// Whatever ends the tool before its work is done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error("cannot read the study `{}`: {source}; `steadygrad study` prints one to start from", path.display())]
+    ReadStudy {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("in `{}`: {source}", path.display())]
+    Study { path: PathBuf, source: StudyError },
+    #[error(transparent)]
+    Data(#[from] CsvError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("cannot write the JSON report: {0}")]
+    Json(String),
+    #[error("cannot write to the standard output: {0}")]
+    Stdout(std::io::Error),
+    #[error("cannot watch for Ctrl-C: {0}")]
+    CtrlC(#[from] ctrlc::Error),
+}
+
+impl CliError {
+    /// 2 is bad input, as for a wrong flag; the rest is 1.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Stdout(_) | CliError::CtrlC(_) | CliError::Json(_) => 1,
+            _ => 2,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use steadygrad_lab::Study;
+use steadygrad_lab::study::parse;
+
+use crate::args::{Embedded, SubjectArgs};
+use crate::error::CliError;
+use crate::output;
+
+/// `steadygrad study`
+pub(crate) fn run(args: &SubjectArgs) -> Result<ExitCode, CliError> {
+    output::print(&from_args(args).to_toml())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The default study of what the arguments name.
+pub(crate) fn from_args(args: &SubjectArgs) -> Study {
+    if let (Some(data), Some(target)) = (&args.data, &args.target) {
+        return Study::csv(data.clone(), target.clone(), args.task.into());
+    }
+    let name = match args.subject.unwrap_or(Embedded::DigitsMlp) {
+        Embedded::DigitsMlp => "digits-mlp",
+        Embedded::TemporalOrderRnn => "temporal-order-rnn",
+    };
+    Study::embedded(name).expect("both are embedded")
+}
+
+/// Reads a study file.
+pub(crate) fn from_file(path: &Path) -> Result<Study, CliError> {
+    let text = fs::read_to_string(path).map_err(|source| CliError::ReadStudy {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&text).map_err(|source| CliError::Study {
+        path: path.to_owned(),
+        source,
+    })
+}

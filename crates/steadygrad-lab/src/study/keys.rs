@@ -1,0 +1,192 @@
+//! The keys of a study: their names, ranges and comments, in one place for reading and writing.
+
+use std::ops::RangeInclusive;
+
+/// What a key may hold.
+#[derive(Debug, Clone)]
+pub(super) enum Allowed {
+    Integer(RangeInclusive<i64>),
+    /// Above the first bound, up to the second.
+    Float {
+        above: f64,
+        up_to: f64,
+    },
+    /// From 0 up to, but not, 1.
+    Share,
+    Any,
+    Text,
+    OneOf(&'static [&'static str]),
+}
+
+impl std::fmt::Display for Allowed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Allowed::Integer(range) => write!(
+                f,
+                "a whole number from {} to {}",
+                range.start(),
+                range.end()
+            ),
+            Allowed::Float { above, up_to } => {
+                write!(f, "a number above {above} and up to {up_to}")
+            }
+            Allowed::Share => f.write_str("a number from 0 up to, but not, 1"),
+            Allowed::Any => f.write_str("a finite number"),
+            Allowed::Text => f.write_str("a text that is not empty"),
+            Allowed::OneOf(words) => write!(f, "one of {}", words.join(", ")),
+        }
+    }
+}
+
+/// One key.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) allowed: Allowed,
+    pub(super) comment: &'static str,
+}
+
+const fn key(name: &'static str, allowed: Allowed, comment: &'static str) -> Key {
+    Key {
+        name,
+        allowed,
+        comment,
+    }
+}
+
+const POSITIVE: Allowed = Allowed::Float {
+    above: 0.0,
+    up_to: 1e9,
+};
+const LARGE: RangeInclusive<i64> = 1..=1_000_000;
+
+pub(super) const SUBJECT: Key = key(
+    "subject",
+    Allowed::OneOf(&super::SUBJECTS),
+    "what is trained",
+);
+pub(super) const SEED: Key = key(
+    "seed",
+    Allowed::Integer(0..=i64::MAX),
+    "fixes weights, batches and every number in the report",
+);
+
+pub(super) const FILE: Key = key(
+    "data.file",
+    Allowed::Text,
+    "a CSV of numbers with a header line",
+);
+pub(super) const TARGET: Key = key("data.target", Allowed::Text, "the column to predict");
+pub(super) const TASK: Key = key(
+    "data.task",
+    Allowed::OneOf(&["auto", "classification", "regression"]),
+    "auto tells it from the target",
+);
+
+pub(super) const DEPTH: Key = key("model.depth", Allowed::Integer(1..=10_000), "hidden layers");
+pub(super) const WIDTH: Key = key(
+    "model.width",
+    Allowed::Integer(1..=100_000),
+    "units of each",
+);
+pub(super) const ACTIVATION: Key = key(
+    "model.activation",
+    Allowed::OneOf(&["relu", "tanh", "linear"]),
+    "relu, tanh or linear",
+);
+pub(super) const HIDDEN_SIZE: Key = key(
+    "model.hidden_size",
+    Allowed::Integer(1..=100_000),
+    "tanh units",
+);
+pub(super) const INIT_STD: Key = key(
+    "model.init_std",
+    POSITIVE,
+    "weights are drawn from N(0, init_std^2), whatever the width",
+);
+pub(super) const SEQUENCE_LENGTH: Key = key(
+    "model.sequence_length",
+    Allowed::Integer(10..=100_000),
+    "time steps of each sequence",
+);
+
+pub(super) const LEARNING_RATE: Key = key(
+    "optimizer.learning_rate",
+    POSITIVE,
+    "of stochastic gradient descent",
+);
+pub(super) const MOMENTUM: Key = key("optimizer.momentum", Allowed::Share, "0 is none");
+
+pub(super) const STEPS: Key = key(
+    "budget.steps",
+    Allowed::Integer(LARGE),
+    "optimizer steps of each trial",
+);
+pub(super) const BATCH_SIZE: Key = key(
+    "budget.batch_size",
+    Allowed::Integer(LARGE),
+    "samples a step",
+);
+
+pub(super) const GOAL: Key = key(
+    "goal.metric",
+    Allowed::Any,
+    "validation accuracy (or R squared) that counts as solved",
+);
+
+pub(super) const MAX_GRAD_NORM: Key = key(
+    "remedy.max_grad_norm",
+    POSITIVE,
+    "clip: bound of the global gradient norm",
+);
+pub(super) const MAX_SPECTRAL_NORM: Key = key(
+    "remedy.max_spectral_norm",
+    POSITIVE,
+    "regularize: bound of each repeated matrix's spectral norm",
+);
+pub(super) const INIT_GAIN: Key = key(
+    "remedy.init_gain",
+    POSITIVE,
+    "initialize: std * sqrt(fan_in) of the repeated matrices",
+);
+pub(super) const INIT_INPUT_RMS: Key = key(
+    "remedy.init_input_rms",
+    POSITIVE,
+    "initialize: the first matrix is divided by this",
+);
+pub(super) const RMS_NORM_EVERY: Key = key(
+    "remedy.rms_norm_every",
+    Allowed::Integer(1..=10_000),
+    "normalize: RMSNorm in every n-th layer",
+);
+pub(super) const BPTT_STEPS: Key = key(
+    "remedy.bptt_steps",
+    Allowed::Integer(1..=100_000),
+    "simplify: time steps the gradient flows back",
+);
+
+/// The keys a study of this subject may have, in the order they are printed.
+pub(super) fn of(subject: &str) -> Vec<Key> {
+    let rnn = subject == super::SUBJECTS[1];
+    let mut keys = vec![SUBJECT, SEED];
+    if subject == super::SUBJECTS[2] {
+        keys.extend([FILE, TARGET, TASK]);
+    }
+    if rnn {
+        keys.extend([HIDDEN_SIZE, INIT_STD, SEQUENCE_LENGTH]);
+    } else {
+        keys.extend([DEPTH, WIDTH, ACTIVATION, INIT_STD]);
+    }
+    keys.extend([LEARNING_RATE, MOMENTUM, STEPS, BATCH_SIZE, GOAL]);
+    keys.extend([
+        MAX_GRAD_NORM,
+        MAX_SPECTRAL_NORM,
+        INIT_GAIN,
+        INIT_INPUT_RMS,
+        RMS_NORM_EVERY,
+    ]);
+    if rnn {
+        keys.push(BPTT_STEPS);
+    }
+    keys
+}

@@ -1,0 +1,312 @@
+use std::collections::BTreeMap;
+
+use steadygrad::dynamics::Activation;
+use steadygrad::remedy::Remedy;
+use toml::Value;
+
+use super::keys::{self, Allowed, Key};
+use super::{SUBJECTS, Study, StudyError, SubjectConfig, nearest};
+use crate::data::CsvTask;
+
+/// Reads a study. Keys that are left out keep the subject's default.
+///
+/// # Errors
+/// [`StudyError`] names the key, the value, what is allowed and the nearest valid key.
+pub fn parse(text: &str) -> Result<Study, StudyError> {
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| StudyError::Syntax {
+            line: error
+                .span()
+                .map(|span| text[..span.start.min(text.len())].lines().count().max(1)),
+            message: error.message().replace('\n', " "),
+        })?;
+    let mut values = Values::flatten(table);
+    let subject = match values.text(&keys::SUBJECT)? {
+        Some(name) => {
+            SUBJECTS[SUBJECTS
+                .iter()
+                .position(|known| *known == name)
+                .unwrap_or(0)]
+        }
+        None => SUBJECTS[0],
+    };
+    let known = keys::of(subject);
+    if let Some(key) = values
+        .0
+        .keys()
+        .find(|key| !known.iter().any(|known| known.name == **key))
+    {
+        let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
+        // A key in the wrong section is most like the key of the same name elsewhere.
+        let elsewhere = known.iter().find(|known| last(known.name) == last(key));
+        let near = elsewhere
+            .map(|known| known.name.to_owned())
+            .or_else(|| nearest(key, known.iter().map(|known| known.name)));
+        return Err(StudyError::UnknownKey {
+            key: key.clone(),
+            subject,
+            nearest: near,
+        });
+    }
+    let mut study = if subject == SUBJECTS[2] {
+        let file = values.text(&keys::FILE)?.ok_or(StudyError::Missing {
+            key: "data.file",
+            why: "csv-mlp needs a CSV file",
+        })?;
+        let target = values.text(&keys::TARGET)?.ok_or(StudyError::Missing {
+            key: "data.target",
+            why: "csv-mlp needs the column to predict",
+        })?;
+        let task = match values.text(&keys::TASK)?.as_deref() {
+            Some("classification") => CsvTask::Classification,
+            Some("regression") => CsvTask::Regression,
+            _ => CsvTask::Auto,
+        };
+        Study::csv(file.into(), target, task)
+    } else {
+        Study::embedded(subject).expect("the other subjects are embedded")
+    };
+    fill(&mut study, &mut values)?;
+    Ok(study)
+}
+
+fn fill(study: &mut Study, values: &mut Values) -> Result<(), StudyError> {
+    match &mut study.subject {
+        SubjectConfig::Mlp { model, source: _ } => {
+            values.set_count(&keys::DEPTH, &mut model.depth)?;
+            values.set_count(&keys::WIDTH, &mut model.width)?;
+            values.set_float(&keys::INIT_STD, &mut model.init_std)?;
+            model.activation = match values.text(&keys::ACTIVATION)?.as_deref() {
+                Some("relu") => Activation::Relu,
+                Some("tanh") => Activation::Tanh,
+                Some("linear") => Activation::Linear,
+                _ => model.activation,
+            };
+        }
+        SubjectConfig::TemporalOrderRnn {
+            sequence_length,
+            hidden_size,
+            init_std,
+        } => {
+            values.set_count(&keys::SEQUENCE_LENGTH, sequence_length)?;
+            values.set_count(&keys::HIDDEN_SIZE, hidden_size)?;
+            values.set_float(&keys::INIT_STD, init_std)?;
+        }
+    }
+    let plan = &mut study.plan;
+    if let Some(seed) = values.integer(&keys::SEED)? {
+        plan.seed = seed.unsigned_abs();
+    }
+    values.set_float(&keys::LEARNING_RATE, &mut plan.learning_rate)?;
+    values.set_float(&keys::MOMENTUM, &mut plan.momentum)?;
+    if let Some(steps) = values.integer(&keys::STEPS)? {
+        plan.steps = steps.unsigned_abs();
+    }
+    values.set_count(&keys::BATCH_SIZE, &mut plan.batch_size)?;
+    values.set_float(&keys::GOAL, &mut study.goal)?;
+
+    let remedies = &mut plan.remedies;
+    if let Some(max_norm) = values.float(&keys::MAX_GRAD_NORM)? {
+        remedies.push(Remedy::ClipGlobalNorm { max_norm });
+    }
+    if let Some(max_spectral_norm) = values.float(&keys::MAX_SPECTRAL_NORM)? {
+        remedies.push(Remedy::CapSpectralNorm { max_spectral_norm });
+    }
+    let input_rms = values.float(&keys::INIT_INPUT_RMS)?;
+    match (values.float(&keys::INIT_GAIN)?, input_rms) {
+        (Some(gain), input_rms) => {
+            remedies.push(Remedy::CriticalInit {
+                gain,
+                input_rms: input_rms.unwrap_or(1.0),
+            });
+        }
+        (None, Some(_)) => {
+            return Err(StudyError::Missing {
+                key: "remedy.init_gain",
+                why: "remedy.init_input_rms changes nothing without it",
+            });
+        }
+        (None, None) => (),
+    }
+    if let Some(every) = values.integer(&keys::RMS_NORM_EVERY)? {
+        remedies.push(Remedy::RmsNorm {
+            every: every as usize,
+        });
+    }
+    if let Some(time_steps) = values.integer(&keys::BPTT_STEPS)? {
+        remedies.push(Remedy::TruncateBptt {
+            time_steps: time_steps as usize,
+        });
+    }
+    Ok(())
+}
+
+/// The study's values under their full names.
+struct Values(BTreeMap<String, Value>);
+
+impl Values {
+    fn flatten(table: toml::Table) -> Self {
+        let mut flat = BTreeMap::new();
+        for (name, value) in table {
+            match value {
+                Value::Table(section) => flat.extend(
+                    section
+                        .into_iter()
+                        .map(|(key, value)| (format!("{name}.{key}"), value)),
+                ),
+                value => {
+                    flat.insert(name, value);
+                }
+            }
+        }
+        Self(flat)
+    }
+
+    fn text(&mut self, key: &Key) -> Result<Option<String>, StudyError> {
+        let Some(value) = self.0.get(key.name) else {
+            return Ok(None);
+        };
+        let text = value.as_str().filter(|text| match &key.allowed {
+            Allowed::OneOf(words) => words.contains(text),
+            _ => !text.trim().is_empty(),
+        });
+        text.map(|text| Some(text.to_owned()))
+            .ok_or_else(|| impossible(key, value))
+    }
+
+    fn integer(&mut self, key: &Key) -> Result<Option<i64>, StudyError> {
+        let Some(value) = self.0.get(key.name) else {
+            return Ok(None);
+        };
+        let Allowed::Integer(range) = &key.allowed else {
+            return Ok(None);
+        };
+        let number = value.as_integer().filter(|number| range.contains(number));
+        number.map(Some).ok_or_else(|| impossible(key, value))
+    }
+
+    fn float(&mut self, key: &Key) -> Result<Option<f64>, StudyError> {
+        let Some(value) = self.0.get(key.name) else {
+            return Ok(None);
+        };
+        let number = value
+            .as_float()
+            .or_else(|| value.as_integer().map(|whole| whole as f64));
+        let fits = |number: &f64| match &key.allowed {
+            Allowed::Float { above, up_to } => number > above && number <= up_to,
+            Allowed::Share => (0.0..1.0).contains(number),
+            _ => number.is_finite(),
+        };
+        number
+            .filter(fits)
+            .map(Some)
+            .ok_or_else(|| impossible(key, value))
+    }
+
+    fn set_float(&mut self, key: &Key, slot: &mut f64) -> Result<(), StudyError> {
+        if let Some(number) = self.float(key)? {
+            *slot = number;
+        }
+        Ok(())
+    }
+
+    fn set_count(&mut self, key: &Key, slot: &mut usize) -> Result<(), StudyError> {
+        if let Some(number) = self.integer(key)? {
+            *slot = number as usize;
+        }
+        Ok(())
+    }
+}
+
+fn impossible(key: &Key, value: &Value) -> StudyError {
+    StudyError::Value {
+        key: key.name.to_owned(),
+        value: value.to_string().trim().replace('\n', " "),
+        allowed: key.allowed.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        let message = parse(text).expect_err(text).to_string();
+        assert!(!message.contains('\n'), "{message}");
+        message
+    }
+
+    #[test]
+    fn an_empty_study_is_the_default() {
+        assert_eq!(parse("").unwrap(), Study::embedded("digits-mlp").unwrap());
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest() {
+        assert!(
+            error("[model]\ndept = 3")
+                .contains("unknown key `model.dept` (did you mean `model.depth`?)")
+        );
+        assert!(error("learning_rate = 0.1").contains("did you mean `optimizer.learning_rate`"));
+        assert!(error("[remedy]\nbptt_steps = 3").contains("unknown key `remedy.bptt_steps`"));
+        let rnn = error("subject = \"temporal-order-rnn\"\n[model]\ndepth = 3");
+        assert!(
+            rnn.contains("unknown key `model.depth`") && rnn.contains("temporal-order-rnn"),
+            "{rnn}"
+        );
+        assert!(error("[quux]\nzzz = 1").contains("unknown key `quux.zzz`;"));
+        assert!(error("[model.deep]\nx = 1").contains("unknown key `model.deep`"));
+    }
+
+    #[test]
+    fn impossible_values_name_what_is_allowed() {
+        for (text, expected) in [
+            (
+                "[model]\ndepth = 0",
+                "`model.depth = 0` is not possible: allowed is a whole number from 1 to 10000",
+            ),
+            ("[model]\ndepth = 2.5", "`model.depth = 2.5`"),
+            ("[model]\ndepth = \"deep\"", "`model.depth = \"deep\"`"),
+            (
+                "[model]\nactivation = \"gelu\"",
+                "one of relu, tanh, linear",
+            ),
+            (
+                "[optimizer]\nlearning_rate = -1",
+                "`optimizer.learning_rate = -1`",
+            ),
+            ("[optimizer]\nlearning_rate = 0", "a number above 0"),
+            (
+                "[optimizer]\nlearning_rate = nan",
+                "`optimizer.learning_rate = nan`",
+            ),
+            (
+                "[optimizer]\nlearning_rate = inf",
+                "`optimizer.learning_rate = inf`",
+            ),
+            ("[optimizer]\nmomentum = 1", "up to, but not, 1"),
+            ("[budget]\nsteps = 0", "`budget.steps = 0`"),
+            ("seed = -1", "`seed = -1`"),
+            (
+                "subject = \"digits\"",
+                "one of digits-mlp, temporal-order-rnn, csv-mlp",
+            ),
+            ("subject = \"csv-mlp\"", "the key `data.file` is missing"),
+            (
+                "[remedy]\ninit_input_rms = 2",
+                "the key `remedy.init_gain` is missing",
+            ),
+            ("[goal]\nmetric = nan", "a finite number"),
+            ("model = 3", "unknown key `model`"),
+        ] {
+            let message = error(text);
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn bad_syntax_names_the_line() {
+        assert!(error("seed = 1\n[model\ndepth = 1").contains("line 2"));
+    }
+}
