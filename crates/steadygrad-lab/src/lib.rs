@@ -25,4 +25,4 @@ pub use study::{LoadedSubject, Study, StudyError};
 
 pub use subject::{Structure, Subject, Summary};
 pub use tape::Tape;
-pub use trial::{Control, Progress, TrialSpec, run_trial};
+pub use trial::{Control, Progress, Silent, TrialSpec, run_trial};

@@ -41,6 +41,17 @@ pub trait Progress: Sync {
     fn phase(&self, name: &str);
 }
 
+/// Progress that nobody watches.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn started(&self, _trial: &str, _steps: u64) {}
+    fn stepped(&self, _trial: &str, _step: u64, _loss: f64) {}
+    fn ended(&self, _trial: &str, _outcome: &Outcome) {}
+    fn phase(&self, _name: &str) {}
+}
+
 /// Who can stop a job, and who is told about it.
 #[derive(Clone, Copy)]
 pub struct Control<'a> {

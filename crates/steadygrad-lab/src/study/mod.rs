@@ -88,14 +88,14 @@ impl Study {
             "digits-mlp" => Some(Self::mlp(TableSource::Digits)),
             "temporal-order-rnn" => Some(Self {
                 subject: SubjectConfig::TemporalOrderRnn {
-                    sequence_length: 30,
+                    sequence_length: 24,
                     hidden_size: 50,
                     init_std: 0.3,
                 },
                 goal: 0.95,
                 plan: Plan {
                     seed: 42,
-                    learning_rate: 0.1,
+                    learning_rate: 0.3,
                     momentum: 0.0,
                     steps: 6000,
                     batch_size: 20,
