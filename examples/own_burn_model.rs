@@ -62,7 +62,7 @@ impl Subject for Sine {
 #[rustfmt::skip]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = Device::default().autodiff();
-    let plan = Plan { seed: 1, learning_rate: 0.02, momentum: 0.0, steps: 1500, batch_size: 50, remedies: vec![] };
+    let plan = Plan { seed: 1, learning_rate: 0.002, momentum: 0.0, steps: 1500, batch_size: 50, remedies: vec![] };
     let job = Job { out: None, workers: 2, fresh_seeds: 3, study: None };
     let control = Control { cancelled: &false.into(), progress: &Silent };
     let report = cure(&Sine(device.clone()), &plan, &job, &device, control, |_| None)?;

@@ -120,7 +120,11 @@ pub fn cure<S: Subject>(
         let cured = winner
             .outcome
             .is_some_and(|outcome| outcome.verdict == Verdict::Cured);
-        let remedy = winner.remedy.filter(|_| cured && !interrupted)?;
+        // A cure that most fresh seeds do not confirm was luck.
+        let proven = verification
+            .first()
+            .is_some_and(|verified| 2 * verified.solved > verified.seeds.len());
+        let remedy = winner.remedy.filter(|_| cured && proven && !interrupted)?;
         Some(Prescription::new(winner.name, &remedy, study_diff(&remedy)))
     });
 

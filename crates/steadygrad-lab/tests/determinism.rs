@@ -168,8 +168,7 @@ fn the_number_of_workers_changes_nothing() {
     assert!(!one.baseline().expect("it ran").verdict.survived());
     let ran = one.trials.iter().filter(|trial| trial.outcome.is_some());
     assert!(ran.count() >= 7);
-    assert!(one.prescription.is_some());
-    assert_eq!(one.verification.len(), 4);
+    assert!(!one.verification.is_empty());
     assert_eq!(without_seconds(&one), without_seconds(&two));
 }
 

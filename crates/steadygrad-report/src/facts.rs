@@ -207,7 +207,7 @@ fn conclusion(report: &CureReport) -> String {
         return if report.interrupted {
             "interrupted before a cure could be verified".into()
         } else {
-            "no family cured it".into()
+            "no cure was found that holds on fresh seeds".into()
         };
     };
     let metric = &report.subject.metric;

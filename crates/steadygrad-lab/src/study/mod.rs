@@ -97,7 +97,7 @@ impl Study {
                     seed: 42,
                     learning_rate: 0.3,
                     momentum: 0.0,
-                    steps: 6000,
+                    steps: 5000,
                     batch_size: 20,
                     remedies: vec![],
                 },

@@ -81,7 +81,7 @@ fn no_cure_is_said_plainly() {
     assert_says(
         &text,
         &[
-            "no family cured it",
+            "no cure was found that holds on fresh seeds",
             "No prescription",
             "nothing is prescribed. Next: combine",
         ],

@@ -57,7 +57,7 @@ pub struct Trial {
 /// One fresh seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SeedOutcome {
-    /// Seed of weights, data split and data order.
+    /// Seed of weights and data order.
     pub seed: u64,
     /// What became of it.
     pub outcome: Outcome,
@@ -146,7 +146,8 @@ pub struct CureReport {
     pub ranking: Vec<RankedTrial>,
     /// The winner and the controls on fresh seeds, the winner first.
     pub verification: Vec<Verification>,
-    /// What to change. `None` when no family cured, or the job was interrupted.
+    /// What to change. `None` when no family cured, when most fresh seeds did not confirm the
+    /// best, or when the job was interrupted.
     pub prescription: Option<Prescription>,
     /// Whether a person stopped the job: then what is missing was not run.
     pub interrupted: bool,
