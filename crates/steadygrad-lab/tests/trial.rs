@@ -428,7 +428,7 @@ fn clip_global_norm_scales_the_gradients_and_leaves_the_start() {
 fn cap_spectral_norm_holds_the_hidden_matrices_at_every_step() {
     const CAP: f64 = 1.0;
     // Fast enough for every hidden matrix to grow past the cap again, were it set only once.
-    const LEARNING_RATE: f64 = 0.05;
+    const LEARNING_RATE: f64 = 0.2;
     let norm = |weights: &Weights, name: &str| {
         SpectralNorm::new(WIDTH).estimate(weights[name].as_slice(), 500)
     };
@@ -444,7 +444,7 @@ fn cap_spectral_norm_holds_the_hidden_matrices_at_every_step() {
         for weights in &treated.weights {
             // One power iteration a step estimates the norm from below.
             let norm = norm(weights, &name);
-            assert!(norm < 1.02 * CAP, "{name}: {norm}");
+            assert!(norm < 1.15 * CAP, "{name}: {norm}");
         }
     }
     for name in [hidden(0), "output.weight".into()] {
