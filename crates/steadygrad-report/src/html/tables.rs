@@ -189,17 +189,6 @@ pub(super) fn verification(report: &CureReport) -> Markup {
                 }
                 tbody {
                     @for verified in &report.verification { (verification_row(report, verified)) }
-                    @if let Some((trial, outcome)) = facts::baseline(report) {
-                        @let metric = number::metric(outcome.validation_metric);
-                        tr.baseline {
-                            th scope="row" { (trial.name) " " span.kind { "one run" } }
-                            td.number { (usize::from(outcome.verdict == Verdict::Cured)) " of 1" }
-                            td.number { (metric) }
-                            td.number { (metric) }
-                            td.number { "–" }
-                            td { span.seed { (report.seed) ": " strong { (metric) } } }
-                        }
-                    }
                 }
             }
         }

@@ -99,12 +99,12 @@ fn verdict_style(verdict: Verdict) -> Style {
     }
 }
 
-/// The winner and the controls on fresh seeds, the baseline's one run below.
+/// The winner, the baseline and the controls on fresh seeds.
 pub(super) fn verification(report: &CureReport) -> String {
     if report.verification.is_empty() {
         return String::new();
     }
-    let mut rows: Vec<(Vec<String>, Style)> = report
+    let rows: Vec<(Vec<String>, Style)> = report
         .verification
         .iter()
         .map(|verified| {
@@ -115,21 +115,6 @@ pub(super) fn verification(report: &CureReport) -> String {
             (verification_row(verified), style)
         })
         .collect();
-    if let Some((trial, outcome)) = facts::baseline(report) {
-        let metric = number::metric(outcome.validation_metric);
-        let solved = usize::from(outcome.verdict == Verdict::Cured);
-        rows.push((
-            vec![
-                trial.name.clone(),
-                format!("{solved}/1"),
-                metric.clone(),
-                metric.clone(),
-                "-".into(),
-                format!("{}: {metric}", report.seed),
-            ],
-            Style::new(),
-        ));
-    }
     let header = ["trial", "solved", "worst", "mean", "sd", "seed: metric"];
     let mut out = heading(&format!("{} on fresh seeds", report.subject.metric));
     out.push_str(&render(&header, &rows, 1));
