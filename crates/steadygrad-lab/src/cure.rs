@@ -78,14 +78,13 @@ pub fn cure<S: Subject>(
     let mut trials = remedies(&summary, plan.seed, &measurements, &setup, &outcome);
     bench.run_all(&mut trials)?;
 
-    let tolerance = |best: f64| standard_error(&summary, best);
     let best = trials
         .iter()
         .filter_map(|trial| trial.outcome.as_ref())
         .filter(|outcome| outcome.verdict.survived())
         .map(|outcome| outcome.validation_metric)
         .fold(f64::NAN, f64::max);
-    let ranking = rank(&trials, tolerance(best));
+    let ranking = rank(&trials, standard_error(&summary, best));
     let winner = ranking
         .iter()
         .filter_map(|ranked| trials.iter().find(|trial| trial.name == ranked.trial))

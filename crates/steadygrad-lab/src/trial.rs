@@ -14,7 +14,7 @@ use steadygrad::guard::OnNonFinite;
 use steadygrad::measurements::MatrixRole;
 use steadygrad::record::{Manifest, RecordError, RunDir, RunStatus, StepRecord};
 use steadygrad::remedy::Remedy;
-use steadygrad::{Decision, Guard, GuardConfig, StepReading};
+use steadygrad::{Decision, Guard, GuardConfig};
 use steadygrad_burn::{SpectralCap, for_each_parameter, guarded_step, scale_weights};
 
 use crate::batches::Batches;
@@ -89,6 +89,8 @@ pub fn run_trial<S: Subject>(
 ) -> Result<Outcome, RecordError> {
     control.progress.started(spec.name, plan.steps);
     let mut outcome = train(subject, plan, spec, device, control)?;
+    let (untreated, _) = build(subject, plan, &plan.remedies, device);
+    outcome.work /= subject.work(&untreated);
     if spec.margin && outcome.verdict.survived() {
         outcome.stability_margin = stability_margin(subject, plan, spec, device, control)?;
     }
@@ -182,6 +184,7 @@ fn rescale<S: Subject>(subject: &S, model: S::Model, gain: f64, input_rms: f64) 
     scale_weights(model, &factors)
 }
 
+/// The run itself. Its `work` is not yet relative to the baseline's.
 fn train<S: Subject>(
     subject: &S,
     plan: &Plan,
@@ -192,8 +195,7 @@ fn train<S: Subject>(
     let summary = subject.summary();
     let remedies: Vec<Remedy> = plan.remedies.iter().chain(spec.remedy).copied().collect();
     let (mut model, mut acting) = build(subject, plan, &remedies, device);
-    let (baseline, _) = build(subject, plan, &plan.remedies, device);
-    let work = subject.work(&model) / subject.work(&baseline);
+    let work = subject.work(&model);
     let learning_rate = acting.learning_rate.unwrap_or(plan.learning_rate);
     let mut guard = Guard::new(GuardConfig {
         clip: acting.clip,
@@ -264,7 +266,7 @@ fn train<S: Subject>(
         }
         clipped += u64::from(matches!(done.decision, Decision::ScaleGlobal { .. }));
         if let Some(record) = &mut record {
-            record.push_step(step_record(&done.reading, &done.decision))?;
+            record.push_step(StepRecord::new(&done.reading, &done.decision))?;
         }
         control.progress.stepped(spec.name, step, loss);
         if let Decision::Stop { reason } = done.decision {
@@ -387,29 +389,5 @@ fn manifest<S: Subject>(
         steps: plan.steps,
         parameters,
         status: RunStatus::Running,
-    }
-}
-
-fn step_record(reading: &StepReading, decision: &Decision) -> StepRecord {
-    let grad_norm = reading.gradients.global_norm();
-    StepRecord {
-        step: reading.step,
-        loss: reading.loss,
-        learning_rate: reading.learning_rate,
-        grad_norm,
-        grad_norm_clipped: match decision {
-            Decision::Keep => grad_norm,
-            Decision::ScaleGlobal { coefficient } => grad_norm * coefficient,
-            Decision::Stop { .. } => 0.0,
-        },
-        non_finite: reading.gradients.non_finite(),
-        subnormal: reading.gradients.subnormal(),
-        decision: decision.name().to_owned(),
-        tensor_norms: reading
-            .gradients
-            .tensors
-            .iter()
-            .map(|tensor| tensor.stats.tensor_norm)
-            .collect(),
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use steadygrad::detect::NonFinite;
 use steadygrad::record::{Manifest, RunDir, RunStatus, StepRecord};
 use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
-use steadygrad::{Decision, Guard, GuardConfig, StepReading};
+use steadygrad::{Guard, GuardConfig, StepReading};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args()
@@ -49,27 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if let Some(incident) = NonFinite.check(&reading) {
             run.push_incident(&incident)?;
         }
-        let grad_norm = reading.gradients.global_norm();
-        run.push_step(StepRecord {
-            step,
-            loss: reading.loss,
-            learning_rate: reading.learning_rate,
-            grad_norm,
-            grad_norm_clipped: match decision {
-                Decision::Keep => grad_norm,
-                Decision::ScaleGlobal { coefficient } => coefficient * grad_norm,
-                Decision::Stop { .. } => 0.0,
-            },
-            non_finite: reading.gradients.non_finite(),
-            subnormal: reading.gradients.subnormal(),
-            decision: decision.name().into(),
-            tensor_norms: reading
-                .gradients
-                .tensors
-                .iter()
-                .map(|tensor| tensor.stats.tensor_norm)
-                .collect(),
-        })?;
+        run.push_step(StepRecord::new(&reading, &decision))?;
     }
     run.finish(RunStatus::Ended)?;
     Ok(())

@@ -9,6 +9,7 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema};
 
 use super::RecordError;
+use crate::{Decision, StepReading};
 
 /// Rows are handed to the file in batches of this size: a crash loses at most so many.
 const ROWS_PER_BATCH: usize = 64;
@@ -35,6 +36,33 @@ pub struct StepRecord {
     pub decision: String,
     /// Gradient norm of each parameter, in the order of the table's parameters.
     pub tensor_norms: Vec<f64>,
+}
+
+impl StepRecord {
+    /// The row of one step: what was measured and what was decided.
+    pub fn new(reading: &StepReading, decision: &Decision) -> Self {
+        let grad_norm = reading.gradients.global_norm();
+        Self {
+            step: reading.step,
+            loss: reading.loss,
+            learning_rate: reading.learning_rate,
+            grad_norm,
+            grad_norm_clipped: match decision {
+                Decision::Keep => grad_norm,
+                Decision::ScaleGlobal { coefficient } => grad_norm * coefficient,
+                Decision::Stop { .. } => 0.0,
+            },
+            non_finite: reading.gradients.non_finite(),
+            subnormal: reading.gradients.subnormal(),
+            decision: decision.name().to_owned(),
+            tensor_norms: reading
+                .gradients
+                .tensors
+                .iter()
+                .map(|tensor| tensor.stats.tensor_norm)
+                .collect(),
+        }
+    }
 }
 
 /// All rows of a step file.
