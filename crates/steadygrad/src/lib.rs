@@ -31,7 +31,9 @@ pub mod reading;
 pub mod record;
 pub mod remedy;
 pub mod stats;
+pub mod workers;
 
 pub use guard::{Decision, Guard, GuardConfig};
 pub use reading::{Place, StepReading};
 pub use stats::{GradientStats, TensorStats};
+pub use workers::Workers;

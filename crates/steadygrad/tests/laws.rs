@@ -48,15 +48,24 @@ fn step() -> impl Strategy<Value = u64> {
 }
 
 fn tensor_stats() -> impl Strategy<Value = TensorStats> {
-    (number(), any::<f32>(), any::<u64>(), step(), any::<u64>()).prop_map(
-        |(tensor_norm, max_abs, len, non_finite, subnormal)| TensorStats {
-            tensor_norm,
-            max_abs,
-            len,
-            non_finite,
-            subnormal,
-        },
+    (
+        number(),
+        number(),
+        any::<u64>(),
+        step(),
+        any::<u64>(),
+        any::<u64>(),
     )
+        .prop_map(
+            |(tensor_norm, max_abs, len, non_finite, subnormal, zero)| TensorStats {
+                tensor_norm,
+                max_abs,
+                len,
+                non_finite,
+                subnormal,
+                zero,
+            },
+        )
 }
 
 fn gradients() -> impl Strategy<Value = GradientStats> {

@@ -1,9 +1,19 @@
 //! Gradient statistics: one pass over each tensor.
 
+mod block;
+mod element;
+mod exact_sum;
+mod prefetch;
+mod shard;
 mod tensor;
+mod values;
 
+pub use shard::Shard;
 pub use tensor::TensorStats;
+pub(crate) use values::with_slice;
+pub use values::{Values, ValuesMut};
 
+use block::Scale;
 use serde::{Deserialize, Serialize};
 
 /// Statistics of one parameter's gradient, under the parameter's dotted path in the model.
@@ -25,15 +35,19 @@ pub struct GradientStats {
 impl GradientStats {
     /// The L2 norm over all tensors together: `sqrt(sum_i tensor_norm_i^2)`.
     ///
-    /// NaN if any value is NaN, infinite if any is infinite (as `torch.nn.utils.clip_grad_norm_`
-    /// returns), 0 when there is no tensor. Tensor norms of f32 gradients stay below 1e45, so
-    /// their squares cannot overflow f64.
+    /// NaN if any value is NaN, else infinite if any is infinite (as
+    /// `torch.nn.utils.clip_grad_norm_` returns), 0 when there is no tensor. Scaled, so that it
+    /// neither overflows nor underflows while the norm itself is in f64's range.
     pub fn global_norm(&self) -> f64 {
+        global_norm(self.tensors.iter().map(|tensor| tensor.stats.tensor_norm))
+    }
+
+    /// Largest absolute finite value; 0 when there is none.
+    pub fn max_abs(&self) -> f64 {
         self.tensors
             .iter()
-            .map(|tensor| tensor.stats.tensor_norm.powi(2))
-            .sum::<f64>()
-            .sqrt()
+            .map(|tensor| tensor.stats.max_abs)
+            .fold(0.0, f64::max)
     }
 
     /// How many values are NaN or infinite.
@@ -72,6 +86,18 @@ impl GradientStats {
     }
 }
 
+/// `sqrt(sum_i norm_i^2)`, scaled by a power of two so that squares stay in f64's range.
+pub fn global_norm(tensor_norms: impl Iterator<Item = f64> + Clone) -> f64 {
+    let largest = tensor_norms.clone().fold(0.0, f64::max);
+    let scale = match largest {
+        1e140.. => Scale::DOWN,
+        ..1e-140 => Scale::UP,
+        _ => 1.0,
+    };
+    let sum: f64 = tensor_norms.map(|norm| (norm * scale).powi(2)).sum();
+    sum.sqrt() / scale
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,7 +108,7 @@ mod tests {
                 .iter()
                 .map(|(name, values)| NamedStats {
                     name: (*name).into(),
-                    stats: TensorStats::of(values),
+                    stats: TensorStats::of(*values),
                 })
                 .collect(),
         }
@@ -93,6 +119,26 @@ mod tests {
         let both = stats(&[("a", &[3.0, 0.0]), ("b", &[4.0])]);
         assert_eq!(both.global_norm(), 5.0);
         assert_eq!(both.largest_share(), Some(("b", 16.0 / 25.0)));
+    }
+
+    #[test]
+    fn norms_at_the_ends_of_f64() {
+        for scale in [
+            f64::MIN_POSITIVE,
+            1e-300,
+            1e-141,
+            1e-139,
+            1.0,
+            1e139,
+            1e141,
+            1e307,
+        ] {
+            let norm = global_norm([3.0 * scale, 4.0 * scale].into_iter());
+            assert!((norm / (5.0 * scale) - 1.0).abs() < 1e-15, "{scale}");
+        }
+        assert_eq!(global_norm([5e-324, 0.0].into_iter()), 5e-324);
+        assert!(global_norm([1e300, f64::NAN].into_iter()).is_nan());
+        assert_eq!(global_norm([f64::INFINITY, 1.0].into_iter()), f64::INFINITY);
     }
 
     #[test]

@@ -1,0 +1,184 @@
+use fearless_simd::{Level, dispatch, f64x4, prelude::*};
+
+use super::element::{CHUNK, Element, Wide};
+use super::prefetch::prefetch_beyond;
+
+/// Values that are summed together before anything is merged. 32 KiB of f32: the second look that
+/// a block with zeros or non-finite values needs finds it in a near cache.
+pub(crate) const BLOCK: usize = 8192;
+
+/// Chunks that are summed side by side, to hide the latency of an addition. Fixed, as the size of a
+/// chunk is, since they set the order of the additions.
+const SIDES: usize = 2;
+
+/// A block whose largest value lies beyond these is summed again with its values scaled by a power
+/// of two, since its squares would leave f64's range. Only f64 gradients get there.
+const HUGE: f64 = f64::from_bits((1023 + 480) << 52);
+const TINY: f64 = f64::from_bits((1023 - 400) << 52);
+
+/// Which power of two the values of a block were multiplied by before they were squared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Scale {
+    /// 2^600, for values below 2^-400.
+    Tiny,
+    /// None.
+    #[default]
+    Middle,
+    /// 2^-600, for values above 2^480.
+    Huge,
+}
+
+impl Scale {
+    pub(super) const UP: f64 = f64::from_bits((1023 + 600) << 52);
+    pub(super) const DOWN: f64 = f64::from_bits((1023 - 600) << 52);
+
+    fn for_largest(max_abs: f64) -> Self {
+        if max_abs > HUGE {
+            Self::Huge
+        } else if max_abs < TINY && max_abs > 0.0 {
+            Self::Tiny
+        } else {
+            Self::Middle
+        }
+    }
+
+    fn factor(self) -> f64 {
+        match self {
+            Self::Tiny => Self::UP,
+            Self::Middle => 1.0,
+            Self::Huge => Self::DOWN,
+        }
+    }
+}
+
+/// What is known of one block.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct BlockStats {
+    /// Of the finite values times the scale's factor.
+    pub(super) sum_of_squares: f64,
+    pub(super) scale: Scale,
+    /// Of the finite values.
+    pub(super) max_abs: f64,
+    pub(super) len: u32,
+    pub(super) nan: u32,
+    pub(super) infinite: u32,
+    pub(super) subnormal: u32,
+    pub(super) zero: u32,
+}
+
+/// Hands over the statistics of each block in turn, by the best instructions this machine has.
+///
+/// The order of the additions is fixed by the chunks, and nothing is fused or reordered, so every
+/// instruction set gives the same bits.
+pub(super) fn read_blocks<E: Element>(
+    level: Level,
+    values: &[E],
+    each: &mut dyn FnMut(BlockStats),
+) {
+    dispatch!(level, simd => {
+        for block in values.chunks(BLOCK) {
+            each(read_block(simd, block));
+        }
+    });
+}
+
+/// Reads a block once; a second time, from the cache, when it holds anything but normal numbers.
+#[inline(always)]
+fn read_block<S: Simd, E: Element>(simd: S, values: &[E]) -> BlockStats {
+    let (sum_of_squares, largest) = sum_of_squares(simd, values);
+    let mut block = BlockStats {
+        sum_of_squares,
+        len: values.len() as u32,
+        ..BlockStats::default()
+    };
+    if largest < E::key(E::INFINITY) {
+        block.max_abs = E::widen(E::magnitude_of_key(largest));
+    } else {
+        classify(values, &mut block);
+    }
+    block.scale = Scale::for_largest(block.max_abs);
+    if block.scale != Scale::Middle || block.nan + block.infinite > 0 {
+        block.sum_of_squares = scaled_sum_of_squares(values, block.scale.factor());
+    }
+    block
+}
+
+/// `sum value^2` in a fixed order, and the largest key.
+#[inline(always)]
+fn sum_of_squares<S: Simd, E: Element>(simd: S, values: &[E]) -> (f64, E::Bits) {
+    let mut sums = [[f64x4::splat(simd, 0.0); CHUNK / 4]; SIDES];
+    let mut keys = [E::no_keys(simd); SIDES];
+    let (chunks, rest) = values.as_chunks::<CHUNK>();
+    let (groups, chunks) = chunks.as_chunks::<SIDES>();
+    for group in groups {
+        prefetch_beyond(group);
+        for side in 0..SIDES {
+            add_squares(simd, &mut sums[side], &mut keys[side], &group[side]);
+        }
+    }
+    for chunk in chunks {
+        add_squares(simd, &mut sums[0], &mut keys[0], chunk);
+    }
+    let mut lanes = [0.0; CHUNK];
+    for (index, lanes) in lanes.chunks_mut(4).enumerate() {
+        (sums[0][index] + sums[1][index]).store_slice(lanes);
+    }
+    let mut largest = keys
+        .map(E::largest)
+        .into_iter()
+        .fold(E::Bits::default(), Ord::max);
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        let magnitude = value.magnitude();
+        let wide = E::widen(magnitude);
+        *lane += wide * wide;
+        largest = largest.max(E::key(magnitude));
+    }
+    (lanes.iter().sum(), largest)
+}
+
+#[inline(always)]
+fn add_squares<S: Simd, E: Element>(
+    simd: S,
+    sums: &mut Wide<S>,
+    keys: &mut E::Keys<S>,
+    chunk: &[E; CHUNK],
+) {
+    let wide;
+    (wide, *keys) = E::read(simd, chunk, *keys);
+    for (sum, wide) in sums.iter_mut().zip(wide) {
+        *sum = E::add_square(wide, *sum);
+    }
+}
+
+/// Counts the classes and finds the largest finite value.
+#[inline(always)]
+fn classify<E: Element>(values: &[E], block: &mut BlockStats) {
+    let zero = E::Bits::default();
+    let (mut nan, mut infinite, mut zeros, mut below_normal) = (0, 0, 0, 0);
+    let mut largest = zero;
+    for &value in values {
+        let magnitude = value.magnitude();
+        nan += u32::from(magnitude > E::INFINITY);
+        infinite += u32::from(magnitude == E::INFINITY);
+        zeros += u32::from(magnitude == zero);
+        below_normal += u32::from(magnitude < E::MIN_NORMAL);
+        let finite = magnitude < E::INFINITY;
+        largest = largest.max(if finite { magnitude } else { zero });
+    }
+    block.nan = nan;
+    block.infinite = infinite;
+    block.zero = zeros;
+    block.subnormal = below_normal - zeros;
+    block.max_abs = E::widen(largest);
+}
+
+/// `sum (factor * value)^2` over the finite values: rare, so plain.
+#[inline(never)]
+fn scaled_sum_of_squares<E: Element>(values: &[E], factor: f64) -> f64 {
+    values
+        .iter()
+        .map(|value| value.magnitude())
+        .filter(|&magnitude| magnitude < E::INFINITY)
+        .map(|magnitude| (E::widen(magnitude) * factor).powi(2))
+        .sum()
+}

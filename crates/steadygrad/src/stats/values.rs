@@ -1,0 +1,104 @@
+use half::{bf16, f16};
+
+/// The values of one gradient as they lie in memory, in any order; only read.
+#[derive(Debug, Clone, Copy)]
+pub enum Values<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// Double precision.
+    F64(&'a [f64]),
+    /// IEEE half precision.
+    F16(&'a [f16]),
+    /// Half precision with f32's exponent.
+    Bf16(&'a [bf16]),
+}
+
+/// Runs `$body` with `$slice` bound to the slice inside, whatever its type.
+macro_rules! with_slice {
+    ($enum:ident, $values:expr, $slice:ident => $body:expr) => {
+        match $values {
+            $enum::F32($slice) => $body,
+            $enum::F64($slice) => $body,
+            $enum::F16($slice) => $body,
+            $enum::Bf16($slice) => $body,
+        }
+    };
+}
+pub(crate) use with_slice;
+
+impl Values<'_> {
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        with_slice!(Values, self, slice => slice.len())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The values of one gradient, to be changed in place.
+#[derive(Debug)]
+pub enum ValuesMut<'a> {
+    /// Single precision.
+    F32(&'a mut [f32]),
+    /// Double precision.
+    F64(&'a mut [f64]),
+    /// IEEE half precision.
+    F16(&'a mut [f16]),
+    /// Half precision with f32's exponent.
+    Bf16(&'a mut [bf16]),
+}
+
+impl ValuesMut<'_> {
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        with_slice!(ValuesMut, self, slice => slice.len())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same values, only to be read.
+    pub fn as_values(&self) -> Values<'_> {
+        match self {
+            Self::F32(slice) => Values::F32(slice),
+            Self::F64(slice) => Values::F64(slice),
+            Self::F16(slice) => Values::F16(slice),
+            Self::Bf16(slice) => Values::Bf16(slice),
+        }
+    }
+}
+
+macro_rules! from_slice {
+    ($($float:ty => $variant:ident),+) => {$(
+        impl<'a> From<&'a [$float]> for Values<'a> {
+            fn from(slice: &'a [$float]) -> Self {
+                Self::$variant(slice)
+            }
+        }
+
+        impl<'a> From<&'a Vec<$float>> for Values<'a> {
+            fn from(values: &'a Vec<$float>) -> Self {
+                Self::$variant(values)
+            }
+        }
+
+        impl<'a, const N: usize> From<&'a [$float; N]> for Values<'a> {
+            fn from(values: &'a [$float; N]) -> Self {
+                Self::$variant(values)
+            }
+        }
+
+        impl<'a> From<&'a mut [$float]> for ValuesMut<'a> {
+            fn from(slice: &'a mut [$float]) -> Self {
+                Self::$variant(slice)
+            }
+        }
+    )+};
+}
+
+from_slice!(f32 => F32, f64 => F64, f16 => F16, bf16 => Bf16);

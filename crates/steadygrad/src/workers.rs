@@ -1,0 +1,194 @@
+//! Threads that share the work over many tensors, without a say in the result.
+
+use std::sync::{Mutex, PoisonError};
+
+use fearless_simd::Level;
+use rayon::ThreadPool;
+
+use crate::clip::scale;
+use crate::stats::{Shard, TensorStats, Values, ValuesMut, with_slice};
+
+/// Below this many values, waking another thread costs more than it saves.
+const WORTH_A_THREAD: usize = 1 << 18;
+
+/// How many values a thread takes at a time.
+const PORTION: usize = 16 * Shard::BLOCK;
+
+/// A number of threads. Whatever the number, every result is the same to the bit.
+#[derive(Debug, Default)]
+pub struct Workers {
+    /// The helpers of the calling thread, which works as well.
+    helpers: Option<ThreadPool>,
+}
+
+/// The threads asked for could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("could not start {threads} threads ({source}); ask for fewer, or use `Workers::single()`")]
+pub struct WorkersError {
+    threads: usize,
+    source: rayon::ThreadPoolBuildError,
+}
+
+impl Workers {
+    /// The calling thread alone.
+    pub fn single() -> Self {
+        Self::default()
+    }
+
+    /// As many threads as asked for, the calling one included; 0 and 1 are the calling one alone.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn new(threads: usize) -> Result<Self, WorkersError> {
+        let helpers = match threads {
+            0 | 1 => None,
+            _ => Some(
+                rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads - 1)
+                    .thread_name(|index| format!("steadygrad-{index}"))
+                    .build()
+                    .map_err(|source| WorkersError { threads, source })?,
+            ),
+        };
+        Ok(Self { helpers })
+    }
+
+    /// How many threads there are, the calling one included.
+    pub fn threads(&self) -> usize {
+        1 + self
+            .helpers
+            .as_ref()
+            .map_or(0, ThreadPool::current_num_threads)
+    }
+
+    /// Statistics of many tensors, in their order, from one pass over their memory.
+    pub fn measure(&self, tensors: &[Values<'_>]) -> Vec<TensorStats> {
+        let total: usize = tensors.iter().map(Values::len).sum();
+        if self.helpers.is_none() || total < WORTH_A_THREAD {
+            let (level, mut shard) = (Level::new(), Shard::default());
+            return tensors
+                .iter()
+                .map(|&tensor| {
+                    shard.clear();
+                    shard.read(level, tensor);
+                    shard.stats()
+                })
+                .collect();
+        }
+        let mut portions: Vec<(Values<'_>, Shard)> = Vec::new();
+        for &tensor in tensors {
+            split(tensor, PORTION, |portion| {
+                portions.push((portion, Shard::default()))
+            });
+        }
+        self.for_each(portions.iter_mut(), |(portion, shard)| {
+            *shard = Shard::of(*portion);
+        });
+        let mut portions = portions.into_iter();
+        tensors
+            .iter()
+            .map(|tensor| {
+                let mut whole = Shard::default();
+                for (_, shard) in portions.by_ref().take(tensor.len().div_ceil(PORTION)) {
+                    whole.merge(&shard);
+                }
+                whole.stats()
+            })
+            .collect()
+    }
+
+    /// Multiplies each tensor's values by its coefficient, in the tensor's own type (16-bit types by
+    /// way of f32): what a training framework's own multiplication does. A tensor whose coefficient
+    /// is 1 is not touched. NaN and infinite values stay what they are while the coefficient is
+    /// positive and finite.
+    pub fn scale<'a>(&self, tensors: impl IntoIterator<Item = (ValuesMut<'a>, f64)>) {
+        let tensors: Vec<_> = tensors
+            .into_iter()
+            .filter(|&(_, coefficient)| coefficient != 1.0)
+            .collect();
+        let total: usize = tensors.iter().map(|(values, _)| values.len()).sum();
+        if self.helpers.is_none() || total < WORTH_A_THREAD {
+            return tensors
+                .into_iter()
+                .for_each(|(values, coefficient)| scale(values, coefficient));
+        }
+        let portions = tensors.into_iter().flat_map(|(values, coefficient)| {
+            split_mut(values, PORTION)
+                .into_iter()
+                .map(move |portion| (portion, coefficient))
+        });
+        let portions: Vec<_> = portions.collect();
+        // The last values measured are the likeliest to be in the cache still.
+        self.for_each(portions.into_iter().rev(), |(values, coefficient)| {
+            scale(values, coefficient)
+        });
+    }
+
+    /// Does `work` to every job, on all threads.
+    pub(crate) fn for_each<T: Send>(
+        &self,
+        jobs: impl Iterator<Item = T> + Send,
+        work: impl Fn(T) + Sync,
+    ) {
+        let Some(helpers) = &self.helpers else {
+            return jobs.for_each(work);
+        };
+        let queue = Mutex::new(jobs);
+        let take_turns = || {
+            let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            while let Some(job) = next() {
+                work(job);
+            }
+        };
+        helpers.in_place_scope(|scope| {
+            for _ in 0..helpers.current_num_threads() {
+                scope.spawn(|_| take_turns());
+            }
+            take_turns();
+        });
+    }
+}
+
+/// Calls `each` with consecutive parts of the values, of `portion` values or fewer.
+fn split<'a>(values: Values<'a>, portion: usize, mut each: impl FnMut(Values<'a>)) {
+    with_slice!(Values, values, slice => slice.chunks(portion).for_each(|part| each(part.into())));
+}
+
+fn split_mut(values: ValuesMut<'_>, portion: usize) -> Vec<ValuesMut<'_>> {
+    with_slice!(ValuesMut, values, slice => slice.chunks_mut(portion).map(ValuesMut::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn the_number_of_threads_changes_no_bit(
+            lens in prop::collection::vec(0usize..300_000, 1..6), seed in any::<u64>(),
+        ) {
+            let mut bits = seed;
+            let tensors: Vec<Vec<f32>> = lens.iter().map(|&len| (0..len).map(|_| {
+                bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let value = f32::from_bits((bits >> 32) as u32);
+                if value.is_finite() { value } else { 0.0 }
+            }).collect()).collect();
+            let values: Vec<Values<'_>> = tensors.iter().map(|tensor| tensor[..].into()).collect();
+            let alone = Workers::single().measure(&values);
+            for threads in [2, 3, 5] {
+                prop_assert_eq!(&Workers::new(threads).unwrap().measure(&values), &alone);
+            }
+        }
+    }
+
+    #[test]
+    fn threads_are_counted_and_none_is_no_error() {
+        assert_eq!(Workers::single().threads(), 1);
+        assert_eq!(Workers::new(0).unwrap().threads(), 1);
+        assert_eq!(Workers::new(3).unwrap().threads(), 3);
+        assert!(Workers::new(2).unwrap().measure(&[]).is_empty());
+    }
+}
