@@ -1,6 +1,10 @@
 //! Acting on a decision, tensor by tensor, on the tensors' own device.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use std::collections::HashSet;
+use std::iter::Peekable;
+use std::vec::IntoIter;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use steadygrad::stats::Units;
@@ -22,14 +26,25 @@ pub(crate) fn apply<M: Module>(
     if matches!(decision, Decision::Keep | Decision::Stop { .. }) {
         return;
     }
-    module.visit(&mut Visitor {
+    let mut visitor = Visitor {
         path: Path::default(),
         index: 0,
+        seen: HashSet::new(),
         target,
         decision,
         moments,
         exempt,
-        workers,
+        hosts: Vec::new(),
+    };
+    module.visit(&mut visitor);
+    let mut hosts = visitor.hosts;
+    let values = hosts
+        .iter_mut()
+        .filter_map(|(_, host, coefficient)| Some((host.values_mut()?, *coefficient)));
+    workers.scale(values);
+    module.visit(&mut PutBack {
+        hosts: hosts.into_iter().peekable(),
+        target,
     });
 }
 
@@ -37,11 +52,14 @@ struct Visitor<'a> {
     path: Path,
     /// Of the next tensor, in the order in which they were measured.
     index: usize,
+    /// A parameter that the module holds in two places is changed once.
+    seen: HashSet<ParamId>,
     target: &'a mut GradientsParams,
     decision: &'a Decision,
     moments: Option<(&'a GradientsParams, f64)>,
     exempt: &'a [String],
-    workers: &'a Workers,
+    /// Tensors in this machine's memory that are to be scaled, all together at the end.
+    hosts: Vec<(ParamId, HostTensor, f64)>,
 }
 
 impl ModuleVisitor for Visitor<'_> {
@@ -52,7 +70,7 @@ impl ModuleVisitor for Visitor<'_> {
         self.path.exit();
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.exempt.contains(&self.path.dotted()) {
+        if self.exempt.contains(&self.path.dotted()) || !self.seen.insert(param.id) {
             return;
         }
         let Some(tensor) = self.target.remove::<D>(param.id) else {
@@ -61,15 +79,22 @@ impl ModuleVisitor for Visitor<'_> {
         let moment = self
             .moments
             .and_then(|(moments, factor)| Some(moments.get::<D>(param.id)? * factor));
-        let changed = self.change(tensor, moment);
-        self.target.register(param.id, changed);
+        if let Some(changed) = self.change(param.id, tensor, moment) {
+            self.target.register(param.id, changed);
+        }
         self.index += 1;
     }
 }
 
 impl Visitor<'_> {
-    fn change<const D: usize>(&self, tensor: Tensor<D>, moment: Option<Tensor<D>>) -> Tensor<D> {
-        match self.decision {
+    /// The tensor as decided, or nothing when it waits among the hosts.
+    fn change<const D: usize>(
+        &mut self,
+        id: ParamId,
+        tensor: Tensor<D>,
+        moment: Option<Tensor<D>>,
+    ) -> Option<Tensor<D>> {
+        let changed = match self.decision {
             Decision::Keep | Decision::Stop { .. } => tensor,
             Decision::Clamp { max_abs } => {
                 // By masks, which leave NaN what it is on every backend.
@@ -77,10 +102,10 @@ impl Visitor<'_> {
                 let below = tensor.clone().lower_scalar(-max_abs);
                 tensor.mask_fill(above, *max_abs).mask_fill(below, -max_abs)
             }
-            Decision::ScaleGlobal { coefficient } => scale(tensor, *coefficient, self.workers),
+            Decision::ScaleGlobal { coefficient } => return self.scale(id, tensor, *coefficient),
             Decision::ScalePerTensor { coefficients } => {
                 let coefficient = coefficients.get(self.index).copied().unwrap_or(1.0);
-                scale(tensor, coefficient, self.workers)
+                return self.scale(id, tensor, coefficient);
             }
             Decision::ScalePerUnit { coefficients } => match coefficients.get(self.index) {
                 Some(coefficients) if !coefficients.is_empty() => {
@@ -97,27 +122,40 @@ impl Visitor<'_> {
                 }
                 None => tensor,
             },
+        };
+        Some(changed)
+    }
+
+    fn scale<const D: usize>(
+        &mut self,
+        id: ParamId,
+        tensor: Tensor<D>,
+        coefficient: f64,
+    ) -> Option<Tensor<D>> {
+        if coefficient == 1.0 {
+            return Some(tensor);
+        }
+        match HostTensor::new(tensor) {
+            Ok(host) => {
+                self.hosts.push((id, host, coefficient));
+                None
+            }
+            Err(tensor) => Some(tensor.mul_scalar(coefficient)),
         }
     }
 }
 
-/// Multiplies a tensor, in place where it lies in this machine's memory.
-pub(crate) fn scale<const D: usize>(
-    tensor: Tensor<D>,
-    coefficient: f64,
-    workers: &Workers,
-) -> Tensor<D> {
-    if coefficient == 1.0 {
-        return tensor;
-    }
-    match HostTensor::new(tensor) {
-        Ok(mut host) => {
-            if let Some(values) = host.values_mut() {
-                workers.scale([(values, coefficient)]);
-            }
-            host.into_tensor()
+/// Registers the tensors that were scaled where they lay.
+struct PutBack<'a> {
+    hosts: Peekable<IntoIter<(ParamId, HostTensor, f64)>>,
+    target: &'a mut GradientsParams,
+}
+
+impl ModuleVisitor for PutBack<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some((id, host, _)) = self.hosts.next_if(|(id, ..)| *id == param.id) {
+            self.target.register(id, host.into_tensor::<D>());
         }
-        Err(tensor) => tensor.mul_scalar(coefficient),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Measuring a module's gradients: in place where they lie in this machine's memory, and with one
 //! read-back of all devices' summaries where they do not.
 
+use std::collections::HashSet;
+
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -40,6 +42,7 @@ pub(crate) fn measure<M: Module>(
         path: Path::default(),
         tensors,
         needs,
+        seen: HashSet::new(),
         found: Vec::new(),
         pieces: Vec::new(),
     };
@@ -134,6 +137,7 @@ struct Visitor<'a> {
     path: Path,
     tensors: Tensors<'a>,
     needs: Needs,
+    seen: HashSet<ParamId>,
     found: Vec<Found>,
     pieces: Vec<Tensor<1>>,
 }
@@ -150,7 +154,8 @@ impl ModuleVisitor for Visitor<'_> {
             return;
         };
         let name = self.path.dotted();
-        if self.tensors.exempt.contains(&name) {
+        // A parameter that the module holds in two places counts once.
+        if self.tensors.exempt.contains(&name) || !self.seen.insert(param.id) {
             return;
         }
         let len = gradient.shape().num_elements();

@@ -329,3 +329,39 @@ fn an_exempt_parameter_is_neither_measured_nor_changed() {
         .sqrt();
     assert!((norm / 0.1 - 1.0).abs() < 1e-6, "{norm}");
 }
+
+/// Tied weights: one parameter in two places is one tensor of the norm, and is scaled once.
+#[test]
+fn a_shared_parameter_counts_once() {
+    #[derive(Module, Debug)]
+    struct Tied {
+        first: Linear,
+        second: Linear,
+    }
+    let device = Device::flex().autodiff();
+    let first = LinearConfig::new(3, 3).with_bias(false).init(&device);
+    let model = Tied {
+        second: first.clone(),
+        first,
+    };
+    let mut given = GradientsParams::new();
+    given.register(
+        model.first.weight.id,
+        Tensor::<2>::ones([3, 3], &Device::flex()),
+    );
+    for policy in [
+        GlobalNormClip::new(1.5).into(),
+        Policy::from(ValueClip { max_abs: 0.5 }),
+    ] {
+        let mut again = GradientsParams::new();
+        let ones = given.get::<2>(model.first.weight.id).unwrap();
+        again.register(model.first.weight.id, ones);
+        let (clipped, seen) = GradientClipper::new(policy).unwrap().clip(&model, again);
+        assert_eq!(seen.before.tensors.len(), 1);
+        let values = clipped.get::<2>(model.first.weight.id).unwrap();
+        assert_eq!(
+            values.into_data().try_into_vec_as::<f32>().unwrap(),
+            [0.5; 9]
+        );
+    }
+}
