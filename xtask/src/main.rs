@@ -20,6 +20,8 @@ usage: cargo xtask <task>
 
   test   format, lints, tests, documentation and Python's tests; stops at the first failure
   docs   the documentation, where a warning is an error
+
+  bench clip   gradient statistics and clipping beside a plain sum, Burn and PyTorch (10 minutes)
 ";
 
 fn main() -> ExitCode {
@@ -37,6 +39,7 @@ fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["test"] => test(root()?),
         ["docs"] => docs(root()?),
+        ["bench", "clip"] => bench_clip(root()?),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())
@@ -66,6 +69,13 @@ fn docs(root: &Path) -> Result<()> {
     Step::cargo(["doc", "--workspace", "--no-deps"])
         .env("RUSTDOCFLAGS", "-D warnings")
         .run(root)
+}
+
+/// Every side-by-side measurement of statistics and clipping, as JSON lines.
+fn bench_clip(root: &Path) -> Result<()> {
+    Step::cargo("bench --package steadygrad --bench kernel".split(' ')).run(root)?;
+    Step::cargo("bench --package steadygrad-burn --bench clip".split(' ')).run(root)?;
+    python::script(root, "benches/peers/clip_torch.py")
 }
 
 #[cfg(test)]

@@ -89,3 +89,67 @@ impl Decision {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::{NamedStats, TensorStats};
+
+    #[test]
+    fn the_norm_that_is_left() {
+        let tensors = [("a", 3.0f32), ("b", 4.0)].map(|(name, value)| NamedStats {
+            name: name.into(),
+            stats: TensorStats::of(&[value]),
+        });
+        let gradients = GradientStats {
+            tensors: tensors.to_vec(),
+        };
+        let after = |decision: Decision| decision.global_norm_after(&gradients);
+        assert_eq!(after(Decision::Keep), Some(5.0));
+        assert_eq!(after(Decision::ScaleGlobal { coefficient: 0.1 }), Some(0.5));
+        let coefficients = vec![0.0, 0.5];
+        assert_eq!(after(Decision::ScalePerTensor { coefficients }), Some(2.0));
+        assert_eq!(after(Decision::Clamp { max_abs: 1.0 }), None);
+        assert_eq!(
+            after(Decision::Stop {
+                reason: String::new()
+            }),
+            Some(0.0)
+        );
+    }
+
+    #[test]
+    fn coefficients_of_one_are_no_decision() {
+        assert_eq!(Decision::per_tensor(vec![1.0, 1.0]), Decision::Keep);
+        assert_eq!(Decision::per_tensor(vec![]), Decision::Keep);
+        let coefficients = vec![1.0, 0.5];
+        assert_eq!(
+            Decision::per_tensor(coefficients.clone()),
+            Decision::ScalePerTensor { coefficients }
+        );
+    }
+
+    #[test]
+    fn every_decision_has_a_name_of_its_own() {
+        let all = [
+            Decision::Keep,
+            Decision::Clamp { max_abs: 1.0 },
+            Decision::ScaleGlobal { coefficient: 0.5 },
+            Decision::ScalePerTensor {
+                coefficients: vec![],
+            },
+            Decision::ScalePerUnit {
+                coefficients: vec![],
+            },
+            Decision::ClampToSecondMoment { ratio: 1.0 },
+            Decision::Stop {
+                reason: String::new(),
+            },
+        ];
+        for decision in all {
+            // The name in a step's row is the tag in the JSON.
+            let json = serde_json::to_value(&decision).unwrap();
+            assert_eq!(json["kind"], decision.name());
+        }
+    }
+}

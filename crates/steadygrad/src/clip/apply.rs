@@ -189,6 +189,13 @@ mod tests {
         clamp((&mut brain[..]).into(), bound);
         assert!(brain.iter().all(|value| value.to_f64().abs() <= bound));
         assert_eq!(brain[3].to_f64(), -0.099_609_375);
+        // A bound that the type can hold is reached exactly.
+        let mut exact = odd;
+        clamp((&mut exact[..]).into(), 0.5);
+        assert_eq!(exact, [0.5, -0.5, 0.05, -0.5]);
+        let mut exact = odd.map(f16::from_f32);
+        clamp((&mut exact[..]).into(), 0.5);
+        assert_eq!(exact[0].to_f64(), 0.5);
         let mut nan = [f32::NAN];
         clamp((&mut nan[..]).into(), bound);
         assert!(nan[0].is_nan());

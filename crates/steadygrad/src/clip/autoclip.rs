@@ -116,3 +116,63 @@ impl ClipPolicy for AutoClip {
         (state, decision)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::TensorStats;
+
+    fn decide(clip: AutoClip, norms: &[f64]) -> (AutoClipState, Decision) {
+        let start = (AutoClipState::default(), Decision::Keep);
+        norms.iter().fold(start, |(state, _), &norm| {
+            clip.step(state, &ClipReading::from_stats([TensorStats::of(&[norm])]))
+        })
+    }
+
+    #[test]
+    fn the_bound_is_the_percentile_of_the_window() {
+        let clip = AutoClip {
+            percentile: 50.0,
+            window: 3,
+        };
+        // Of 4, 8, 16: the first norm has left the window.
+        let (state, decision) = decide(clip, &[1.0, 4.0, 8.0, 16.0]);
+        assert_eq!(Vec::from(state), [4.0, 8.0, 16.0]);
+        assert_eq!(decision, Decision::ScaleGlobal { coefficient: 0.5 });
+        // Between two neighbours, in proportion.
+        let (_, decision) = decide(
+            AutoClip {
+                percentile: 75.0,
+                ..clip
+            },
+            &[2.0, 4.0],
+        );
+        assert_eq!(
+            decision,
+            Decision::ScaleGlobal {
+                coefficient: 3.5 / 4.0
+            }
+        );
+    }
+
+    #[test]
+    fn equal_norms_leave_the_window_one_by_one() {
+        let clip = AutoClip {
+            percentile: 0.0,
+            window: 2,
+        };
+        let (state, decision) = decide(clip, &[3.0, 3.0, 3.0, 6.0]);
+        assert_eq!(Vec::from(state), [3.0, 6.0]);
+        assert_eq!(decision, Decision::ScaleGlobal { coefficient: 0.5 });
+    }
+
+    #[test]
+    fn a_broken_norm_and_no_tensor_are_not_remembered() {
+        let clip = AutoClip::default();
+        let (state, decision) = decide(clip, &[1.0, f64::NAN, f64::INFINITY]);
+        assert_eq!(decision, Decision::Keep);
+        assert_eq!(Vec::from(state.clone()), [1.0]);
+        let (state, decision) = clip.step(state, &ClipReading::default());
+        assert_eq!((Vec::from(state), decision), (vec![1.0], Decision::Keep));
+    }
+}

@@ -148,3 +148,56 @@ pub trait Gradients {
     /// When the tensors cannot be written.
     fn apply(&mut self, decision: &Decision) -> Result<(), Self::Error>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(rows: &[&[f32]]) -> ClipReading {
+        ClipReading::from_stats(rows.iter().map(|&row| TensorStats::of(row)))
+    }
+
+    #[test]
+    fn the_largest_value_is_as_broken_as_the_values() {
+        assert_eq!(reading(&[]).max_abs(), 0.0);
+        assert_eq!(reading(&[&[1.0, -3.0], &[2.0]]).max_abs(), 3.0);
+        assert_eq!(
+            reading(&[&[1.0], &[f32::NEG_INFINITY], &[2.0]]).max_abs(),
+            f64::INFINITY
+        );
+        for rows in [
+            [&[f32::NAN, 1.0], &[2.0, 2.0]],
+            [&[2.0, 2.0], &[f32::NAN, 1.0]],
+        ] {
+            let rows: [&[f32]; 2] = [rows[0], rows[1]];
+            assert!(reading(&rows).max_abs().is_nan());
+            assert_eq!(reading(&rows).non_finite(), 1);
+        }
+        let both: [&[f32]; 2] = [&[f32::INFINITY], &[f32::NAN]];
+        assert!(reading(&both).max_abs().is_nan());
+    }
+
+    #[test]
+    fn scaling_is_foretold_and_other_decisions_are_not() {
+        let before = reading(&[&[3.0, 4.0], &[2.0]]);
+        assert_eq!(before.after(&Decision::Keep).as_ref(), Some(&before));
+        let half = before
+            .after(&Decision::ScaleGlobal { coefficient: 0.5 })
+            .unwrap();
+        assert_eq!(half, reading(&[&[1.5, 2.0], &[1.0]]));
+        let coefficients = vec![0.5, 1.0];
+        let one = before
+            .after(&Decision::ScalePerTensor { coefficients })
+            .unwrap();
+        assert_eq!(one, reading(&[&[1.5, 2.0], &[2.0]]));
+        for decision in [
+            Decision::Clamp { max_abs: 1.0 },
+            Decision::ScalePerUnit {
+                coefficients: vec![],
+            },
+            Decision::ClampToSecondMoment { ratio: 1.0 },
+        ] {
+            assert_eq!(before.after(&decision), None);
+        }
+    }
+}

@@ -126,3 +126,72 @@ impl ClipPolicy for ZClip {
         (state, scale_to(norm, bound))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::TensorStats;
+
+    fn clip(warmup_steps: usize, max_norm: Option<f64>) -> ZClip {
+        ZClip {
+            warmup_steps,
+            max_norm,
+            ..ZClip::default()
+        }
+    }
+
+    fn reading(norm: f64) -> ClipReading {
+        ClipReading::from_stats([TensorStats::of(&[norm])])
+    }
+
+    /// By hand: mean 2, variance 1; a norm of 12 has z = 10.
+    #[test]
+    fn an_outlier_comes_down_towards_the_mean() {
+        let clip = clip(2, None);
+        let (state, first) = clip.step(ZClipState::default(), &reading(1.0));
+        assert_eq!(state, ZClipState::WarmUp(vec![1.0]));
+        let (state, second) = clip.step(state, &reading(3.0));
+        assert_eq!((first, second), (Decision::Keep, Decision::Keep));
+        assert_eq!(
+            state,
+            ZClipState::Running {
+                mean: 2.0,
+                variance: 1.0
+            }
+        );
+
+        let (ordinary, decision) = clip.step(state.clone(), &reading(4.0));
+        assert_eq!(decision, Decision::Keep);
+        let mean = 0.97 * 2.0 + 0.03 * 4.0;
+        let ZClipState::Running {
+            mean: new_mean,
+            variance,
+        } = ordinary
+        else {
+            panic!("{ordinary:?}");
+        };
+        assert!((new_mean - mean).abs() < 1e-12);
+        assert!((variance - (0.97 + 0.03 * (4.0f64 - mean).powi(2))).abs() < 1e-12);
+
+        let (_, decision) = clip.step(state, &reading(12.0));
+        let Decision::ScaleGlobal { coefficient } = decision else {
+            panic!("{decision:?}");
+        };
+        assert!((coefficient * 12.0 - (2.0 + 6.25 / 10.0)).abs() < 1e-5);
+    }
+
+    #[test]
+    fn the_fixed_bound_holds_in_the_warm_up_too() {
+        let (_, decision) = clip(25, Some(0.5)).step(ZClipState::default(), &reading(2.0));
+        assert_eq!(decision, Decision::ScaleGlobal { coefficient: 0.25 });
+    }
+
+    #[test]
+    fn after_nothing_but_zeros_the_first_gradient_passes() {
+        let clip = clip(1, None);
+        let (state, _) = clip.step(ZClipState::default(), &reading(0.0));
+        let (state, decision) = clip.step(state, &reading(5.0));
+        assert_eq!(decision, Decision::Keep);
+        assert!(matches!(state, ZClipState::Running { mean, .. } if mean > 0.0));
+    }
+}

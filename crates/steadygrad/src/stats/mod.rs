@@ -169,5 +169,11 @@ mod tests {
             .map(|(name, share)| (name.to_owned(), share))
             .unwrap();
         assert!(name == "b" && share.is_nan());
+        // The first that is broken, not the one whose norm would sort last.
+        let both = stats(&[("a", &[f32::INFINITY]), ("b", &[f32::NAN])]);
+        assert_eq!(both.largest_share().map(|(name, _)| name), Some("a"));
+        assert_eq!(both.non_finite(), 2);
+        let counted = stats(&[("a", &[1e-40, 3.0]), ("b", &[1e-41, -4.0])]);
+        assert_eq!((counted.subnormal(), counted.max_abs()), (2, 4.0));
     }
 }

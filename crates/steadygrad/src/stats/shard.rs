@@ -139,7 +139,7 @@ mod tests {
     proptest! {
         #[test]
         fn shards_cut_at_blocks_merge_to_the_whole_to_the_bit(
-            seed in any::<u64>(), cuts in prop::collection::vec(0usize..8, 0..4), last in 0usize..4096,
+            seed in any::<u64>(), cuts in prop::collection::vec(0usize..8, 0..4), last in 0usize..8192,
         ) {
             let values = stream(7 * BLOCK + last, seed);
             let mut borders: Vec<usize> = cuts.iter().map(|cut| (cut * BLOCK).min(values.len())).collect();
@@ -155,9 +155,9 @@ mod tests {
 
         #[test]
         fn shards_cut_anywhere_merge_alike_in_any_order(
-            seed in any::<u64>(), cuts in prop::collection::vec(0usize..9000, 1..6),
+            seed in any::<u64>(), cuts in prop::collection::vec(0usize..18_000, 1..6),
         ) {
-            let values = stream(9000, seed);
+            let values = stream(18_000, seed);
             let mut borders = cuts.clone();
             borders.extend([0, values.len()]);
             borders.sort_unstable();
