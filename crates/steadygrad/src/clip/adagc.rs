@@ -121,3 +121,57 @@ impl ClipPolicy for AdaGc {
         (state, decision)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::TensorStats;
+
+    fn reading(norms: [f64; 2]) -> ClipReading {
+        ClipReading::from_stats(norms.map(|norm| TensorStats::of(&[norm])))
+    }
+
+    #[test]
+    fn the_warm_up_keeps_the_least_clipped_norm() {
+        let clip = AdaGc {
+            warmup_steps: 2,
+            ..AdaGc::default()
+        };
+        let (state, decision) = clip.step(AdaGcState::default(), &reading([3.0, 4.0]));
+        assert_eq!(decision, Decision::ScaleGlobal { coefficient: 0.2 });
+        let (state, decision) = clip.step(state, &reading([0.5, 0.1]));
+        assert_eq!(decision, Decision::Keep);
+        assert_eq!(
+            state,
+            AdaGcState {
+                step: 2,
+                gamma: vec![0.5, 0.1]
+            }
+        );
+
+        // Afterwards each tensor by itself: 0.5 is within 1.05 of its own, 2.1 is not.
+        let (state, decision) = clip.step(state, &reading([0.5, 2.1]));
+        let Decision::ScalePerTensor { coefficients } = decision else {
+            panic!("{decision:?}");
+        };
+        assert_eq!(coefficients[0], 1.0);
+        assert!((coefficients[1] - 0.05).abs() < 1e-12);
+        assert!((state.gamma[1] - (0.98 * 0.1 + 0.02 * 0.105)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_tensor_without_a_gradient_in_the_warm_up_can_still_learn() {
+        let clip = AdaGc {
+            warmup_steps: 1,
+            ..AdaGc::default()
+        };
+        let (state, _) = clip.step(AdaGcState::default(), &reading([0.5, 0.0]));
+        let (state, decision) = clip.step(state, &reading([0.5, 7.0]));
+        assert_eq!((decision, state.gamma[1]), (Decision::Keep, 7.0));
+        let (state, decision) = clip.step(state, &reading([0.0, f64::NAN]));
+        assert_eq!(
+            (decision, &state.gamma[..]),
+            (Decision::Keep, &[0.5, 7.0][..])
+        );
+    }
+}

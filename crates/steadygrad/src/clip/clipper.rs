@@ -100,3 +100,136 @@ fn flatten<'a>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{AutoClip, GlobalNorm, GlobalNormClip, Needs, ValueClip};
+    use super::*;
+    use crate::stats::TensorStats;
+
+    /// One tensor, and how often it was read and changed.
+    struct Counted {
+        values: Vec<f32>,
+        reads: usize,
+        broken: bool,
+    }
+
+    impl Counted {
+        fn new(values: &[f32]) -> Self {
+            Self {
+                values: values.to_vec(),
+                reads: 0,
+                broken: false,
+            }
+        }
+    }
+
+    impl Gradients for Counted {
+        type Error = &'static str;
+
+        fn read(&mut self, _needs: Needs) -> Result<ClipReading, Self::Error> {
+            self.reads += 1;
+            Ok(ClipReading::from_stats([TensorStats::of(&self.values)]))
+        }
+
+        fn apply(&mut self, decision: &Decision) -> Result<(), Self::Error> {
+            if self.broken {
+                return Err("the device is gone");
+            }
+            for value in &mut self.values {
+                match decision {
+                    Decision::Clamp { max_abs } => {
+                        *value = value.clamp(-*max_abs as f32, *max_abs as f32)
+                    }
+                    Decision::ScaleGlobal { coefficient } => *value *= *coefficient as f32,
+                    _ => {}
+                }
+            }
+            Ok(())
+        }
+    }
+
+    fn chain(policies: Vec<Policy>) -> Clipper {
+        Clipper::new(Policy::Chain { policies }).unwrap()
+    }
+
+    fn largest(max_norm: f64) -> Policy {
+        GlobalNormClip {
+            max_norm,
+            norm: GlobalNorm::LInf,
+        }
+        .into()
+    }
+
+    #[test]
+    fn a_chain_reads_again_only_where_it_has_to() {
+        let mut gradients = Counted::new(&[6.0, 8.0]);
+        let mut clipper = chain(vec![GlobalNormClip::new(5.0).into(), largest(2.0)]);
+        let clipped = clipper.clip(&mut gradients).unwrap();
+        assert_eq!(
+            (gradients.reads, &gradients.values[..]),
+            (1, &[1.5, 2.0][..])
+        );
+        assert_eq!(clipped.before.global_norm(), 10.0);
+        assert_eq!(clipped.decisions.len(), 2);
+
+        let mut gradients = Counted::new(&[6.0, 8.0]);
+        let mut clipper = chain(vec![ValueClip { max_abs: 6.0 }.into(), largest(3.0)]);
+        clipper.clip(&mut gradients).unwrap();
+        assert_eq!(
+            (gradients.reads, &gradients.values[..]),
+            (2, &[3.0, 3.0][..])
+        );
+    }
+
+    #[test]
+    fn chains_within_chains_are_one_chain_and_an_empty_one_only_looks() {
+        let inner = Policy::Chain {
+            policies: vec![largest(4.0), largest(2.0)],
+        };
+        let mut gradients = Counted::new(&[8.0]);
+        let clipped = chain(vec![inner, largest(1.0)])
+            .clip(&mut gradients)
+            .unwrap();
+        assert_eq!(
+            (clipped.decisions.len(), &gradients.values[..]),
+            (3, &[1.0][..])
+        );
+
+        let mut gradients = Counted::new(&[8.0]);
+        let clipped = chain(vec![]).clip(&mut gradients).unwrap();
+        assert_eq!(
+            (clipped.before.global_norm(), clipped.decisions),
+            (8.0, vec![])
+        );
+        assert_eq!(gradients.values, [8.0]);
+    }
+
+    #[test]
+    fn a_failed_step_leaves_the_state_as_it_was() {
+        let mut clipper = Clipper::new(AutoClip::default()).unwrap();
+        clipper.clip(&mut Counted::new(&[1.0])).unwrap();
+        let before = clipper.clone();
+        let mut gradients = Counted {
+            broken: true,
+            ..Counted::new(&[5.0])
+        };
+        assert_eq!(clipper.clip(&mut gradients), Err("the device is gone"));
+        assert_eq!(clipper, before);
+    }
+
+    #[test]
+    fn one_policy_decides_on_a_reading_and_a_chain_keeps() {
+        let reading = ClipReading::from_stats([TensorStats::of(&[8.0f32])]);
+        let mut one = Clipper::new(GlobalNormClip::new(2.0)).unwrap();
+        assert_eq!(
+            one.step(&reading),
+            Decision::ScaleGlobal { coefficient: 0.25 }
+        );
+        assert_eq!(chain(vec![largest(1.0)]).step(&reading), Decision::Keep);
+        let mut history = Clipper::new(AutoClip::default()).unwrap();
+        let first = history.clone();
+        history.step(&reading);
+        assert_ne!(history, first);
+    }
+}

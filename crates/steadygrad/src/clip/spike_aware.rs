@@ -70,3 +70,30 @@ impl ClipPolicy for SpikeAwareClip {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clip::TensorReading;
+
+    #[test]
+    fn spikes_count_after_the_grace() {
+        let reading = |beyond| ClipReading {
+            tensors: vec![TensorReading {
+                beyond_second_moment: beyond,
+                ..TensorReading::default()
+            }],
+        };
+        let clip = SpikeAwareClip {
+            ratio: 9.0,
+            grace_steps: 1,
+        };
+        let (state, decision) = clip.step(SpikeAwareState::default(), &reading(Some(3)));
+        assert_eq!(decision, Decision::Keep);
+        let (_, decision) = clip.step(state, &reading(Some(1)));
+        assert_eq!(decision, Decision::ClampToSecondMoment { ratio: 9.0 });
+        for nothing in [Some(0), None] {
+            assert_eq!(clip.step(state, &reading(nothing)).1, Decision::Keep);
+        }
+    }
+}
