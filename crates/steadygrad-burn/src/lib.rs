@@ -13,7 +13,7 @@
 //! let mut model: Linear = LinearConfig::new(8, 1).init(&device);
 //! let mut optimizer = SgdConfig::new().init();
 //! let mut guard = Guard::new(GuardConfig {
-//!     clip: Some(GlobalNormClip { max_norm: 1.0 }),
+//!     clip: Some(GlobalNormClip::new(1.0)),
 //!     ..GuardConfig::default()
 //! });
 //! for step in 0..3 {

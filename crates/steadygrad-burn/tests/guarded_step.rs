@@ -75,7 +75,7 @@ fn keeping_is_what_the_optimizer_would_have_done_alone() {
 #[test]
 fn an_oversized_gradient_moves_the_weights_no_further_than_the_bound() {
     let max_norm = 0.5;
-    let clip = Some(GlobalNormClip { max_norm });
+    let clip = Some(GlobalNormClip::new(max_norm));
     let (before, after, decision) = step(
         GuardConfig {
             clip,

@@ -143,7 +143,9 @@ pub(crate) fn build<S: Subject>(
     };
     for remedy in remedies {
         match *remedy {
-            Remedy::ClipGlobalNorm { max_norm } => acting.clip = Some(GlobalNormClip { max_norm }),
+            Remedy::ClipGlobalNorm { max_norm } => {
+                acting.clip = Some(GlobalNormClip::new(max_norm))
+            }
             Remedy::CapSpectralNorm { max_spectral_norm } => {
                 let names = weight_matrices(subject, &model)
                     .into_iter()

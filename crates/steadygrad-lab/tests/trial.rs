@@ -304,7 +304,7 @@ fn linear_step(config: GuardConfig, input: f32) -> (Weights, GuardedStep<Linear>
 
 #[test]
 fn an_oversized_gradient_moves_the_weights_by_the_bound() {
-    let clip = Some(GlobalNormClip { max_norm: 2.0 });
+    let clip = Some(GlobalNormClip::new(2.0));
     let clipping = GuardConfig {
         clip,
         ..GuardConfig::default()

@@ -2,38 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::StepReading;
-use crate::clip::GlobalNormClip;
+use crate::clip::{ClipPolicy, ClipReading, GlobalNormClip};
 use crate::detect::{Detection, Detector, DetectorConfig, DetectorState};
-
-/// What is to be done with this step. The adapter acts on it; nothing else touches the model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Decision {
-    /// Apply the gradients as they are, to the bit.
-    Keep,
-    /// Multiply every gradient by `coefficient`, then apply.
-    ScaleGlobal {
-        /// In `0..1`.
-        coefficient: f64,
-    },
-    /// Apply nothing and end the run.
-    Stop {
-        /// Why, for a person.
-        reason: String,
-    },
-}
-
-impl Decision {
-    /// One word for a table column.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Decision::Keep => "keep",
-            Decision::ScaleGlobal { .. } => "scale_global",
-            Decision::Stop { .. } => "stop",
-        }
-    }
-}
+use crate::{Decision, StepReading};
 
 /// What the guard does about a gradient or loss that is not finite.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,13 +64,10 @@ impl Guard {
             (Some(detection), OnNonFinite::Stop) => Decision::Stop {
                 reason: detection.message.clone(),
             },
-            _ => self
-                .config
-                .clip
-                .and_then(|clip| clip.coefficient(reading.gradients.global_norm()))
-                .map_or(Decision::Keep, |coefficient| Decision::ScaleGlobal {
-                    coefficient,
-                }),
+            _ => self.config.clip.map_or(Decision::Keep, |clip| {
+                let stats = reading.gradients.tensors.iter().map(|tensor| tensor.stats);
+                clip.step((), &ClipReading::from_stats(stats)).1
+            }),
         };
         (decision, seen)
     }
@@ -127,7 +95,7 @@ mod tests {
     #[test]
     fn a_non_finite_step_stops_and_a_large_one_is_clipped() {
         let mut guard = Guard::new(GuardConfig {
-            clip: Some(GlobalNormClip { max_norm: 2.0 }),
+            clip: Some(GlobalNormClip::new(2.0)),
             ..GuardConfig::default()
         });
         assert_eq!(guard.step(&reading(0, 1.0, 1.0)).0, Decision::Keep);
@@ -149,7 +117,7 @@ mod tests {
     fn resuming_equals_never_having_stopped() {
         let gradients = [1.0, 1.2, 0.9, 1.0, 1.1, 1.0, 30.0, 1.0, 2.0];
         let config = GuardConfig {
-            clip: Some(GlobalNormClip { max_norm: 2.0 }),
+            clip: Some(GlobalNormClip::new(2.0)),
             ..GuardConfig::default()
         };
         let mut whole = Guard::new(config);

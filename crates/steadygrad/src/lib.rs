@@ -21,6 +21,7 @@
 
 pub mod clip;
 pub mod cure;
+pub mod decision;
 pub mod detect;
 pub mod diagnose;
 pub mod dynamics;
@@ -33,7 +34,8 @@ pub mod remedy;
 pub mod stats;
 pub mod workers;
 
-pub use guard::{Decision, Guard, GuardConfig};
+pub use decision::Decision;
+pub use guard::{Guard, GuardConfig};
 pub use reading::{Place, StepReading};
 pub use stats::{GradientStats, TensorStats};
 pub use workers::Workers;

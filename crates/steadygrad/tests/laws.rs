@@ -148,7 +148,7 @@ fn config(
                         window: counts.2,
                     },
                 },
-                clip: max_norm.map(|max_norm| GlobalNormClip { max_norm }),
+                clip: max_norm.map(|max_norm| GlobalNormClip::new(max_norm)),
                 on_non_finite: if stop {
                     OnNonFinite::Stop
                 } else {
@@ -215,6 +215,12 @@ proptest! {
                     prop_assert!(!finite && config.on_non_finite == OnNonFinite::Stop);
                     prop_assert!(!reason.is_empty());
                 }
+                other @ (Decision::Clamp { .. }
+                | Decision::ScalePerTensor { .. }
+                | Decision::ScalePerUnit { .. }
+                | Decision::ClampToSecondMoment { .. }) => {
+                    prop_assert!(false, "a global clip decided {other:?}");
+                }
                 Decision::Keep => {
                     prop_assert!(finite || config.on_non_finite == OnNonFinite::Observe);
                     prop_assert!(
@@ -237,7 +243,7 @@ proptest! {
             weight_norms: vec![],
         };
         let decision = |max_norm: f64| {
-            let clip = Some(GlobalNormClip { max_norm });
+            let clip = Some(GlobalNormClip::new(max_norm));
             Guard::new(GuardConfig { clip, ..GuardConfig::default() }).step(&reading).0
         };
         let norm = reading.gradients.global_norm();

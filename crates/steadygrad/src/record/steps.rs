@@ -26,7 +26,8 @@ pub struct StepRecord {
     pub learning_rate: f64,
     /// Global gradient norm before any intervention.
     pub grad_norm: f64,
-    /// Global gradient norm as applied; 0 when the step was not applied.
+    /// Global gradient norm as applied; 0 when the step was not applied, NaN when the decision was
+    /// about single values or units and the norm it left was not measured.
     pub grad_norm_clipped: f64,
     /// Non-finite gradient values.
     pub non_finite: u64,
@@ -47,11 +48,9 @@ impl StepRecord {
             loss: reading.loss,
             learning_rate: reading.learning_rate,
             grad_norm,
-            grad_norm_clipped: match decision {
-                Decision::Keep => grad_norm,
-                Decision::ScaleGlobal { coefficient } => grad_norm * coefficient,
-                Decision::Stop { .. } => 0.0,
-            },
+            grad_norm_clipped: decision
+                .global_norm_after(&reading.gradients)
+                .unwrap_or(f64::NAN),
             non_finite: reading.gradients.non_finite(),
             subnormal: reading.gradients.subnormal(),
             decision: decision.name().to_owned(),

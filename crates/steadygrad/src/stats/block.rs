@@ -32,7 +32,7 @@ impl Scale {
     pub(super) const UP: f64 = f64::from_bits((1023 + 600) << 52);
     pub(super) const DOWN: f64 = f64::from_bits((1023 - 600) << 52);
 
-    fn for_largest(max_abs: f64) -> Self {
+    pub(super) fn for_largest(max_abs: f64) -> Self {
         if max_abs > HUGE {
             Self::Huge
         } else if max_abs < TINY && max_abs > 0.0 {
@@ -42,7 +42,7 @@ impl Scale {
         }
     }
 
-    fn factor(self) -> f64 {
+    pub(super) fn factor(self) -> f64 {
         match self {
             Self::Tiny => Self::UP,
             Self::Middle => 1.0,

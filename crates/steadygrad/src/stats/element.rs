@@ -32,6 +32,8 @@ pub(crate) trait Element: Copy + Send + Sync {
 
     /// The value as f64, exact.
     fn value(self) -> f64;
+    /// The nearest value to an f64.
+    fn narrow(value: f64) -> Self;
 
     /// The smallest keys there are.
     fn no_keys<S: Simd>(simd: S) -> Self::Keys<S>;
@@ -52,7 +54,7 @@ pub(crate) trait Element: Copy + Send + Sync {
 }
 
 macro_rules! bits {
-    ($bits:ty, $min_normal:expr, $infinity:expr, |$magnitude:ident| $widen:expr) => {
+    ($bits:ty, $min_normal:expr, $infinity:expr, |$magnitude:ident| $widen:expr, |$value:ident| $narrow:expr) => {
         type Bits = $bits;
         const MIN_NORMAL: $bits = $min_normal;
         const INFINITY: $bits = $infinity;
@@ -74,6 +76,10 @@ macro_rules! bits {
             f64::from(self)
         }
         #[inline(always)]
+        fn narrow($value: f64) -> Self {
+            $narrow
+        }
+        #[inline(always)]
         fn widen($magnitude: $bits) -> f64 {
             $widen
         }
@@ -83,9 +89,13 @@ macro_rules! bits {
 impl Element for f32 {
     type Keys<S: Simd> = u32x8<S>;
 
-    bits!(u32, 0x0080_0000, 0x7f80_0000, |magnitude| f64::from(
-        f32::from_bits(magnitude)
-    ));
+    bits!(
+        u32,
+        0x0080_0000,
+        0x7f80_0000,
+        |magnitude| f64::from(f32::from_bits(magnitude)),
+        |value| value as f32
+    );
 
     #[inline(always)]
     fn no_keys<S: Simd>(simd: S) -> Self::Keys<S> {
@@ -121,7 +131,8 @@ impl Element for f64 {
         u64,
         0x0010_0000_0000_0000,
         0x7ff0_0000_0000_0000,
-        |magnitude| f64::from_bits(magnitude)
+        |magnitude| f64::from_bits(magnitude),
+        |value| value
     );
 
     #[inline(always)]
@@ -163,9 +174,13 @@ macro_rules! short_element {
         impl Element for $float {
             type Keys<S: Simd> = u16x16<S>;
 
-            bits!(u16, $min_normal, $infinity, |magnitude| f64::from(
-                f32::from_bits(u32::from(magnitude) << $shift) * $rescale
-            ));
+            bits!(
+                u16,
+                $min_normal,
+                $infinity,
+                |magnitude| f64::from(f32::from_bits(u32::from(magnitude) << $shift) * $rescale),
+                |value| <$float>::from_f64(value)
+            );
 
             #[inline(always)]
             fn no_keys<S: Simd>(simd: S) -> Self::Keys<S> {

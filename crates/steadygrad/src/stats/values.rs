@@ -62,6 +62,11 @@ impl ValuesMut<'_> {
         self.len() == 0
     }
 
+    /// The same values, for a while.
+    pub fn reborrow(&mut self) -> ValuesMut<'_> {
+        with_slice!(ValuesMut, self, slice => ValuesMut::from(&mut **slice))
+    }
+
     /// The same values, only to be read.
     pub fn as_values(&self) -> Values<'_> {
         match self {

@@ -1,0 +1,226 @@
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+
+use crate::stats::{
+    Element, SecondMoment, Units, Values, ValuesMut, is_beyond, unit_count, with_slice,
+};
+
+/// Multiplies all values by the coefficient.
+///
+/// f32 values are multiplied in f32, as frameworks do, unless the coefficient is too small to be
+/// held there: then in f64, so that 1e38 can be brought down to 1e-6.
+pub(crate) fn scale(values: ValuesMut<'_>, coefficient: f64) {
+    let short = coefficient as f32;
+    match values {
+        ValuesMut::F32(slice) if short.is_normal() => {
+            slice.iter_mut().for_each(|value| *value *= short);
+        }
+        ValuesMut::F32(slice) => slice
+            .iter_mut()
+            .for_each(|value| *value = (f64::from(*value) * coefficient) as f32),
+        ValuesMut::F64(slice) => slice.iter_mut().for_each(|value| *value *= coefficient),
+        ValuesMut::F16(slice) => through_f32(slice, |value| value * short),
+        ValuesMut::Bf16(slice) => through_f32(slice, |value| value * short),
+    }
+}
+
+/// Changes 16-bit values by way of f32, a piece at a time.
+pub(crate) fn through_f32<T>(slice: &mut [T], change: impl Fn(f32) -> f32)
+where
+    [T]: HalfFloatSliceExt,
+{
+    let mut wide = [0.0f32; 1024];
+    for piece in slice.chunks_mut(wide.len()) {
+        let wide = &mut wide[..piece.len()];
+        piece.convert_to_f32_slice(wide);
+        wide.iter_mut().for_each(|value| *value = change(*value));
+        piece.convert_from_f32_slice(wide);
+    }
+}
+
+/// Brings every value into `-max_abs..=max_abs`; NaN stays NaN.
+pub(super) fn clamp(values: ValuesMut<'_>, max_abs: f64) {
+    match values {
+        ValuesMut::F32(slice) => {
+            let bound = round_down(max_abs, f32::next_down);
+            slice
+                .iter_mut()
+                .for_each(|value| *value = value.clamp(-bound, bound));
+        }
+        ValuesMut::F64(slice) => {
+            slice
+                .iter_mut()
+                .for_each(|value| *value = value.clamp(-max_abs, max_abs));
+        }
+        ValuesMut::F16(slice) => {
+            let bound =
+                round_down(max_abs, |bound: f16| f16::from_bits(bound.to_bits() - 1)).to_f32();
+            through_f32(slice, |value| value.clamp(-bound, bound));
+        }
+        ValuesMut::Bf16(slice) => {
+            let bound =
+                round_down(max_abs, |bound: bf16| bf16::from_bits(bound.to_bits() - 1)).to_f32();
+            through_f32(slice, |value| value.clamp(-bound, bound));
+        }
+    }
+}
+
+/// The largest value of a type that is not above a positive number: a bound that is rounded up would
+/// not hold.
+fn round_down<E: Element>(bound: f64, next_down: impl Fn(E) -> E) -> E {
+    let nearest = E::narrow(bound);
+    if nearest.value() > bound {
+        next_down(nearest)
+    } else {
+        nearest
+    }
+}
+
+/// Multiplies each output unit by its coefficient.
+pub(super) fn scale_units(values: ValuesMut<'_>, units: Units, coefficients: &[f64]) {
+    let count = unit_count(values.len(), units);
+    if coefficients.len() != count || values.is_empty() {
+        return;
+    }
+    match units {
+        Units::Columns(_) if count > 1 => with_slice!(ValuesMut, values, slice => {
+            for row in slice.chunks_mut(count) {
+                for (value, &coefficient) in row.chunks_mut(1).zip(coefficients) {
+                    if coefficient != 1.0 {
+                        scale(value.into(), coefficient);
+                    }
+                }
+            }
+        }),
+        _ => with_slice!(ValuesMut, values, slice => {
+            let len = slice.len() / count;
+            for (row, &coefficient) in slice.chunks_mut(len).zip(coefficients) {
+                if coefficient != 1.0 {
+                    scale(row.into(), coefficient);
+                }
+            }
+        }),
+    }
+}
+
+/// Where `g^2 > ratio v`: `g <- sign(g) sqrt(ratio v)`; see [`is_beyond`].
+pub(super) fn clamp_to_second_moment(
+    gradient: ValuesMut<'_>,
+    moment: SecondMoment<'_>,
+    ratio: f64,
+) {
+    let ratio = ratio * moment.factor;
+    with_slice!(ValuesMut, gradient, gradient => with_slice!(Values, moment.values, moment => {
+        for (gradient, moment) in gradient.iter_mut().zip(moment) {
+            let (value, moment) = (gradient.value(), moment.value());
+            if is_beyond(value, moment, ratio) {
+                *gradient = Element::narrow((ratio * moment).sqrt().copysign(value));
+            }
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaling_multiplies_in_the_values_own_type() {
+        let mut single = [3.0f32, f32::NAN, f32::INFINITY, -0.0];
+        scale((&mut single[..]).into(), 0.1);
+        assert_eq!(single[0], 3.0 * 0.1f32);
+        assert!(single[1].is_nan() && single[2] == f32::INFINITY && single[3] == 0.0);
+        let mut double = [3.0f64];
+        scale((&mut double[..]).into(), 0.1);
+        assert_eq!(double[0], 3.0 * 0.1);
+        let mut short = vec![f16::from_f32(1000.0); 1500];
+        scale((&mut short[..]).into(), 0.1);
+        assert!(
+            short
+                .iter()
+                .all(|value| *value == f16::from_f32(1000.0 * 0.1))
+        );
+        let mut brain = [bf16::from_f32(1e30)];
+        scale((&mut brain[..]).into(), 0.5);
+        assert_eq!(
+            brain[0],
+            bf16::from_f32(bf16::from_f32(1e30).to_f32() * 0.5)
+        );
+    }
+
+    /// A coefficient of 1e-44 has one bit left in f32, 1e-46 none.
+    #[test]
+    fn a_coefficient_too_small_for_f32_still_counts() {
+        for coefficient in [1e-39, 1e-44, 1e-46] {
+            let mut values = [1e38f32];
+            scale((&mut values[..]).into(), coefficient);
+            let exact = f64::from(1e38f32) * coefficient;
+            assert!(
+                (f64::from(values[0]) / exact - 1.0).abs() < 1e-7,
+                "{coefficient}"
+            );
+        }
+    }
+
+    #[test]
+    fn clamping_holds_the_bound_in_every_type() {
+        let bound = 0.1;
+        let odd = [3.0f32, -3.0, 0.05, f32::NEG_INFINITY];
+        let mut single = odd;
+        clamp((&mut single[..]).into(), bound);
+        assert!(single.iter().all(|value| f64::from(value.abs()) <= bound));
+        assert_eq!(
+            single,
+            [
+                0.1f32.next_down(),
+                -0.1f32.next_down(),
+                0.05,
+                -0.1f32.next_down()
+            ]
+        );
+        let mut double = odd.map(f64::from);
+        clamp((&mut double[..]).into(), bound);
+        assert_eq!(double, [0.1, -0.1, f64::from(0.05f32), -0.1]);
+        let mut short = odd.map(f16::from_f32);
+        clamp((&mut short[..]).into(), bound);
+        assert!(short.iter().all(|value| value.to_f64().abs() <= bound));
+        assert_eq!(short[1].to_f64(), -0.099_975_585_937_5);
+        let mut brain = odd.map(bf16::from_f32);
+        clamp((&mut brain[..]).into(), bound);
+        assert!(brain.iter().all(|value| value.to_f64().abs() <= bound));
+        assert_eq!(brain[3].to_f64(), -0.099_609_375);
+        let mut nan = [f32::NAN];
+        clamp((&mut nan[..]).into(), bound);
+        assert!(nan[0].is_nan());
+    }
+
+    #[test]
+    fn units_are_scaled_where_they_lie() {
+        let mut rows = [1.0f32, 2.0, 3.0, 4.0];
+        scale_units((&mut rows[..]).into(), Units::Rows(2), &[1.0, 0.5]);
+        assert_eq!(rows, [1.0, 2.0, 1.5, 2.0]);
+        let mut columns = [1.0f32, 2.0, 3.0, 4.0];
+        scale_units((&mut columns[..]).into(), Units::Columns(2), &[1.0, 0.5]);
+        assert_eq!(columns, [1.0, 1.0, 3.0, 2.0]);
+        let mut one = [2.0f64, 4.0];
+        scale_units((&mut one[..]).into(), Units::One, &[0.5]);
+        assert_eq!(one, [1.0, 2.0]);
+        // Coefficients of other units change nothing.
+        scale_units((&mut one[..]).into(), Units::One, &[0.5, 0.5]);
+        assert_eq!(one, [1.0, 2.0]);
+        scale_units((&mut one[..0]).into(), Units::Rows(2), &[0.5, 0.5]);
+    }
+
+    #[test]
+    fn spikes_come_down_to_their_history() {
+        let moments = [4.0f32, 4.0, 0.0, 4.0, 4.0];
+        let mut gradient = [6.0f32, -7.0, 9.0, f32::NAN, f32::INFINITY];
+        let moment = SecondMoment {
+            factor: 2.0,
+            ..SecondMoment::new(&moments)
+        };
+        clamp_to_second_moment((&mut gradient[..]).into(), moment, 4.5);
+        assert_eq!(gradient[..3], [6.0, -6.0, 9.0]);
+        assert!(gradient[3].is_nan() && gradient[4] == 6.0);
+    }
+}
