@@ -10,17 +10,19 @@ gradients that autograd follows) are left to PyTorch's own operators.
 
 from __future__ import annotations
 
+import json
 import math
 import types
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import torch
 from torch import Tensor, nn
 
 from . import _native
 from ._native import GradientStats, TensorStats
+from .clip import GlobalNorm, Policy
 
 __all__ = [
     "Clipper",
@@ -35,18 +37,13 @@ Mapping.register(GradientStats)
 
 _Parameters = Union[Tensor, Iterable[Tensor]]
 
-_READER = _native.Reader(
-    Tensor,
-    Tensor.__dlpack_c_exchange_api__,
-    torch.autograd.graph.increment_version,
-)
 _CPU = torch.device("cpu")
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def _promoted(kinds: int) -> torch.dtype:
     """The type of a norm over gradients of several types: one bit of `kinds` each."""
-    types = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-    held = [dtype for bit, dtype in enumerate(types) if kinds >> bit & 1]
+    held = [dtype for bit, dtype in enumerate(_DTYPES) if kinds >> bit & 1]
     promoted = held[0]
     for dtype in held[1:]:
         promoted = torch.promote_types(promoted, dtype)
@@ -128,7 +125,7 @@ def clip_grad_norm_(
         return _clip_by_torch(grads, max_norm, norm_type, error_if_nonfinite, foreach)
     gradients = _collect(parameters)
     rest = gradients.rest
-    if not gradients.read:
+    if not gradients.kinds:
         return _clip_by_torch(rest, max_norm, norm_type, error_if_nonfinite, foreach)
     dtype, largest = _RETURNED[gradients.kinds]
     norm = gradients.global_norm if norm_type == 2.0 else gradients.max_norm
@@ -205,9 +202,20 @@ def clip_grad_value_(
     Takes what `torch.nn.utils.clip_grad_value_` takes. Infinite values become `clip_value` of
     their sign, NaN stays NaN, and parameters without gradients are no error.
     """
-    parameters = [p for p in _listed(parameters) if p.grad is not None]
-    if parameters:
-        torch.nn.utils.clip_grad_value_(parameters, clip_value, foreach)
+    parameters, clip_value = _listed(parameters), float(clip_value)
+    if 0.0 < clip_value < math.inf:
+        rest = _native.clamp(_READER, parameters, torch.get_num_threads(), clip_value)
+    else:
+        rest = [p.grad for p in parameters if p.grad is not None]
+    _clamp_by_torch(rest, clip_value, foreach)
+
+
+def _clamp_by_torch(
+    grads: list[Tensor], clip_value: float, foreach: Optional[bool] = None
+) -> None:
+    if grads:
+        holders = [types.SimpleNamespace(grad=grad) for grad in grads]
+        torch.nn.utils.clip_grad_value_(holders, clip_value, foreach)  # type: ignore[arg-type]
 
 
 def gradient_stats(model: Union[nn.Module, _Parameters]) -> GradientStats:
@@ -217,32 +225,131 @@ def gradient_stats(model: Union[nn.Module, _Parameters]) -> GradientStats:
     tensors, their places "0", "1", ... Parameters without a gradient are left out.
     """
     names, parameters = _named(model)
-    return _statistics(names, _collect(parameters), math.inf)
+    measuring = _native.Clipper('{"policy": "chain", "policies": []}')
+    return measuring.clip(_READER, parameters, names, torch.get_num_threads(), None)
 
 
 class Clipper:
-    """Clips by the global norm, and tells what the gradients were, in one pass over memory.
+    """Clips by a policy, and tells what the gradients were, in one pass over memory.
 
-    Parameters that are added to the module later are not seen: make another one then.
+    Args:
+        model: a module, or parameters. Parameters that are added to the module later are not seen:
+            make another `Clipper` then.
+        policy: one of `steadygrad.clip`; a number is short for `GlobalNorm(number)`.
+
+    Raises:
+        ValueError: a setting of the policy cannot be used; the message names it.
     """
 
-    def __init__(self, model: Union[nn.Module, _Parameters], max_norm: float) -> None:
+    def __init__(
+        self, model: Union[nn.Module, _Parameters], policy: Union[Policy, float]
+    ) -> None:
+        if not isinstance(policy, Policy):
+            policy = GlobalNorm(float(policy))
         self._names, self._parameters = _named(model)
-        self.max_norm = _checked(max_norm)
+        self._native = _native.Clipper(json.dumps(policy._settings()))
+        self._needs = set(self._native.needs)
 
     def clip_(self) -> GradientStats:
-        """Clips as `clip_grad_norm_` does and returns the statistics from *before* the clipping.
+        """Clips the gradients in place and returns their statistics from *before* the clipping.
 
-        `coefficient` there is what the gradients were multiplied by: 1.0 when they were left as
-        they are, because their norm was small enough or not finite.
+        Raises:
+            RuntimeError: the policy looks at the optimizer: call `step` instead.
+            NotImplementedError: the policy needs more than norms, and a gradient is not a dense CPU
+                tensor.
         """
-        gradients = _collect(self._parameters)
-        stats = _statistics(self._names, gradients, self.max_norm)
-        if stats.coefficient < 1.0:
-            gradients.scale(stats.coefficient)
-            if gradients.rest:
-                _scale_by_torch(gradients.rest, stats.coefficient)
+        if self._native.acts_on_update or "moments" in self._needs:
+            raise RuntimeError("this policy looks at the optimizer: call `step(optimizer)`")
+        if not self._needs:
+            return self._clip(None)
+        return self._clip(self._extras(weights=[p.detach() for p in self._parameters]))
+
+    def step(self, optimizer: torch.optim.Optimizer) -> GradientStats:
+        """Clips, steps the optimizer, and returns the gradients' statistics from before both.
+
+        Policies that act on the update bring the optimizer's change of each weight down after its
+        step; a weight whose change is within the bound is left as the optimizer made it. Second
+        moments are `exp_avg_sq` (Adam and its kin) or `square_avg` (RMSprop) of the optimizer's
+        state; parameters that have none yet are not clipped.
+
+        Raises:
+            TypeError: the policy needs second moments, and the optimizer keeps none.
+            NotImplementedError: as for `clip_`.
+        """
+        if self._native.acts_on_update:
+            return self._step_and_bound(optimizer)
+        if "moments" not in self._needs:
+            stats = self.clip_()
+            optimizer.step()
+            return stats
+        moments, _ = self._moments(optimizer)
+        stats = self._clip(self._extras(moments=moments))
+        optimizer.step()
+        self._moments(optimizer, required=True)
         return stats
+
+    @torch.no_grad()
+    def _step_and_bound(self, optimizer: torch.optim.Optimizer) -> GradientStats:
+        before = [p.detach().clone() for p in self._parameters]
+        with torch.enable_grad():
+            optimizer.step()
+        after = [p.detach() for p in self._parameters]
+        made = torch._foreach_sub(after, before)
+        updates = [update.clone() for update in made]
+        extras = self._extras(weights=before, updates=updates)
+        if "moments" in self._needs:
+            extras["moments"], extras["factors"] = self._moments(optimizer, required=True)
+        stats = self._clip(extras)
+        if stats.actions != ("keep",):
+            for weight, start, update, was in zip(after, before, updates, made):
+                if not torch.equal(update, was):
+                    torch.add(start, update, out=weight)
+        return stats
+
+    def _clip(self, extras: Optional[dict[str, Any]]) -> GradientStats:
+        threads = torch.get_num_threads()
+        return self._native.clip(_READER, self._parameters, self._names, threads, extras)
+
+    def _extras(self, **lists: list[Any]) -> dict[str, Any]:
+        none = [None] * len(self._parameters)
+        ones = [1.0] * len(self._parameters)
+        return {"weights": none, "moments": none, "factors": ones, "updates": none, **lists}
+
+    def _moments(
+        self, optimizer: torch.optim.Optimizer, required: bool = False
+    ) -> tuple[list[Optional[Tensor]], list[float]]:
+        """Second moments as they are, and the factors that correct their bias."""
+        beta2 = {
+            p: group["betas"][1]
+            for group in optimizer.param_groups
+            if "betas" in group
+            for p in group["params"]
+        }
+        moments: list[Optional[Tensor]] = []
+        factors = []
+        for p in self._parameters:
+            state = optimizer.state.get(p, {})
+            moments.append(state.get("exp_avg_sq", state.get("square_avg")))
+            corrected = "exp_avg_sq" in state and "step" in state and p in beta2
+            factors.append(1 / (1 - beta2[p] ** float(state["step"])) if corrected else 1.0)
+        stepped = any(p.grad is not None for p in self._parameters)
+        if required and stepped and all(moment is None for moment in moments):
+            raise TypeError(
+                f"this policy needs second moments; {type(optimizer).__name__} keeps none"
+            )
+        return moments, factors
+
+    def state_dict(self) -> dict[str, Any]:
+        """The policy and what it remembers, as plain numbers."""
+        return json.loads(self._native.save())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on, to the bit, from where `state_dict` was called.
+
+        Raises:
+            ValueError: it is not such a state, or one of another policy.
+        """
+        self._native.load(json.dumps(state))
 
 
 def _named(model: Union[nn.Module, _Parameters]) -> tuple[tuple[str, ...], list[Tensor]]:
@@ -251,12 +358,6 @@ def _named(model: Union[nn.Module, _Parameters]) -> tuple[tuple[str, ...], list[
         return tuple(named), list(named.values())
     parameters = _listed(model)
     return tuple(map(str, range(len(parameters)))), parameters
-
-
-def _statistics(
-    names: tuple[str, ...], gradients: _native.Gradients, max_norm: float
-) -> GradientStats:
-    return gradients.statistics(names, [_measured(grad) for grad in gradients.rest], max_norm)
 
 
 @torch.no_grad()
@@ -280,3 +381,15 @@ def _measured(grad: Tensor) -> tuple[float, float, int, int, int, int]:
         int(subnormal.sum()),
         numel - int((magnitude != 0).sum()),
     )
+
+
+_READER = _native.Reader(
+    tensor=Tensor,
+    parameter=nn.Parameter,
+    exchange=getattr(Tensor, "__dlpack_c_exchange_api__", None),
+    dtypes=_DTYPES,
+    increment_version=torch.autograd.graph.increment_version,
+    measure=_measured,
+    scale=_scale_by_torch,
+    clamp=_clamp_by_torch,
+)

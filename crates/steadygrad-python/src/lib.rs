@@ -1,5 +1,7 @@
 //! `steadygrad._native`: what `python/steadygrad` calls. Conversions, and nothing else.
 
+mod clipper;
+mod extras;
 mod gradients;
 mod memory;
 mod reader;
@@ -11,7 +13,8 @@ mod threads;
 mod _native {
     #[pymodule_export]
     use crate::{
-        gradients::Gradients,
+        clipper::Clipper,
+        gradients::{Gradients, clamp},
         reader::Reader,
         stats::{GradientStats, TensorStats},
     };

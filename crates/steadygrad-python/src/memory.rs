@@ -6,12 +6,14 @@
 #![allow(unsafe_code, reason = "tensors are read and written where they lie")]
 
 use std::ffi::{c_int, c_void};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 use half::{bf16, f16};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
-use steadygrad::stats::{Values, ValuesMut};
+use steadygrad::stats::{Units, Values, ValuesMut};
 
 /// The types that are read natively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,82 +34,151 @@ impl Kind {
     }
 }
 
-/// Where a dense CPU tensor's values lie, in any order.
+/// Where a dense CPU tensor's values lie.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View {
     address: usize,
     len: usize,
     kind: Kind,
+    layout: Layout,
+}
+
+/// In which order the values lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Layout {
+    /// 0 when in the order of their indices, else a digest of shape and strides.
+    order: u64,
+    /// Where the output units lie; `None` when each is scattered.
+    units: Option<Units>,
 }
 
 impl View {
+    /// `None` when there are gaps or overlaps, or the memory is missing or misaligned.
+    ///
     /// # Safety
-    /// `len` values of this kind lie at `address`, and stay there for as long as the view's values
-    /// are used.
-    pub(crate) unsafe fn new(address: usize, len: usize, kind: Kind) -> Option<Self> {
+    /// A CPU tensor of this kind begins at `address`, and stays there for as long as the view's
+    /// values are used.
+    unsafe fn new(address: usize, shape: &[i64], strides: &[i64], kind: Kind) -> Option<Self> {
+        let (len, layout) = dense(shape, strides)?;
         let usable = len == 0 || (address != 0 && address.is_multiple_of(kind.size()));
-        usable.then_some(Self { address, len, kind })
+        usable.then_some(Self {
+            address,
+            len,
+            kind,
+            layout,
+        })
     }
 
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
-    pub(crate) fn values(&self) -> Values<'_> {
-        if self.len == 0 {
-            return Values::F32(&[]);
-        }
-        let data = self.address as *const c_void;
-        // SAFETY: `new`'s caller vouches for the memory; it is not null and aligned. Values are
-        // only read while no view of it is written: `write_each` takes the views exclusively.
-        unsafe {
-            match self.kind {
-                Kind::F32 => Values::F32(from_raw_parts(data.cast(), self.len)),
-                Kind::F64 => Values::F64(from_raw_parts(data.cast(), self.len)),
-                Kind::F16 => Values::F16(from_raw_parts(data.cast::<f16>(), self.len)),
-                Kind::Bf16 => Values::Bf16(from_raw_parts(data.cast::<bf16>(), self.len)),
+    pub(crate) fn units(&self) -> Option<Units> {
+        self.layout.units
+    }
+
+    /// Whether values at the same place of both belong together.
+    pub(crate) fn pairs_with(&self, other: &Self) -> bool {
+        self.len == other.len && self.layout.order == other.layout.order
+    }
+
+    fn bytes(&self) -> usize {
+        self.len * self.kind.size()
+    }
+}
+
+/// Views that share no memory.
+#[derive(Debug, Default)]
+pub(crate) struct Views(Vec<View>);
+
+impl Views {
+    /// Says of each view whether it is taken; one is not when it overlaps another that is. Of two at
+    /// the same address, the first is taken.
+    pub(crate) fn new(views: Vec<View>) -> (Self, Vec<bool>) {
+        let mut taken = vec![true; views.len()];
+        let mut order: Vec<usize> = (0..views.len()).filter(|&at| views[at].len > 0).collect();
+        order.sort_by_key(|&at| views[at].address);
+        let mut end = 0;
+        for at in order {
+            if views[at].address < end {
+                taken[at] = false;
+            } else {
+                end = views[at].address + views[at].bytes();
             }
+        }
+        let mut kept = views;
+        let mut keep = taken.iter();
+        kept.retain(|_| keep.next().is_some_and(|&taken| taken));
+        (Self(kept), taken)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(|view| view.len).sum()
+    }
+
+    pub(crate) fn values(&self) -> Vec<Values<'_>> {
+        // SAFETY: nothing of it is written while `self` is borrowed: `values_mut` borrows it
+        // exclusively.
+        self.0.iter().map(|view| unsafe { values(view) }).collect()
+    }
+
+    pub(crate) fn values_mut(&mut self) -> Vec<ValuesMut<'_>> {
+        // SAFETY: the views share no memory, so each slice is the only one of its memory while
+        // `self` is borrowed.
+        let each = self.0.iter().map(|view| unsafe { values_mut(view) });
+        each.collect()
+    }
+
+    /// The first so many to be written, the rest to be read.
+    pub(crate) fn split(&mut self, written: usize) -> (Vec<ValuesMut<'_>>, Vec<Values<'_>>) {
+        let (first, rest) = self.0.split_at(written);
+        // SAFETY: as for `values` and `values_mut`.
+        unsafe {
+            (
+                first.iter().map(|view| values_mut(view)).collect(),
+                rest.iter().map(|view| values(view)).collect(),
+            )
         }
     }
 
-    /// # Safety
-    /// No other slice of this memory is alive.
-    unsafe fn values_mut<'a>(&self) -> ValuesMut<'a> {
-        if self.len == 0 {
-            return ValuesMut::F32(&mut []);
-        }
-        let data = self.address as *mut c_void;
-        // SAFETY: as for `values`; that it is the only slice is the caller's word.
-        unsafe {
-            match self.kind {
-                Kind::F32 => ValuesMut::F32(from_raw_parts_mut(data.cast(), self.len)),
-                Kind::F64 => ValuesMut::F64(from_raw_parts_mut(data.cast(), self.len)),
-                Kind::F16 => ValuesMut::F16(from_raw_parts_mut(data.cast::<f16>(), self.len)),
-                Kind::Bf16 => ValuesMut::Bf16(from_raw_parts_mut(data.cast::<bf16>(), self.len)),
-            }
+    pub(crate) fn each(&self) -> &[View] {
+        &self.0
+    }
+}
+
+/// # Safety
+/// Nothing writes to the memory while the slice is used.
+unsafe fn values<'a>(view: &View) -> Values<'a> {
+    if view.len == 0 {
+        return Values::F32(&[]);
+    }
+    let data = view.address as *const c_void;
+    // SAFETY: `View::new`'s caller vouches for the memory; it is not null, and aligned.
+    unsafe {
+        match view.kind {
+            Kind::F32 => Values::F32(from_raw_parts(data.cast(), view.len)),
+            Kind::F64 => Values::F64(from_raw_parts(data.cast(), view.len)),
+            Kind::F16 => Values::F16(from_raw_parts(data.cast::<f16>(), view.len)),
+            Kind::Bf16 => Values::Bf16(from_raw_parts(data.cast::<bf16>(), view.len)),
         }
     }
 }
 
-/// Hands all views over to be written, once each, in rounds that share no memory: tensors that
-/// overlap (two parameters with one gradient) come in different rounds, so that a value that two of
-/// them hold is changed twice, as by PyTorch's operators.
-pub(crate) fn write_each(mut views: Vec<View>, mut write: impl FnMut(Vec<ValuesMut<'_>>)) {
-    views.sort_by_key(|view| view.address);
-    while !views.is_empty() {
-        let (mut round, mut later, mut end) = (Vec::with_capacity(views.len()), Vec::new(), 0);
-        for view in views {
-            if view.address < end && view.len > 0 {
-                later.push(view);
-                continue;
-            }
-            end = end.max(view.address + view.len * view.kind.size());
-            // SAFETY: each slice of this round begins where the ones before it have ended, and
-            // the slices of the last round are gone.
-            round.push(unsafe { view.values_mut() });
+/// # Safety
+/// Nothing else reads or writes the memory while the slice is used.
+unsafe fn values_mut<'a>(view: &View) -> ValuesMut<'a> {
+    if view.len == 0 {
+        return ValuesMut::F32(&mut []);
+    }
+    let data = view.address as *mut c_void;
+    // SAFETY: `View::new`'s caller vouches for the memory; it is not null, and aligned.
+    unsafe {
+        match view.kind {
+            Kind::F32 => ValuesMut::F32(from_raw_parts_mut(data.cast(), view.len)),
+            Kind::F64 => ValuesMut::F64(from_raw_parts_mut(data.cast(), view.len)),
+            Kind::F16 => ValuesMut::F16(from_raw_parts_mut(data.cast::<f16>(), view.len)),
+            Kind::Bf16 => ValuesMut::Bf16(from_raw_parts_mut(data.cast::<bf16>(), view.len)),
         }
-        write(round);
-        views = later;
     }
 }
 
@@ -202,35 +273,77 @@ impl Exchange {
                 )
             }
         };
-        let len = dense_len(shape, strides)?;
         let address = out.data as usize + usize::try_from(out.byte_offset).ok()?;
-        // SAFETY: a dense tensor of `len` values begins here.
-        unsafe { View::new(address, len, kind) }
+        // SAFETY: this is a CPU tensor, as it described itself.
+        unsafe { View::new(address, shape, strides, kind) }
     }
 }
 
-/// How many values there are, when they fill their memory without gap or overlap: the strides are
-/// those of a contiguous tensor whose dimensions may have been reordered.
-fn dense_len(shape: &[i64], strides: &[i64]) -> Option<usize> {
+/// The view of a CPU tensor by its own methods, for a PyTorch that is older than the exchange.
+/// `dtypes` are those of [`Kind`], in its order.
+pub(crate) fn view_by_methods(
+    tensor: &Bound<'_, PyAny>,
+    dtypes: &[Py<PyAny>; 4],
+) -> PyResult<Option<View>> {
+    let py = tensor.py();
+    let dtype = tensor.getattr(intern!(py, "dtype"))?;
+    let Some(kind) = dtypes.iter().position(|each| each.is(&dtype)) else {
+        return Ok(None);
+    };
+    let kind = [Kind::F32, Kind::F64, Kind::F16, Kind::Bf16][kind];
+    if !tensor.getattr(intern!(py, "is_cpu"))?.is_truthy()? {
+        return Ok(None);
+    }
+    // Sparse tensors and the like have no strides or no address.
+    let strides = tensor.call_method0(intern!(py, "stride"));
+    let address = tensor.call_method0(intern!(py, "data_ptr"));
+    let (Ok(strides), Ok(address)) = (strides, address) else {
+        return Ok(None);
+    };
+    let shape: Vec<i64> = tensor.getattr(intern!(py, "shape"))?.extract()?;
+    let (strides, address): (Vec<i64>, usize) = (strides.extract()?, address.extract()?);
+    // SAFETY: this is a CPU tensor, as it described itself.
+    Ok(unsafe { View::new(address, &shape, &strides, kind) })
+}
+
+/// How many values there are and how they lie, when they fill their memory without gap or overlap:
+/// the strides are those of a contiguous tensor whose dimensions may have been reordered.
+fn dense(shape: &[i64], strides: &[i64]) -> Option<(usize, Layout)> {
     let len: i64 = shape.iter().product();
+    let len = usize::try_from(len).ok()?;
     let mut contiguous = 1;
     let in_order = shape.iter().zip(strides).rev().all(|(&size, &stride)| {
         let expected = contiguous;
         contiguous *= size;
         size == 1 || stride == expected
     });
+    let rows = shape.first().and_then(|&rows| usize::try_from(rows).ok());
+    let rows = rows
+        .filter(|_| shape.len() > 1)
+        .map_or(Units::One, Units::Rows);
     if len == 0 || in_order {
-        return usize::try_from(len).ok();
+        let units = Some(rows);
+        return Some((len, Layout { order: 0, units }));
     }
     let mut dims: Vec<(i64, i64)> = strides.iter().copied().zip(shape.iter().copied()).collect();
     dims.retain(|&(_, size)| size != 1);
     dims.sort_unstable();
     let mut expected = 1;
-    for (stride, size) in dims {
+    for &(stride, size) in &dims {
         if stride != expected {
             return None;
         }
         expected *= size;
     }
-    usize::try_from(len).ok()
+    let mut digest = DefaultHasher::new();
+    (shape, strides).hash(&mut digest);
+    // A convolution's filters stay in one piece when its channels come last.
+    let in_one_piece = shape[0] == 1 || dims.last() == Some(&(strides[0], shape[0]));
+    Some((
+        len,
+        Layout {
+            order: digest.finish() | 1,
+            units: in_one_piece.then_some(rows),
+        },
+    ))
 }

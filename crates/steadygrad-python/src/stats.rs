@@ -4,6 +4,7 @@ use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple};
+use steadygrad::Decision;
 use steadygrad::stats::{TensorStats as Stats, global_norm};
 
 /// What one pass over one parameter's gradient tells.
@@ -43,18 +44,24 @@ pub(crate) struct GradientStats {
     /// The row of each name: made at the first look-up.
     index: PyOnceLock<Py<PyDict>>,
     global_norm: f64,
+    actions: Vec<&'static str>,
     coefficient: f64,
 }
 
 impl GradientStats {
-    pub(crate) fn new(names: Py<PyTuple>, rows: Vec<(usize, Stats)>, max_norm: f64) -> Self {
+    pub(crate) fn new(
+        names: Py<PyTuple>,
+        rows: Vec<(usize, Stats)>,
+        decisions: &[Decision],
+    ) -> Self {
         let global_norm = global_norm(rows.iter().map(|(_, stats)| stats.tensor_norm));
         Self {
             names,
             rows,
             index: PyOnceLock::new(),
             global_norm,
-            coefficient: coefficient(max_norm, global_norm),
+            actions: decisions.iter().map(Decision::name).collect(),
+            coefficient: decisions.iter().map(coefficient).product(),
         }
     }
 
@@ -117,13 +124,12 @@ impl GradientStats {
     }
 }
 
-/// What PyTorch multiplies gradients by, `min(1, max_norm / (norm + 1e-6))`; 1 when the norm is not
-/// finite, since that would only spread the NaN.
-fn coefficient(max_norm: f64, global_norm: f64) -> f64 {
-    if global_norm.is_finite() {
-        (max_norm / (global_norm + 1e-6)).min(1.0)
-    } else {
-        1.0
+/// What a decision multiplies every gradient by; NaN when that is not one number.
+fn coefficient(decision: &Decision) -> f64 {
+    match decision {
+        Decision::Keep => 1.0,
+        Decision::ScaleGlobal { coefficient } => *coefficient,
+        _ => f64::NAN,
     }
 }
 
@@ -140,6 +146,11 @@ impl GradientStats {
     #[getter]
     fn coefficient(&self) -> f64 {
         self.coefficient
+    }
+
+    #[getter]
+    fn actions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.actions)
     }
 
     #[getter]
