@@ -140,7 +140,7 @@ def clip_grad_norm_(
     elif (coefficient := max_norm / (norm + 1e-6)) < 1.0:
         gradients.scale(coefficient)
         if rest:
-            _scale_by_torch(rest, coefficient)
+            _scale_by_torch(rest, coefficient, foreach)
     return _as_tensor(norm, dtype, largest)
 
 
@@ -174,24 +174,24 @@ def _clip_by_torch(
     if error_if_nonfinite and not finite:
         raise _non_finite(norm_type)
     coefficient = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
-    _scale_by_torch(grads, torch.where(finite, coefficient, 1.0))
+    _scale_by_torch(grads, torch.where(finite, coefficient, 1.0), foreach)
     return norm
 
 
 @torch.no_grad()
-def _scale_by_torch(grads: list[Tensor], coefficient: Union[float, Tensor]) -> None:
-    for device, group in _by_device(grads).items():
-        if isinstance(coefficient, Tensor):
-            torch._foreach_mul_(group, coefficient.to(device))
-        else:
-            torch._foreach_mul_(group, coefficient)
-
-
-def _by_device(grads: list[Tensor]) -> dict[torch.device, list[Tensor]]:
+def _scale_by_torch(
+    grads: list[Tensor], coefficient: Union[float, Tensor], foreach: Optional[bool] = None
+) -> None:
     groups: dict[torch.device, list[Tensor]] = {}
     for grad in grads:
         groups.setdefault(grad.device, []).append(grad)
-    return groups
+    for device, group in groups.items():
+        by = coefficient.to(device) if isinstance(coefficient, Tensor) else coefficient
+        if foreach is False:
+            for grad in group:
+                grad.mul_(by)
+        else:
+            torch._foreach_mul_(group, by)
 
 
 def clip_grad_value_(

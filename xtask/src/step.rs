@@ -14,7 +14,7 @@ pub(crate) struct Step {
     /// What is printed for `program`.
     shown: OsString,
     arguments: Vec<OsString>,
-    environment: Vec<(&'static str, &'static str)>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Step {
@@ -40,8 +40,8 @@ impl Step {
         }
     }
 
-    pub(crate) fn env(mut self, name: &'static str, value: &'static str) -> Self {
-        self.environment.push((name, value));
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
         self
     }
 
@@ -53,7 +53,7 @@ impl Step {
         eprintln!("$ {self}");
         let status = Command::new(&self.program)
             .args(&self.arguments)
-            .envs(self.environment.iter().copied())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(folder)
             .status()
             .with_context(|| format!("could not start `{self}`"))?;
