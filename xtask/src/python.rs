@@ -9,8 +9,8 @@ use crate::step::Step;
 
 const REQUIREMENTS: &str = "python/tests/requirements.txt";
 
-/// The package's folder, seen from the root.
-const PACKAGE: &str = "python";
+/// The package's folder.
+const PACKAGE: &str = "./python";
 
 /// Below the build folder, so that it is ignored and goes when that goes.
 const ENVIRONMENT: &str = "target/venv";
@@ -30,20 +30,10 @@ pub(crate) fn test(root: &Path) -> Result<()> {
         Step::new(root.join(&python), install).run(root)?;
         stamp.write()?;
     }
-    install_package(root)?;
+    // As a user would. Cargo's build folder is the workspace's, so only what changed is built.
+    let package = ["-m", "pip", "install", "--quiet", "--no-deps", PACKAGE];
+    Step::new(root.join(&python), package).run(root)?;
     Step::new(root.join(&python), ["-m", "pytest", "-q", "python/tests"]).run(root)
-}
-
-/// With the maturin of the environment and the workspace's build folder, so that only what changed
-/// is built. Maturin finds the environment through `VIRTUAL_ENV`.
-fn install_package(root: &Path) -> Result<()> {
-    let environment = root.join(ENVIRONMENT);
-    let environment = environment
-        .to_str()
-        .with_context(|| format!("{} is not valid Unicode", environment.display()))?;
-    Step::new(program(root, "maturin"), ["develop", "--release", "--quiet"])
-        .env("VIRTUAL_ENV", environment)
-        .run(&root.join(PACKAGE))
 }
 
 fn system_python() -> &'static str {

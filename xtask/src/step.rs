@@ -14,7 +14,7 @@ pub(crate) struct Step {
     /// What is printed for `program`.
     shown: OsString,
     arguments: Vec<OsString>,
-    environment: Vec<(&'static str, String)>,
+    environment: Vec<(&'static str, &'static str)>,
 }
 
 impl Step {
@@ -40,8 +40,8 @@ impl Step {
         }
     }
 
-    pub(crate) fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.environment.push((name, value.into()));
+    pub(crate) fn env(mut self, name: &'static str, value: &'static str) -> Self {
+        self.environment.push((name, value));
         self
     }
 
@@ -53,7 +53,7 @@ impl Step {
         eprintln!("$ {self}");
         let status = Command::new(&self.program)
             .args(&self.arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.environment.iter().copied())
             .current_dir(folder)
             .status()
             .with_context(|| format!("could not start `{self}`"))?;
