@@ -1,6 +1,11 @@
 //! Every policy against what a peer library, or the paper's formula, makes of the same 1,000 steps
 //! of gradients: `golden/clip.json`, made by `golden/make_clip.py`.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "the worst difference of each policy is worth seeing: run with --nocapture"
+)]
+
 use serde::Deserialize;
 use steadygrad::Workers;
 use steadygrad::clip::{Clipper, ParameterSlices, Policy, SliceGradients};

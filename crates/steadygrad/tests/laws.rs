@@ -148,7 +148,7 @@ fn config(
                         window: counts.2,
                     },
                 },
-                clip: max_norm.map(|max_norm| GlobalNormClip::new(max_norm)),
+                clip: max_norm.map(GlobalNormClip::new),
                 on_non_finite: if stop {
                     OnNonFinite::Stop
                 } else {
