@@ -5,7 +5,8 @@
 
 Dense CPU gradients of float32, float64, float16 and bfloat16 are read where they lie, by as many
 threads as `torch.get_num_threads()` says. All others (other devices, sparse tensors, subclasses,
-gradients that autograd follows) are left to PyTorch's own operators.
+gradients that autograd follows) are left to PyTorch's own operators: `clip_grad_norm_` then waits
+for no device, but statistics do, gradient by gradient.
 """
 
 from __future__ import annotations
