@@ -1,21 +1,34 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
+use steadygrad::clip::Needs;
+use steadygrad::stats::{GradientStats, NamedStats};
+use steadygrad::{Decision, Workers};
 
+use crate::apply::apply;
+use crate::measure::{Tensors, measure};
 use crate::parameters::read;
 
 /// Statistics of every parameter's gradient, in module order. A parameter without a gradient has
-/// no entry. The gradients are only read.
+/// no entry. The gradients are only read: in place on the CPU backend, and on other devices with
+/// one read-back of all statistics together.
 pub fn gradient_stats<M: Module>(module: &M, gradients: &GradientsParams) -> GradientStats {
-    let mut tensors = Vec::new();
-    for_each_gradient(module, gradients, |name, values| {
-        tensors.push(NamedStats {
-            name,
-            stats: TensorStats::of(&values),
-        });
-    });
-    GradientStats { tensors }
+    let tensors = Tensors {
+        gradients,
+        moments: None,
+        updates: None,
+        exempt: &[],
+    };
+    let measured = measure(module, tensors, Needs::Stats, &Workers::single());
+    let pairs = measured.names.into_iter().zip(measured.reading.tensors);
+    GradientStats {
+        tensors: pairs
+            .map(|(name, reading)| NamedStats {
+                name,
+                stats: reading.stats,
+            })
+            .collect(),
+    }
 }
 
 /// Every parameter's gradient as f32 values, in module order.
@@ -28,27 +41,19 @@ pub fn gradient_values<M: Module>(module: &M, gradients: &GradientsParams) -> Ve
 /// Multiplies every gradient of the module by `coefficient`, on its own device.
 pub fn scale_gradients<M: Module>(
     module: &M,
-    gradients: GradientsParams,
+    mut gradients: GradientsParams,
     coefficient: f64,
 ) -> GradientsParams {
-    struct Visitor {
-        gradients: GradientsParams,
-        coefficient: f64,
-    }
-    impl ModuleVisitor for Visitor {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.gradients.remove::<D>(param.id) {
-                let scaled = gradient.mul_scalar(self.coefficient);
-                self.gradients.register(param.id, scaled);
-            }
-        }
-    }
-    let mut visitor = Visitor {
-        gradients,
-        coefficient,
-    };
-    module.visit(&mut visitor);
-    visitor.gradients
+    let decision = Decision::ScaleGlobal { coefficient };
+    apply(
+        module,
+        &mut gradients,
+        &decision,
+        None,
+        &[],
+        &Workers::single(),
+    );
+    gradients
 }
 
 fn for_each_gradient<M: Module>(

@@ -29,11 +29,17 @@
 //! }
 //! ```
 
+mod apply;
+mod clipper;
+mod device;
 mod gradients;
+mod host;
+mod measure;
 mod parameters;
 mod step;
 mod weights;
 
+pub use clipper::{GradientClipper, GradientClipperState};
 pub use gradients::{gradient_stats, gradient_values, scale_gradients};
 pub use parameters::{Parameter, for_each_parameter, map_parameters};
 pub use step::{GuardedStep, guarded_step};

@@ -1,9 +1,10 @@
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use steadygrad::detect::Detection;
-use steadygrad::{Decision, Guard, StepReading};
+use steadygrad::{Decision, Guard, StepReading, Workers};
 
-use crate::gradients::{gradient_stats, scale_gradients};
+use crate::apply::apply;
+use crate::gradients::gradient_stats;
 use crate::weights::weight_norms;
 
 /// What one guarded step did.
@@ -26,12 +27,13 @@ pub struct GuardedStep<M> {
 pub fn guarded_step<M: Module>(
     guard: &mut Guard,
     model: M,
-    gradients: GradientsParams,
+    mut gradients: GradientsParams,
     optimizer: &mut ModuleOptimizer,
     step: u64,
     loss: f64,
     learning_rate: f64,
 ) -> GuardedStep<M> {
+    let workers = Workers::single();
     let reading = StepReading {
         step,
         loss,
@@ -41,12 +43,11 @@ pub fn guarded_step<M: Module>(
     };
     let (decision, detections) = guard.step(&reading);
     let model = match decision {
-        Decision::Keep => optimizer.step(learning_rate, model, gradients),
-        Decision::ScaleGlobal { coefficient } => {
-            let scaled = scale_gradients(&model, gradients, coefficient);
-            optimizer.step(learning_rate, model, scaled)
-        }
         Decision::Stop { .. } => model,
+        _ => {
+            apply(&model, &mut gradients, &decision, None, &[], &workers);
+            optimizer.step(learning_rate, model, gradients)
+        }
     };
     GuardedStep {
         model,

@@ -1,0 +1,173 @@
+//! Acting on a decision, tensor by tensor, on the tensors' own device.
+
+use std::collections::HashSet;
+use std::iter::Peekable;
+use std::vec::IntoIter;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{Tensor, TensorData};
+use steadygrad::stats::Units;
+use steadygrad::{Decision, Workers};
+
+use crate::device::beyond_mask;
+use crate::host::HostTensor;
+use crate::measure::Path;
+
+/// Changes the tensors in `target` as decided; those of exempt parameters stay.
+pub(crate) fn apply<M: Module>(
+    module: &M,
+    target: &mut GradientsParams,
+    decision: &Decision,
+    moments: Option<(&GradientsParams, f64)>,
+    exempt: &[String],
+    workers: &Workers,
+) {
+    if matches!(decision, Decision::Keep | Decision::Stop { .. }) {
+        return;
+    }
+    let mut visitor = Visitor {
+        path: Path::default(),
+        index: 0,
+        seen: HashSet::new(),
+        target,
+        decision,
+        moments,
+        exempt,
+        hosts: Vec::new(),
+    };
+    module.visit(&mut visitor);
+    let mut hosts = visitor.hosts;
+    let values = hosts
+        .iter_mut()
+        .filter_map(|(_, host, coefficient)| Some((host.values_mut()?, *coefficient)));
+    workers.scale(values);
+    module.visit(&mut PutBack {
+        hosts: hosts.into_iter().peekable(),
+        target,
+    });
+}
+
+struct Visitor<'a> {
+    path: Path,
+    /// Of the next tensor, in the order in which they were measured.
+    index: usize,
+    /// A parameter that the module holds in two places is changed once.
+    seen: HashSet<ParamId>,
+    target: &'a mut GradientsParams,
+    decision: &'a Decision,
+    moments: Option<(&'a GradientsParams, f64)>,
+    exempt: &'a [String],
+    /// Tensors in this machine's memory that are to be scaled, all together at the end.
+    hosts: Vec<(ParamId, HostTensor, f64)>,
+}
+
+impl ModuleVisitor for Visitor<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.exempt.contains(&self.path.dotted()) || !self.seen.insert(param.id) {
+            return;
+        }
+        let Some(tensor) = self.target.remove::<D>(param.id) else {
+            return;
+        };
+        let moment = self
+            .moments
+            .and_then(|(moments, factor)| Some(moments.get::<D>(param.id)? * factor));
+        if let Some(changed) = self.change(param.id, tensor, moment) {
+            self.target.register(param.id, changed);
+        }
+        self.index += 1;
+    }
+}
+
+impl Visitor<'_> {
+    /// The tensor as decided, or nothing when it waits among the hosts.
+    fn change<const D: usize>(
+        &mut self,
+        id: ParamId,
+        tensor: Tensor<D>,
+        moment: Option<Tensor<D>>,
+    ) -> Option<Tensor<D>> {
+        let changed = match self.decision {
+            Decision::Keep | Decision::Stop { .. } => tensor,
+            Decision::Clamp { max_abs } => {
+                // By masks, which leave NaN what it is on every backend.
+                let above = tensor.clone().greater_scalar(*max_abs);
+                let below = tensor.clone().lower_scalar(-max_abs);
+                tensor.mask_fill(above, *max_abs).mask_fill(below, -max_abs)
+            }
+            Decision::ScaleGlobal { coefficient } => return self.scale(id, tensor, *coefficient),
+            Decision::ScalePerTensor { coefficients } => {
+                let coefficient = coefficients.get(self.index).copied().unwrap_or(1.0);
+                return self.scale(id, tensor, coefficient);
+            }
+            Decision::ScalePerUnit { coefficients } => match coefficients.get(self.index) {
+                Some(coefficients) if !coefficients.is_empty() => {
+                    let units = self.path.units(&tensor.dims());
+                    scale_units(tensor, units, coefficients)
+                }
+                _ => tensor,
+            },
+            Decision::ClampToSecondMoment { ratio } => match moment {
+                Some(moment) => {
+                    let (beyond, limit) = beyond_mask(tensor.clone(), moment, *ratio);
+                    let bounded = tensor.clone().sign() * limit.cast(tensor.dtype());
+                    tensor.mask_where(beyond, bounded)
+                }
+                None => tensor,
+            },
+        };
+        Some(changed)
+    }
+
+    fn scale<const D: usize>(
+        &mut self,
+        id: ParamId,
+        tensor: Tensor<D>,
+        coefficient: f64,
+    ) -> Option<Tensor<D>> {
+        if coefficient == 1.0 {
+            return Some(tensor);
+        }
+        match HostTensor::new(tensor) {
+            Ok(host) => {
+                self.hosts.push((id, host, coefficient));
+                None
+            }
+            Err(tensor) => Some(tensor.mul_scalar(coefficient)),
+        }
+    }
+}
+
+/// Registers the tensors that were scaled where they lay.
+struct PutBack<'a> {
+    hosts: Peekable<IntoIter<(ParamId, HostTensor, f64)>>,
+    target: &'a mut GradientsParams,
+}
+
+impl ModuleVisitor for PutBack<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some((id, host, _)) = self.hosts.next_if(|(id, ..)| *id == param.id) {
+            self.target.register(id, host.into_tensor::<D>());
+        }
+    }
+}
+
+fn scale_units<const D: usize>(tensor: Tensor<D>, units: Units, coefficients: &[f64]) -> Tensor<D> {
+    let dims = tensor.dims();
+    let len = tensor.shape().num_elements();
+    let (matrix, factors) = match units {
+        Units::One => ([1, len], [1, 1]),
+        Units::Rows(rows) => ([rows, len / rows], [rows, 1]),
+        Units::Columns(columns) => ([len / columns, columns], [1, columns]),
+    };
+    let data = TensorData::new(coefficients.to_vec(), factors).convert_dtype(tensor.dtype());
+    let factors = Tensor::<2>::from_data(data, &tensor.device());
+    (tensor.reshape(matrix) * factors).reshape(dims)
+}

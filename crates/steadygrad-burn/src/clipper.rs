@@ -1,0 +1,375 @@
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+use steadygrad::clip::{
+    ClipConfigError, ClipReading, Clipped, Clipper, Gradients, Needs, Policy, Target,
+};
+use steadygrad::{Decision, Workers};
+
+use crate::apply::apply;
+use crate::measure::{Tensors, measure};
+use crate::parameters::read;
+
+/// Any clipping policy on a Burn module's gradients.
+///
+/// ```
+/// use burn::nn::LinearConfig;
+/// use burn::optim::{GradientsParams, SgdConfig};
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use steadygrad::clip::GlobalNormClip;
+/// use steadygrad_burn::GradientClipper;
+///
+/// let device = Device::flex().autodiff();
+/// let model = LinearConfig::new(8, 1).init(&device);
+/// let mut optimizer = SgdConfig::new().init();
+/// let mut clipper = GradientClipper::new(GlobalNormClip::new(1.0)).unwrap();
+///
+/// let loss = model.forward(Tensor::<2>::random([16, 8], Distribution::Default, &device)).mean();
+/// let gradients = GradientsParams::from_grads(loss.backward(), &model);
+/// let (model, clipped) = clipper.step(&mut optimizer, 0.1, model, gradients);
+/// println!("norm before clipping: {}", clipped.before.global_norm());
+/// # let _ = model;
+/// ```
+#[derive(Debug)]
+pub struct GradientClipper {
+    clipper: Clipper,
+    workers: Workers,
+    exempt: Vec<String>,
+    moments: Moments,
+}
+
+impl GradientClipper {
+    /// A policy that has seen nothing yet, on this thread.
+    ///
+    /// # Errors
+    /// When a setting of the policy cannot be used.
+    pub fn new(policy: impl Into<Policy>) -> Result<Self, ClipConfigError> {
+        Ok(Self {
+            clipper: Clipper::new(policy)?,
+            workers: Workers::single(),
+            exempt: Vec::new(),
+            moments: Moments::default(),
+        })
+    }
+
+    /// Lets several threads share the work on CPU tensors. The result is the same to the bit.
+    pub fn with_workers(mut self, workers: Workers) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Leaves these parameters out, by dotted path: they are neither measured nor changed.
+    pub fn exempt(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.exempt.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// How fast the second moment forgets, for the policies that look at it; 0.999 unless set, as
+    /// in Adam. The clipper keeps its own, since an optimizer's is out of reach: one value a weight.
+    pub fn with_beta2(mut self, beta2: f64) -> Self {
+        self.moments.beta2 = beta2;
+        self
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        self.clipper.policy()
+    }
+
+    /// Clips the gradients. A policy that acts on the update only measures here: use
+    /// [`step`](Self::step).
+    ///
+    /// Gradients on the CPU backend are measured where they lie; on other devices all statistics
+    /// come back in one read a policy.
+    pub fn clip<M: Module>(
+        &mut self,
+        module: &M,
+        gradients: GradientsParams,
+    ) -> (GradientsParams, Clipped) {
+        if self.policy().target() == Target::Update {
+            let tensors = self.tensors(&gradients, None);
+            let before = measure(module, tensors, Needs::Stats, &self.workers).reading;
+            return (
+                gradients,
+                Clipped {
+                    before,
+                    decisions: vec![Decision::Keep],
+                },
+            );
+        }
+        let (gradients, clipped) = self.run(module, gradients, None);
+        if matches!(self.policy().needs(), Needs::SecondMoment { .. }) {
+            self.moments.push(module, &gradients);
+        }
+        (gradients, clipped)
+    }
+
+    /// Clips, and lets the optimizer step. A policy that acts on the update lets it step first and
+    /// then scales the change of each parameter.
+    pub fn step<M: Module>(
+        &mut self,
+        optimizer: &mut ModuleOptimizer,
+        learning_rate: f64,
+        module: M,
+        gradients: GradientsParams,
+    ) -> (M, Clipped) {
+        if self.policy().target() == Target::Gradient {
+            let (gradients, clipped) = self.clip(&module, gradients);
+            return (optimizer.step(learning_rate, module, gradients), clipped);
+        }
+        if self.moments.seen(self.policy().needs()).is_some() {
+            self.moments.push(&module, &gradients);
+        }
+        // The optimizer takes the gradients: the policy is shown copies, which share their memory.
+        let shown = copy(&module, &gradients);
+        let before = module.clone();
+        let after = optimizer.step(learning_rate, module, gradients);
+        let updates = difference(&before, &after);
+        let (updates, clipped) = self.run(&before, shown, Some(updates));
+        let kept = clipped
+            .decisions
+            .iter()
+            .all(|decision| *decision == Decision::Keep);
+        let module = if kept { after } else { add(before, updates) };
+        (module, clipped)
+    }
+
+    /// What has to be saved to go on as if nothing had happened.
+    pub fn state<M: Module>(&self, module: &M) -> GradientClipperState {
+        GradientClipperState {
+            clipper: self.clipper.clone(),
+            step: self.moments.step,
+            second_moments: self.moments.values(module),
+        }
+    }
+
+    /// Goes on from a saved state; workers, exemptions and beta2 stay as they are here.
+    pub fn load_state<M: Module>(&mut self, module: &M, state: GradientClipperState) {
+        self.clipper = state.clipper;
+        self.moments.load(module, state.step, state.second_moments);
+    }
+
+    fn tensors<'a>(
+        &'a self,
+        gradients: &'a GradientsParams,
+        updates: Option<&'a GradientsParams>,
+    ) -> Tensors<'a> {
+        Tensors {
+            gradients,
+            moments: self.moments.seen(self.policy().needs()),
+            updates,
+            exempt: &self.exempt,
+        }
+    }
+
+    /// Runs the policy; gives back what it acted on.
+    fn run<M: Module>(
+        &mut self,
+        module: &M,
+        gradients: GradientsParams,
+        updates: Option<GradientsParams>,
+    ) -> (GradientsParams, Clipped) {
+        let mut clipper = self.clipper.clone();
+        let mut view = View {
+            module,
+            owner: self,
+            gradients,
+            updates,
+        };
+        let Ok(clipped) = clipper.clip(&mut view);
+        let View {
+            gradients, updates, ..
+        } = view;
+        self.clipper = clipper;
+        (updates.unwrap_or(gradients), clipped)
+    }
+}
+
+/// A saved [`GradientClipper`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GradientClipperState {
+    clipper: Clipper,
+    step: i32,
+    /// One list a parameter with a gradient so far, in module order; empty lists for the others.
+    second_moments: Vec<Vec<f32>>,
+}
+
+struct View<'a, M> {
+    module: &'a M,
+    owner: &'a GradientClipper,
+    gradients: GradientsParams,
+    updates: Option<GradientsParams>,
+}
+
+impl<M: Module> Gradients for View<'_, M> {
+    type Error = Infallible;
+
+    fn read(&mut self, needs: Needs) -> Result<ClipReading, Infallible> {
+        let tensors = self.owner.tensors(&self.gradients, self.updates.as_ref());
+        Ok(measure(self.module, tensors, needs, &self.owner.workers).reading)
+    }
+
+    fn apply(&mut self, decision: &Decision) -> Result<(), Infallible> {
+        let target = self.updates.as_mut().unwrap_or(&mut self.gradients);
+        let moments = self.owner.moments.seen(self.owner.policy().needs());
+        apply(
+            self.module,
+            target,
+            decision,
+            moments,
+            &self.owner.exempt,
+            &self.owner.workers,
+        );
+        Ok(())
+    }
+}
+
+/// A running mean of the squared gradient, as Adam keeps.
+#[derive(Debug)]
+struct Moments {
+    beta2: f64,
+    step: i32,
+    values: GradientsParams,
+}
+
+impl Default for Moments {
+    fn default() -> Self {
+        Self {
+            beta2: 0.999,
+            step: 0,
+            values: GradientsParams::new(),
+        }
+    }
+}
+
+impl Moments {
+    /// The moments and their factor, as the policy is to see them: corrected for the start from
+    /// zero where they include this step.
+    fn seen(&self, needs: Needs) -> Option<(&GradientsParams, f64)> {
+        match needs {
+            Needs::SecondMoment { .. } => Some((&self.values, 1.0)),
+            Needs::UpdateRms { .. } => {
+                Some((&self.values, 1.0 / (1.0 - self.beta2.powi(self.step))))
+            }
+            Needs::Headroom { accumulator, .. } if accumulator != 0.0 => Some((&self.values, 1.0)),
+            _ => None,
+        }
+    }
+
+    fn push<M: Module>(&mut self, module: &M, gradients: &GradientsParams) {
+        struct Visitor<'a> {
+            gradients: &'a GradientsParams,
+            values: &'a mut GradientsParams,
+            beta2: f64,
+        }
+        impl ModuleVisitor for Visitor<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                if let Some(gradient) = self.gradients.get::<D>(param.id) {
+                    let new = gradient.powi_scalar(2) * (1.0 - self.beta2);
+                    let moment = match self.values.remove::<D>(param.id) {
+                        Some(old) => old * self.beta2 + new,
+                        None => new,
+                    };
+                    self.values.register(param.id, moment);
+                }
+            }
+        }
+        self.step += 1;
+        module.visit(&mut Visitor {
+            gradients,
+            values: &mut self.values,
+            beta2: self.beta2,
+        });
+    }
+
+    fn values<M: Module>(&self, module: &M) -> Vec<Vec<f32>> {
+        struct Visitor<'a>(&'a GradientsParams, Vec<Vec<f32>>);
+        impl ModuleVisitor for Visitor<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.1
+                    .push(self.0.get::<D>(param.id).map(read).unwrap_or_default());
+            }
+        }
+        let mut visitor = Visitor(&self.values, Vec::new());
+        module.visit(&mut visitor);
+        visitor.1
+    }
+
+    fn load<M: Module>(&mut self, module: &M, step: i32, values: Vec<Vec<f32>>) {
+        struct Visitor(std::vec::IntoIter<Vec<f32>>, GradientsParams);
+        impl ModuleVisitor for Visitor {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let weight = param.val().inner();
+                if let Some(values) = self
+                    .0
+                    .next()
+                    .filter(|values| values.len() == weight.shape().num_elements())
+                {
+                    let data = TensorData::new(values, weight.dims());
+                    self.1
+                        .register(param.id, Tensor::<D>::from_data(data, &weight.device()));
+                }
+            }
+        }
+        let mut visitor = Visitor(values.into_iter(), GradientsParams::new());
+        module.visit(&mut visitor);
+        self.step = step;
+        self.values = visitor.1;
+    }
+}
+
+fn copy<M: Module>(module: &M, gradients: &GradientsParams) -> GradientsParams {
+    struct Visitor<'a>(&'a GradientsParams, GradientsParams);
+    impl ModuleVisitor for Visitor<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.0.get::<D>(param.id) {
+                self.1.register(param.id, gradient);
+            }
+        }
+    }
+    let mut visitor = Visitor(gradients, GradientsParams::new());
+    module.visit(&mut visitor);
+    visitor.1
+}
+
+/// `after - before` of every trainable parameter.
+fn difference<M: Module>(before: &M, after: &M) -> GradientsParams {
+    struct Collect(GradientsParams);
+    impl ModuleVisitor for Collect {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.register(param.id, param.val().inner());
+        }
+    }
+    struct Subtract(GradientsParams, GradientsParams);
+    impl ModuleVisitor for Subtract {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(before) = self.0.remove::<D>(param.id) {
+                self.1.register(param.id, param.val().inner() - before);
+            }
+        }
+    }
+    let mut collect = Collect(GradientsParams::new());
+    before.visit(&mut collect);
+    let mut subtract = Subtract(collect.0, GradientsParams::new());
+    after.visit(&mut subtract);
+    subtract.1
+}
+
+/// The module with the updates added to its trainable parameters.
+fn add<M: Module>(module: M, updates: GradientsParams) -> M {
+    struct Mapper(GradientsParams);
+    impl ModuleMapper for Mapper {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let update = self.0.remove::<D>(param.id);
+            param.map(|tensor| match update {
+                Some(update) if tensor.is_require_grad() => {
+                    Tensor::from_inner(tensor.inner() + update).require_grad()
+                }
+                _ => tensor,
+            })
+        }
+    }
+    module.map(&mut Mapper(updates))
+}

@@ -1,0 +1,273 @@
+//! Measuring a module's gradients: in place where they lie in this machine's memory, and with one
+//! read-back of all devices' summaries where they do not.
+
+use std::collections::HashSet;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use steadygrad::Workers;
+use steadygrad::clip::{ClipReading, Needs, TensorReading, UnitNorms};
+use steadygrad::stats::{TensorStats, Units, Values};
+
+use crate::device;
+use crate::host::HostTensor;
+
+/// The tensors of one step, by parameter.
+#[derive(Clone, Copy)]
+pub(crate) struct Tensors<'a> {
+    pub(crate) gradients: &'a GradientsParams,
+    /// The optimizer's running mean of the squared gradient, and what to multiply it by.
+    pub(crate) moments: Option<(&'a GradientsParams, f64)>,
+    /// The change the optimizer made.
+    pub(crate) updates: Option<&'a GradientsParams>,
+    /// Parameters that are left out, by dotted path.
+    pub(crate) exempt: &'a [String],
+}
+
+/// What was measured, with the parameters' dotted paths in the same order.
+pub(crate) struct Measured {
+    pub(crate) names: Vec<String>,
+    pub(crate) reading: ClipReading,
+}
+
+/// Measures every parameter that has a gradient and is not exempt, in module order.
+pub(crate) fn measure<M: Module>(
+    module: &M,
+    tensors: Tensors<'_>,
+    needs: Needs,
+    workers: &Workers,
+) -> Measured {
+    let mut visitor = Visitor {
+        path: Path::default(),
+        tensors,
+        needs,
+        seen: HashSet::new(),
+        found: Vec::new(),
+        pieces: Vec::new(),
+    };
+    module.visit(&mut visitor);
+    let Visitor { found, pieces, .. } = visitor;
+
+    let host: Vec<Values<'_>> = found
+        .iter()
+        .filter_map(|found| found.host.as_ref()?.values())
+        .collect();
+    let mut host_stats = workers.measure(&host).into_iter();
+    let read_back = read_back(pieces);
+    let mut rest = &read_back[..];
+    let mut names = Vec::with_capacity(found.len());
+    let mut readings = Vec::with_capacity(found.len());
+    for found in &found {
+        let stats = match &found.host {
+            Some(_) => host_stats.next().unwrap_or_default(),
+            None => device::stats(found.len, take(&mut rest, device::SUMMARY)),
+        };
+        readings.push(found.reading(stats, &mut rest));
+        names.push(found.name.clone());
+    }
+    Measured {
+        names,
+        reading: ClipReading { tensors: readings },
+    }
+}
+
+/// One parameter on the way to being measured.
+struct Found {
+    name: String,
+    len: usize,
+    host: Option<HostTensor>,
+    extra: Extra,
+}
+
+/// What a parameter's piece of the read-back holds after its summary.
+enum Extra {
+    None,
+    Units(usize),
+    Beyond,
+    UpdateRms,
+    Headroom,
+}
+
+impl Found {
+    fn reading(&self, stats: TensorStats, rest: &mut &[f32]) -> TensorReading {
+        let mut reading = TensorReading::from(stats);
+        match self.extra {
+            Extra::None => {}
+            Extra::Units(count) => {
+                let (gradients, weights) = (take(rest, count), take(rest, count));
+                let pairs = gradients.iter().zip(weights);
+                reading.units = pairs
+                    .map(|(&gradient, &weight)| UnitNorms {
+                        gradient: f64::from(gradient),
+                        weight: f64::from(weight),
+                    })
+                    .collect();
+            }
+            Extra::Beyond => {
+                reading.beyond_second_moment = Some(device::read_count(take(rest, 2)));
+            }
+            Extra::UpdateRms => reading.update_rms = Some(f64::from(take(rest, 1)[0])),
+            Extra::Headroom => reading.headroom = Some(device::read_headroom(take(rest, 3))),
+        }
+        reading
+    }
+}
+
+fn take<'a>(rest: &mut &'a [f32], count: usize) -> &'a [f32] {
+    let (taken, left) = rest.split_at(count);
+    *rest = left;
+    taken
+}
+
+/// Brings all pieces together on the first one's device and reads them once.
+fn read_back(pieces: Vec<Tensor<1>>) -> Vec<f32> {
+    let Some(device) = pieces.first().map(Tensor::device) else {
+        return Vec::new();
+    };
+    let pieces = pieces
+        .into_iter()
+        .map(|piece| piece.to_device(&device))
+        .collect();
+    let data = Tensor::cat(pieces, 0).into_data();
+    data.try_into_vec_as::<f32>().expect("summaries are f32")
+}
+
+struct Visitor<'a> {
+    path: Path,
+    tensors: Tensors<'a>,
+    needs: Needs,
+    seen: HashSet<ParamId>,
+    found: Vec<Found>,
+    pieces: Vec<Tensor<1>>,
+}
+
+impl ModuleVisitor for Visitor<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(gradient) = self.tensors.gradients.get::<D>(param.id) else {
+            return;
+        };
+        let name = self.path.dotted();
+        // A parameter that the module holds in two places counts once.
+        if self.tensors.exempt.contains(&name) || !self.seen.insert(param.id) {
+            return;
+        }
+        let len = gradient.shape().num_elements();
+        let host = HostTensor::new(gradient.clone()).ok();
+        if host.is_none() {
+            self.pieces.push(device::summary(gradient.clone()));
+        }
+        let extra = self.extra(param, gradient);
+        self.found.push(Found {
+            name,
+            len,
+            host,
+            extra,
+        });
+    }
+}
+
+impl Visitor<'_> {
+    /// Queues what the policy needs beside statistics.
+    fn extra<const D: usize>(&mut self, param: &Param<Tensor<D>>, gradient: Tensor<D>) -> Extra {
+        let weight = || param.val().inner();
+        let moment = |id: ParamId| {
+            let (moments, factor) = self.tensors.moments?;
+            Some((moments.get::<D>(id)?, factor))
+        };
+        match self.needs {
+            Needs::Stats => Extra::None,
+            Needs::UnitNorms => {
+                let units = self.path.units(&gradient.dims());
+                let count = match units {
+                    Units::One => 1,
+                    Units::Rows(count) | Units::Columns(count) => count,
+                };
+                self.pieces.push(device::unit_norms(gradient, units));
+                self.pieces.push(device::unit_norms(weight(), units));
+                Extra::Units(count)
+            }
+            Needs::SecondMoment { ratio } => match moment(param.id) {
+                Some((moment, factor)) => {
+                    self.pieces
+                        .push(device::beyond(gradient, moment, ratio * factor));
+                    Extra::Beyond
+                }
+                None => Extra::None,
+            },
+            Needs::UpdateRms { eps } => match moment(param.id) {
+                Some((moment, factor)) => {
+                    self.pieces
+                        .push(device::update_rms(gradient, moment * factor, eps));
+                    Extra::UpdateRms
+                }
+                None => Extra::None,
+            },
+            Needs::Headroom {
+                relative,
+                accumulator,
+                absolute,
+            } => {
+                match self
+                    .tensors
+                    .updates
+                    .and_then(|updates| updates.get::<D>(param.id))
+                {
+                    Some(update) => {
+                        let by_moment = moment(param.id)
+                            .map(|(moment, factor)| (moment * factor).sqrt().recip() * accumulator);
+                        let room =
+                            device::headroom(update, weight(), by_moment, relative, absolute);
+                        self.pieces.push(room);
+                        Extra::Headroom
+                    }
+                    None => Extra::None,
+                }
+            }
+        }
+    }
+}
+
+/// The way through the modules to a parameter.
+#[derive(Default)]
+pub(crate) struct Path {
+    names: Vec<String>,
+    types: Vec<String>,
+}
+
+impl Path {
+    pub(crate) fn enter(&mut self, name: &str, container_type: &str) {
+        self.names.push(name.to_owned());
+        self.types.push(container_type.to_owned());
+    }
+
+    pub(crate) fn exit(&mut self) {
+        self.names.pop();
+        self.types.pop();
+    }
+
+    pub(crate) fn dotted(&self) -> String {
+        self.names.join(".")
+    }
+
+    /// Where the output units of the parameter lie: Burn's matrices are `[in, out]`, embeddings
+    /// `[row, features]`, convolutions `[out, in, ...]`.
+    pub(crate) fn units(&self, dims: &[usize]) -> Units {
+        let embedding = self
+            .types
+            .iter()
+            .rev()
+            .any(|name| name.ends_with(":Embedding"));
+        match *dims {
+            [_, columns] if !embedding && columns > 0 => Units::Columns(columns),
+            [rows, _, ..] if rows > 0 => Units::Rows(rows),
+            _ => Units::One,
+        }
+    }
+}
