@@ -9,10 +9,14 @@ use crate::step::Step;
 
 const REQUIREMENTS: &str = "python/tests/requirements.txt";
 
+/// The package's folder.
+const PACKAGE: &str = "./python";
+
 /// Below the build folder, so that it is ignored and goes when that goes.
 const ENVIRONMENT: &str = "target/venv";
 
-/// Makes the environment when it is missing, installs what changed, and runs the tests.
+/// Makes the environment when it is missing, installs what changed, builds the package into it, and
+/// runs the tests.
 pub(crate) fn test(root: &Path) -> Result<()> {
     // `pip` is the last thing that `venv` writes: without it the making was cut short.
     if !program(root, "pip").is_file() {
@@ -26,6 +30,9 @@ pub(crate) fn test(root: &Path) -> Result<()> {
         Step::new(root.join(&python), install).run(root)?;
         stamp.write()?;
     }
+    // As a user would. Cargo's build folder is the workspace's, so only what changed is built.
+    let package = ["-m", "pip", "install", "--quiet", "--no-deps", PACKAGE];
+    Step::new(root.join(&python), package).run(root)?;
     Step::new(root.join(&python), ["-m", "pytest", "-q", "python/tests"]).run(root)
 }
 

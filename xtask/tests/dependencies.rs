@@ -15,6 +15,7 @@ const CORE: &str = "steadygrad";
 const ALLOWED: &[(&str, &[&str])] = &[
     (CORE, &[]),
     ("steadygrad-burn", &[CORE]),
+    ("steadygrad-python", &[CORE]),
     ("steadygrad-report", &[CORE]),
     ("steadygrad-lab", &[CORE, "steadygrad-burn"]),
     (

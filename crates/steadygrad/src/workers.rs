@@ -108,8 +108,10 @@ impl Workers {
             .collect();
         let total: usize = tensors.iter().map(|(values, _)| values.len()).sum();
         if self.helpers.is_none() || total < WORTH_A_THREAD {
+            // The last values measured are the likeliest to be in the cache still.
             return tensors
                 .into_iter()
+                .rev()
                 .for_each(|(values, coefficient)| scale(values, coefficient));
         }
         let portions = tensors.into_iter().flat_map(|(values, coefficient)| {
@@ -118,7 +120,6 @@ impl Workers {
                 .map(move |portion| (portion, coefficient))
         });
         let portions: Vec<_> = portions.collect();
-        // The last values measured are the likeliest to be in the cache still.
         self.for_each(portions.into_iter().rev(), |(values, coefficient)| {
             scale(values, coefficient)
         });

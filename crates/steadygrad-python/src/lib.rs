@@ -1,0 +1,24 @@
+//! `steadygrad._native`: what `python/steadygrad` calls. Conversions, and nothing else.
+
+mod clipper;
+mod extras;
+mod gradients;
+mod memory;
+mod reader;
+mod stats;
+mod threads;
+
+/// Compiled parts of the package; see its `.pyi` for the signatures.
+#[pyo3::pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::{
+        clipper::Clipper,
+        gradients::{Gradients, clamp},
+        reader::Reader,
+        stats::{GradientStats, TensorStats},
+    };
+
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+}

@@ -1,0 +1,349 @@
+//! The memory of PyTorch's CPU tensors, in place: the only module with `unsafe` code.
+//!
+//! A [`View`] is made and used within one call from Python, while the tensor is referenced and no
+//! Python code runs on this thread. What it relies on is what PyTorch's own operators rely on: no
+//! other thread resizes, frees or writes the tensor meanwhile.
+#![allow(unsafe_code, reason = "tensors are read and written where they lie")]
+
+use std::ffi::{c_int, c_void};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::slice::{from_raw_parts, from_raw_parts_mut};
+
+use half::{bf16, f16};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
+use steadygrad::stats::{Units, Values, ValuesMut};
+
+/// The types that are read natively.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    F32,
+    F64,
+    F16,
+    Bf16,
+}
+
+impl Kind {
+    fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F64 => 8,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+}
+
+/// Where a dense CPU tensor's values lie.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View {
+    address: usize,
+    len: usize,
+    kind: Kind,
+    layout: Layout,
+}
+
+/// In which order the values lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Layout {
+    /// 0 when in the order of their indices, else a digest of shape and strides.
+    order: u64,
+    /// Where the output units lie; `None` when each is scattered.
+    units: Option<Units>,
+}
+
+impl View {
+    /// `None` when there are gaps or overlaps, or the memory is missing or misaligned.
+    ///
+    /// # Safety
+    /// A CPU tensor of this kind begins at `address`, and stays there for as long as the view's
+    /// values are used.
+    unsafe fn new(address: usize, shape: &[i64], strides: &[i64], kind: Kind) -> Option<Self> {
+        let (len, layout) = dense(shape, strides)?;
+        let usable = len == 0 || (address != 0 && address.is_multiple_of(kind.size()));
+        usable.then_some(Self {
+            address,
+            len,
+            kind,
+            layout,
+        })
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn units(&self) -> Option<Units> {
+        self.layout.units
+    }
+
+    /// Whether values at the same place of both belong together.
+    pub(crate) fn pairs_with(&self, other: &Self) -> bool {
+        self.len == other.len && self.layout.order == other.layout.order
+    }
+
+    fn bytes(&self) -> usize {
+        self.len * self.kind.size()
+    }
+}
+
+/// Views that share no memory.
+#[derive(Debug, Default)]
+pub(crate) struct Views(Vec<View>);
+
+impl Views {
+    /// Says of each view whether it is taken; one is not when it overlaps another that is. Of two at
+    /// the same address, the first is taken.
+    pub(crate) fn new(views: Vec<View>) -> (Self, Vec<bool>) {
+        let mut taken = vec![true; views.len()];
+        let mut order: Vec<usize> = (0..views.len()).filter(|&at| views[at].len > 0).collect();
+        order.sort_by_key(|&at| views[at].address);
+        let mut end = 0;
+        for at in order {
+            if views[at].address < end {
+                taken[at] = false;
+            } else {
+                end = views[at].address + views[at].bytes();
+            }
+        }
+        let mut kept = views;
+        let mut keep = taken.iter();
+        kept.retain(|_| keep.next().is_some_and(|&taken| taken));
+        (Self(kept), taken)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(|view| view.len).sum()
+    }
+
+    pub(crate) fn values(&self) -> Vec<Values<'_>> {
+        // SAFETY: nothing of it is written while `self` is borrowed: `values_mut` borrows it
+        // exclusively.
+        self.0.iter().map(|view| unsafe { values(view) }).collect()
+    }
+
+    pub(crate) fn values_mut(&mut self) -> Vec<ValuesMut<'_>> {
+        // SAFETY: the views share no memory, so each slice is the only one of its memory while
+        // `self` is borrowed.
+        let each = self.0.iter().map(|view| unsafe { values_mut(view) });
+        each.collect()
+    }
+
+    /// The first so many to be written, the rest to be read.
+    pub(crate) fn split(&mut self, written: usize) -> (Vec<ValuesMut<'_>>, Vec<Values<'_>>) {
+        let (first, rest) = self.0.split_at(written);
+        // SAFETY: as for `values` and `values_mut`.
+        unsafe {
+            (
+                first.iter().map(|view| values_mut(view)).collect(),
+                rest.iter().map(|view| values(view)).collect(),
+            )
+        }
+    }
+
+    pub(crate) fn each(&self) -> &[View] {
+        &self.0
+    }
+}
+
+/// # Safety
+/// Nothing writes to the memory while the slice is used.
+unsafe fn values<'a>(view: &View) -> Values<'a> {
+    if view.len == 0 {
+        return Values::F32(&[]);
+    }
+    let data = view.address as *const c_void;
+    // SAFETY: `View::new`'s caller vouches for the memory; it is not null, and aligned.
+    unsafe {
+        match view.kind {
+            Kind::F32 => Values::F32(from_raw_parts(data.cast(), view.len)),
+            Kind::F64 => Values::F64(from_raw_parts(data.cast(), view.len)),
+            Kind::F16 => Values::F16(from_raw_parts(data.cast::<f16>(), view.len)),
+            Kind::Bf16 => Values::Bf16(from_raw_parts(data.cast::<bf16>(), view.len)),
+        }
+    }
+}
+
+/// # Safety
+/// Nothing else reads or writes the memory while the slice is used.
+unsafe fn values_mut<'a>(view: &View) -> ValuesMut<'a> {
+    if view.len == 0 {
+        return ValuesMut::F32(&mut []);
+    }
+    let data = view.address as *mut c_void;
+    // SAFETY: `View::new`'s caller vouches for the memory; it is not null, and aligned.
+    unsafe {
+        match view.kind {
+            Kind::F32 => ValuesMut::F32(from_raw_parts_mut(data.cast(), view.len)),
+            Kind::F64 => ValuesMut::F64(from_raw_parts_mut(data.cast(), view.len)),
+            Kind::F16 => ValuesMut::F16(from_raw_parts_mut(data.cast::<f16>(), view.len)),
+            Kind::Bf16 => ValuesMut::Bf16(from_raw_parts_mut(data.cast::<bf16>(), view.len)),
+        }
+    }
+}
+
+/// DLPack's `DLTensor`.
+#[repr(C)]
+struct DlTensor {
+    data: *mut c_void,
+    device_type: i32,
+    device_id: i32,
+    ndim: i32,
+    code: u8,
+    bits: u8,
+    lanes: u16,
+    shape: *const i64,
+    strides: *const i64,
+    byte_offset: u64,
+}
+
+const CPU: i32 = 1;
+const FLOAT: u8 = 2;
+const BFLOAT: u8 = 4;
+
+type DlTensorFromPyObject = unsafe extern "C" fn(*mut c_void, *mut DlTensor) -> c_int;
+
+/// DLPack's `DLPackExchangeAPI`, of major version 1.
+#[repr(C)]
+struct ExchangeTable {
+    major: u32,
+    minor: u32,
+    previous: *const c_void,
+    allocate: *const c_void,
+    managed_from_object: *const c_void,
+    object_from_managed: *const c_void,
+    tensor_from_object: Option<DlTensorFromPyObject>,
+    current_stream: *const c_void,
+}
+
+/// DLPack's way to look at a tensor without owning it, as PyTorch offers it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exchange(DlTensorFromPyObject);
+
+impl Exchange {
+    /// From PyTorch's own capsule, `torch.Tensor.__dlpack_c_exchange_api__`. `None` when it is of a
+    /// version that this does not know.
+    pub(crate) fn new(capsule: &Bound<'_, PyCapsule>) -> PyResult<Option<Self>> {
+        let table = capsule.pointer_checked(Some(c"dlpack_exchange_api"))?;
+        // SAFETY: a capsule of this name holds the table, which lives as long as the process. The
+        // version comes first in every version of it, and is looked at before the rest.
+        let function = unsafe {
+            let table = table.cast::<ExchangeTable>().as_ptr();
+            if (*table).major == 1 {
+                (*table).tensor_from_object
+            } else {
+                None
+            }
+        };
+        Ok(function.map(Self))
+    }
+
+    /// The view of a CPU tensor whose type is exactly the one that the capsule came from; `None`
+    /// when it has no dense memory of a kind that is read natively.
+    pub(crate) fn view(self, tensor: &Bound<'_, PyAny>) -> Option<View> {
+        let mut out = std::mem::MaybeUninit::<DlTensor>::uninit();
+        // SAFETY: the caller holds the interpreter (a `Bound` shows it) and vouches for the type.
+        let failed = unsafe { (self.0)(tensor.as_ptr().cast(), out.as_mut_ptr()) } != 0;
+        if failed {
+            // Sparse and the like: the exception says so, and PyTorch's own operators see to it.
+            drop(PyErr::take(tensor.py()));
+            return None;
+        }
+        // SAFETY: it reported success, so it has written all fields.
+        let out = unsafe { out.assume_init() };
+        if out.device_type != CPU || out.lanes != 1 {
+            return None;
+        }
+        let kind = match (out.code, out.bits) {
+            (FLOAT, 32) => Kind::F32,
+            (FLOAT, 64) => Kind::F64,
+            (FLOAT, 16) => Kind::F16,
+            (BFLOAT, 16) => Kind::Bf16,
+            _ => return None,
+        };
+        let ndim = usize::try_from(out.ndim).ok()?;
+        let (shape, strides) = if ndim == 0 {
+            (&[][..], &[][..])
+        } else {
+            // SAFETY: both have `ndim` entries, which the tensor keeps.
+            unsafe {
+                (
+                    from_raw_parts(out.shape, ndim),
+                    from_raw_parts(out.strides, ndim),
+                )
+            }
+        };
+        let address = out.data as usize + usize::try_from(out.byte_offset).ok()?;
+        // SAFETY: this is a CPU tensor, as it described itself.
+        unsafe { View::new(address, shape, strides, kind) }
+    }
+}
+
+/// The view of a CPU tensor by its own methods, for a PyTorch that is older than the exchange.
+/// `dtypes` are those of [`Kind`], in its order.
+pub(crate) fn view_by_methods(
+    tensor: &Bound<'_, PyAny>,
+    dtypes: &[Py<PyAny>; 4],
+) -> PyResult<Option<View>> {
+    let py = tensor.py();
+    let dtype = tensor.getattr(intern!(py, "dtype"))?;
+    let Some(kind) = dtypes.iter().position(|each| each.is(&dtype)) else {
+        return Ok(None);
+    };
+    let kind = [Kind::F32, Kind::F64, Kind::F16, Kind::Bf16][kind];
+    if !tensor.getattr(intern!(py, "is_cpu"))?.is_truthy()? {
+        return Ok(None);
+    }
+    // Sparse tensors and the like have no strides or no address.
+    let strides = tensor.call_method0(intern!(py, "stride"));
+    let address = tensor.call_method0(intern!(py, "data_ptr"));
+    let (Ok(strides), Ok(address)) = (strides, address) else {
+        return Ok(None);
+    };
+    let shape: Vec<i64> = tensor.getattr(intern!(py, "shape"))?.extract()?;
+    let (strides, address): (Vec<i64>, usize) = (strides.extract()?, address.extract()?);
+    // SAFETY: this is a CPU tensor, as it described itself.
+    Ok(unsafe { View::new(address, &shape, &strides, kind) })
+}
+
+/// How many values there are and how they lie, when they fill their memory without gap or overlap:
+/// the strides are those of a contiguous tensor whose dimensions may have been reordered.
+fn dense(shape: &[i64], strides: &[i64]) -> Option<(usize, Layout)> {
+    let len: i64 = shape.iter().product();
+    let len = usize::try_from(len).ok()?;
+    let mut contiguous = 1;
+    let in_order = shape.iter().zip(strides).rev().all(|(&size, &stride)| {
+        let expected = contiguous;
+        contiguous *= size;
+        size == 1 || stride == expected
+    });
+    let rows = shape.first().and_then(|&rows| usize::try_from(rows).ok());
+    let rows = rows
+        .filter(|_| shape.len() > 1)
+        .map_or(Units::One, Units::Rows);
+    if len == 0 || in_order {
+        let units = Some(rows);
+        return Some((len, Layout { order: 0, units }));
+    }
+    let mut dims: Vec<(i64, i64)> = strides.iter().copied().zip(shape.iter().copied()).collect();
+    dims.retain(|&(_, size)| size != 1);
+    dims.sort_unstable();
+    let mut expected = 1;
+    for &(stride, size) in &dims {
+        if stride != expected {
+            return None;
+        }
+        expected *= size;
+    }
+    let mut digest = DefaultHasher::new();
+    (shape, strides).hash(&mut digest);
+    // A convolution's filters stay in one piece when its channels come last.
+    let in_one_piece = shape[0] == 1 || dims.last() == Some(&(strides[0], shape[0]));
+    Some((
+        len,
+        Layout {
+            order: digest.finish() | 1,
+            units: in_one_piece.then_some(rows),
+        },
+    ))
+}

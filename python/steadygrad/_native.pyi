@@ -1,0 +1,128 @@
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Optional, TypeVar, final, overload
+
+import torch
+from torch import Tensor
+
+_T = TypeVar("_T")
+
+VERSION: str
+
+@final
+class TensorStats:
+    """What one pass over one parameter's gradient tells."""
+
+    @property
+    def tensor_norm(self) -> float:
+        """L2 norm, summed in float64: NaN if any value is NaN, else infinite if any is infinite."""
+    @property
+    def share(self) -> float:
+        """Of the squared global norm, `tensor_norm**2 / global_norm**2`. 0 when all gradients are
+        zero; NaN when this gradient is not finite, and 0 for the others then if the norm is
+        infinite, NaN if it is NaN."""
+    @property
+    def max_abs(self) -> float:
+        """Largest absolute finite value; 0 when there is none."""
+    @property
+    def numel(self) -> int:
+        """Number of values."""
+    @property
+    def non_finite(self) -> int:
+        """Values that are NaN or infinite."""
+    @property
+    def subnormal(self) -> int:
+        """Values that are not zero, but below the smallest normal value of the gradient's type."""
+    @property
+    def zero(self) -> int:
+        """Values that are zero."""
+
+@final
+class GradientStats(Mapping[str, TensorStats]):
+    """Statistics of all parameters that had a gradient, by name, as measured before any clipping."""
+
+    @property
+    def global_norm(self) -> float:
+        """L2 norm over all gradients: NaN if any value is NaN, else infinite if any is infinite."""
+    @property
+    def max_abs(self) -> float:
+        """Largest absolute finite value; 0 when there is none."""
+    @property
+    def non_finite(self) -> int:
+        """How many values are NaN or infinite."""
+    @property
+    def subnormal(self) -> int:
+        """How many values are subnormal."""
+    @property
+    def coefficient(self) -> float:
+        """What every gradient was multiplied by: 1.0 when nothing was done; NaN when that is not one
+        number (see `actions`)."""
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """What each policy did: "keep", "scale_global", "scale_per_tensor", "scale_per_unit",
+        "clamp" or "clamp_to_second_moment"; empty when nothing was to be clipped."""
+    def top(self, k: int) -> list[tuple[str, TensorStats]]:
+        """The `k` parameters with the largest norms, NaN first, then infinite ones."""
+    def __getitem__(self, name: str, /) -> TensorStats: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __len__(self) -> int: ...
+
+@final
+class Reader:
+    def __init__(
+        self,
+        tensor: type[Tensor],
+        parameter: type[Tensor],
+        exchange: Optional[object],
+        dtypes: tuple[torch.dtype, torch.dtype, torch.dtype, torch.dtype],
+        increment_version: Callable[[list[Tensor]], None],
+        measure: Callable[[Tensor], tuple[float, float, int, int, int, int]],
+        scale: Callable[[list[Tensor], float], None],
+        clamp: Callable[[list[Tensor], float], None],
+    ) -> None: ...
+
+@final
+class Gradients:
+    """The gradients that the parameters had, with statistics of those that are read natively."""
+
+    def __init__(self, reader: Reader, parameters: list[Tensor], threads: int) -> None: ...
+    @property
+    def rest(self) -> list[Tensor]:
+        """The gradients that are left to PyTorch's own operators."""
+    @property
+    def kinds(self) -> int:
+        """One bit for each type among those read natively: float32, float64, float16, bfloat16."""
+    @property
+    def global_norm(self) -> float:
+        """L2 norm over those read natively."""
+    @property
+    def max_norm(self) -> float:
+        """Largest absolute value over those read natively: NaN if any value is NaN."""
+    def scale(self, coefficient: float) -> None:
+        """Multiplies those read natively."""
+
+@final
+class Clipper:
+    """A policy with its running state."""
+
+    def __init__(self, policy: str) -> None: ...
+    @property
+    def acts_on_update(self) -> bool:
+        """Whether the policy acts on the optimizer's update and not on the gradients."""
+    @property
+    def needs(self) -> list[str]:
+        """Which of `extras` the policy looks at."""
+    def save(self) -> str: ...
+    def load(self, saved: str) -> None: ...
+    def clip(
+        self,
+        reader: Reader,
+        parameters: list[Tensor],
+        names: tuple[str, ...],
+        threads: int,
+        extras: Optional[dict[str, Any]],
+    ) -> GradientStats: ...
+
+def clamp(
+    reader: Reader, parameters: list[Tensor], threads: int, max_abs: float
+) -> list[Tensor]:
+    """Clamps the gradients that are read natively, and returns the others."""

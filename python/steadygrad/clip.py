@@ -1,0 +1,172 @@
+"""Clipping policies: what `steadygrad.torch.Clipper` can be told to do.
+
+Each is an immutable set of settings, checked when a `Clipper` is made (ValueError). NaN and infinite
+values never enter a policy's memory, and a gradient that holds one is never scaled, since that would
+only spread it; `Value` clamps infinite values and leaves NaN.
+
+In the formulas g is a gradient, w its weights, v the optimizer's running mean of g^2, and norms are
+L2 unless said otherwise. "global" is over all parameters together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal, Optional
+
+__all__ = [
+    "AdaGC",
+    "AdaptiveGradient",
+    "AutoClip",
+    "Chain",
+    "Clippy",
+    "GlobalNorm",
+    "Policy",
+    "SpikeAware",
+    "TensorNorm",
+    "UpdateRms",
+    "Value",
+    "ZClip",
+]
+
+
+class Policy:
+    """What all policies have in common."""
+
+    _name: ClassVar[str]
+
+    def _settings(self) -> dict[str, Any]:
+        return {"policy": self._name, **asdict(self)}  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class Value(Policy):
+    """Each value: g <- clamp(g, -max_abs, max_abs)."""
+
+    max_abs: float
+    _name: ClassVar[str] = "value"
+
+
+@dataclass(frozen=True)
+class TensorNorm(Policy):
+    """Each tensor: g <- g min(1, max_norm / |g|)."""
+
+    max_norm: float
+    _name: ClassVar[str] = "tensor_norm"
+
+
+@dataclass(frozen=True)
+class GlobalNorm(Policy):
+    """All tensors by one factor: g <- g min(1, max_norm / global norm).
+
+    `norm` is "l2" or "l_inf" (the largest absolute value). Pascanu et al. 2013.
+    """
+
+    max_norm: float
+    norm: Literal["l2", "l_inf"] = "l2"
+    _name: ClassVar[str] = "global_norm"
+
+
+@dataclass(frozen=True)
+class AdaptiveGradient(Policy):
+    """AGC, each output unit i (row of a matrix, filter of a convolution, whole vector):
+    where |g_i| > clipping max(|w_i|, eps), it is brought down to that.
+
+    The paper leaves the final layer out: give `Clipper` only the parameters to clip.
+    Brock et al. 2021.
+    """
+
+    clipping: float = 0.01
+    eps: float = 1e-3
+    _name: ClassVar[str] = "adaptive_gradient"
+
+
+@dataclass(frozen=True)
+class AutoClip(Policy):
+    """The global norm, by the `percentile`-th percentile of the last `window` norms.
+
+    Seetharaman et al. 2020.
+    """
+
+    percentile: float = 10.0
+    window: int = 10_000
+    _name: ClassVar[str] = "autoclip"
+
+
+@dataclass(frozen=True)
+class ZClip(Policy):
+    """The global norm, by its running mean mu and deviation sigma: where
+    z = (norm - mu) / sigma > z_threshold, it is brought down to mu + z_threshold^2 / z sigma.
+
+    `max_norm` is a fixed bound on top; None for none. Kumar et al. 2025.
+    """
+
+    alpha: float = 0.97
+    z_threshold: float = 2.5
+    warmup_steps: int = 25
+    max_norm: Optional[float] = 1.0
+    _name: ClassVar[str] = "zclip"
+
+
+@dataclass(frozen=True)
+class AdaGC(Policy):
+    """Each tensor by its own running norm gamma: g <- g min(1, ratio gamma / |g|).
+
+    For the first `warmup_steps` the global norm is clipped to `warmup_max_norm`. Wang et al. 2025.
+    """
+
+    warmup_steps: int = 100
+    warmup_max_norm: float = 1.0
+    ratio: float = 1.05
+    decay: float = 0.98
+    _name: ClassVar[str] = "adagc"
+
+
+@dataclass(frozen=True)
+class SpikeAware(Policy):
+    """SPAM, each value: where g^2 > ratio v, g <- sign(g) sqrt(ratio v), after `grace_steps`.
+
+    Needs `Clipper.step(optimizer)`, for v. Huang et al. 2025.
+    """
+
+    ratio: float = 5000.0
+    grace_steps: int = 20
+    _name: ClassVar[str] = "spike_aware"
+
+
+@dataclass(frozen=True)
+class UpdateRms(Policy):
+    """StableAdamW, each tensor's update times 1 / max(1, RMS), RMS = sqrt(mean(g^2 / max(v, eps^2))).
+
+    Needs `Clipper.step(optimizer)`. Wortsman et al. 2023.
+    """
+
+    eps: float = 1e-8
+    _name: ClassVar[str] = "update_rms"
+
+
+@dataclass(frozen=True)
+class Clippy(Policy):
+    """Each tensor's update u, so that no weight changes by more than a share of itself:
+    u <- u min(1, min_i (relative |w_i| + accumulator / sqrt(v_i) + absolute) / |u_i|).
+
+    Needs `Clipper.step(optimizer)`. Tang et al. 2023.
+    """
+
+    relative: float = 0.1
+    accumulator: float = 0.0
+    absolute: float = 1e-7
+    _name: ClassVar[str] = "clippy"
+
+
+@dataclass(frozen=True, init=False)
+class Chain(Policy):
+    """Several policies in turn, each on what the one before it left: `Chain(Value(1.0), ZClip())`."""
+
+    policies: tuple[Policy, ...]
+    _name: ClassVar[str] = "chain"
+
+    def __init__(self, *policies: Policy) -> None:
+        object.__setattr__(self, "policies", policies)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"policy": self._name, "policies": [each._settings() for each in self.policies]}
