@@ -15,9 +15,19 @@ const PACKAGE: &str = "./python";
 /// Below the build folder, so that it is ignored and goes when that goes.
 const ENVIRONMENT: &str = "target/venv";
 
-/// Makes the environment when it is missing, installs what changed, builds the package into it, and
-/// runs the tests.
+/// Runs the tests, with the package as it is now.
 pub(crate) fn test(root: &Path) -> Result<()> {
+    run(root, &["-m", "pytest", "-q", "python/tests"])
+}
+
+/// Runs a script, with the package as it is now.
+pub(crate) fn script(root: &Path, path: &str) -> Result<()> {
+    run(root, &[path])
+}
+
+/// Makes the environment when it is missing, installs what changed, builds the package into it, and
+/// calls its Python.
+fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     // `pip` is the last thing that `venv` writes: without it the making was cut short.
     if !program(root, "pip").is_file() {
         Step::new(system_python(), ["-m", "venv", ENVIRONMENT]).run(root)?;
@@ -33,7 +43,7 @@ pub(crate) fn test(root: &Path) -> Result<()> {
     // As a user would. Cargo's build folder is the workspace's, so only what changed is built.
     let package = ["-m", "pip", "install", "--quiet", "--no-deps", PACKAGE];
     Step::new(root.join(&python), package).run(root)?;
-    Step::new(root.join(&python), ["-m", "pytest", "-q", "python/tests"]).run(root)
+    Step::new(root.join(&python), arguments.iter().copied()).run(root)
 }
 
 fn system_python() -> &'static str {
