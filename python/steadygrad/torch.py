@@ -331,8 +331,9 @@ class Clipper:
         for p in self._parameters:
             state = optimizer.state.get(p, {})
             moments.append(state.get("exp_avg_sq", state.get("square_avg")))
-            corrected = "exp_avg_sq" in state and "step" in state and p in beta2
-            factors.append(1 / (1 - beta2[p] ** float(state["step"])) if corrected else 1.0)
+            # Before the first step there is nothing to correct yet.
+            taken = float(state.get("step", 0)) if "exp_avg_sq" in state and p in beta2 else 0.0
+            factors.append(1 / (1 - beta2[p] ** taken) if taken > 0 else 1.0)
         stepped = any(p.grad is not None for p in self._parameters)
         if required and stepped and all(moment is None for moment in moments):
             raise TypeError(

@@ -135,12 +135,12 @@ impl Visitor<'_> {
         if coefficient == 1.0 {
             return Some(tensor);
         }
-        match HostTensor::new(tensor) {
-            Ok(host) => {
+        match HostTensor::new(&tensor) {
+            Some(host) => {
                 self.hosts.push((id, host, coefficient));
                 None
             }
-            Err(tensor) => Some(tensor.mul_scalar(coefficient)),
+            None => Some(tensor.mul_scalar(coefficient)),
         }
     }
 }

@@ -19,22 +19,17 @@ mod flex {
     use super::{HostTensor, Tensor};
 
     impl HostTensor {
-        /// A view of the tensor, or the tensor back when it lies elsewhere or has gaps.
-        pub(crate) fn new<const D: usize>(tensor: Tensor<D>) -> Result<Self, Tensor<D>> {
-            let Ok(flex) = tensor.clone().try_into_primitive::<Flex>() else {
-                return Err(tensor);
-            };
+        /// A view of the tensor; `None` when it lies elsewhere or has gaps.
+        pub(crate) fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+            let flex = tensor.clone().try_into_primitive::<Flex>().ok()?;
             let width = match flex.dtype() {
                 DType::F32 => 4,
                 DType::F64 => 8,
                 DType::F16 | DType::BF16 => 2,
-                _ => return Err(tensor),
+                _ => return None,
             };
-            if flex.bytes().len() == width * tensor.shape().num_elements() {
-                Ok(Self(flex))
-            } else {
-                Err(tensor)
-            }
+            let dense = flex.bytes().len() == width * tensor.shape().num_elements();
+            dense.then_some(Self(flex))
         }
 
         /// Its values, in the order of its memory.
@@ -73,8 +68,8 @@ mod none {
     use super::{HostTensor, Tensor};
 
     impl HostTensor {
-        pub(crate) fn new<const D: usize>(tensor: Tensor<D>) -> Result<Self, Tensor<D>> {
-            Err(tensor)
+        pub(crate) fn new<const D: usize>(_tensor: &Tensor<D>) -> Option<Self> {
+            None
         }
 
         pub(crate) fn values(&self) -> Option<Values<'_>> {
@@ -108,8 +103,9 @@ mod tests {
     #[test]
     fn neither_reading_nor_writing_copies() {
         let tensor = Tensor::<2>::ones([3, 4], &Device::flex());
-        let at = address(&HostTensor::new(tensor.clone()).ok().unwrap());
-        let mut host = HostTensor::new(tensor).ok().unwrap();
+        let at = address(&HostTensor::new(&tensor).unwrap());
+        let mut host = HostTensor::new(&tensor).unwrap();
+        drop(tensor);
         assert_eq!(address(&host), at);
         match host.values_mut() {
             Some(ValuesMut::F32(slice)) => {
@@ -126,7 +122,8 @@ mod tests {
     fn another_tensor_with_the_same_memory_is_not_changed() {
         let tensor = Tensor::<1>::ones([4], &Device::flex());
         let shared = tensor.clone();
-        let mut host = HostTensor::new(tensor).ok().unwrap();
+        let mut host = HostTensor::new(&tensor).unwrap();
+        drop(tensor);
         if let Some(ValuesMut::F32(slice)) = host.values_mut() {
             slice.fill(2.0);
         }
@@ -137,7 +134,7 @@ mod tests {
     #[test]
     fn a_transposed_tensor_is_dense_and_a_slice_is_not() {
         let tensor = Tensor::<2>::ones([3, 4], &Device::flex());
-        assert!(HostTensor::new(tensor.clone().transpose()).is_ok());
-        assert!(HostTensor::new(tensor.narrow(0, 0, 2)).is_err());
+        assert!(HostTensor::new(&tensor.clone().transpose()).is_some());
+        assert!(HostTensor::new(&tensor.narrow(0, 0, 2)).is_none());
     }
 }

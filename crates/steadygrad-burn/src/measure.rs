@@ -159,7 +159,7 @@ impl ModuleVisitor for Visitor<'_> {
             return;
         }
         let len = gradient.shape().num_elements();
-        let host = HostTensor::new(gradient.clone()).ok();
+        let host = HostTensor::new(&gradient);
         if host.is_none() {
             self.pieces.push(device::summary(gradient.clone()));
         }
