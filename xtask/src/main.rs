@@ -21,7 +21,7 @@ usage: cargo xtask <task>
   test   format, lints, tests, documentation and Python's tests; stops at the first failure
   docs   the documentation, where a warning is an error
 
-  bench clip   gradient statistics and clipping beside a plain sum, Burn and PyTorch (10 minutes)
+  bench clip   gradient statistics and clipping beside a plain sum, Burn and PyTorch (about 5 minutes)
 ";
 
 fn main() -> ExitCode {

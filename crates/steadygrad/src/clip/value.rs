@@ -41,3 +41,23 @@ impl ClipPolicy for ValueClip {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::TensorStats;
+
+    #[test]
+    fn only_what_is_beyond_the_bound_is_a_decision() {
+        let decide = |values: &[f32]| {
+            let reading = ClipReading::from_stats([TensorStats::of(values)]);
+            ValueClip { max_abs: 2.0 }.step((), &reading).1
+        };
+        for kept in [&[][..], &[0.0], &[2.0, -2.0]] {
+            assert_eq!(decide(kept), Decision::Keep, "{kept:?}");
+        }
+        for clamped in [&[2.0f32.next_up()][..], &[f32::NAN], &[1.0, f32::INFINITY]] {
+            assert_eq!(decide(clamped), Decision::Clamp { max_abs: 2.0 });
+        }
+    }
+}
