@@ -43,7 +43,8 @@ class Descent(torch.optim.Optimizer):
         for parameter in self.param_groups[0]["params"]:
             state = self.state[parameter]
             state["step"] += 1
-            squares = parameter.grad.double() ** 2
+            # Of the gradient as it came: the golden vectors' moments do not see what was clipped.
+            squares = self.given[parameter].double() ** 2
             state["exp_avg_sq"].lerp_(squares, 1 - GOLDEN["beta2"])
             parameter.add_(parameter.grad, alpha=-0.01)
 
@@ -70,6 +71,7 @@ def test_every_policy_agrees_with_its_peer(case):
             for weight, value in zip(weights, start):
                 weight.copy_(value)
         weights[0].grad, weights[1].grad = gradient[:6].view(2, 3).clone(), gradient[6:].clone()
+        optimizer.given = {weight: weight.grad.clone() for weight in weights}
         clipper.step(optimizer)
         if on_update:
             got = [weight.detach() - value for weight, value in zip(weights, start)]
