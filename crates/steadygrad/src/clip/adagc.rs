@@ -139,6 +139,7 @@ mod tests {
         };
         let (state, decision) = clip.step(AdaGcState::default(), &reading([3.0, 4.0]));
         assert_eq!(decision, Decision::ScaleGlobal { coefficient: 0.2 });
+        assert!((state.gamma[0] - 0.6).abs() < 1e-12 && (state.gamma[1] - 0.8).abs() < 1e-12);
         let (state, decision) = clip.step(state, &reading([0.5, 0.1]));
         assert_eq!(decision, Decision::Keep);
         assert_eq!(
