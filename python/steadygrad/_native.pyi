@@ -1,10 +1,8 @@
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Optional, TypeVar, final, overload
+from typing import Any, Optional, final
 
 import torch
 from torch import Tensor
-
-_T = TypeVar("_T")
 
 VERSION: str
 

@@ -10,6 +10,7 @@ L2 unless said otherwise. "global" is over all parameters together.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, Optional
 
@@ -36,6 +37,17 @@ class Policy:
 
     def _settings(self) -> dict[str, Any]:
         return {"policy": self._name, **asdict(self)}  # type: ignore[call-overload]
+
+    def _checked_settings(self) -> dict[str, Any]:
+        """The settings as plain numbers. JSON has no infinity: the core would not see the field."""
+        settings = self._settings()
+        for field, value in settings.items():
+            if field == "policies" or value is None or isinstance(value, (str, int)):
+                continue
+            settings[field] = float(value)
+            if not math.isfinite(settings[field]):
+                raise ValueError(f"{self._name}.{field} is {value}; give a finite number")
+        return settings
 
 
 @dataclass(frozen=True)
@@ -166,7 +178,11 @@ class Chain(Policy):
     _name: ClassVar[str] = "chain"
 
     def __init__(self, *policies: Policy) -> None:
+        for each in policies:
+            if not isinstance(each, Policy):
+                raise TypeError(f"Chain takes policies, as in Chain(Value(1.0)), not {each!r}")
         object.__setattr__(self, "policies", policies)
 
     def _settings(self) -> dict[str, Any]:
-        return {"policy": self._name, "policies": [each._settings() for each in self.policies]}
+        each = [policy._checked_settings() for policy in self.policies]
+        return {"policy": self._name, "policies": each}

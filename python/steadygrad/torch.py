@@ -3,8 +3,8 @@
 `clip_grad_norm_` and `clip_grad_value_` take the place of their namesakes in `torch.nn.utils`;
 `gradient_stats` tells which parameter's gradient is large or broken; `Clipper` does both at once.
 
-Dense CPU gradients of float32, float64, float16 and bfloat16 are read where they lie, by as many
-threads as `torch.get_num_threads()` says. All others (other devices, sparse tensors, subclasses,
+Dense CPU gradients of float32, float64, float16 and bfloat16 are read, and scaled, where they lie by
+as many threads as `torch.get_num_threads()` says. All others (other devices, sparse tensors, subclasses,
 gradients that autograd follows) are left to PyTorch's own operators: `clip_grad_norm_` then waits
 for no device, but statistics do, gradient by gradient.
 """
@@ -201,7 +201,8 @@ def clip_grad_value_(
     r"""Clamps every gradient value: :math:`g \leftarrow \max(-v, \min(v, g))`.
 
     Takes what `torch.nn.utils.clip_grad_value_` takes. Infinite values become `clip_value` of
-    their sign, NaN stays NaN, and parameters without gradients are no error.
+    their sign, NaN stays NaN, and parameters without gradients are no error. A bound that the
+    gradients' type cannot hold is rounded down, so that it holds; PyTorch rounds to nearest.
     """
     parameters, clip_value = _listed(parameters), float(clip_value)
     if 0.0 < clip_value < math.inf:
@@ -248,7 +249,7 @@ class Clipper:
         if not isinstance(policy, Policy):
             policy = GlobalNorm(float(policy))
         self._names, self._parameters = _named(model)
-        self._native = _native.Clipper(json.dumps(policy._settings()))
+        self._native = _native.Clipper(json.dumps(policy._checked_settings()))
         self._needs = set(self._native.needs)
 
     def clip_(self) -> GradientStats:
@@ -270,8 +271,9 @@ class Clipper:
 
         Policies that act on the update bring the optimizer's change of each weight down after its
         step; a weight whose change is within the bound is left as the optimizer made it. Second
-        moments are `exp_avg_sq` (Adam and its kin) or `square_avg` (RMSprop) of the optimizer's
-        state; parameters that have none yet are not clipped.
+        moments are `exp_avg_sq` (Adam and its kin), `square_avg` (RMSprop) or `sum` (Adagrad) of the
+        optimizer's state; parameters that have none yet are not clipped. When a policy that acts on
+        the update cannot be applied, the weights are as before the call; the optimizer's state is not.
 
         Raises:
             TypeError: the policy needs second moments, and the optimizer keeps none.
@@ -283,8 +285,10 @@ class Clipper:
             stats = self.clip_()
             optimizer.step()
             return stats
-        moments, _ = self._moments(optimizer)
-        stats = self._clip(self._extras(moments=moments))
+        extras = self._extras(moments=self._moments(optimizer)[0])
+        if "weights" in self._needs:
+            extras["weights"] = [p.detach() for p in self._parameters]
+        stats = self._clip(extras)
         optimizer.step()
         self._moments(optimizer, required=True)
         return stats
@@ -298,9 +302,17 @@ class Clipper:
         made = torch._foreach_sub(after, before)
         updates = [update.clone() for update in made]
         extras = self._extras(weights=before, updates=updates)
-        if "moments" in self._needs:
-            extras["moments"], extras["factors"] = self._moments(optimizer, required=True)
-        stats = self._clip(extras)
+        try:
+            if "moments" in self._needs:
+                extras["moments"], factors = self._moments(optimizer, required=True)
+                # Clippy's accumulator is taken as it is; StableAdamW corrects its moment.
+                if "weights" not in self._needs:
+                    extras["factors"] = factors
+            stats = self._clip(extras)
+        except Exception:
+            # An update that nothing bounds is not left in the weights.
+            torch._foreach_copy_(after, before)
+            raise
         if stats.actions != ("keep",):
             for weight, start, update, was in zip(after, before, updates, made):
                 if not torch.equal(update, was):
@@ -330,7 +342,8 @@ class Clipper:
         factors = []
         for p in self._parameters:
             state = optimizer.state.get(p, {})
-            moments.append(state.get("exp_avg_sq", state.get("square_avg")))
+            kept = (state.get(name) for name in ("exp_avg_sq", "square_avg", "sum"))
+            moments.append(next((moment for moment in kept if moment is not None), None))
             # Before the first step there is nothing to correct yet.
             taken = float(state.get("step", 0)) if "exp_avg_sq" in state and p in beta2 else 0.0
             factors.append(1 / (1 - beta2[p] ** taken) if taken > 0 else 1.0)

@@ -288,3 +288,56 @@ def test_a_forked_process_has_threads_of_its_own():
         child.kill()
         pytest.fail("the child is stuck")
     assert queue.get() == pytest.approx((1 << 19) ** 0.5)
+
+
+def test_a_chain_is_shown_what_any_of_its_policies_needs():
+    weight = nn.Parameter(torch.full((2, 3), 1e-3))
+    optimizer = torch.optim.Adam([weight])
+    clipper = Clipper([weight], clip.Chain(clip.SpikeAware(), clip.AdaptiveGradient()))
+    weight.grad = torch.full((2, 3), 100.0)
+    assert clipper.step(optimizer).actions == ("keep", "scale_per_unit")
+    assert weight.grad.norm(dim=1).max() < 2e-5
+
+
+def test_clippy_takes_adagrads_own_accumulator():
+    weight = nn.Parameter(torch.ones(4))
+    optimizer = torch.optim.Adagrad([weight], lr=10.0)
+    weight.grad = torch.full((4,), 2.0)
+    Clipper([weight], clip.Clippy(accumulator=0.5)).step(optimizer)
+    # Adagrad would move by 10; allowed are 0.1 |w| + 0.5 / sqrt(2^2).
+    torch.testing.assert_close(weight.detach(), torch.full((4,), 1.0 - 0.35), rtol=1e-5, atol=0.0)
+
+
+def test_an_update_that_cannot_be_bounded_is_taken_back():
+    weight = nn.Parameter(torch.ones(4))
+    weight.grad = torch.ones(4)
+    with pytest.raises(TypeError, match="keeps none"):
+        Clipper([weight], clip.UpdateRms()).step(torch.optim.SGD([weight], lr=1.0))
+    assert torch.equal(weight.detach(), torch.ones(4))
+
+
+def test_a_transposed_weight_has_its_update_bounded():
+    weight = nn.Parameter(torch.ones(3, 2).t())
+    weight.grad = torch.ones(3, 2).t()
+    Clipper([weight], clip.Clippy()).step(torch.optim.SGD([weight], lr=1.0))
+    torch.testing.assert_close(weight.detach(), torch.full((2, 3), 0.9), rtol=1e-5, atol=0.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: clip.GlobalNorm(math.inf), ValueError, "global_norm.max_norm is inf"),
+        (lambda: clip.Chain(clip.Value(math.nan)), ValueError, "value.max_abs is nan"),
+        (lambda: clip.Chain([clip.Value(1.0)]), TypeError, "takes policies"),
+    ],
+)
+def test_settings_that_json_cannot_hold_are_named(make, error, message):
+    with pytest.raises(error, match=message):
+        Clipper([nn.Parameter(torch.ones(1))], make())
+
+
+def test_settings_of_other_number_types():
+    weight = nn.Parameter(torch.ones(2))
+    weight.grad = torch.ones(2)
+    Clipper([weight], clip.Value(torch.tensor(0.5))).clip_()
+    assert weight.grad.tolist() == [0.5, 0.5]

@@ -13,13 +13,14 @@ use steadygrad::{Decision, Workers};
 use crate::device::beyond_mask;
 use crate::host::HostTensor;
 use crate::measure::Path;
+use crate::moments::Moments;
 
 /// Changes the tensors in `target` as decided; those of exempt parameters stay.
 pub(crate) fn apply<M: Module>(
     module: &M,
     target: &mut GradientsParams,
     decision: &Decision,
-    moments: Option<(&GradientsParams, f64)>,
+    moments: Option<&Moments>,
     exempt: &[String],
     workers: &Workers,
 ) {
@@ -56,7 +57,7 @@ struct Visitor<'a> {
     seen: HashSet<ParamId>,
     target: &'a mut GradientsParams,
     decision: &'a Decision,
-    moments: Option<(&'a GradientsParams, f64)>,
+    moments: Option<&'a Moments>,
     exempt: &'a [String],
     /// Tensors in this machine's memory that are to be scaled, all together at the end.
     hosts: Vec<(ParamId, HostTensor, f64)>,
@@ -73,14 +74,12 @@ impl ModuleVisitor for Visitor<'_> {
         if self.exempt.contains(&self.path.dotted()) || !self.seen.insert(param.id) {
             return;
         }
-        let Some(tensor) = self.target.remove::<D>(param.id) else {
-            return;
-        };
-        let moment = self
-            .moments
-            .and_then(|(moments, factor)| Some(moments.get::<D>(param.id)? * factor));
-        if let Some(changed) = self.change(param.id, tensor, moment) {
-            self.target.register(param.id, changed);
+        // Also without a tensor here, the parameter has its place among the measured ones.
+        if let Some(tensor) = self.target.remove::<D>(param.id) {
+            let moment = self.moments.and_then(|moments| moments.get::<D>(param.id));
+            if let Some(changed) = self.change(param.id, tensor, moment) {
+                self.target.register(param.id, changed);
+            }
         }
         self.index += 1;
     }

@@ -1,7 +1,8 @@
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::convert::Infallible;
 use steadygrad::clip::{
     ClipConfigError, ClipReading, Clipped, Clipper, Gradients, Needs, Policy, Target,
@@ -9,8 +10,8 @@ use steadygrad::clip::{
 use steadygrad::{Decision, Workers};
 
 use crate::apply::apply;
-use crate::measure::{Tensors, measure};
-use crate::parameters::read;
+use crate::measure::{Path, Tensors, measure};
+use crate::moments::{Moments, SavedMoment, looks_at_moments};
 
 /// Any clipping policy on a Burn module's gradients.
 ///
@@ -100,7 +101,7 @@ impl GradientClipper {
             );
         }
         let (gradients, clipped) = self.run(module, gradients, None);
-        if matches!(self.policy().needs(), Needs::SecondMoment { .. }) {
+        if looks_at_moments(self.policy()) {
             self.moments.push(module, &gradients);
         }
         (gradients, clipped)
@@ -119,7 +120,7 @@ impl GradientClipper {
             let (gradients, clipped) = self.clip(&module, gradients);
             return (optimizer.step(learning_rate, module, gradients), clipped);
         }
-        if self.moments.seen(self.policy().needs()).is_some() {
+        if looks_at_moments(self.policy()) {
             self.moments.push(&module, &gradients);
         }
         // The optimizer takes the gradients: the policy is shown copies, which share their memory.
@@ -128,27 +129,52 @@ impl GradientClipper {
         let after = optimizer.step(learning_rate, module, gradients);
         let updates = difference(&before, &after);
         let (updates, clipped) = self.run(&before, shown, Some(updates));
-        let kept = clipped
+        let coefficients = clipped
             .decisions
             .iter()
-            .all(|decision| *decision == Decision::Keep);
-        let module = if kept { after } else { add(before, updates) };
+            .find_map(|decision| match decision {
+                Decision::ScalePerTensor { coefficients } => Some(&coefficients[..]),
+                _ => None,
+            });
+        let module = match coefficients {
+            Some(coefficients) => self.take_back(&before, after, updates, coefficients),
+            None => after,
+        };
         (module, clipped)
+    }
+
+    /// The module after its step, but with the scaled update where the coefficient is not 1.
+    fn take_back<M: Module>(
+        &self,
+        before: &M,
+        after: M,
+        updates: GradientsParams,
+        coefficients: &[f64],
+    ) -> M {
+        let mut weights = WithUpdate {
+            path: Path::default(),
+            exempt: &self.exempt,
+            seen: HashSet::new(),
+            coefficients: coefficients.iter(),
+            updates,
+            sums: GradientsParams::new(),
+        };
+        before.visit(&mut weights);
+        after.map(&mut Replace(weights.sums))
     }
 
     /// What has to be saved to go on as if nothing had happened.
     pub fn state<M: Module>(&self, module: &M) -> GradientClipperState {
         GradientClipperState {
             clipper: self.clipper.clone(),
-            step: self.moments.step,
-            second_moments: self.moments.values(module),
+            second_moments: self.moments.save(module),
         }
     }
 
     /// Goes on from a saved state; workers, exemptions and beta2 stay as they are here.
     pub fn load_state<M: Module>(&mut self, module: &M, state: GradientClipperState) {
         self.clipper = state.clipper;
-        self.moments.load(module, state.step, state.second_moments);
+        self.moments.load(module, state.second_moments);
     }
 
     fn tensors<'a>(
@@ -158,7 +184,7 @@ impl GradientClipper {
     ) -> Tensors<'a> {
         Tensors {
             gradients,
-            moments: self.moments.seen(self.policy().needs()),
+            moments: &self.moments,
             updates,
             exempt: &self.exempt,
         }
@@ -191,9 +217,8 @@ impl GradientClipper {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GradientClipperState {
     clipper: Clipper,
-    step: i32,
-    /// One list a parameter with a gradient so far, in module order; empty lists for the others.
-    second_moments: Vec<Vec<f32>>,
+    /// One entry a parameter, in module order; empty for those without a gradient so far.
+    second_moments: Vec<SavedMoment>,
 }
 
 struct View<'a, M> {
@@ -213,7 +238,7 @@ impl<M: Module> Gradients for View<'_, M> {
 
     fn apply(&mut self, decision: &Decision) -> Result<(), Infallible> {
         let target = self.updates.as_mut().unwrap_or(&mut self.gradients);
-        let moments = self.owner.moments.seen(self.owner.policy().needs());
+        let moments = Some(&self.owner.moments);
         apply(
             self.module,
             target,
@@ -223,100 +248,6 @@ impl<M: Module> Gradients for View<'_, M> {
             &self.owner.workers,
         );
         Ok(())
-    }
-}
-
-/// A running mean of the squared gradient, as Adam keeps.
-#[derive(Debug)]
-struct Moments {
-    beta2: f64,
-    step: i32,
-    values: GradientsParams,
-}
-
-impl Default for Moments {
-    fn default() -> Self {
-        Self {
-            beta2: 0.999,
-            step: 0,
-            values: GradientsParams::new(),
-        }
-    }
-}
-
-impl Moments {
-    /// The moments and their factor, as the policy is to see them: corrected for the start from
-    /// zero where they include this step.
-    fn seen(&self, needs: Needs) -> Option<(&GradientsParams, f64)> {
-        match needs {
-            Needs::SecondMoment { .. } => Some((&self.values, 1.0)),
-            Needs::UpdateRms { .. } => {
-                Some((&self.values, 1.0 / (1.0 - self.beta2.powi(self.step))))
-            }
-            Needs::Headroom { accumulator, .. } if accumulator != 0.0 => Some((&self.values, 1.0)),
-            _ => None,
-        }
-    }
-
-    fn push<M: Module>(&mut self, module: &M, gradients: &GradientsParams) {
-        struct Visitor<'a> {
-            gradients: &'a GradientsParams,
-            values: &'a mut GradientsParams,
-            beta2: f64,
-        }
-        impl ModuleVisitor for Visitor<'_> {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                if let Some(gradient) = self.gradients.get::<D>(param.id) {
-                    let new = gradient.powi_scalar(2) * (1.0 - self.beta2);
-                    let moment = match self.values.remove::<D>(param.id) {
-                        Some(old) => old * self.beta2 + new,
-                        None => new,
-                    };
-                    self.values.register(param.id, moment);
-                }
-            }
-        }
-        self.step += 1;
-        module.visit(&mut Visitor {
-            gradients,
-            values: &mut self.values,
-            beta2: self.beta2,
-        });
-    }
-
-    fn values<M: Module>(&self, module: &M) -> Vec<Vec<f32>> {
-        struct Visitor<'a>(&'a GradientsParams, Vec<Vec<f32>>);
-        impl ModuleVisitor for Visitor<'_> {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                self.1
-                    .push(self.0.get::<D>(param.id).map(read).unwrap_or_default());
-            }
-        }
-        let mut visitor = Visitor(&self.values, Vec::new());
-        module.visit(&mut visitor);
-        visitor.1
-    }
-
-    fn load<M: Module>(&mut self, module: &M, step: i32, values: Vec<Vec<f32>>) {
-        struct Visitor(std::vec::IntoIter<Vec<f32>>, GradientsParams);
-        impl ModuleVisitor for Visitor {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                let weight = param.val().inner();
-                if let Some(values) = self
-                    .0
-                    .next()
-                    .filter(|values| values.len() == weight.shape().num_elements())
-                {
-                    let data = TensorData::new(values, weight.dims());
-                    self.1
-                        .register(param.id, Tensor::<D>::from_data(data, &weight.device()));
-                }
-            }
-        }
-        let mut visitor = Visitor(values.into_iter(), GradientsParams::new());
-        module.visit(&mut visitor);
-        self.step = step;
-        self.values = visitor.1;
     }
 }
 
@@ -357,19 +288,48 @@ fn difference<M: Module>(before: &M, after: &M) -> GradientsParams {
     subtract.1
 }
 
-/// The module with the updates added to its trainable parameters.
-fn add<M: Module>(module: M, updates: GradientsParams) -> M {
-    struct Mapper(GradientsParams);
-    impl ModuleMapper for Mapper {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let update = self.0.remove::<D>(param.id);
-            param.map(|tensor| match update {
-                Some(update) if tensor.is_require_grad() => {
-                    Tensor::from_inner(tensor.inner() + update).require_grad()
-                }
-                _ => tensor,
-            })
+/// Adds the scaled updates to the weights before the step.
+struct WithUpdate<'a> {
+    path: Path,
+    exempt: &'a [String],
+    seen: HashSet<ParamId>,
+    /// Of the parameters that were measured, in their order.
+    coefficients: std::slice::Iter<'a, f64>,
+    updates: GradientsParams,
+    sums: GradientsParams,
+}
+
+impl ModuleVisitor for WithUpdate<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.exempt.contains(&self.path.dotted()) || !self.seen.insert(param.id) {
+            return;
+        }
+        let scaled = self
+            .coefficients
+            .next()
+            .is_some_and(|&coefficient| coefficient != 1.0);
+        let update = self.updates.remove::<D>(param.id).filter(|_| scaled);
+        if let Some(update) = update {
+            self.sums.register(param.id, param.val().inner() + update);
         }
     }
-    module.map(&mut Mapper(updates))
+}
+
+/// Puts tensors in the place of the parameters' values.
+struct Replace(GradientsParams);
+
+impl ModuleMapper for Replace {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let new = self.0.get::<D>(param.id);
+        param.map(|tensor| match new {
+            Some(new) if tensor.is_require_grad() => Tensor::from_inner(new).require_grad(),
+            _ => tensor,
+        })
+    }
 }

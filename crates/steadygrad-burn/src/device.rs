@@ -56,6 +56,13 @@ pub(crate) fn stats(len: usize, summary: &[f32]) -> TensorStats {
 /// The L2 norm of each output unit.
 pub(crate) fn unit_norms<const D: usize>(tensor: Tensor<D>, units: Units) -> Tensor<1> {
     let len = tensor.shape().num_elements();
+    if len == 0 {
+        let count = match units {
+            Units::One => 1,
+            Units::Rows(count) | Units::Columns(count) => count,
+        };
+        return Tensor::zeros([count], &tensor.device());
+    }
     let (rows, summed) = match units {
         Units::One => (1, 1),
         Units::Rows(rows) => (rows, 1),
@@ -113,6 +120,11 @@ pub(crate) fn headroom<const D: usize>(
     relative: f64,
     absolute: f64,
 ) -> Tensor<1> {
+    if update.shape().num_elements() == 0 {
+        let device = update.device();
+        let none = Tensor::full([1], f32::INFINITY, &device);
+        return Tensor::cat(vec![none, Tensor::zeros([2], &device)], 0);
+    }
     let update = flat(update).abs();
     let still = update.clone().equal_scalar(0.0);
     let broken = update.clone().is_finite().bool_not();
@@ -234,6 +246,10 @@ mod tests {
         assert_eq!(norms(Units::Columns(3)), [3.0, 4.0, 5.0]);
         let large = tensor(&[3e30, 4e30], [1, 2]);
         assert!((values(unit_norms(large, Units::One))[0] / 5e30 - 1.0).abs() < 1e-6);
+        assert_eq!(
+            values(unit_norms(tensor(&[], [2, 0]), Units::Rows(2))),
+            [0.0, 0.0]
+        );
         let broken = values(unit_norms(
             tensor(&[1.0, f32::NAN], [1, 2]),
             Units::Columns(2),
@@ -258,6 +274,7 @@ mod tests {
         assert_eq!(room(&[1.0, -1.0], &[-1.0, 4.0]), 1.25);
         assert_eq!(room(&[0.0, 2.0], &[0.0, 0.0]), 0.375);
         assert_eq!(room(&[0.0], &[1.0]), f64::INFINITY);
+        assert_eq!(room(&[], &[]), f64::INFINITY);
         assert!(room(&[f32::NAN, 1.0], &[1.0, 1.0]).is_nan());
     }
 }

@@ -7,6 +7,7 @@ use steadygrad::{Decision, Workers};
 
 use crate::apply::apply;
 use crate::measure::{Tensors, measure};
+use crate::moments::Moments;
 use crate::parameters::read;
 
 /// Statistics of every parameter's gradient, in module order. A parameter without a gradient has
@@ -15,7 +16,7 @@ use crate::parameters::read;
 pub fn gradient_stats<M: Module>(module: &M, gradients: &GradientsParams) -> GradientStats {
     let tensors = Tensors {
         gradients,
-        moments: None,
+        moments: &Moments::default(),
         updates: None,
         exempt: &[],
     };
@@ -23,9 +24,11 @@ pub fn gradient_stats<M: Module>(module: &M, gradients: &GradientsParams) -> Gra
     let pairs = measured.names.into_iter().zip(measured.reading.tensors);
     GradientStats {
         tensors: pairs
-            .map(|(name, reading)| NamedStats {
-                name,
-                stats: reading.stats,
+            .filter_map(|(name, reading)| {
+                Some(NamedStats {
+                    name: name?,
+                    stats: reading.stats,
+                })
             })
             .collect(),
     }

@@ -28,8 +28,19 @@ mod flex {
                 DType::F16 | DType::BF16 => 2,
                 _ => return None,
             };
-            let dense = flex.bytes().len() == width * tensor.shape().num_elements();
-            dense.then_some(Self(flex))
+            let whole = flex.bytes().len() == width * tensor.shape().num_elements();
+            let layout = flex.layout();
+            let mut steps: Vec<_> = layout.strides().iter().zip(layout.shape().iter()).collect();
+            steps.retain(|(_, size)| **size != 1);
+            steps.sort_unstable();
+            // Each step reaches just as far as the smaller ones together: no gap, no overlap.
+            let mut reach = 1;
+            let dense = steps.into_iter().all(|(&stride, &size)| {
+                let fits = stride == reach;
+                reach *= size as isize;
+                fits
+            });
+            (whole && dense).then_some(Self(flex))
         }
 
         /// Its values, in the order of its memory.
@@ -136,5 +147,8 @@ mod tests {
         let tensor = Tensor::<2>::ones([3, 4], &Device::flex());
         assert!(HostTensor::new(&tensor.clone().transpose()).is_some());
         assert!(HostTensor::new(&tensor.narrow(0, 0, 2)).is_none());
+        // As many values as the memory holds, but one of them twice and the other not at all.
+        let pair = Tensor::<1>::ones([2], &Device::flex());
+        assert!(HostTensor::new(&pair.narrow(0, 0, 1).expand([2])).is_none());
     }
 }

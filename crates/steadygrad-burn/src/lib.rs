@@ -35,6 +35,7 @@ mod device;
 mod gradients;
 mod host;
 mod measure;
+mod moments;
 mod parameters;
 mod step;
 mod weights;

@@ -12,26 +12,29 @@ use steadygrad::stats::{TensorStats, Units, Values};
 
 use crate::device;
 use crate::host::HostTensor;
+use crate::moments::Moments;
 
 /// The tensors of one step, by parameter.
 #[derive(Clone, Copy)]
 pub(crate) struct Tensors<'a> {
     pub(crate) gradients: &'a GradientsParams,
-    /// The optimizer's running mean of the squared gradient, and what to multiply it by.
-    pub(crate) moments: Option<(&'a GradientsParams, f64)>,
+    /// The running means of the squared gradient.
+    pub(crate) moments: &'a Moments,
     /// The change the optimizer made.
     pub(crate) updates: Option<&'a GradientsParams>,
     /// Parameters that are left out, by dotted path.
     pub(crate) exempt: &'a [String],
 }
 
-/// What was measured, with the parameters' dotted paths in the same order.
+/// What was measured.
 pub(crate) struct Measured {
-    pub(crate) names: Vec<String>,
+    /// The parameters' dotted paths; `None` where there was no gradient.
+    pub(crate) names: Vec<Option<String>>,
     pub(crate) reading: ClipReading,
 }
 
-/// Measures every parameter that has a gradient and is not exempt, in module order.
+/// Measures every parameter that is not exempt, in module order. One without a gradient has an empty
+/// entry: a policy that remembers by place must find each parameter where it was.
 pub(crate) fn measure<M: Module>(
     module: &M,
     tensors: Tensors<'_>,
@@ -61,6 +64,7 @@ pub(crate) fn measure<M: Module>(
     for found in &found {
         let stats = match &found.host {
             Some(_) => host_stats.next().unwrap_or_default(),
+            None if found.name.is_none() => TensorStats::default(),
             None => device::stats(found.len, take(&mut rest, device::SUMMARY)),
         };
         readings.push(found.reading(stats, &mut rest));
@@ -72,16 +76,19 @@ pub(crate) fn measure<M: Module>(
     }
 }
 
-/// One parameter on the way to being measured.
+/// One parameter on the way to being measured; the default is one without a gradient.
+#[derive(Default)]
 struct Found {
-    name: String,
+    name: Option<String>,
     len: usize,
     host: Option<HostTensor>,
     extra: Extra,
 }
 
 /// What a parameter's piece of the read-back holds after its summary.
+#[derive(Default)]
 enum Extra {
+    #[default]
     None,
     Units(usize),
     Beyond,
@@ -150,14 +157,15 @@ impl ModuleVisitor for Visitor<'_> {
         self.path.exit();
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(gradient) = self.tensors.gradients.get::<D>(param.id) else {
-            return;
-        };
         let name = self.path.dotted();
         // A parameter that the module holds in two places counts once.
         if self.tensors.exempt.contains(&name) || !self.seen.insert(param.id) {
             return;
         }
+        let Some(gradient) = self.tensors.gradients.get::<D>(param.id) else {
+            self.found.push(Found::default());
+            return;
+        };
         let len = gradient.shape().num_elements();
         let host = HostTensor::new(&gradient);
         if host.is_none() {
@@ -165,7 +173,7 @@ impl ModuleVisitor for Visitor<'_> {
         }
         let extra = self.extra(param, gradient);
         self.found.push(Found {
-            name,
+            name: Some(name),
             len,
             host,
             extra,
@@ -177,10 +185,7 @@ impl Visitor<'_> {
     /// Queues what the policy needs beside statistics.
     fn extra<const D: usize>(&mut self, param: &Param<Tensor<D>>, gradient: Tensor<D>) -> Extra {
         let weight = || param.val().inner();
-        let moment = |id: ParamId| {
-            let (moments, factor) = self.tensors.moments?;
-            Some((moments.get::<D>(id)?, factor))
-        };
+        let moments = self.tensors.moments;
         match self.needs {
             Needs::Stats => Extra::None,
             Needs::UnitNorms => {
@@ -193,18 +198,16 @@ impl Visitor<'_> {
                 self.pieces.push(device::unit_norms(weight(), units));
                 Extra::Units(count)
             }
-            Needs::SecondMoment { ratio } => match moment(param.id) {
-                Some((moment, factor)) => {
-                    self.pieces
-                        .push(device::beyond(gradient, moment, ratio * factor));
+            Needs::SecondMoment { ratio } => match moments.get::<D>(param.id) {
+                Some(moment) => {
+                    self.pieces.push(device::beyond(gradient, moment, ratio));
                     Extra::Beyond
                 }
                 None => Extra::None,
             },
-            Needs::UpdateRms { eps } => match moment(param.id) {
-                Some((moment, factor)) => {
-                    self.pieces
-                        .push(device::update_rms(gradient, moment * factor, eps));
+            Needs::UpdateRms { eps } => match moments.corrected::<D>(param.id) {
+                Some(moment) => {
+                    self.pieces.push(device::update_rms(gradient, moment, eps));
                     Extra::UpdateRms
                 }
                 None => Extra::None,
@@ -220,8 +223,9 @@ impl Visitor<'_> {
                     .and_then(|updates| updates.get::<D>(param.id))
                 {
                     Some(update) => {
-                        let by_moment = moment(param.id)
-                            .map(|(moment, factor)| (moment * factor).sqrt().recip() * accumulator);
+                        let by_moment = moments
+                            .get::<D>(param.id)
+                            .map(|moment| moment.sqrt().recip() * accumulator);
                         let room =
                             device::headroom(update, weight(), by_moment, relative, absolute);
                         self.pieces.push(room);

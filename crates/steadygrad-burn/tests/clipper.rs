@@ -365,3 +365,132 @@ fn a_shared_parameter_counts_once() {
         );
     }
 }
+
+/// The gradients without that of the first parameter, as a frozen or unused layer has none.
+fn without_first(model: &Model, values: &[Vec<f32>]) -> GradientsParams {
+    let mut given = gradients(model, values);
+    given.remove::<2>(model.embedding.weight.id);
+    given
+}
+
+#[test]
+fn a_parameter_without_a_gradient_shifts_no_other() {
+    let values: Vec<Vec<f32>> = stream(1)[0]
+        .iter()
+        .map(|row| vec![50.0; row.len()])
+        .collect();
+    let mut model = model();
+    let before = weights(&model);
+    let mut optimizer = SgdConfig::new().init();
+    let mut clipper = GradientClipper::new(Clippy::default()).unwrap();
+    let given = without_first(&model, &values);
+    let (next, clipped) = clipper.step(&mut optimizer, LEARNING_RATE, model, given);
+    model = next;
+    assert_eq!(
+        (
+            clipped.before.tensors.len(),
+            clipped.before.tensors[0].stats.len
+        ),
+        (4, 0)
+    );
+    let after = weights(&model);
+    assert_eq!(after[0], before[0]);
+    for (new, old) in after.iter().flatten().zip(before.iter().flatten()) {
+        assert!(
+            (new - old).abs() <= 0.1 * old.abs() + 3e-7,
+            "{old} became {new}"
+        );
+    }
+
+    // A policy that remembers by place finds each parameter where it was.
+    let mut clipper = GradientClipper::new(AdaGc {
+        warmup_steps: 1,
+        warmup_max_norm: 1e9,
+        ..AdaGc::default()
+    })
+    .unwrap();
+    clipper.clip(&model, gradients(&model, &values));
+    let (_, clipped) = clipper.clip(&model, without_first(&model, &values));
+    assert_eq!(clipped.decisions, [Decision::Keep]);
+}
+
+#[test]
+fn only_the_scaled_parameters_are_taken_back() {
+    let mut model = model();
+    let mut plain = model.clone();
+    let mut values = stream(1)[0]
+        .iter()
+        .map(|row| vec![1e-6; row.len()])
+        .collect::<Vec<Vec<f32>>>();
+    values[3].fill(50.0);
+    let mut optimizer = SgdConfig::new().init();
+    let mut clipper = GradientClipper::new(Clippy {
+        relative: 0.1,
+        absolute: 1e-3,
+        ..Clippy::default()
+    })
+    .unwrap();
+    plain = optimizer.step(LEARNING_RATE, plain.clone(), gradients(&plain, &values));
+    let given = gradients(&model, &values);
+    model = clipper.step(&mut optimizer, LEARNING_RATE, model, given).0;
+    let (ours, theirs) = (weights(&model), weights(&plain));
+    assert_eq!(ours[..3], theirs[..3]);
+    assert_ne!(ours[3], theirs[3]);
+}
+
+#[test]
+fn a_chain_is_shown_what_any_of_its_policies_needs() {
+    let model = model();
+    let policies = vec![
+        GlobalNormClip::new(1e9).into(),
+        SpikeAwareClip {
+            grace_steps: 2,
+            ratio: 3.0,
+        }
+        .into(),
+    ];
+    let mut clipper = GradientClipper::new(Policy::Chain { policies })
+        .unwrap()
+        .with_beta2(BETA2);
+    let mut clamped = 0;
+    for values in stream(20) {
+        let (_, clipped) = clipper.clip(&model, gradients(&model, &values));
+        clamped += usize::from(clipped.decisions[1] != Decision::Keep);
+    }
+    assert!(clamped > 0);
+}
+
+#[test]
+fn a_nan_does_not_enter_the_second_moment() {
+    let mut model = model();
+    let mut optimizer = SgdConfig::new().init();
+    let mut clipper = GradientClipper::new(UpdateRmsClip::default())
+        .unwrap()
+        .with_beta2(BETA2);
+    let mut steps = stream(3);
+    steps.iter_mut().flatten().for_each(|row| row.fill(0.1));
+    steps[1][0][0] = f32::NAN;
+    for values in &steps {
+        let given = gradients(&model, values);
+        model = clipper.step(&mut optimizer, LEARNING_RATE, model, given).0;
+    }
+    let text = serde_json::to_string(&clipper.state(&model)).unwrap();
+    assert!(
+        !text.replace("\"state\":null", "").contains("null"),
+        "{text}"
+    );
+    let spike: Vec<Vec<f32>> = steps[0].iter().map(|row| vec![100.0; row.len()]).collect();
+    let given = gradients(&model, &spike);
+    let (_, clipped) = clipper.step(&mut optimizer, LEARNING_RATE, model, given);
+    let Decision::ScalePerTensor { coefficients } = &clipped.decisions[0] else {
+        panic!("{:?}", clipped.decisions);
+    };
+    // v is 0.1 * 100^2 and next to nothing else, corrected by 1 - 0.9^4.
+    let expected = (0.1f64 / (1.0 - BETA2.powi(4))).sqrt();
+    assert!(
+        coefficients
+            .iter()
+            .all(|coefficient| (coefficient - expected).abs() < 1e-3),
+        "{coefficients:?} for {expected}"
+    );
+}

@@ -68,7 +68,12 @@ impl Lists {
                 read.len() - 1
             };
             rows.push(Row {
-                units: gradient.units().ok_or_else(|| refusal(place))?,
+                // Units matter only beside weights alone: with an update, whole tensors are scaled.
+                units: match gradient.units() {
+                    Some(units) => units,
+                    None if weight.is_none() || update.is_some() => Units::One,
+                    None => return Err(refusal(place)),
+                },
                 updated: update.is_some(),
                 weight: weight.map(&mut add),
                 moment: moment.map(&mut add).zip(extras.factors.get(place).copied()),

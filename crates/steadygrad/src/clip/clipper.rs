@@ -5,10 +5,42 @@ use crate::Decision;
 
 /// A policy with its running state. Saved and loaded in mid-stream, it goes on to the bit as it
 /// would have.
+///
+/// Loading fails when a setting cannot be used or the state is not one of the policy's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Saved")]
 pub struct Clipper {
     policy: Policy,
     state: PolicyState,
+}
+
+/// A [`Clipper`] as read, before it is checked.
+#[derive(Deserialize)]
+struct Saved {
+    policy: Policy,
+    state: PolicyState,
+}
+
+impl TryFrom<Saved> for Clipper {
+    type Error = LoadError;
+
+    fn try_from(Saved { policy, state }: Saved) -> Result<Self, LoadError> {
+        policy.validate()?;
+        if policy.fits(&state) {
+            Ok(Self { policy, state })
+        } else {
+            Err(LoadError::OtherState)
+        }
+    }
+}
+
+/// Why a saved clipper cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Config(#[from] ClipConfigError),
+    #[error("the state is not one of this policy's; load it with the policy it was saved with")]
+    OtherState,
 }
 
 /// What one call of [`Clipper::clip`] saw and did.
@@ -216,6 +248,35 @@ mod tests {
         };
         assert_eq!(clipper.clip(&mut gradients), Err("the device is gone"));
         assert_eq!(clipper, before);
+    }
+
+    #[test]
+    fn a_saved_clipper_is_checked() {
+        let load =
+            |text: &str| serde_json::from_str::<Clipper>(text).map_err(|error| error.to_string());
+        let saved = serde_json::to_string(&chain(vec![largest(1.0)])).unwrap();
+        assert_eq!(load(&saved).unwrap(), chain(vec![largest(1.0)]));
+        let shorter = saved.replace(r#"[{"policy":"global_norm","state":null}]"#, "[]");
+        assert_ne!(shorter, saved);
+        assert!(
+            load(&shorter)
+                .unwrap_err()
+                .contains("not one of this policy's")
+        );
+        let auto = serde_json::to_string(&Clipper::new(AutoClip::default()).unwrap()).unwrap();
+        let other = auto.replace(
+            r#""state":{"policy":"autoclip","state":[]}"#,
+            r#""state":{"policy":"value","state":null}"#,
+        );
+        assert_ne!(other, auto);
+        assert!(
+            load(&other)
+                .unwrap_err()
+                .contains("not one of this policy's")
+        );
+        let window = auto.replace("10000", "0");
+        assert_ne!(window, auto);
+        assert!(load(&window).unwrap_err().contains("autoclip.window is 0"));
     }
 
     #[test]

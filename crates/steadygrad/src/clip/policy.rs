@@ -110,6 +110,18 @@ macro_rules! policies {
                 }
             }
 
+            /// Whether this is a state of this policy.
+            pub(super) fn fits(&self, state: &PolicyState) -> bool {
+                match (self, state) {
+                    $((Self::$name(_), PolicyState::$name(_)) => true,)+
+                    (Self::Chain { policies }, PolicyState::Chain(states)) => {
+                        policies.len() == states.len()
+                            && policies.iter().zip(states).all(|(policy, state)| policy.fits(state))
+                    }
+                    _ => false,
+                }
+            }
+
             /// Judges one step. A chain has no single decision: see [`Clipper`](super::Clipper).
             /// A state of another policy counts as a first state.
             pub(super) fn step_one(&self, state: PolicyState, reading: &ClipReading) -> (PolicyState, Decision) {

@@ -7,7 +7,7 @@ use crate::Decision;
 /// Clip each tensor by its own norm: `g <- g min(1, max_norm / tensor_norm)`.
 ///
 /// Keeps each tensor's direction, not that of the whole gradient. What Burn's
-/// `GradientClippingConfig::Norm` and optax's `clip_by_block_rms` family do. No default bound.
+/// `GradientClippingConfig::Norm` does. No default bound.
 ///
 /// A tensor with a NaN or infinite value is left as it is, the others are clipped; zero and empty
 /// tensors are kept.

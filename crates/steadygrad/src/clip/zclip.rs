@@ -45,6 +45,10 @@ impl Default for ZClip {
 /// Added to the deviation, so that equal norms give no division by zero.
 const EPS: f64 = 1e-6;
 
+/// Norms beyond this, which only f64 gradients have, are not remembered: their squares would take
+/// the variance to infinity.
+const LARGEST: f64 = 1e150;
+
 /// What [`ZClip`] remembers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -121,8 +125,12 @@ impl ClipPolicy for ZClip {
         if !norm.is_finite() || reading.tensors.is_empty() {
             return (state, Decision::Keep);
         }
+        let max_norm = self.max_norm.unwrap_or(f64::INFINITY);
+        if norm > LARGEST {
+            return (state, scale_to(norm, max_norm));
+        }
         let (clipped, state) = self.judge(state, norm);
-        let bound = clipped.min(self.max_norm.unwrap_or(f64::INFINITY));
+        let bound = clipped.min(max_norm);
         (state, scale_to(norm, bound))
     }
 }
@@ -184,6 +192,21 @@ mod tests {
     fn the_fixed_bound_holds_in_the_warm_up_too() {
         let (_, decision) = clip(25, Some(0.5)).step(ZClipState::default(), &reading(2.0));
         assert_eq!(decision, Decision::ScaleGlobal { coefficient: 0.25 });
+    }
+
+    #[test]
+    fn a_norm_beyond_squaring_is_not_remembered() {
+        let (state, _) = clip(1, None).step(ZClipState::default(), &reading(1.0));
+        let (after, decision) = clip(1, Some(2.0)).step(state.clone(), &reading(1e200));
+        assert_eq!(
+            (after, decision),
+            (
+                state,
+                Decision::ScaleGlobal {
+                    coefficient: 2e-200
+                }
+            )
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{SecondMoment, Values};
 /// `min_i (relative |w_i| + accumulator / sqrt(v_i) + absolute) / |update_i|`.
 ///
 /// Infinite when the update is all zero or empty; NaN when the update holds a NaN or infinite
-/// value, since nothing can be made to fit. Without a second moment the middle term is left out.
+/// value, or a weight or moment is NaN, since nothing can be made to fit. Without a second moment the middle term is left out.
 pub fn headroom(
     update: Values<'_>,
     weight: Values<'_>,
@@ -30,7 +30,7 @@ fn least(updates: impl Iterator<Item = f64>, allowed: impl Iterator<Item = f64>)
     updates
         .zip(allowed)
         .fold(f64::INFINITY, |least, (update, allowed)| {
-            if !update.is_finite() || least.is_nan() {
+            if !update.is_finite() || allowed.is_nan() || least.is_nan() {
                 f64::NAN
             } else if update == 0.0 {
                 least
@@ -53,6 +53,7 @@ mod tests {
         assert_eq!(room(&[0.0, 2.0], &[0.0, 0.0]), 0.125);
         assert_eq!(room(&[0.0], &[1.0]), f64::INFINITY);
         assert_eq!(room(&[], &[]), f64::INFINITY);
+        assert!(room(&[1.0, 1.0], &[f32::NAN, 1.0]).is_nan());
         assert!(room(&[f32::NAN, 1.0], &[1.0, 1.0]).is_nan());
         assert!(room(&[1.0, f32::INFINITY, 1.0], &[1.0; 3]).is_nan());
     }

@@ -1,6 +1,6 @@
 """Makes clip.json: what other libraries, and the papers' formulas, do to one stream of gradients.
 
-    pip install numpy==2.4.6 torch==2.15.0 optax==0.2.8 pytorch_optimizer
+    pip install numpy==2.4.6 torch==2.15.0 optax==0.2.8 pytorch_optimizer==4.1.0
     python crates/steadygrad/tests/golden/make_clip.py
 
 The stream has 1,000 steps of a matrix [2, 3] and a vector [2] in f32, with spikes, zero steps, a
