@@ -160,6 +160,7 @@ mod tests {
     #[test]
     fn the_largest_value_is_as_broken_as_the_values() {
         assert_eq!(reading(&[]).max_abs(), 0.0);
+        assert_eq!(reading(&[&[f32::INFINITY]]).max_abs(), f64::INFINITY);
         assert_eq!(reading(&[&[1.0, -3.0], &[2.0]]).max_abs(), 3.0);
         assert_eq!(
             reading(&[&[1.0], &[f32::NEG_INFINITY], &[2.0]]).max_abs(),
