@@ -130,6 +130,11 @@ mod tests {
         scale((&mut single[..]).into(), 0.1);
         assert_eq!(single[0], 3.0 * 0.1f32);
         assert!(single[1].is_nan() && single[2] == f32::INFINITY && single[3] == 0.0);
+        // As f32 and not by way of f64, which rounds some of these otherwise.
+        let mut many: Vec<f32> = (1..1000u16).map(f32::from).collect();
+        let expected: Vec<f32> = many.iter().map(|value| value * 0.1f32).collect();
+        scale((&mut many[..]).into(), 0.1);
+        assert_eq!(many, expected);
         let mut double = [3.0f64];
         scale((&mut double[..]).into(), 0.1);
         assert_eq!(double[0], 3.0 * 0.1);

@@ -107,3 +107,27 @@ macro_rules! from_slice {
 }
 
 from_slice!(f32 => F32, f64 => F64, f16 => F16, bf16 => Bf16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_every_type() {
+        let (single, double) = ([1.0f32; 3], [1.0f64; 2]);
+        let (short, brain) = ([f16::ONE; 4], [bf16::ONE; 5]);
+        let views: [Values<'_>; 4] = [
+            (&single).into(),
+            (&double).into(),
+            (&short).into(),
+            (&brain).into(),
+        ];
+        assert_eq!(views.map(|view| view.len()), [3, 2, 4, 5]);
+        assert!(views.iter().all(|view| !view.is_empty()));
+        let mut none: [f32; 0] = [];
+        assert!(Values::from(&none).is_empty());
+        assert!(ValuesMut::from(&mut none[..]).is_empty());
+        let mut one = [1.0f32];
+        assert!(!ValuesMut::from(&mut one[..]).is_empty());
+    }
+}
