@@ -161,6 +161,9 @@ fn split_mut(values: ValuesMut<'_>, portion: usize) -> Vec<ValuesMut<'_>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -191,5 +194,75 @@ mod tests {
         assert_eq!(Workers::new(0).unwrap().threads(), 1);
         assert_eq!(Workers::new(3).unwrap().threads(), 3);
         assert!(Workers::new(2).unwrap().measure(&[]).is_empty());
+    }
+
+    /// Above and below what is worth a thread, in every type, and with a tensor to be left alone.
+    #[test]
+    fn the_number_of_threads_changes_no_scaled_bit() {
+        fn check<T>(values: impl Fn(usize) -> T)
+        where
+            T: Copy + PartialEq + std::fmt::Debug,
+            for<'a> ValuesMut<'a>: From<&'a mut [T]>,
+        {
+            for lens in [[3, 0, 5], [2 * PORTION + 1, PORTION, WORTH_A_THREAD]] {
+                let scaled = |workers: &Workers| {
+                    let mut tensors = lens.map(|len| (0..len).map(&values).collect::<Vec<T>>());
+                    let coefficients = [0.3, 0.7, 1.0];
+                    workers.scale(
+                        tensors
+                            .iter_mut()
+                            .map(|tensor| ValuesMut::from(&mut tensor[..]))
+                            .zip(coefficients),
+                    );
+                    tensors
+                };
+                let alone = scaled(&Workers::single());
+                assert_ne!(alone[0][1], values(1));
+                assert_eq!(alone[2][1], values(1));
+                for threads in [2, 3] {
+                    assert!(scaled(&Workers::new(threads).unwrap()) == alone);
+                }
+            }
+        }
+        let value = |index: usize| (index % 1000) as f32 - 500.0;
+        check(value);
+        check(|index| f64::from(value(index)));
+        check(|index| half::f16::from_f32(value(index)));
+        check(|index| half::bf16::from_f32(value(index)));
+    }
+
+    /// Whether the work has to wait for the one helper, which is busy for so long or until it ends.
+    fn waits_for_the_helper(busy: Duration, work: impl FnOnce(&Workers)) -> bool {
+        let workers = Workers::new(2).unwrap();
+        let (started, start) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let (free, is_free) = mpsc::channel();
+        workers.helpers.as_ref().unwrap().spawn(move || {
+            started.send(()).unwrap();
+            let _ = ended.recv_timeout(busy);
+            let _ = free.send(());
+        });
+        start.recv().unwrap();
+        work(&workers);
+        let waited = is_free.try_recv().is_ok();
+        drop(end);
+        waited
+    }
+
+    #[test]
+    fn a_helper_is_woken_where_it_is_worth_it() {
+        for (len, woken, busy) in [
+            (WORTH_A_THREAD / 2, false, Duration::from_secs(20)),
+            (WORTH_A_THREAD, true, Duration::from_millis(300)),
+        ] {
+            let mut values = vec![1.0f32; len];
+            let measured = waits_for_the_helper(busy, |workers| {
+                workers.measure(&[(&values).into()]);
+            });
+            let scaled = waits_for_the_helper(busy, |workers| {
+                workers.scale([(ValuesMut::from(&mut values[..]), 0.5)]);
+            });
+            assert_eq!((measured, scaled), (woken, woken), "{len}");
+        }
     }
 }

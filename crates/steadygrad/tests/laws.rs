@@ -322,14 +322,17 @@ fn matrix() -> impl Strategy<Value = WeightMatrix> {
 }
 
 fn measurements() -> impl Strategy<Value = Measurements> {
-    let sharpness = option::of((number(), number(), count()).prop_map(
-        |(lambda_max, last_change, iterations)| Sharpness {
+    let sharpness = option::of((number(), number(), number(), count()).prop_map(
+        |(lambda_max, lambda_min, residual, iterations)| Sharpness {
             lambda_max,
-            last_change,
+            lambda_min,
+            residual,
             iterations,
+            rows: iterations,
+            relative_step: residual,
         },
     ));
-    let activation = select(vec![Activation::Relu, Activation::Tanh, Activation::Linear]);
+    let activation = select(Activation::ALL.to_vec());
     (
         (number(), number(), number(), number(), number()),
         growth(),
@@ -342,6 +345,8 @@ fn measurements() -> impl Strategy<Value = Measurements> {
                 loss: numbers.0,
                 input_rms: numbers.1,
                 growth,
+                spectrum: None,
+                criticality: None,
                 activation,
                 weights,
                 weight_norm: numbers.2,
@@ -460,10 +465,10 @@ proptest! {
     fn nothing_measured_makes_diagnosis_or_derivation_panic(
         measurements in measurements(), setup in any_setup(), outcome in outcome(),
     ) {
-        for finding in diagnose(Case { measurements: &measurements, setup: &setup, outcome: &outcome }) {
+        for finding in diagnose(Case { measurements: &measurements, setup: &setup, outcome: Some(&outcome) }) {
             prop_assert!(!finding.code.is_empty() && !finding.title.is_empty());
         }
-        let basis = Basis { measurements: &measurements, setup: &setup, baseline: &outcome };
+        let basis = Basis { measurements: &measurements, setup: &setup, baseline: Some(&outcome) };
         for family in Family::ALL {
             match derive(family, basis) {
                 Ok((remedy, _)) => {
@@ -479,7 +484,7 @@ proptest! {
     fn with_a_valid_setup_every_derived_remedy_is_usable(
         measurements in measurements(), setup in valid_setup(), outcome in outcome(),
     ) {
-        let basis = Basis { measurements: &measurements, setup: &setup, baseline: &outcome };
+        let basis = Basis { measurements: &measurements, setup: &setup, baseline: Some(&outcome) };
         for family in Family::ALL {
             if let Ok((remedy, _)) = derive(family, basis) {
                 prop_assert!(is_usable(&remedy), "{remedy:?}");

@@ -161,6 +161,14 @@ mod tests {
     }
 
     #[test]
+    fn a_zero_norm_in_the_warm_up_moves_no_running_norm() {
+        let clip = AdaGc::default();
+        let (state, _) = clip.step(AdaGcState::default(), &reading([0.5, 0.25]));
+        let (state, _) = clip.step(state, &reading([0.0, 0.125]));
+        assert_eq!(state.gamma, [0.5, 0.125]);
+    }
+
+    #[test]
     fn a_tensor_without_a_gradient_in_the_warm_up_can_still_learn() {
         let clip = AdaGc {
             warmup_steps: 1,

@@ -92,3 +92,37 @@ impl ClipPolicy for AdaptiveGradientClip {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A gradient at its bound passes, even where it is smaller than the least that is divided by.
+    #[test]
+    fn a_unit_at_its_bound_is_kept() {
+        let clip = AdaptiveGradientClip {
+            clipping: 0.5,
+            eps: 1e-8,
+        };
+        let decide = |gradient: f64| {
+            let reading = ClipReading {
+                tensors: vec![TensorReading {
+                    units: vec![UnitNorms {
+                        gradient,
+                        weight: 0.0,
+                    }],
+                    ..TensorReading::default()
+                }],
+            };
+            clip.step((), &reading).1
+        };
+        let bound = 0.5 * 1e-8;
+        assert_eq!(decide(bound), Decision::Keep);
+        assert_eq!(
+            decide(2.0 * bound),
+            Decision::ScalePerUnit {
+                coefficients: vec![vec![bound / LEAST_GRADIENT_NORM]]
+            }
+        );
+    }
+}

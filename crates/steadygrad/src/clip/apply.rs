@@ -1,9 +1,7 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::stats::{
-    Element, SecondMoment, Units, Values, ValuesMut, is_beyond, unit_count, with_slice,
-};
+use crate::stats::{Element, SecondMoment, Units, Values, ValuesMut, is_beyond, with_slice};
 
 /// Multiplies all values by the coefficient.
 ///
@@ -78,7 +76,7 @@ fn round_down<E: Element>(bound: f64, next_down: impl Fn(E) -> E) -> E {
 
 /// Multiplies each output unit by its coefficient.
 pub(super) fn scale_units(values: ValuesMut<'_>, units: Units, coefficients: &[f64]) {
-    let count = unit_count(values.len(), units);
+    let count = units.count(values.len());
     if coefficients.len() != count || values.is_empty() {
         return;
     }

@@ -135,8 +135,12 @@ fn flatten<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{AutoClip, GlobalNorm, GlobalNormClip, Needs, ValueClip};
+    use super::super::{
+        AdaptiveGradientClip, AutoClip, GlobalNorm, GlobalNormClip, Needs, ParameterSlices,
+        SliceGradients, ValueClip,
+    };
     use super::*;
+    use crate::Workers;
     use crate::stats::TensorStats;
 
     /// One tensor, and how often it was read and changed.
@@ -211,6 +215,36 @@ mod tests {
         assert_eq!(
             (gradients.reads, &gradients.values[..]),
             (2, &[3.0, 3.0][..])
+        );
+    }
+
+    /// What the first policy leaves known is not enough for one that needs more than norms.
+    #[test]
+    fn each_policy_of_a_chain_is_shown_what_it_needs() {
+        let mut gradient = [6.0f32, 8.0];
+        let mut clipper = chain(vec![
+            GlobalNormClip::new(5.0).into(),
+            AdaptiveGradientClip {
+                clipping: 0.5,
+                eps: 1e-3,
+            }
+            .into(),
+        ]);
+        let Ok(clipped) = clipper.clip(&mut SliceGradients {
+            parameters: vec![ParameterSlices {
+                weight: Some((&[2.0f32, 0.0]).into()),
+                ..ParameterSlices::new(&mut gradient[..])
+            }],
+            workers: &Workers::single(),
+        });
+        assert_eq!(
+            clipped.decisions,
+            [
+                Decision::ScaleGlobal { coefficient: 0.5 },
+                Decision::ScalePerUnit {
+                    coefficients: vec![vec![0.2]]
+                }
+            ]
         );
     }
 

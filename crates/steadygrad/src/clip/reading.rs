@@ -176,6 +176,8 @@ mod tests {
         }
         let both: [&[f32]; 2] = [&[f32::INFINITY], &[f32::NAN]];
         assert!(reading(&both).max_abs().is_nan());
+        let infinite: [&[f32]; 2] = [&[f32::INFINITY], &[f32::NEG_INFINITY]];
+        assert_eq!(reading(&infinite).max_abs(), f64::INFINITY);
     }
 
     #[test]

@@ -217,4 +217,23 @@ mod tests {
         assert_eq!(decision, Decision::Keep);
         assert!(matches!(state, ZClipState::Running { mean, .. } if mean > 0.0));
     }
+
+    /// A norm at the threshold does not stand out, and one at the largest is remembered.
+    #[test]
+    fn the_threshold_and_the_largest_norm_are_within() {
+        let (mean, variance) = (1.0, 1.0);
+        let tight = ZClip {
+            z_threshold: (4.0 - mean) / (1.0 + EPS),
+            ..clip(1, None)
+        };
+        let state = ZClipState::Running { mean, variance };
+        assert_eq!(tight.step(state.clone(), &reading(4.0)).1, Decision::Keep);
+        let (_, beyond) = tight.step(state, &reading(4.0f64.next_up()));
+        assert!(matches!(beyond, Decision::ScaleGlobal { .. }), "{beyond:?}");
+
+        for (norm, remembered) in [(LARGEST, vec![LARGEST]), (LARGEST.next_up(), vec![])] {
+            let (state, _) = clip(2, None).step(ZClipState::default(), &reading(norm));
+            assert_eq!(state, ZClipState::WarmUp(remembered));
+        }
+    }
 }

@@ -182,3 +182,34 @@ fn scaled_sum_of_squares<E: Element>(values: &[E], factor: f64) -> f64 {
         .map(|magnitude| (E::widen(magnitude) * factor).powi(2))
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::TensorStats;
+
+    #[test]
+    fn only_what_lies_beyond_the_borders_is_scaled() {
+        for (max_abs, scale) in [
+            (0.0, Scale::Middle),
+            (TINY.next_down(), Scale::Tiny),
+            (TINY, Scale::Middle),
+            (HUGE, Scale::Middle),
+            (HUGE.next_up(), Scale::Huge),
+        ] {
+            assert_eq!(Scale::for_largest(max_abs), scale, "{max_abs:e}");
+        }
+    }
+
+    /// Squares of 2^-54 vanish one by one beside a 1, but not when each lane has summed its own.
+    #[test]
+    fn plain_numbers_are_summed_in_lanes() {
+        let mut values = [2f32.powi(-27); 8 * CHUNK];
+        values[0] = 1.0;
+        let one_by_one: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
+        assert_eq!(one_by_one, 1.0);
+        // The first lane's own, beside the 1, are lost; 15 lanes of 8 are not.
+        let in_lanes = 1.0 + 120.0 * 2f64.powi(-54);
+        assert_eq!(TensorStats::of(&values).tensor_norm, in_lanes.sqrt());
+    }
+}

@@ -218,6 +218,8 @@ short_element!(f16, 0x0400, 0x7c00, 13, f32::from_bits(0x7780_0000));
 
 #[cfg(test)]
 mod tests {
+    use fearless_simd::{Level, dispatch};
+
     use super::*;
 
     /// Every f16 and bf16 there is, against the `half` crate's own conversion.
@@ -234,6 +236,31 @@ mod tests {
                 assert_eq!(wide, f64::from(brain).abs(), "bf16 {bits:#x}");
             }
         }
+    }
+
+    /// The largest key of a chunk is that of its largest value, wherever it lies and whatever the
+    /// signs: anything above sends the block to be read again, anything else loses a bit.
+    #[test]
+    fn a_chunk_raises_the_largest_key_among_its_values() {
+        fn check<E: Element>(one: E, above: E, sign: impl Fn(E) -> E)
+        where
+            E::Bits: std::fmt::Debug,
+        {
+            for at in 0..CHUNK {
+                for (rest, largest) in [(one, sign(above)), (sign(one), above)] {
+                    let mut chunk = [rest; CHUNK];
+                    chunk[at] = largest;
+                    let key = dispatch!(Level::new(), simd => {
+                        E::largest(E::read(simd, &chunk, E::no_keys(simd)).1)
+                    });
+                    assert_eq!(key, E::key(above.magnitude()), "{at}");
+                }
+            }
+        }
+        check(1.0, 1.0f32.next_up(), |value| -value);
+        check(1.0, 1.0f64.next_up(), |value| -value);
+        check(f16::ONE, f16::ONE + f16::EPSILON, |value| -value);
+        check(bf16::ONE, bf16::ONE + bf16::EPSILON, |value| -value);
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl ExactSum {
                 // A tie was broken to even, but what is left says on which side the sum lies.
                 let beyond = parts.next().unwrap_or(0.0);
                 let nudged = sum + 2.0 * error;
-                if error * beyond > 0.0 && nudged - sum == 2.0 * error {
+                if error.signum() * beyond > 0.0 && nudged - sum == 2.0 * error {
                     sum = nudged;
                 }
                 break;
@@ -94,6 +94,11 @@ mod tests {
         let odd = 1.0 + 2.0 * half_ulp;
         assert_eq!(sum(&[odd, half_ulp]), 1.0 + 4.0 * half_ulp);
         assert_eq!(sum(&[odd, half_ulp, -1e-30]), odd);
+        // Nor is a tie lost where the product of what decides it would be zero in f64.
+        for scale in [2f64.powi(-800), 2f64.powi(900)] {
+            let tie = [scale, scale * half_ulp, scale * 2f64.powi(-120)];
+            assert_eq!(sum(&tie), scale * odd, "{scale:e}");
+        }
     }
 
     proptest! {

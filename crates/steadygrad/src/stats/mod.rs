@@ -17,7 +17,6 @@ pub(crate) use second_moment::is_beyond;
 pub use second_moment::{SecondMoment, beyond_second_moment, update_rms};
 pub use shard::Shard;
 pub use tensor::TensorStats;
-pub(crate) use units::unit_count;
 pub use units::{Units, unit_norms};
 pub(crate) use values::with_slice;
 pub use values::{Values, ValuesMut};

@@ -19,12 +19,24 @@ pub enum Units {
     Columns(usize),
 }
 
+impl Units {
+    /// How many units there are in a tensor of so many values: 1 where they do not divide evenly.
+    pub fn count(self, len: usize) -> usize {
+        match self {
+            Self::Rows(count) | Self::Columns(count) if count > 0 && len.is_multiple_of(count) => {
+                count
+            }
+            _ => 1,
+        }
+    }
+}
+
 /// The L2 norm of each output unit; NaN or infinite when one of its values is.
 ///
 /// A tensor that does not divide into the units evenly counts as one unit.
 pub fn unit_norms<'a>(values: impl Into<Values<'a>>, units: Units) -> Vec<f64> {
     let values = values.into();
-    let count = unit_count(values.len(), units);
+    let count = units.count(values.len());
     match units {
         Units::Columns(_) if count > 1 => {
             with_slice!(Values, values, slice => column_norms(slice, count))
@@ -41,16 +53,6 @@ pub fn unit_norms<'a>(values: impl Into<Values<'a>>, units: Units) -> Vec<f64> {
             norms.resize(count, 0.0);
             norms
         }),
-    }
-}
-
-/// How many units there are in a tensor of this length.
-pub(crate) fn unit_count(len: usize, units: Units) -> usize {
-    match units {
-        Units::Rows(count) | Units::Columns(count) if count > 0 && len.is_multiple_of(count) => {
-            count
-        }
-        _ => 1,
     }
 }
 
@@ -86,6 +88,8 @@ mod tests {
         assert_eq!(unit_norms(&empty, Units::One), [0.0]);
         assert_eq!(unit_norms(&empty, Units::Rows(3)), [0.0; 3]);
         assert_eq!(unit_norms(&empty, Units::Columns(3)), [0.0; 3]);
+        assert_eq!(unit_norms(&empty, Units::Rows(0)), [0.0]);
+        assert_eq!(unit_norms(&empty, Units::Columns(0)), [0.0]);
         // Four units do not fit into six values, and none into any.
         for units in [
             Units::Rows(4),
@@ -108,6 +112,23 @@ mod tests {
             let norms = unit_norms(&[3.0 * scale, scale, 4.0 * scale, 0.0], Units::Columns(2));
             assert!((norms[0] / (5.0 * scale) - 1.0).abs() < 1e-15, "{scale}");
             assert!((norms[1] / scale - 1.0).abs() < 1e-15, "{scale}");
+        }
+    }
+
+    /// However it comes to be one unit, its norm is the tensor's own, to the bit.
+    #[test]
+    fn one_unit_has_the_norm_of_the_tensor() {
+        let values: Vec<f32> = (1..1000u16).map(|index| 1.0 / f32::from(index)).collect();
+        let whole = [TensorStats::of(&values).tensor_norm];
+        let one_by_one = values.iter().map(|&value| f64::from(value).powi(2));
+        assert_ne!(whole, [one_by_one.sum::<f64>().sqrt()], "proves nothing");
+        for units in [
+            Units::One,
+            Units::Rows(1),
+            Units::Columns(1),
+            Units::Columns(7),
+        ] {
+            assert_eq!(unit_norms(&values, units), whole, "{units:?}");
         }
     }
 }
