@@ -22,6 +22,7 @@ usage: cargo xtask <task>
   docs   the documentation, where a warning is an error
 
   bench clip   gradient statistics and clipping beside a plain sum, Burn and PyTorch (about 5 minutes)
+  bench dynamics   Lyapunov spectra beside NumPy and PyTorch (about 3 minutes)
 ";
 
 fn main() -> ExitCode {
@@ -40,6 +41,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["test"] => test(root()?),
         ["docs"] => docs(root()?),
         ["bench", "clip"] => bench_clip(root()?),
+        ["bench", "dynamics"] => bench_dynamics(root()?),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())
@@ -76,6 +78,12 @@ fn bench_clip(root: &Path) -> Result<()> {
     Step::cargo("bench --package steadygrad --bench kernel".split(' ')).run(root)?;
     Step::cargo("bench --package steadygrad-burn --bench clip".split(' ')).run(root)?;
     python::script(root, "benches/peers/clip_torch.py")
+}
+
+/// Spectra beside the same algorithm in NumPy and PyTorch.
+fn bench_dynamics(root: &Path) -> Result<()> {
+    Step::cargo("bench --package steadygrad --bench dynamics --no-run".split(' ')).run(root)?;
+    python::script(root, "benches/peers/dynamics.py")
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Acting on a decision, tensor by tensor, on the tensors' own device.
 
-use std::collections::HashSet;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
@@ -12,8 +11,8 @@ use steadygrad::{Decision, Workers};
 
 use crate::device::beyond_mask;
 use crate::host::HostTensor;
-use crate::measure::Path;
 use crate::moments::Moments;
+use crate::walk::Walk;
 
 /// Changes the tensors in `target` as decided; those of exempt parameters stay.
 pub(crate) fn apply<M: Module>(
@@ -28,13 +27,11 @@ pub(crate) fn apply<M: Module>(
         return;
     }
     let mut visitor = Visitor {
-        path: Path::default(),
+        walk: Walk::new(exempt),
         index: 0,
-        seen: HashSet::new(),
         target,
         decision,
         moments,
-        exempt,
         hosts: Vec::new(),
     };
     module.visit(&mut visitor);
@@ -50,28 +47,25 @@ pub(crate) fn apply<M: Module>(
 }
 
 struct Visitor<'a> {
-    path: Path,
+    walk: Walk<'a>,
     /// Of the next tensor, in the order in which they were measured.
     index: usize,
-    /// A parameter that the module holds in two places is changed once.
-    seen: HashSet<ParamId>,
     target: &'a mut GradientsParams,
     decision: &'a Decision,
     moments: Option<&'a Moments>,
-    exempt: &'a [String],
     /// Tensors in this machine's memory that are to be scaled, all together at the end.
     hosts: Vec<(ParamId, HostTensor, f64)>,
 }
 
 impl ModuleVisitor for Visitor<'_> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.enter(name, container_type);
+        self.walk.enter(name, container_type);
     }
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.exit();
+        self.walk.exit();
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.exempt.contains(&self.path.dotted()) || !self.seen.insert(param.id) {
+        if self.walk.arrive(param.id).is_none() {
             return;
         }
         // Also without a tensor here, the parameter has its place among the measured ones.
@@ -108,7 +102,7 @@ impl Visitor<'_> {
             }
             Decision::ScalePerUnit { coefficients } => match coefficients.get(self.index) {
                 Some(coefficients) if !coefficients.is_empty() => {
-                    let units = self.path.units(&tensor.dims());
+                    let units = self.walk.units(&tensor.dims());
                     scale_units(tensor, units, coefficients)
                 }
                 _ => tensor,

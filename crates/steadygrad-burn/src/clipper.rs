@@ -1,8 +1,7 @@
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
 use std::convert::Infallible;
 use steadygrad::clip::{
     ClipConfigError, ClipReading, Clipped, Clipper, Gradients, Needs, Policy, Target,
@@ -10,8 +9,9 @@ use steadygrad::clip::{
 use steadygrad::{Decision, Workers};
 
 use crate::apply::apply;
-use crate::measure::{Path, Tensors, measure};
+use crate::measure::{Tensors, measure};
 use crate::moments::{Moments, SavedMoment, looks_at_moments};
+use crate::walk::Walk;
 
 /// Any clipping policy on a Burn module's gradients.
 ///
@@ -152,9 +152,7 @@ impl GradientClipper {
         coefficients: &[f64],
     ) -> M {
         let mut weights = WithUpdate {
-            path: Path::default(),
-            exempt: &self.exempt,
-            seen: HashSet::new(),
+            walk: Walk::new(&self.exempt),
             coefficients: coefficients.iter(),
             updates,
             sums: GradientsParams::new(),
@@ -290,9 +288,7 @@ fn difference<M: Module>(before: &M, after: &M) -> GradientsParams {
 
 /// Adds the scaled updates to the weights before the step.
 struct WithUpdate<'a> {
-    path: Path,
-    exempt: &'a [String],
-    seen: HashSet<ParamId>,
+    walk: Walk<'a>,
     /// Of the parameters that were measured, in their order.
     coefficients: std::slice::Iter<'a, f64>,
     updates: GradientsParams,
@@ -301,13 +297,13 @@ struct WithUpdate<'a> {
 
 impl ModuleVisitor for WithUpdate<'_> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.enter(name, container_type);
+        self.walk.enter(name, container_type);
     }
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.exit();
+        self.walk.exit();
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.exempt.contains(&self.path.dotted()) || !self.seen.insert(param.id) {
+        if self.walk.arrive(param.id).is_none() {
             return;
         }
         let scaled = self

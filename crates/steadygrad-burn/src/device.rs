@@ -57,11 +57,7 @@ pub(crate) fn stats(len: usize, summary: &[f32]) -> TensorStats {
 pub(crate) fn unit_norms<const D: usize>(tensor: Tensor<D>, units: Units) -> Tensor<1> {
     let len = tensor.shape().num_elements();
     if len == 0 {
-        let count = match units {
-            Units::One => 1,
-            Units::Rows(count) | Units::Columns(count) => count,
-        };
-        return Tensor::zeros([count], &tensor.device());
+        return Tensor::zeros([units.count(len)], &tensor.device());
     }
     let (rows, summed) = match units {
         Units::One => (1, 1),

@@ -37,11 +37,14 @@ mod host;
 mod measure;
 mod moments;
 mod parameters;
+mod stages;
 mod step;
+mod walk;
 mod weights;
 
 pub use clipper::{GradientClipper, GradientClipperState};
 pub use gradients::{gradient_stats, gradient_values, scale_gradients};
 pub use parameters::{Parameter, for_each_parameter, map_parameters};
+pub use stages::{BackwardProduct, Stages};
 pub use step::{GuardedStep, guarded_step};
 pub use weights::{SpectralCap, perturb, scale_weights, weight_norms};

@@ -1,18 +1,17 @@
 //! Measuring a module's gradients: in place where they lie in this machine's memory, and with one
 //! read-back of all devices' summaries where they do not.
 
-use std::collections::HashSet;
-
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use steadygrad::Workers;
 use steadygrad::clip::{ClipReading, Needs, TensorReading, UnitNorms};
-use steadygrad::stats::{TensorStats, Units, Values};
+use steadygrad::stats::{TensorStats, Values};
 
 use crate::device;
 use crate::host::HostTensor;
 use crate::moments::Moments;
+use crate::walk::Walk;
 
 /// The tensors of one step, by parameter.
 #[derive(Clone, Copy)]
@@ -42,10 +41,9 @@ pub(crate) fn measure<M: Module>(
     workers: &Workers,
 ) -> Measured {
     let mut visitor = Visitor {
-        path: Path::default(),
+        walk: Walk::new(tensors.exempt),
         tensors,
         needs,
-        seen: HashSet::new(),
         found: Vec::new(),
         pieces: Vec::new(),
     };
@@ -141,27 +139,24 @@ fn read_back(pieces: Vec<Tensor<1>>) -> Vec<f32> {
 }
 
 struct Visitor<'a> {
-    path: Path,
+    walk: Walk<'a>,
     tensors: Tensors<'a>,
     needs: Needs,
-    seen: HashSet<ParamId>,
     found: Vec<Found>,
     pieces: Vec<Tensor<1>>,
 }
 
 impl ModuleVisitor for Visitor<'_> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.enter(name, container_type);
+        self.walk.enter(name, container_type);
     }
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.exit();
+        self.walk.exit();
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = self.path.dotted();
-        // A parameter that the module holds in two places counts once.
-        if self.tensors.exempt.contains(&name) || !self.seen.insert(param.id) {
+        let Some(name) = self.walk.arrive(param.id) else {
             return;
-        }
+        };
         let Some(gradient) = self.tensors.gradients.get::<D>(param.id) else {
             self.found.push(Found::default());
             return;
@@ -189,11 +184,8 @@ impl Visitor<'_> {
         match self.needs {
             Needs::Stats => Extra::None,
             Needs::UnitNorms => {
-                let units = self.path.units(&gradient.dims());
-                let count = match units {
-                    Units::One => 1,
-                    Units::Rows(count) | Units::Columns(count) => count,
-                };
+                let units = self.walk.units(&gradient.dims());
+                let count = units.count(gradient.shape().num_elements());
                 self.pieces.push(device::unit_norms(gradient, units));
                 self.pieces.push(device::unit_norms(weight(), units));
                 Extra::Units(count)
@@ -234,44 +226,6 @@ impl Visitor<'_> {
                     None => Extra::None,
                 }
             }
-        }
-    }
-}
-
-/// The way through the modules to a parameter.
-#[derive(Default)]
-pub(crate) struct Path {
-    names: Vec<String>,
-    types: Vec<String>,
-}
-
-impl Path {
-    pub(crate) fn enter(&mut self, name: &str, container_type: &str) {
-        self.names.push(name.to_owned());
-        self.types.push(container_type.to_owned());
-    }
-
-    pub(crate) fn exit(&mut self) {
-        self.names.pop();
-        self.types.pop();
-    }
-
-    pub(crate) fn dotted(&self) -> String {
-        self.names.join(".")
-    }
-
-    /// Where the output units of the parameter lie: Burn's matrices are `[in, out]`, embeddings
-    /// `[row, features]`, convolutions `[out, in, ...]`.
-    pub(crate) fn units(&self, dims: &[usize]) -> Units {
-        let embedding = self
-            .types
-            .iter()
-            .rev()
-            .any(|name| name.ends_with(":Embedding"));
-        match *dims {
-            [_, columns] if !embedding && columns > 0 => Units::Columns(columns),
-            [rows, _, ..] if rows > 0 => Units::Rows(rows),
-            _ => Units::One,
         }
     }
 }

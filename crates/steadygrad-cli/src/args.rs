@@ -13,6 +13,11 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Say before training whether gradients will explode: where, how fast, and what to try.
+    ///
+    /// Without arguments it probes the embedded `digits-mlp`.
+    /// Exit code: 0 healthy, 1 something was found, 2 bad input.
+    Probe(ProbeArgs),
     /// Try the six families of remedies on a model and prove the best on fresh seeds.
     ///
     /// Without arguments it cures the embedded `digits-mlp`.
@@ -20,6 +25,24 @@ pub(crate) enum Verb {
     Cure(CureArgs),
     /// Print a study as commented TOML, to start from.
     Study(SubjectArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProbeArgs {
+    /// A study in TOML (`steadygrad study` prints one).
+    #[arg(conflicts_with_all = ["subject", "data"])]
+    pub(crate) study: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) subject: SubjectArgs,
+    /// Seed of weights and batches, in place of the study's.
+    #[arg(long)]
+    pub(crate) seed: Option<u32>,
+    /// Write a page with the plots to this file as well.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Print every number as JSON in place of the text.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

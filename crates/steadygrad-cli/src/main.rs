@@ -4,6 +4,7 @@ mod args;
 mod cure;
 mod error;
 mod output;
+mod probe;
 mod progress;
 mod study;
 
@@ -15,6 +16,7 @@ use crate::args::{Args, Verb};
 
 fn main() -> ExitCode {
     let done = match Args::parse().verb {
+        Verb::Probe(args) => probe::run(&args),
         Verb::Cure(args) => cure::run(&args),
         Verb::Study(args) => study::run(&args),
     };

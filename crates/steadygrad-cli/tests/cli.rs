@@ -270,3 +270,43 @@ fn ctrl_c_saves_what_is_done_and_exits_with_130() {
     );
     assert!(dir.path().join("out/report.html").exists());
 }
+
+#[test]
+fn probe_tells_a_network_that_explodes_from_one_that_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    // The control: the same network at its critical scale, with a learning rate it can stand.
+    let csv: String = (0..200).fold("x,y,label\n".into(), |mut text, i| {
+        let (x, y) = (f64::from(i % 17) / 8.0 - 1.0, f64::from(i % 13) / 6.0 - 1.0);
+        let _ = writeln!(text, "{x},{y},{}", i32::from(x > y));
+        text
+    });
+    fs::write(dir.path().join("points.csv"), csv).unwrap();
+    let study = |gain: f64| {
+        format!(
+            "subject = \"csv-mlp\"\n[data]\nfile = \"points.csv\"\ntarget = \"label\"\n[model]\n\
+             depth = 12\nwidth = 64\nactivation = \"tanh\"\ninit_std = {}\n\
+             [optimizer]\nlearning_rate = 1e-3\n",
+            gain / 8.0
+        )
+    };
+    fs::write(dir.path().join("wild.toml"), study(5.0)).unwrap();
+    fs::write(dir.path().join("calm.toml"), study(1.0)).unwrap();
+
+    let wild = steadygrad(dir.path(), &["probe", "wild.toml", "--html", "wild.html"]);
+    assert_eq!(wild.status.code(), Some(1), "{}", text(&wild.stderr));
+    let seen = text(&wild.stdout);
+    assert!(seen.contains("SG007") && seen.contains("f16"), "{seen}");
+    let page = fs::read_to_string(dir.path().join("wild.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("SG007"));
+
+    let calm = steadygrad(dir.path(), &["probe", "calm.toml", "--json"]);
+    let report: Value = serde_json::from_slice(&calm.stdout).expect("JSON");
+    assert_eq!(calm.status.code(), Some(0), "{}", report["findings"]);
+    assert_eq!(report["findings"].as_array().map(Vec::len), Some(0));
+    let exponent = &report["measurements"]["spectrum"]["exponents"][0];
+    assert!(exponent["standard_error"].is_number(), "{exponent}");
+
+    let bad = steadygrad(dir.path(), &["probe", "missing.toml"]);
+    assert_eq!(bad.status.code(), Some(2));
+    assert!(bad.stdout.is_empty());
+}

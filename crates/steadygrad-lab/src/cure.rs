@@ -71,7 +71,7 @@ pub fn cure<S: Subject>(
     let findings = diagnose(Case {
         measurements: &measurements,
         setup: &setup,
-        outcome: &outcome,
+        outcome: Some(&outcome),
     });
 
     control.progress.phase("remedies");
@@ -178,7 +178,7 @@ fn remedies(
     let basis = Basis {
         measurements,
         setup,
-        baseline,
+        baseline: Some(baseline),
     };
     let families = Family::ALL.into_iter().map(|family| {
         let (remedy, derivation, not_tried) = match derive(family, basis) {

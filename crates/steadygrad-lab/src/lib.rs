@@ -4,23 +4,30 @@
 //! measuring to verifying the winner on fresh seeds, is done here.
 
 mod batches;
+mod butterfly;
 mod cure;
 pub mod data;
+mod flat;
 mod measure;
 pub mod models;
 mod plan;
+mod probe;
 mod random;
 mod sharpness;
+mod spectrum;
 pub mod study;
 mod subject;
 pub mod subjects;
+mod subnormal;
 mod tape;
 mod trial;
 
+pub use butterfly::{Twins, butterfly};
 pub use cure::{Job, cure};
 pub use measure::measure;
 pub use plan::Plan;
-pub use sharpness::sharpness;
+pub use probe::probe;
+pub use sharpness::{SharpnessBudget, sharpness, sharpness_within};
 pub use study::{LoadedSubject, Study, StudyError};
 
 pub use subject::{Structure, Subject, Summary};

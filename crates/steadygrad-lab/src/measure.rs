@@ -1,10 +1,12 @@
 use burn::tensor::Device;
-use steadygrad::dynamics::{Axis, SpectralNorm};
+use steadygrad::dynamics::{Axis, Criticality, SpectralNorm};
 use steadygrad::measurements::{MatrixRole, Measurements, WeightMatrix};
+use steadygrad::remedy::Remedy;
 use steadygrad_burn::{for_each_parameter, gradient_stats, weight_norms};
 
 use crate::batches::Batches;
 use crate::sharpness::sharpness;
+use crate::spectrum::spectrum;
 use crate::trial::build;
 use crate::{Plan, Subject, Tape};
 
@@ -18,17 +20,20 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
     let (loss, gradients) = subject.loss_and_gradients(&model, rows, &mut tape);
     let stats = gradient_stats(&model, &gradients);
     let values: u64 = stats.tensors.iter().map(|tensor| tensor.stats.len).sum();
+    let weights = weight_matrices(subject, &model);
     let axis = if summary.sequence_length.is_some() {
         Axis::Time
     } else {
         Axis::Depth
     };
-    Measurements {
+    let mut measurements = Measurements {
         loss,
         input_rms: subject.input_rms(rows),
         growth: tape.into_profile(axis),
+        spectrum: spectrum(subject, &model, rows, plan.seed, axis),
+        criticality: None,
         activation: summary.activation,
-        weights: weight_matrices(subject, &model),
+        weights,
         weight_norm: weight_norms(&model)
             .iter()
             .map(|norm| norm * norm)
@@ -37,7 +42,24 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
         global_norm: stats.global_norm(),
         subnormal_share: stats.subnormal() as f64 / values.max(1) as f64,
         sharpness: sharpness(subject, &model, rows, plan.seed),
+    };
+    // The theory holds without normalisation between the layers only.
+    let normalized = plan
+        .remedies
+        .iter()
+        .any(|remedy| matches!(remedy, Remedy::RmsNorm { .. }));
+    if !normalized {
+        measurements.criticality = criticality(&measurements, subject.bias_std(&model));
     }
+    measurements
+}
+
+/// By mean-field theory, from the repeated layers' weight scale and the signal that enters them.
+fn criticality(measurements: &Measurements, sigma_b: f64) -> Option<Criticality> {
+    let sigma_w = measurements.repeated_gain()?;
+    let signal = measurements.growth.points.first()?.activation_rms;
+    let q_0 = (sigma_w * signal).powi(2) + sigma_b * sigma_b;
+    Criticality::new(measurements.activation, sigma_w, sigma_b, q_0).ok()
 }
 
 /// The model's matrices and what each does.

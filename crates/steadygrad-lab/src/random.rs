@@ -15,6 +15,7 @@ pub(crate) enum Purpose {
     Split = 3,
     Control = 4,
     Power = 5,
+    Twin = 6,
 }
 
 /// The generator of one seed and purpose.

@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use steadygrad::cure::Goal;
 use steadygrad::dynamics::Activation;
 use steadygrad::measurements::MatrixRole;
+use steadygrad_burn::Stages;
 
 use crate::Tape;
 
@@ -75,6 +76,23 @@ pub trait Subject: Send + Sync {
     /// Root mean square of the input on these training rows.
     fn input_rms(&self, rows: &[usize]) -> f64;
 
+    /// The repeated layers (or time steps) as stages, and the state that enters the first of them
+    /// on this training row (`[1, width]`). Growth spectra are measured on it; `None` leaves them
+    /// out.
+    fn stages<'a>(
+        &'a self,
+        _model: &'a Self::Model,
+        _row: usize,
+    ) -> Option<(Stages<'a>, Tensor<2>)> {
+        None
+    }
+
+    /// Standard deviation of what is added to the repeated layers' weighted sums: their biases,
+    /// and, for a recurrent network, its input. Mean-field theory's `sigma_b`.
+    fn bias_std(&self, _model: &Self::Model) -> f64 {
+        0.0
+    }
+
     /// What a weight matrix does. `None` leaves it to the order: the first reads the input, the
     /// last writes the output, those between are hidden.
     fn role(&self, _parameter: &str) -> Option<MatrixRole> {
@@ -90,10 +108,17 @@ pub trait Subject: Send + Sync {
         tape: &mut Tape,
     ) -> (f64, GradientsParams) {
         let loss = self.loss(model, rows, tape);
-        let value = f64::from(loss.clone().into_scalar::<f32>());
+        let value = loss.clone().into_scalar::<f64>();
         let gradients = loss.backward();
         tape.read_gradients(&gradients);
         (value, GradientsParams::from_grads(gradients, model))
+    }
+
+    /// Whether [`Subject::loss_and_gradients`] computes in f64, throughout, when the trainable
+    /// parameters of this model are cast to f64: all tensors of its own must then be made in the
+    /// parameters' type. Curvature and twins are measured in f64 where they can be.
+    fn computes_in_f64(&self, _model: &Self::Model) -> bool {
+        false
     }
 
     /// Multiplications of one training step on one sample, up to a constant: for comparing the

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use burn::optim::SgdConfig;
 use burn::optim::momentum::MomentumConfig;
+use burn::optim::{ModuleOptimizer, SgdConfig};
 use burn::tensor::Device;
 use steadygrad::clip::GlobalNormClip;
 use steadygrad::cure::{End, Outcome, Trace, Verdict};
@@ -100,9 +100,9 @@ pub fn run_trial<S: Subject>(
 
 /// What remains of a list of remedies once the model is built: what acts during training.
 pub(crate) struct Acting {
-    clip: Option<GlobalNormClip>,
-    cap: Option<SpectralCap>,
-    learning_rate: Option<f64>,
+    pub(crate) clip: Option<GlobalNormClip>,
+    pub(crate) cap: Option<SpectralCap>,
+    pub(crate) learning_rate: Option<f64>,
 }
 
 /// Builds the untrained model with these remedies in it.
@@ -186,6 +186,16 @@ fn rescale<S: Subject>(subject: &S, model: S::Model, gain: f64, input_rms: f64) 
     scale_weights(model, &factors)
 }
 
+/// The plan's optimizer, before its first step.
+pub(crate) fn optimizer(plan: &Plan) -> ModuleOptimizer {
+    let momentum = (plan.momentum > 0.0).then(|| {
+        MomentumConfig::new()
+            .with_momentum(plan.momentum)
+            .with_dampening(0.0)
+    });
+    SgdConfig::new().with_momentum(momentum).init()
+}
+
 /// The run itself. Its `work` is not yet relative to the baseline's.
 fn train<S: Subject>(
     subject: &S,
@@ -208,12 +218,7 @@ fn train<S: Subject>(
         },
         ..GuardConfig::default()
     });
-    let momentum = (plan.momentum > 0.0).then(|| {
-        MomentumConfig::new()
-            .with_momentum(plan.momentum)
-            .with_dampening(0.0)
-    });
-    let mut optimizer = SgdConfig::new().with_momentum(momentum).init();
+    let mut optimizer = optimizer(plan);
     let mut record = spec
         .run_dir
         .map(|path| RunDir::create(path, manifest(subject, plan, spec, &model)))

@@ -2,80 +2,64 @@
 
 mod findings;
 mod numbers;
+mod page;
 mod plots;
 mod prescription;
+mod probe;
 mod tables;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
-use plotly::Plot;
+pub use probe::probe;
+
+use maud::{Markup, html};
 use steadygrad::cure::CureReport;
 
 use crate::{facts, number};
-
-/// The browser itself refuses every request, whatever the embedded script might try.
-const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; \
-                      style-src 'unsafe-inline'; img-src data: blob:";
+use page::Page;
 
 /// The report as a self-contained page. The plots need JavaScript; all else does not.
 pub fn cure(report: &CureReport) -> String {
     let subject = &report.subject;
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                link rel="icon" href="data:,";
-                title { (subject.name) " · steadygrad" }
-                style { (PreEscaped(include_str!("html/style.css"))) }
-                (PreEscaped(plotly_script()))
-            }
-            body {
-                header {
-                    p.eyebrow { "steadygrad cure" }
-                    h1 { (subject.name) }
-                    p { (subject.description) }
-                    p.headline.good[report.prescription.is_some()] { (facts::headline(report)) }
-                    @if report.interrupted { (interrupted(report)) }
-                }
-                main {
-                    (findings::section(&report.findings))
-                    section {
-                        h2 { "How it breaks" }
-                        (tables::baseline(report))
-                        (plots::growth(report))
-                        (plots::baseline(report))
-                    }
-                    section {
-                        h2 { "Remedies compared" }
-                        (tables::ranking(report))
-                        (plots::remedies(report))
-                        (plots::losses(report))
-                        (tables::not_tried(report))
-                    }
-                    (tables::derivations(report))
-                    @if !report.verification.is_empty() {
-                        section {
-                            h2 { "Fresh seeds" }
-                            (tables::verification(report))
-                            (plots::seeds(report))
-                        }
-                    }
-                    (prescription::section(report))
-                    (numbers::section(report))
-                    @if let Some(study) = &report.study {
-                        details { summary { "The study" } pre { code { (study) } } }
-                    }
-                }
-                footer {
-                    "steadygrad " (report.version) ", " (number::duration(report.seconds))
-                    " in all. Seconds depend on the machine; work does not."
-                }
+    let page = Page {
+        verb: "steadygrad cure",
+        name: &subject.name,
+        description: &subject.description,
+        headline: &facts::headline(report),
+        good: report.prescription.is_some(),
+        warning: html! { @if report.interrupted { (interrupted(report)) } },
+        footer: html! {
+            "steadygrad " (report.version) ", " (number::duration(report.seconds))
+            " in all. Seconds depend on the machine; work does not."
+        },
+    };
+    page.render(html! {
+        (findings::section(&report.findings))
+        section {
+            h2 { "How it breaks" }
+            (tables::baseline(report))
+            (plots::growth(&report.measurements.growth))
+            (plots::baseline(report))
+        }
+        section {
+            h2 { "Remedies compared" }
+            (tables::ranking(report))
+            (plots::remedies(report))
+            (plots::losses(report))
+            (tables::not_tried(report))
+        }
+        (tables::derivations(report))
+        @if !report.verification.is_empty() {
+            section {
+                h2 { "Fresh seeds" }
+                (tables::verification(report))
+                (plots::seeds(report))
             }
         }
-    }
-    .into_string()
+        (prescription::section(report))
+        (numbers::section(report))
+        @if let Some(study) = &report.study {
+            details { summary { "The study" } pre { code { (study) } } }
+        }
+    })
 }
 
 fn interrupted(report: &CureReport) -> Markup {
@@ -87,15 +71,4 @@ fn interrupted(report: &CureReport) -> Markup {
             @else { "Not run: " (missing.join(", ")) "." }
         }
     }
-}
-
-/// Plotly's script alone. The crate's sources hold MathJax after it, which no plot here uses
-/// and which would look for its fonts on the network.
-fn plotly_script() -> String {
-    const END: &str = "</script>";
-    let mut sources = Plot::offline_js_sources();
-    if let Some(end) = sources.find(END) {
-        sources.truncate(end + END.len());
-    }
-    sources
 }

@@ -1,6 +1,7 @@
 //! The report as JSON.
 
 use steadygrad::cure::CureReport;
+use steadygrad::probe::ProbeReport;
 
 /// Every number of the report as indented JSON. NaN and infinities become the strings `"NaN"`,
 /// `"Infinity"` and `"-Infinity"`, see [`steadygrad::float`].
@@ -8,5 +9,13 @@ use steadygrad::cure::CureReport;
 /// # Errors
 /// Those of `serde_json`; none is known to happen for this type.
 pub fn cure(report: &CureReport) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(report)
+}
+
+/// The same for what [`crate::terminal::probe`] prints.
+///
+/// # Errors
+/// Those of `serde_json`; none is known to happen for this type.
+pub fn probe(report: &ProbeReport) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(report)
 }

@@ -1,5 +1,5 @@
-//! Values in, documents out: one [`CureReport`](steadygrad::cure::CureReport) as terminal text,
-//! as JSON and as one HTML page.
+//! Values in, documents out: one [`CureReport`](steadygrad::cure::CureReport) or
+//! [`ProbeReport`](steadygrad::probe::ProbeReport) as terminal text, as JSON and as one HTML page.
 //!
 //! Every function here is pure. It reads no file and no clock and prints nothing; the caller
 //! decides where a document goes.
@@ -8,6 +8,8 @@
 //! CureReport --terminal::cure--> text with ANSI styles
 //!            --json::cure------> every number, NaN and infinity included
 //!            --html::cure------> one page that needs no network
+//!
+//! ProbeReport --terminal::probe, json::probe, html::probe--> the same
 //! ```
 //!
 //! No document computes a result of its own: what a person sees is in the report, so it is in
@@ -18,4 +20,5 @@ mod facts;
 pub mod html;
 pub mod json;
 mod number;
+mod probe;
 pub mod terminal;

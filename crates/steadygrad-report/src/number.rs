@@ -43,6 +43,36 @@ pub(crate) fn metric(value: f64) -> String {
     }
 }
 
+/// A logarithm of a factor: what rounding leaves of 0 is 0.
+pub(crate) fn near_zero(log: f64) -> String {
+    short(if log.abs() < 1e-9 { 0.0 } else { log })
+}
+
+/// A value with its error, written to the error's second digit: `0.7521 ± 0.0043`.
+pub(crate) fn with_error(value: f64, error: Option<f64>) -> String {
+    let Some(error) = error else {
+        return format!("{} (error not known)", short(value));
+    };
+    let digit = error.log10().floor() - 1.0;
+    let plain = (1e-4..1e4).contains(&value.abs()) && (-9.0..0.0).contains(&digit);
+    if plain {
+        let decimals = -digit as usize;
+        return format!("{value:.decimals$} ± {error:.decimals$}");
+    }
+    format!("{} ± {}", short(value), short(error))
+}
+
+/// `e^ln`, also where that is beyond f64: `12.4`, `3.1e434`.
+pub(crate) fn exponential(ln: f64) -> String {
+    let log = ln / std::f64::consts::LN_10;
+    if !log.is_finite() || log.abs() < 300.0 {
+        return short(ln.exp());
+    }
+    // A mantissa that three digits would round to 10 belongs to the next power.
+    let power = (log + (10.0 / 9.995_f64).log10()).floor();
+    format!("{}e{power:.0}", short(10f64.powf(log - power)))
+}
+
 /// A share in `0..=1` as a percentage.
 pub(crate) fn percent(share: f64) -> String {
     format!("{}%", short(100.0 * share))
@@ -51,6 +81,15 @@ pub(crate) fn percent(share: f64) -> String {
 /// A multiple: `x4`.
 pub(crate) fn times(factor: f64) -> String {
     format!("x{}", short(factor))
+}
+
+/// A factor that is applied many times: near 1 it needs more digits, since 1.004 a step is a
+/// factor of 50 over a thousand.
+pub(crate) fn growth(factor: f64) -> String {
+    if (factor - 1.0).abs() >= 0.1 || factor.is_nan() {
+        return times(factor);
+    }
+    format!("x{}", without_trailing_zeros(&format!("{factor:.4}")))
 }
 
 /// Wall-clock time: `421 ms`, `12.3 s`, `2 min 05 s`, `1 h 02 min`.
@@ -121,12 +160,50 @@ mod tests {
     }
 
     #[test]
+    fn errors_set_the_digits() {
+        for (value, error, text) in [
+            (0.75213, Some(0.00431), "0.7521 ± 0.0043"),
+            (-1.2, Some(0.5), "-1.20 ± 0.50"),
+            (4.71e9, Some(6.2e7), "4.71e9 ± 6.2e7"),
+            (2.0, Some(0.0), "2 ± 0"),
+            (0.5, None, "0.5 (error not known)"),
+            (f64::NAN, Some(f64::NAN), "NaN ± NaN"),
+            (f64::NEG_INFINITY, None, "-∞ (error not known)"),
+        ] {
+            assert_eq!(with_error(value, error), text);
+        }
+    }
+
+    #[test]
+    fn exponentials_beyond_f64() {
+        for (ln, text) in [
+            (0.0, "1"),
+            (2f64.ln(), "2"),
+            (1000.0 * 10f64.ln(), "1e1000"),
+            (-1000.5 * 10f64.ln(), "3.16e-1001"),
+            (f64::INFINITY, "∞"),
+            (f64::NEG_INFINITY, "0"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(exponential(ln), text);
+        }
+    }
+
+    #[test]
     fn shares_multiples_times_and_counts() {
         assert_eq!(percent(0.0), "0%");
         assert_eq!(percent(0.123456), "12.3%");
         assert_eq!(percent(1.0), "100%");
         assert_eq!(percent(f64::NAN), "NaN%");
         assert_eq!(times(4.0), "x4");
+        assert_eq!(
+            (near_zero(1.1e-16), near_zero(0.75)),
+            ("0".into(), "0.75".into())
+        );
+        assert_eq!(growth(2.13), "x2.13");
+        assert_eq!(growth(1.00432), "x1.0043");
+        assert_eq!(growth(0.99999), "x1");
+        assert_eq!(growth(f64::NAN), "xNaN");
         assert_eq!(duration(0.4213), "421 ms");
         assert_eq!(duration(59.99), "1 min 00 s");
         assert_eq!(duration(125.0), "2 min 05 s");

@@ -3,8 +3,12 @@
 mod findings;
 mod growth;
 mod prescription;
+mod probe;
+mod sparkline;
 mod tables;
 mod text;
+
+pub use probe::probe;
 
 use anstyle::Style;
 use steadygrad::cure::{CureReport, TrialKind};

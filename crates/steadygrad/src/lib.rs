@@ -28,6 +28,7 @@ pub mod dynamics;
 pub mod float;
 pub mod guard;
 pub mod measurements;
+pub mod probe;
 pub mod reading;
 pub mod record;
 pub mod remedy;

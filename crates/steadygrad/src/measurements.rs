@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dynamics::{Activation, GrowthProfile};
+use crate::dynamics::{Activation, Criticality, GrowthProfile, GrowthSpectrum};
 use crate::float;
 
 /// What a weight matrix does in the network.
@@ -54,17 +54,41 @@ impl WeightMatrix {
     }
 }
 
-/// The largest curvature of the loss along one direction.
+/// The two ends of the curvature of the loss: the extreme eigenvalues of its Hessian.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sharpness {
-    /// Largest eigenvalue of the Hessian, in absolute value, as far as the iteration got.
+    /// Largest eigenvalue, with its sign: the steepest upward bend, which bounds the learning
+    /// rate. Not positive when the loss bends upwards nowhere.
     #[serde(with = "float")]
     pub lambda_max: f64,
-    /// Relative change in the last iteration: how far it can be trusted.
+    /// Smallest eigenvalue, with its sign: negative beside a saddle.
     #[serde(with = "float")]
-    pub last_change: f64,
-    /// Iterations spent.
+    pub lambda_min: f64,
+    /// A true eigenvalue lies within this distance of `lambda_max` (the Lanczos residual).
+    #[serde(with = "float")]
+    pub residual: f64,
+    /// Hessian-vector products spent.
     pub iterations: usize,
+    /// Rows of data that the loss was the mean of.
+    pub rows: usize,
+    /// Length of the finite-difference step over the weights' norm.
+    #[serde(with = "float")]
+    pub relative_step: f64,
+}
+
+impl Sharpness {
+    /// The learning rate above which gradient descent with this momentum (heavy ball) is unstable
+    /// on a quadratic: `2 (1 + momentum) / lambda_max` (Cohen et al., 2021, section 2). `None`
+    /// when `lambda_max` is not positive and finite: there is no such bound then.
+    pub fn largest_stable_learning_rate(&self, momentum: f64) -> Option<f64> {
+        let bounded = self.lambda_max > 0.0 && self.lambda_max.is_finite();
+        bounded.then(|| 2.0 * (1.0 + momentum) / self.lambda_max)
+    }
+
+    /// `residual / |lambda_max|`. NaN or infinite when `lambda_max` is zero.
+    pub fn relative_error(&self) -> f64 {
+        self.residual / self.lambda_max.abs()
+    }
 }
 
 /// Everything measured at initialisation, on the first training batch.
@@ -78,6 +102,12 @@ pub struct Measurements {
     pub input_rms: f64,
     /// Activation and gradient size through depth or time.
     pub growth: GrowthProfile,
+    /// The exponents of the product of Jacobians; `None` when the subject gives no stages, or its
+    /// state or a tangent overflowed.
+    pub spectrum: Option<GrowthSpectrum>,
+    /// Where the initialisation lies by mean-field theory; `None` for a model without repeated
+    /// layers, or with normalisation between them, which the theory does not describe.
+    pub criticality: Option<Criticality>,
     /// The repeated layers' activation.
     pub activation: Activation,
     /// The weight matrices in model order.
@@ -99,6 +129,22 @@ impl Measurements {
     /// Median gain of the repeated matrices. `None` when there is none.
     pub fn repeated_gain(&self) -> Option<f64> {
         self.median_repeated(WeightMatrix::gain)
+    }
+
+    /// Log growth of the gradient norm a step, backwards: of the measured profile, or, where an
+    /// end of that has under- or overflowed, the leading exponent of the spectrum. `None` when
+    /// neither is known.
+    pub fn log_growth(&self) -> Option<f64> {
+        let profile = self.growth.backward_growth_rate().map(f64::ln);
+        profile.or_else(|| Some(self.spectrum.as_ref()?.lambda_1()?.value))
+    }
+
+    /// The weight scale at which gradients neither vanish nor explode: with the measured biases
+    /// where mean-field theory applies, else the activation's own. `None` when it has none.
+    pub fn critical_gain(&self) -> Option<f64> {
+        self.criticality
+            .map(|criticality| criticality.critical_sigma_w)
+            .or_else(|| self.activation.critical_gain())
     }
 
     /// Median spectral norm of the repeated matrices. `None` when there is none.
@@ -136,5 +182,29 @@ impl TrainingSetup {
     /// `2 (1 + momentum) / learning_rate` (Cohen et al., 2021, section 2).
     pub fn stable_sharpness(&self) -> f64 {
         2.0 * (1.0 + self.momentum) / self.learning_rate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_upward_bend_bounds_the_learning_rate() {
+        let with = |lambda_max| Sharpness {
+            lambda_max,
+            lambda_min: -3.0,
+            residual: 0.5,
+            iterations: 9,
+            rows: 4,
+            relative_step: 1e-5,
+        };
+        assert_eq!(with(4.0).largest_stable_learning_rate(0.0), Some(0.5));
+        assert_eq!(with(4.0).largest_stable_learning_rate(0.5), Some(0.75));
+        for none in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(with(none).largest_stable_learning_rate(0.9), None, "{none}");
+        }
+        assert_eq!(with(-2.0).relative_error(), 0.25);
+        assert!(with(0.0).relative_error().is_infinite());
     }
 }

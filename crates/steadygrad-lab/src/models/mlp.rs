@@ -1,11 +1,13 @@
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
-use burn::tensor::activation::{relu, tanh};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::activation::{gelu, leaky_relu, relu, sigmoid, silu, tanh};
+use burn::tensor::{DType, Device, Tensor};
 use rand_chacha::ChaCha8Rng;
-use steadygrad::dynamics::Activation;
+use steadygrad::dynamics::{Activation, LEAKY_RELU_SLOPE};
+use steadygrad_burn::Stages;
 
 use crate::random::normal;
+use crate::tape::rms;
 use crate::{Structure, Tape};
 
 /// Shape and initialisation of a plain multilayer perceptron.
@@ -74,21 +76,147 @@ impl MlpConfig {
 }
 
 impl Mlp {
+    /// The type that its parameters have.
+    pub(crate) fn dtype(&self) -> DType {
+        self.output.weight.val().dtype()
+    }
+
+    /// Whether it has a normalisation, which Burn computes in f32 whatever the type.
+    pub(crate) fn normalizes(&self) -> bool {
+        self.hidden.iter().any(|block| block.norm.is_some())
+    }
+
     /// `[batch, inputs] -> [batch, outputs]` logits or predictions.
     pub fn forward(&self, input: Tensor<2>, tape: &mut Tape) -> Tensor<2> {
         let mut hidden = input;
         for (index, block) in self.hidden.iter().enumerate() {
-            let mut before = block.linear.forward(hidden);
-            if let Some(norm) = &block.norm {
-                before = norm.forward(before);
-            }
-            let after = match self.activation {
-                Activation::Relu => relu(before),
-                Activation::Tanh => tanh(before),
-                Activation::Linear => before,
-            };
-            hidden = tape.watch(format!("hidden.{index}"), after);
+            hidden = tape.watch(
+                format!("hidden.{index}"),
+                block.forward(hidden, self.activation),
+            );
         }
         self.output.forward(hidden)
+    }
+
+    /// The hidden layers after the first as stages, and what the first makes of `input`
+    /// `[1, inputs]`. `None` with fewer than two hidden layers.
+    pub fn stages(&self, input: Tensor<2>) -> Option<(Stages<'_>, Tensor<2>)> {
+        let (first, repeated) = self.hidden.split_first()?;
+        if repeated.is_empty() {
+            return None;
+        }
+        let mut stages = Stages::new();
+        for (index, block) in repeated.iter().enumerate() {
+            stages = stages.stage(format!("hidden.{}", index + 1), |hidden| {
+                block.forward(hidden, self.activation)
+            });
+        }
+        Some((stages, first.forward(input, self.activation)))
+    }
+
+    /// Root mean square of the repeated layers' biases.
+    pub fn bias_std(&self) -> f64 {
+        let biases: Vec<f32> = self
+            .hidden
+            .iter()
+            .skip(1)
+            .filter_map(|block| block.linear.bias.as_ref())
+            .flat_map(|bias| {
+                bias.val()
+                    .inner()
+                    .into_data()
+                    .iter::<f32>()
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        rms(&biases)
+    }
+}
+
+impl Block {
+    fn forward(&self, input: Tensor<2>, activation: Activation) -> Tensor<2> {
+        let mut before = self.linear.forward(input);
+        if let Some(norm) = &self.norm {
+            before = norm.forward(before);
+        }
+        activate(activation, before)
+    }
+}
+
+fn activate(activation: Activation, x: Tensor<2>) -> Tensor<2> {
+    match activation {
+        Activation::Relu => relu(x),
+        Activation::LeakyRelu => leaky_relu(x, LEAKY_RELU_SLOPE),
+        Activation::Gelu => gelu(x),
+        Activation::Silu => silu(x),
+        Activation::Selu => selu(x),
+        Activation::Sigmoid => sigmoid(x),
+        Activation::Tanh => tanh(x),
+        Activation::Linear => x,
+    }
+}
+
+/// Burn's own `selu` takes the exponential of positive values too; where that overflows f32, from
+/// 89 on, its gradient is `0 * infinity`. The constants are `Activation::Selu`'s slopes at zero.
+fn selu(x: Tensor<2>) -> Tensor<2> {
+    let (left, right) = (Activation::Selu.slope(0.0), Activation::Selu.slope(1.0));
+    let negative = x
+        .clone()
+        .clamp_max(0.0)
+        .exp()
+        .sub_scalar(1.0)
+        .mul_scalar(left);
+    relu(x).mul_scalar(right) + negative
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::TensorData;
+
+    /// Where exploding networks go, too: beyond the exponential's range in f32.
+    const POINTS: [f32; 10] = [-200.0, -90.0, -7.0, -1.0, -0.1, 0.1, 1.0, 7.0, 90.0, 200.0];
+
+    fn values_and_slopes(function: impl Fn(Tensor<2>) -> Tensor<2>) -> (Vec<f32>, Vec<f32>) {
+        let device = Device::flex().autodiff();
+        let data = TensorData::new(POINTS.to_vec(), [1, POINTS.len()]);
+        let x = Tensor::<2>::from_data(data, &device).require_grad();
+        let y = function(x.clone());
+        let gradients = y.clone().sum().backward();
+        let slopes = x.grad(&gradients).unwrap();
+        (
+            y.into_data().try_to_vec().unwrap(),
+            slopes.into_data().try_to_vec().unwrap(),
+        )
+    }
+
+    /// The theory in the core is about the very functions that the lab trains with.
+    #[test]
+    fn burn_and_the_core_agree_on_activations() {
+        for activation in Activation::ALL {
+            let (values, slopes) = values_and_slopes(|x| activate(activation, x));
+            for (i, x) in POINTS.into_iter().enumerate() {
+                let (value, slope) = (activation.value(x.into()), activation.slope(x.into()));
+                let close = |a: f32, b: f64| (f64::from(a) - b).abs() < 1e-5 * (1.0 + b.abs());
+                assert!(
+                    close(values[i], value),
+                    "{activation:?} at {x}: {}",
+                    values[i]
+                );
+                assert!(
+                    close(slopes[i], slope),
+                    "{activation:?} slope at {x}: {}",
+                    slopes[i]
+                );
+            }
+        }
+    }
+
+    /// Why `selu` is written by hand. When this fails, Burn's will do.
+    #[test]
+    fn burns_own_selu_breaks_on_large_signals() {
+        let (values, slopes) = values_and_slopes(burn::tensor::activation::selu);
+        assert!(values.iter().all(|value| value.is_finite()));
+        assert!(slopes[9].is_nan(), "{slopes:?}");
     }
 }

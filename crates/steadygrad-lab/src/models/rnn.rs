@@ -6,6 +6,8 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rand_chacha::ChaCha8Rng;
 
+use steadygrad_burn::Stages;
+
 use crate::random::normal;
 use crate::tape::rms;
 use crate::{Structure, Tape};
@@ -87,17 +89,43 @@ impl Rnn {
                 .map(|sequence| i64::from(sequence[t]))
                 .collect();
             let symbols = Tensor::<1, Int>::from_data(TensorData::new(symbols, [batch]), &device);
-            let mut before = self.input.val().select(0, symbols)
-                + state.matmul(self.recurrent.val())
-                + self.bias.val().unsqueeze();
-            if let Some(gamma) = &self.norm {
-                let mean_square = before.clone().square().mean_dim(1);
-                before = before / (mean_square + f64::from(NORM_EPSILON)).sqrt()
-                    * gamma.val().unsqueeze();
-            }
-            state = tanh(before);
+            state = self.advance(self.input.val().select(0, symbols), state);
         }
         state.matmul(self.output.val()) + self.output_bias.val().unsqueeze()
+    }
+
+    /// One time step: `[batch, h]` states, and what the symbols add to them (`[batch, h]`, or
+    /// `[1, h]` for all).
+    fn advance(&self, input: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
+        let mut before = input + state.matmul(self.recurrent.val()) + self.bias.val().unsqueeze();
+        if let Some(gamma) = &self.norm {
+            let mean_square = before.clone().square().mean_dim(1);
+            before =
+                before / (mean_square + f64::from(NORM_EPSILON)).sqrt() * gamma.val().unsqueeze();
+        }
+        tanh(before)
+    }
+
+    /// Standard deviation of what a symbol and the bias add to a unit.
+    pub fn bias_std(&self) -> f64 {
+        let weights = Weights::read(self);
+        rms(&weights.input).hypot(rms(&weights.bias))
+    }
+
+    /// The time steps of one sequence as stages, and the zero state they start from.
+    pub fn stages(&self, sequence: &[u8]) -> (Stages<'_>, Tensor<2>) {
+        let [h, _] = self.recurrent.dims();
+        let device = self.recurrent.device();
+        let input = self.input.val();
+        let mut stages = Stages::new();
+        for (t, symbol) in sequence.iter().enumerate() {
+            let symbol = usize::from(*symbol);
+            let row = input.clone().slice([symbol..symbol + 1, 0..h]).detach();
+            stages = stages.stage(format!("t={t}"), move |state: Tensor<2>| {
+                self.advance(row.clone(), state)
+            });
+        }
+        (stages, Tensor::zeros([1, h], &device))
     }
 
     /// Multiplications of one step on one sequence of this length: forward and, for each time

@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use steadygrad::dynamics::Activation;
+
 /// What a key may hold.
 #[derive(Debug, Clone)]
 pub(super) enum Allowed {
@@ -91,8 +93,8 @@ pub(super) const WIDTH: Key = key(
 );
 pub(super) const ACTIVATION: Key = key(
     "model.activation",
-    Allowed::OneOf(&["relu", "tanh", "linear"]),
-    "relu, tanh or linear",
+    Allowed::OneOf(&Activation::NAMES),
+    "of every hidden layer",
 );
 pub(super) const HIDDEN_SIZE: Key = key(
     "model.hidden_size",

@@ -77,12 +77,9 @@ fn fill(study: &mut Study, values: &mut Values) -> Result<(), StudyError> {
             values.set_count(&keys::DEPTH, &mut model.depth)?;
             values.set_count(&keys::WIDTH, &mut model.width)?;
             values.set_float(&keys::INIT_STD, &mut model.init_std)?;
-            model.activation = match values.text(&keys::ACTIVATION)?.as_deref() {
-                Some("relu") => Activation::Relu,
-                Some("tanh") => Activation::Tanh,
-                Some("linear") => Activation::Linear,
-                _ => model.activation,
-            };
+            if let Some(name) = values.text(&keys::ACTIVATION)? {
+                model.activation = Activation::from_name(&name).unwrap_or(model.activation);
+            }
         }
         SubjectConfig::TemporalOrderRnn {
             sequence_length,
@@ -269,8 +266,8 @@ mod tests {
             ("[model]\ndepth = 2.5", "`model.depth = 2.5`"),
             ("[model]\ndepth = \"deep\"", "`model.depth = \"deep\"`"),
             (
-                "[model]\nactivation = \"gelu\"",
-                "one of relu, tanh, linear",
+                "[model]\nactivation = \"swish\"",
+                "one of relu, leaky_relu, gelu, silu, selu, sigmoid, tanh, linear",
             ),
             (
                 "[optimizer]\nlearning_rate = -1",
@@ -302,6 +299,18 @@ mod tests {
         ] {
             let message = error(text);
             assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn every_activation_is_read_and_written() {
+        for activation in Activation::ALL {
+            let study = parse(&format!("[model]\nactivation = \"{}\"", activation.name())).unwrap();
+            let SubjectConfig::Mlp { model, .. } = &study.subject else {
+                panic!("{:?}", study.subject)
+            };
+            assert_eq!(model.activation, activation);
+            assert_eq!(parse(&study.to_toml()).unwrap(), study);
         }
     }
 

@@ -1,7 +1,8 @@
 use burn::nn::loss::{CrossEntropyLossConfig, MseLoss, Reduction};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use steadygrad::cure::Goal;
+use steadygrad_burn::Stages;
 
 use crate::data::{Table, Target};
 use crate::models::{Mlp, MlpConfig};
@@ -72,7 +73,7 @@ impl TableMlp {
         }
     }
 
-    fn input(&self, rows: &[usize], device: &Device) -> Tensor<2> {
+    fn input(&self, rows: &[usize], dtype: DType, device: &Device) -> Tensor<2> {
         let values: Vec<f32> = rows
             .iter()
             .flat_map(|row| self.table.row(*row))
@@ -80,7 +81,7 @@ impl TableMlp {
             .collect();
         Tensor::from_data(
             TensorData::new(values, [rows.len(), self.table.features]),
-            device,
+            (device, dtype),
         )
     }
 
@@ -140,7 +141,8 @@ impl Subject for TableMlp {
     fn loss(&self, model: &Mlp, rows: &[usize], tape: &mut Tape) -> Tensor<1> {
         let rows = self.training_rows(rows);
         let device = &self.device;
-        let output = model.forward(self.input(&rows, device), tape);
+        let dtype = model.dtype();
+        let output = model.forward(self.input(&rows, dtype, device), tape);
         match &self.table.target {
             Target::Classes { rows: classes, .. } => {
                 let targets: Vec<i64> = rows.iter().map(|row| classes[*row] as i64).collect();
@@ -156,18 +158,32 @@ impl Subject for TableMlp {
                     .iter()
                     .map(|row| ((f64::from(numbers[*row]) - mean) / deviation) as f32)
                     .collect();
-                let targets =
-                    Tensor::<2>::from_data(TensorData::new(targets, [rows.len(), 1]), device);
+                let targets = Tensor::<2>::from_data(
+                    TensorData::new(targets, [rows.len(), 1]),
+                    (device, dtype),
+                );
                 MseLoss::new().forward(output, targets, Reduction::Mean)
             }
         }
+    }
+
+    fn stages<'a>(&'a self, model: &'a Mlp, row: usize) -> Option<(Stages<'a>, Tensor<2>)> {
+        model.stages(self.input(&self.training_rows(&[row]), model.dtype(), &self.device))
+    }
+
+    fn bias_std(&self, model: &Mlp) -> f64 {
+        model.bias_std()
+    }
+
+    fn computes_in_f64(&self, model: &Mlp) -> bool {
+        !model.normalizes()
     }
 
     fn validate(&self, model: &Mlp) -> f64 {
         let rows = &self.table.validation;
         let device = self.device.clone().inner();
         let model = burn::module::Module::valid(model);
-        let output = model.forward(self.input(rows, &device), &mut Tape::off());
+        let output = model.forward(self.input(rows, model.dtype(), &device), &mut Tape::off());
         let output: Vec<f32> = output.into_data().iter::<f32>().collect();
         if !output.iter().all(|value| value.is_finite()) {
             return f64::NAN;

@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use steadygrad::cure::Goal;
 use steadygrad::dynamics::Activation;
 use steadygrad::measurements::MatrixRole;
+use steadygrad_burn::Stages;
 
 use crate::data::TemporalOrder;
 use crate::models::{Rnn, RnnConfig};
@@ -96,6 +97,14 @@ impl Subject for TemporalOrderRnn {
         let (sequences, classes) = self.batch(rows);
         let scanned = model.scan(&sequences, &classes, tape);
         (scanned.loss, scanned.gradients)
+    }
+
+    fn stages<'a>(&'a self, model: &'a Rnn, row: usize) -> Option<(Stages<'a>, Tensor<2>)> {
+        Some(model.stages(self.training.sequence(row)))
+    }
+
+    fn bias_std(&self, model: &Rnn) -> f64 {
+        model.bias_std()
     }
 
     fn validate(&self, model: &Rnn) -> f64 {

@@ -1,15 +1,23 @@
 //! The plots, one a file, and what they share.
 
 mod baseline;
+mod butterfly;
 mod frame;
 mod growth;
+mod layers;
 mod losses;
+mod phase;
 mod remedies;
 mod seeds;
 mod series;
+mod spectrum;
 
 pub(super) use baseline::baseline;
+pub(super) use butterfly::butterfly;
 pub(super) use growth::growth;
+pub(super) use layers::layers;
 pub(super) use losses::losses;
+pub(super) use phase::phase;
 pub(super) use remedies::remedies;
 pub(super) use seeds::seeds;
+pub(super) use spectrum::spectrum;

@@ -11,8 +11,35 @@ use crate::{facts, number};
 const LINES: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
-/// The ranking has many columns: a little wider than the text.
-const TABLE_WIDTH: u16 = 106;
+/// How a table is laid out.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    /// The first columns hold words, the others numbers.
+    words: usize,
+    width: u16,
+    /// Further spaces between numbers, beside the one that every table has.
+    gap: u16,
+}
+
+impl Shape {
+    pub(super) const fn words(self, words: usize) -> Self {
+        Self { words, ..self }
+    }
+}
+
+/// The ranking has many columns: a little wider than the text, and close together.
+const NARROW: Shape = Shape {
+    words: 1,
+    width: 106,
+    gap: 0,
+};
+
+/// As wide as the text, which is indented.
+pub(super) const WIDE: Shape = Shape {
+    words: 1,
+    width: super::WIDTH as u16 - 2,
+    gap: 2,
+};
 
 /// The ranking, best first, the baseline below it, then what does not apply.
 pub(super) fn trials(report: &CureReport) -> String {
@@ -50,7 +77,7 @@ pub(super) fn trials(report: &CureReport) -> String {
             "clipped",
             "alarms",
         ];
-        out.push_str(&render(&header, &rows, 4));
+        out.push_str(&render(&header, &rows, NARROW.words(4)));
         let legend = format!(
             "◆ family, its parameter computed; ◇ control; ≈ within one standard error of the \
              best. margin: largest tried multiple of its own learning rate that survives. work: \
@@ -117,7 +144,7 @@ pub(super) fn verification(report: &CureReport) -> String {
         .collect();
     let header = ["trial", "solved", "worst", "mean", "sd", "seed: metric"];
     let mut out = heading(&format!("{} on fresh seeds", report.subject.metric));
-    out.push_str(&render(&header, &rows, 1));
+    out.push_str(&render(&header, &rows, NARROW.words(1)));
     if let Some(sentence) = facts::control_as_good(report) {
         out.push_str(&wrapped(WARN, &sentence, "  ", "  "));
     }
@@ -147,23 +174,23 @@ fn verification_row(verified: &Verification) -> Vec<String> {
 }
 
 /// A table whose rows are styled line by line: the styles must not enter the cells, where they
-/// would count as width. The first `words` columns hold words, the others numbers.
-fn render(header: &[&str], rows: &[(Vec<String>, Style)], words: usize) -> String {
+/// would count as width.
+pub(super) fn render(header: &[&str], rows: &[(Vec<String>, Style)], shape: Shape) -> String {
     let mut table = Table::new();
     table
         .load_style(LINES)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(TABLE_WIDTH)
+        .set_width(shape.width)
         .set_header(header.to_vec());
     for (cells, _) in rows {
         table.add_row(cells.iter().map(|cell| clean(cell)));
     }
     for (index, column) in table.column_iter_mut().enumerate() {
-        // The table puts one space between columns; right-aligned numbers need no more.
-        if index < words {
+        // The table puts one space between columns; right-aligned numbers need little more.
+        if index < shape.words {
             column.set_padding((0, 1));
         } else {
-            column.set_padding((0, 0));
+            column.set_padding((shape.gap, 0));
             column.set_cell_alignment(CellAlignment::Right);
         }
     }

@@ -18,6 +18,8 @@ pub(super) const REMOVED: Style = AnsiColor::Red.on_default();
 
 /// Width of the names in front of a section's values.
 const NAME: usize = 18;
+/// Longest name.
+const LONGEST_NAME: usize = 40;
 
 pub(super) fn paint(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
@@ -34,9 +36,19 @@ pub(super) fn heading(text: &str) -> String {
 
 /// A name and its value, the value wrapped beside it.
 pub(super) fn field(name: &str, value: &str) -> String {
-    let first = format!("  {:NAME$} ", clean(name));
+    let first = format!("  {:NAME$} ", shortened(&clean(name)));
     let rest = " ".repeat(NAME + 3);
     wrapped(Style::new(), value, &first, &rest)
+}
+
+/// A name that leaves room for its value: the end of a dotted path says most.
+fn shortened(name: &str) -> String {
+    let length = name.chars().count();
+    if length <= LONGEST_NAME {
+        return name.into();
+    }
+    let end = name.chars().skip(length + 1 - LONGEST_NAME);
+    std::iter::once('…').chain(end).collect()
 }
 
 /// Words wrapped at the page's width; each line styled for itself and ended.

@@ -108,8 +108,11 @@ pub(crate) fn odd(odd: f64) -> CureReport {
     }
     measured.sharpness = Some(Sharpness {
         lambda_max: odd,
-        last_change: odd,
+        lambda_min: odd,
+        residual: odd,
         iterations: 0,
+        rows: 0,
+        relative_step: odd,
     });
     for finding in &mut report.findings {
         finding.evidence.iter_mut().for_each(|e| e.value = odd);
@@ -205,7 +208,7 @@ fn trials() -> CureReport {
     let basis = Basis {
         measurements: &measurements,
         setup: &setup,
-        baseline: &baseline,
+        baseline: Some(&baseline),
     };
     let family = |family: Family, outcome: Option<Outcome>| {
         let trial = Trial {
@@ -279,7 +282,7 @@ fn trials() -> CureReport {
     let findings = diagnose(Case {
         measurements: &measurements,
         setup: &setup,
-        outcome: &baseline,
+        outcome: Some(&baseline),
     });
     CureReport {
         version: "0.1.0".into(),
@@ -313,7 +316,7 @@ fn trials() -> CureReport {
     }
 }
 
-fn measurements() -> Measurements {
+pub(crate) fn measurements() -> Measurements {
     let gain = 3.0;
     let matrix = |name: String, role, fan_out: usize, gain: f64| WeightMatrix {
         name,
@@ -346,6 +349,8 @@ fn measurements() -> Measurements {
                 (format!("hidden.{l}"), activation, gradient)
             }),
         ),
+        spectrum: None,
+        criticality: None,
         activation: Activation::Relu,
         weights,
         weight_norm: 107.4,
@@ -353,8 +358,11 @@ fn measurements() -> Measurements {
         subnormal_share: 0.0,
         sharpness: Some(Sharpness {
             lambda_max: 4.71e9,
-            last_change: 0.0132,
+            lambda_min: -3.1e8,
+            residual: 6.2e7,
             iterations: 30,
+            rows: 32,
+            relative_step: 1e-5,
         }),
     }
 }

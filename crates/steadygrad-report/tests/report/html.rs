@@ -11,7 +11,7 @@ const PLOTS: [&str; 5] = [
 ];
 
 /// The page without the embedded plotting library.
-fn own(page: &str) -> String {
+pub(crate) fn own(page: &str) -> String {
     let start = page.find("<script").expect("the library");
     let end = start + page[start..].find("</script>").expect("its end");
     format!("{}{}", &page[..start], &page[end..])

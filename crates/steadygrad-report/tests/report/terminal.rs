@@ -5,8 +5,13 @@ use crate::fixture;
 
 /// The text as a file would get it.
 fn plain(report: &CureReport) -> String {
+    strip(&terminal::cure(report))
+}
+
+/// Without its styles.
+pub(crate) fn strip(styled: &str) -> String {
     let mut out = String::new();
-    let mut rest = terminal::cure(report).as_str().to_owned();
+    let mut rest = styled.to_owned();
     while let Some(start) = rest.find('\x1b') {
         out.push_str(&rest[..start]);
         let end = rest[start..].find('m').expect("a style ends");
@@ -15,7 +20,7 @@ fn plain(report: &CureReport) -> String {
     out + &rest
 }
 
-fn assert_says(text: &str, facts: &[&str]) {
+pub(crate) fn assert_says(text: &str, facts: &[&str]) {
     // Lines may break anywhere.
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     for fact in facts {

@@ -65,6 +65,8 @@ pub(crate) mod testing {
                 Axis::Depth,
                 (0..30).map(|l| (format!("hidden.{l}"), 1.0, 0.1)),
             ),
+            spectrum: None,
+            criticality: None,
             activation: Activation::Relu,
             weights,
             weight_norm: 60.0,
@@ -72,8 +74,11 @@ pub(crate) mod testing {
             subnormal_share: 0.0,
             sharpness: Some(Sharpness {
                 lambda_max: 10.0,
-                last_change: 0.01,
+                lambda_min: -0.5,
+                residual: 0.1,
                 iterations: 20,
+                rows: 32,
+                relative_step: 1e-5,
             }),
         }
     }

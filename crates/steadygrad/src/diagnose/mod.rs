@@ -9,6 +9,9 @@ mod sg003_growth_through_depth;
 mod sg004_growth_through_time;
 mod sg006_learning_rate_beyond_stability;
 mod sg007_initialisation_off_criticality;
+mod sg010_overflow_of_the_number_format;
+mod sg012_vanishing;
+mod sg013_subnormals;
 mod sg018_unscaled_input;
 
 use serde::{Deserialize, Serialize};
@@ -63,8 +66,8 @@ pub struct Case<'a> {
     pub measurements: &'a Measurements,
     /// How the run was set up.
     pub setup: &'a TrainingSetup,
-    /// How the run went.
-    pub outcome: &'a Outcome,
+    /// How the run went; `None` before there was one.
+    pub outcome: Option<&'a Outcome>,
 }
 
 /// Asks every rule. Root causes come first.
@@ -74,6 +77,9 @@ pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
         sg007_initialisation_off_criticality::check,
         sg003_growth_through_depth::check,
         sg004_growth_through_time::check,
+        sg010_overflow_of_the_number_format::check,
+        sg012_vanishing::check,
+        sg013_subnormals::check,
         sg006_learning_rate_beyond_stability::check,
         sg002_explosion::check,
         sg001_non_finite_gradient::check,
@@ -99,7 +105,7 @@ pub(crate) mod testing {
         rule(&Case {
             measurements: &measurements,
             setup: &setup,
-            outcome: &outcome,
+            outcome: Some(&outcome),
         })
     }
 
@@ -109,7 +115,7 @@ pub(crate) mod testing {
         let case = Case {
             measurements: &measurements,
             setup: &setup,
-            outcome: &outcome,
+            outcome: Some(&outcome),
         };
         assert_eq!(diagnose(case), []);
     }

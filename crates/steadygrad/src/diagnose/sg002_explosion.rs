@@ -5,7 +5,7 @@ use crate::detect::Detector;
 
 pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
     let seen = case
-        .outcome
+        .outcome?
         .detections
         .iter()
         .find(|detection| detection.detector != Detector::NonFinite)?;

@@ -52,8 +52,11 @@ mod tests {
                 setup.momentum = 0.0;
                 measurements.sharpness = Some(Sharpness {
                     lambda_max,
-                    last_change: 0.0,
+                    lambda_min: 0.0,
+                    residual: 0.0,
                     iterations: 20,
+                    rows: 32,
+                    relative_step: 1e-5,
                 });
             })
         };

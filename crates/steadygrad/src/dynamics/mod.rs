@@ -1,9 +1,45 @@
 //! How signals grow through depth and time.
 
 mod activation;
+mod block;
+mod butterfly;
+mod critical;
+mod criticality;
+mod error;
+mod fixed_point;
+mod flow;
+mod forecast;
 mod growth;
+mod jacobian_product;
+mod lanczos;
+mod lyapunov;
+mod mean_field;
+mod orthonormalize;
+mod quadrature;
+mod range;
 mod spectral_norm;
+mod spectrum;
+mod tangent;
 
-pub use activation::Activation;
+pub use activation::{Activation, LEAKY_RELU_SLOPE};
+pub use block::Block;
+pub use butterfly::{
+    Butterfly, ButterflyError, ButterflySettings, Horizon, Parting, Separation, SeparationRate,
+    SeparationStep, Series,
+};
+pub use critical::{CriticalPoint, critical_sigma_w};
+pub use criticality::{Criticality, PhaseDiagram};
+pub use error::DynamicsError;
+pub use fixed_point::FixedPoint;
+pub use flow::{Flow, VectorField};
+pub use forecast::{Forecast, LayerForecast};
 pub use growth::{Axis, GrowthPoint, GrowthProfile};
+pub use jacobian_product::{JacobianProduct, LayerJacobian};
+pub use lanczos::{Extremes, LanczosConfig, LanczosError, Ritz, extreme_eigenvalues};
+pub use lyapunov::{Exponent, LyapunovSettings, LyapunovSpectrum};
+pub use mean_field::{DepthScales, MeanField, MeanFieldError};
+pub use orthonormalize::orthonormalize;
+pub use range::{NumberFormat, RangeForecast};
 pub use spectral_norm::SpectralNorm;
+pub use spectrum::{GrowthSpectrum, LayerGrowth};
+pub use tangent::TangentSystem;

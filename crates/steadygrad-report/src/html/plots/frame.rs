@@ -109,6 +109,34 @@ pub(super) fn axis(title: &str) -> Axis {
         .auto_margin(true)
 }
 
+/// An axis of logarithms, whose zero divides growing from shrinking.
+pub(super) fn zero_axis(title: &str) -> Axis {
+    axis(title)
+        .zero_line(true)
+        .zero_line_color(SOFT)
+        .zero_line_width(1)
+}
+
+/// Longest name under an axis.
+const LONGEST_NAME: usize = 18;
+/// Letters that fit under an axis side by side: 110, on a page of 1100 pixels.
+const LETTERS: usize = 110;
+
+/// An axis of points 0, 1, ... with their names below, as many as there is room for.
+pub(super) fn named_axis(title: &str, names: &[&str]) -> Axis {
+    let longest = names.iter().map(|name| name.chars().count()).max();
+    let letters = longest.unwrap_or(0).min(LONGEST_NAME) + 2;
+    let every = (names.len() * letters).div_ceil(LETTERS).max(1);
+    let ticks = || (0..names.len()).step_by(every);
+    axis(title)
+        .tick_values(ticks().map(|index| index as f64).collect())
+        .tick_text(
+            ticks()
+                .map(|index| short_label(names[index], LONGEST_NAME))
+                .collect(),
+        )
+}
+
 /// A log axis for values between `low` and `high`, with ticks at powers of ten only where there
 /// are enough of them.
 pub(super) fn log_axis(title: &str, low: Option<f64>, high: Option<f64>) -> Axis {

@@ -4,22 +4,13 @@ use maud::Markup;
 use plotly::Scatter;
 use plotly::common::{DashType, Line, MarkerSymbol, Mode};
 use plotly::layout::HoverMode;
-use steadygrad::cure::CureReport;
-use steadygrad::dynamics::{Axis, GrowthPoint};
+use steadygrad::dynamics::{Axis, GrowthPoint, GrowthProfile};
 
-use super::frame::{
-    BLUE, HEIGHT, ORANGE, axis, figure, label, layout, log_axis, marker, short_label,
-};
+use super::frame::{BLUE, HEIGHT, ORANGE, figure, label, layout, log_axis, marker, named_axis};
 use super::series::on_log_axis;
 use crate::number;
 
-/// Longest name under the axis.
-const LONGEST_NAME: usize = 18;
-/// Letters that fit under the axis side by side: 110, on a page of 1100 pixels.
-const LETTERS: usize = 110;
-
-pub(in crate::html) fn growth(report: &CureReport) -> Markup {
-    let profile = &report.measurements.growth;
+pub(in crate::html) fn growth(profile: &GrowthProfile) -> Markup {
     let points = &profile.points;
     let drawn = || {
         points
@@ -47,18 +38,8 @@ pub(in crate::html) fn growth(report: &CureReport) -> Markup {
         .line(Line::new().color(BLUE).dash(DashType::Dash));
 
     let unit = profile.axis.unit();
-    let longest = points.iter().map(|point| point.name.chars().count()).max();
-    let letters = longest.unwrap_or(0).min(LONGEST_NAME) + 2;
-    let every = (points.len() * letters).div_ceil(LETTERS).max(1);
-    let ticks: Vec<usize> = (0..points.len()).step_by(every).collect();
-    let x_axis = axis(&format!("{unit}, in forward order"))
-        .tick_values(ticks.iter().map(|index| *index as f64).collect())
-        .tick_text(
-            ticks
-                .iter()
-                .map(|index| short_label(&points[*index].name, LONGEST_NAME))
-                .collect(),
-        );
+    let names_below: Vec<&str> = points.iter().map(|point| point.name.as_str()).collect();
+    let x_axis = named_axis(&format!("{unit}, in forward order"), &names_below);
     let layout = layout()
         .hover_mode(HoverMode::XUnified)
         .x_axis(x_axis)

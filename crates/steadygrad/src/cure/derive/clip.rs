@@ -1,4 +1,5 @@
 use super::{Basis, Derivation, NotApplicable};
+use crate::cure::Outcome;
 use crate::diagnose::Evidence;
 use crate::remedy::Remedy;
 
@@ -14,7 +15,7 @@ const MAX_UPDATE_SHARE: f64 = 0.01;
 pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplicable> {
     let mut healthy: Vec<f64> = basis
         .baseline
-        .healthy_norms()
+        .map_or(&[][..], Outcome::healthy_norms)
         .iter()
         .copied()
         .filter(|norm| norm.is_finite())
@@ -36,8 +37,8 @@ pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplic
         let learning_rate = basis.setup.learning_rate;
         let derivation = Derivation {
             formula: format!(
-                "max_norm = {MAX_UPDATE_SHARE} * weight_norm / learning_rate (the baseline has \
-                 only {} healthy steps)",
+                "max_norm = {MAX_UPDATE_SHARE} * weight_norm / learning_rate ({} healthy \
+                 steps were seen)",
                 healthy.len()
             ),
             measured: vec![
@@ -69,7 +70,7 @@ mod tests {
         derive(Basis {
             measurements: &measurements,
             setup: &setup(),
-            baseline: &baseline,
+            baseline: Some(&baseline),
         })
         .map(|(remedy, _)| remedy)
     }

@@ -15,7 +15,9 @@ pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplic
     if !(input_rms.is_finite() && input_rms > 0.0) {
         return Err(NotApplicable::NotMeasured("a positive, finite input size"));
     }
-    let gain = measurements.activation.critical_gain();
+    let gain = measurements
+        .critical_gain()
+        .ok_or_else(|| NotApplicable::without_critical_gain(measurements.activation))?;
     Ok((
         Remedy::CriticalInit { gain, input_rms },
         Derivation {
@@ -36,6 +38,7 @@ pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplic
 mod tests {
     use super::super::super::testing::{healthy_measurements, healthy_outcome, setup};
     use super::*;
+    use crate::dynamics::Activation;
     use crate::measurements::Measurements;
 
     fn derived(change: impl FnOnce(&mut Measurements)) -> Result<Remedy, NotApplicable> {
@@ -45,7 +48,7 @@ mod tests {
         derive(Basis {
             measurements: &measurements,
             setup: &setup,
-            baseline: &baseline,
+            baseline: Some(&baseline),
         })
         .map(|(remedy, _)| remedy)
     }
@@ -53,7 +56,7 @@ mod tests {
     #[test]
     fn gain_and_input_size() {
         let remedy = derived(|measurements| measurements.input_rms = 7.5);
-        let gain = std::f64::consts::SQRT_2;
+        let gain = Activation::Relu.critical_gain().unwrap();
         assert_eq!(
             remedy,
             Ok(Remedy::CriticalInit {

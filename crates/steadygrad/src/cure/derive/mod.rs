@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use crate::diagnose::Evidence;
+use crate::dynamics::Activation;
 use crate::measurements::{Measurements, TrainingSetup};
 use crate::remedy::{Family, Remedy};
 
@@ -37,6 +38,15 @@ pub enum NotApplicable {
     NothingToMend(String),
 }
 
+impl NotApplicable {
+    fn without_critical_gain(activation: Activation) -> Self {
+        NotApplicable::Unsupported(format!(
+            "{} has no critical weight scale: without biases its signal dies out or explodes",
+            activation.name()
+        ))
+    }
+}
+
 /// What a derivation may look at.
 #[derive(Debug, Clone, Copy)]
 pub struct Basis<'a> {
@@ -44,8 +54,8 @@ pub struct Basis<'a> {
     pub measurements: &'a Measurements,
     /// How the run was set up.
     pub setup: &'a TrainingSetup,
-    /// How the untreated run went.
-    pub baseline: &'a Outcome,
+    /// How the untreated run went; `None` before there was one.
+    pub baseline: Option<&'a Outcome>,
 }
 
 /// Computes a family's parameter.

@@ -50,7 +50,7 @@ mod tests {
         derive(Basis {
             measurements: &measurements,
             setup: &setup(),
-            baseline: &baseline,
+            baseline: Some(&baseline),
         })
         .map(|(remedy, _)| remedy)
     }

@@ -12,7 +12,9 @@ pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplic
     ) else {
         return Err(unsupported);
     };
-    let critical = measurements.activation.critical_gain();
+    let critical = measurements
+        .critical_gain()
+        .ok_or_else(|| NotApplicable::without_critical_gain(measurements.activation))?;
     let max_spectral_norm = spectral * critical / gain;
     if !(max_spectral_norm.is_finite() && max_spectral_norm > 0.0) {
         return Err(NotApplicable::NotMeasured(
@@ -47,7 +49,7 @@ mod tests {
         derive(Basis {
             measurements: &measurements,
             setup: &setup,
-            baseline: &baseline,
+            baseline: Some(&baseline),
         })
         .map(|(remedy, _)| remedy)
     }

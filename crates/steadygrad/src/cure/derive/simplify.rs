@@ -8,8 +8,10 @@ use crate::remedy::Remedy;
 pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplicable> {
     let growth = &basis.measurements.growth;
     let unit = growth.axis.unit();
-    let rate = growth
-        .backward_growth_rate()
+    let rate = basis
+        .measurements
+        .log_growth()
+        .map(f64::exp)
         .ok_or(NotApplicable::NotMeasured("the gradient's growth"))?;
     let now = match growth.axis {
         Axis::Depth => basis.setup.depth,
@@ -57,7 +59,7 @@ mod tests {
         derive(Basis {
             measurements: &measurements,
             setup: &setup,
-            baseline: &healthy_outcome(),
+            baseline: Some(&healthy_outcome()),
         })
         .map(|(remedy, _)| remedy)
     }

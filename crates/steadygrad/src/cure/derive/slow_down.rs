@@ -25,10 +25,7 @@ pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplic
                 .into(),
             measured: vec![
                 Evidence::new("lambda_max (sharpness)", sharpness.lambda_max),
-                Evidence::new(
-                    "its relative change in the last iteration",
-                    sharpness.last_change,
-                ),
+                Evidence::new("its relative error bound", sharpness.relative_error()),
                 Evidence::new("learning rate now", setup.learning_rate),
             ],
         },
@@ -51,7 +48,7 @@ mod tests {
         derive(Basis {
             measurements: &measurements,
             setup: &setup(),
-            baseline: &healthy_outcome(),
+            baseline: Some(&healthy_outcome()),
         })
         .map(|(remedy, _)| remedy)
     }

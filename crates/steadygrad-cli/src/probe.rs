@@ -1,0 +1,59 @@
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::Device;
+use steadygrad::record::write_atomic;
+use steadygrad_lab::{Control, LoadedSubject};
+
+use crate::args::ProbeArgs;
+use crate::error::CliError;
+use crate::progress::Bars;
+use crate::{output, study};
+
+/// A finding is no failure of the tool, but a build that asks for a healthy network should stop.
+const FINDINGS: u8 = 1;
+
+/// `steadygrad probe`
+pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
+    let mut study = match &args.study {
+        Some(path) => study::from_file(path)?,
+        None => study::from_args(&args.subject),
+    };
+    if let Some(seed) = args.seed {
+        study.plan.seed = seed.into();
+    }
+    let device = Device::default().autodiff();
+    let subject = study.load(&device)?;
+    let (bars, cancelled) = (Bars::new(), AtomicBool::new(false));
+    let control = Control {
+        cancelled: &cancelled,
+        progress: &bars,
+    };
+    let text = Some(study.to_toml());
+    let report = match &subject {
+        LoadedSubject::Mlp(subject) => {
+            steadygrad_lab::probe(subject, &study.plan, text, &device, control)
+        }
+        LoadedSubject::Rnn(subject) => {
+            steadygrad_lab::probe(subject, &study.plan, text, &device, control)
+        }
+    };
+    if let Some(path) = &args.html {
+        write_atomic(path, steadygrad_report::html::probe(&report).as_bytes())?;
+    }
+    if args.json {
+        let json = steadygrad_report::json::probe(&report)
+            .map_err(|error| CliError::Json(error.to_string()))?;
+        output::print(&(json + "\n"))?;
+    } else {
+        output::print(&steadygrad_report::terminal::probe(&report))?;
+    }
+    if let Some(path) = &args.html {
+        output::say(&format!("page: {}", path.display()));
+    }
+    Ok(if report.findings.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FINDINGS)
+    })
+}

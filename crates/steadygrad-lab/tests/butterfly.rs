@@ -1,0 +1,143 @@
+//! Twins on the embedded subjects: which part, and which do not.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "what parts, and what its control does, is worth seeing: run with --nocapture"
+)]
+
+use burn::tensor::Device;
+use steadygrad::dynamics::{Activation, ButterflyError, Horizon};
+use steadygrad_lab::data::{Table, Target};
+use steadygrad_lab::models::MlpConfig;
+use steadygrad_lab::subjects::{TableMlp, TemporalOrderRnn};
+use steadygrad_lab::{Plan, Twins, butterfly};
+
+fn plan(learning_rate: f64, batch_size: usize) -> Plan {
+    Plan {
+        seed: 3,
+        learning_rate,
+        momentum: 0.0,
+        steps: 1,
+        batch_size,
+        remedies: vec![],
+    }
+}
+
+/// A regression of a smooth function by a small tanh network at critical initialisation.
+fn network(init_std: f64) -> TableMlp {
+    let (rows, features) = (24, 4);
+    let values: Vec<f32> = (0..rows * features)
+        .map(|at| ((at * at) as f32 * 0.37).sin())
+        .collect();
+    let targets: Vec<f32> = (0..rows).map(|row| (row as f32 * 0.9).cos()).collect();
+    let table = Table {
+        features,
+        values,
+        target: Target::Numbers(targets),
+        training: (0..rows).collect(),
+        validation: vec![0, 1],
+    };
+    let config = MlpConfig {
+        depth: 3,
+        width: 12,
+        activation: Activation::Tanh,
+        init_std,
+    };
+    let device = Device::flex().autodiff();
+    TableMlp::new("smooth", "made up", table, config, 1.0, device)
+}
+
+#[test]
+fn twins_part_where_training_is_chaotic_and_not_where_it_is_stable() {
+    let device = Device::flex().autodiff();
+    let subject = network(0.29);
+    let twins = Twins {
+        steps: 150,
+        ..Twins::default()
+    };
+    let stable = butterfly(&subject, &plan(0.02, 24), twins, &device).unwrap();
+    let chaotic = butterfly(&subject, &plan(1.5, 24), twins, &device).unwrap();
+    for (name, found) in [("control, rate 0.02", &stable), ("rate 1.5", &chaotic)] {
+        println!(
+            "{name}: start {:.2e}, weights {:?}, loss {:?}",
+            found.steps[0].weights.relative(),
+            found.weights,
+            found.loss.horizon
+        );
+        // f64 twins hold 1e-8.
+        assert_eq!(found.settings.resolution, f64::EPSILON);
+        assert!((found.steps[0].weights.relative() / 1e-8 - 1.0).abs() < 1e-6);
+    }
+    assert!(chaotic.weights.exponent.unwrap().parts());
+    assert!(matches!(chaotic.weights.horizon, Horizon::Measured { .. }));
+    let calm = stable.weights.exponent.unwrap();
+    assert!(calm.rate < 0.01, "{calm:?}");
+    assert!(!matches!(stable.weights.horizon, Horizon::Measured { .. }));
+}
+
+#[test]
+fn recurrent_twins_in_f32_start_where_f32_can_hold_them() {
+    let device = Device::flex().autodiff();
+    let twins = Twins {
+        steps: 60,
+        ..Twins::default()
+    };
+    let run = |init_std: f64, learning_rate: f64| {
+        let subject = TemporalOrderRnn::new(12, 16, init_std, 1.0);
+        butterfly(&subject, &plan(learning_rate, 16), twins, &device).unwrap()
+    };
+    let (calm, wild) = (run(0.1, 0.01), run(0.6, 2.0));
+    for (name, found) in [("control", &calm), ("exploding", &wild)] {
+        println!(
+            "{name}: start {:.2e}, weights {:?}",
+            found.steps[0].weights.relative(),
+            found.weights
+        );
+        assert_eq!(found.settings.resolution, f64::from(f32::EPSILON));
+        let start = found.steps[0].weights.relative();
+        assert!(start > found.settings.floor() && start < 3e-6, "{start}");
+    }
+    assert!(wild.weights.exponent.unwrap().parts());
+    assert!(calm.weights.exponent.unwrap().rate < 0.01);
+    assert!(matches!(wild.weights.horizon, Horizon::Measured { .. }));
+    assert!(!matches!(calm.weights.horizon, Horizon::Measured { .. }));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_numbers() {
+    let device = Device::flex().autodiff();
+    let twins = Twins {
+        steps: 12,
+        ..Twins::default()
+    };
+    let run = |seed: u64| {
+        let mut plan = plan(0.1, 8);
+        (plan.seed, plan.momentum) = (seed, 0.9);
+        butterfly(&network(0.29), &plan, twins, &device).unwrap()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1).steps, run(2).steps);
+}
+
+#[test]
+fn a_twin_that_diverges_is_an_outcome_and_no_difference_an_error() {
+    let device = Device::flex().autodiff();
+    let mut linear = plan(1e200, 24);
+    let found = butterfly(&network(0.29), &linear, Twins::default(), &device).unwrap();
+    let last = found.steps[found.steps.len() - 1].step;
+    assert!(last < 200 && found.weights.diverged_at.or(found.loss.diverged_at) == Some(last));
+    assert!(matches!(found.weights.horizon, Horizon::Measured { .. }));
+    linear.learning_rate = 0.1;
+    for perturbation in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let twins = Twins {
+            steps: 3,
+            perturbation,
+        };
+        let refused = butterfly(&network(0.29), &linear, twins, &device);
+        assert_eq!(
+            refused,
+            Err(ButterflyError::NonFinite { step: 0 }),
+            "{perturbation}"
+        );
+    }
+}

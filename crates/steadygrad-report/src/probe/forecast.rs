@@ -1,0 +1,100 @@
+use steadygrad::dynamics::{NumberFormat, RangeForecast};
+use steadygrad::probe::{GrowthForecast, ProbeReport};
+
+use super::{Section, through};
+use crate::number;
+
+/// Stands beside a depth or length that the network has already.
+const INSIDE: &str = "!";
+
+/// When each number format gives out.
+pub(crate) fn forecast(report: &ProbeReport) -> Section {
+    let unit = report.measurements.growth.axis.unit();
+    let section = Section::new(format!("Forecast: {unit}s until a number format gives out"));
+    let Some(forecast) = &report.forecast else {
+        return section.not_measured("forecast", "the gradient has no growth rate to extrapolate");
+    };
+    let (unit, steps) = (forecast.axis.unit(), forecast.steps);
+    let rows = NumberFormat::ALL
+        .into_iter()
+        .map(|format| {
+            let find =
+                |rows: &[RangeForecast]| rows.iter().find(|row| row.format == format).copied();
+            let (gradient, activation) = (find(&forecast.gradient), find(&forecast.activation));
+            let cell = |at: Option<f64>| step(at, steps);
+            vec![
+                format.name().to_owned(),
+                cell(gradient.and_then(|row| row.overflows_at)),
+                cell(gradient.and_then(|row| row.underflows_at)),
+                cell(activation.and_then(|row| row.overflows_at)),
+                cell(activation.and_then(|row| row.underflows_at)),
+            ]
+        })
+        .collect();
+    let present = number::count(steps as u64, unit);
+    let activation = match forecast.activation_log_growth {
+        Some(growth) => format!(
+            "the activations by {} per {unit} forwards",
+            number::growth(growth.exp())
+        ),
+        None => "the activations have no growth rate".into(),
+    };
+    section
+        .table(
+            &[
+                "format",
+                "gradient overflows",
+                "underflows",
+                "activation overflows",
+                "underflows",
+            ],
+            rows,
+        )
+        .note(format!(
+            "The network's present {} is {present}; what lies inside it is marked {INSIDE}, - is \
+             never. From a gradient norm of {}, changing by {} per {unit} backwards from the last \
+             {unit}; {activation}.",
+            through(forecast.axis),
+            number::short(forecast.gradient_norm),
+            number::growth(forecast.gradient_log_growth.exp()),
+        ))
+}
+
+/// The first whole step at which it has happened.
+fn step(at: Option<f64>, steps: usize) -> String {
+    match at {
+        // Room for the mark, or digits would not line up.
+        None => "-  ".into(),
+        Some(at) if at <= 0.0 => format!("at once {INSIDE}"),
+        Some(at) if at <= steps as f64 => format!("{} {INSIDE}", number::short(at.ceil())),
+        Some(at) => format!("{}  ", number::short(at.ceil())),
+    }
+}
+
+/// What gives out inside the network, narrowest format first; `None` when nothing does.
+pub(crate) fn first_within(forecast: &GrowthForecast) -> Option<String> {
+    let inside = |at: Option<f64>| at.filter(|at| *at <= forecast.steps as f64);
+    let unit = forecast.axis.unit();
+    let all = [
+        ("gradient", &forecast.gradient),
+        ("activation", &forecast.activation),
+    ];
+    let mut found = all.into_iter().flat_map(|(signal, rows)| {
+        rows.iter().flat_map(move |row| {
+            let ends = [
+                ("overflows", inside(row.overflows_at)),
+                ("underflows", inside(row.underflows_at)),
+            ];
+            ends.map(|(what, at)| (signal, what, row.format, at))
+        })
+    });
+    found.find_map(|(signal, what, format, at)| {
+        let at = at?.max(0.0).ceil();
+        Some(format!(
+            "in {} the {signal} {what} after {} of {} {unit}s",
+            format.name(),
+            number::short(at),
+            forecast.steps
+        ))
+    })
+}

@@ -1,0 +1,71 @@
+use steadygrad::dynamics::GrowthPoint;
+use steadygrad::probe::ProbeReport;
+
+use super::{Section, through};
+use crate::number;
+
+/// The measured growth with the theory's beside it.
+pub(crate) fn growth(report: &ProbeReport) -> Section {
+    let measured = &report.measurements;
+    let profile = &measured.growth;
+    let unit = profile.axis.unit();
+    let mut section = Section::new(format!("Gradient norm through {}", through(profile.axis)));
+    if profile.points.is_empty() {
+        return section.not_measured("profile", "the subject names no layers or time steps");
+    }
+    for point in ends(&profile.points) {
+        section = section.row(&point.name, number::short(point.gradient_norm));
+    }
+    section = match profile.backward_growth_rate() {
+        Some(rate) => section.row(
+            "measured",
+            format!("{} per {unit}, backwards", number::growth(rate)),
+        ),
+        None => section.row("measured", "no mean factor: an end is zero or not finite"),
+    };
+    section = match measured.criticality {
+        Some(theory) => section.row(
+            "mean-field theory",
+            format!(
+                "{} per {unit} (ln(chi_1) / 2 = {})",
+                number::growth(theory.log_growth().exp()),
+                number::near_zero(theory.log_growth())
+            ),
+        ),
+        None => section.row("mean-field theory", "none, see criticality"),
+    };
+    let mean = measured.spectrum.as_ref().and_then(|s| s.mean_log_growth());
+    if let Some(mean) = mean {
+        section = section.row(
+            "Jacobians alone",
+            format!(
+                "{} per {unit}, their mean in a random direction",
+                number::growth(mean.exp())
+            ),
+        );
+    }
+    let factors = |point: &&GrowthPoint| point.backward_growth.is_some_and(f64::is_finite);
+    let by_factor = |a: &&GrowthPoint, b: &&GrowthPoint| {
+        let factor = |point: &GrowthPoint| point.backward_growth.unwrap_or(f64::NAN);
+        factor(a).total_cmp(&factor(b))
+    };
+    let known = || profile.points.iter().filter(factors);
+    if let (Some(least), Some(most)) = (known().min_by(by_factor), known().max_by(by_factor)) {
+        section = section.row(
+            "measured range",
+            format!("{} to {}", factor(least), factor(most)),
+        );
+    }
+    section
+}
+
+/// The first and the last point; one of them when they are the same.
+fn ends(points: &[GrowthPoint]) -> impl Iterator<Item = &GrowthPoint> {
+    let last = points.last().filter(|_| points.len() > 1);
+    points.first().into_iter().chain(last)
+}
+
+fn factor(point: &GrowthPoint) -> String {
+    let factor = point.backward_growth.map_or("-".into(), number::times);
+    format!("{factor} (at {})", point.name)
+}

@@ -1,0 +1,68 @@
+use steadygrad::measurements::Sharpness;
+use steadygrad::probe::ProbeReport;
+
+use super::Section;
+use crate::number;
+
+/// The learning rate beside the largest stable one, and the curvature behind that.
+pub(crate) fn learning_rate(report: &ProbeReport) -> Section {
+    let setup = &report.setup;
+    let mut section = Section::new("Learning rate").row(
+        "present",
+        format!(
+            "{}, momentum {}",
+            number::short(setup.learning_rate),
+            number::short(setup.momentum)
+        ),
+    );
+    let Some(measured) = &report.measurements.sharpness else {
+        return section.not_measured("largest stable", "the loss or a gradient overflowed");
+    };
+    section = match report.largest_stable_learning_rate() {
+        Some(largest) => {
+            let times = setup.learning_rate / largest;
+            let side = if times > 1.0 { "above" } else { "within" };
+            section.row(
+                "largest stable",
+                format!(
+                    "{} = 2 (1 + momentum) / sharpness; the present one is {side} it, at {}",
+                    number::short(largest),
+                    number::times(times)
+                ),
+            )
+        }
+        None => section.row(
+            "largest stable",
+            "none: the sharpness is not positive and finite, so it sets no bound",
+        ),
+    };
+    section.rows.extend(sharpness(measured));
+    section
+}
+
+/// The sharpness with its error and the settings that made it.
+fn sharpness(measured: &Sharpness) -> Vec<(String, String)> {
+    let value = number::with_error(measured.lambda_max, Some(measured.residual));
+    vec![
+        (
+            "sharpness".into(),
+            format!("{value}, the Hessian's largest eigenvalue (± Lanczos residual)"),
+        ),
+        (
+            "least curvature".into(),
+            format!(
+                "{}, the smallest eigenvalue",
+                number::short(measured.lambda_min)
+            ),
+        ),
+        (
+            "made from".into(),
+            format!(
+                "{}, {} of data, finite differences of {} of the weights' norm",
+                number::count(measured.iterations as u64, "Hessian-vector product"),
+                number::count(measured.rows as u64, "row"),
+                number::short(measured.relative_step)
+            ),
+        ),
+    ]
+}

@@ -1,0 +1,56 @@
+use steadygrad::probe::ProbeReport;
+
+use super::{Section, through};
+use crate::number;
+
+/// The exponents, their errors and what made them.
+pub(crate) fn spectrum(report: &ProbeReport) -> Section {
+    let axis = report.measurements.growth.axis;
+    let Some(spectrum) = &report.measurements.spectrum else {
+        return Section::new("Spectrum of the product of Jacobians").not_measured(
+            "lambda_1",
+            "the subject gives no stages, or its state or a tangent overflowed",
+        );
+    };
+    let unit = spectrum.axis.unit();
+    let mut section = Section::new(format!(
+        "Spectrum of the product of Jacobians through {}",
+        through(axis)
+    ));
+    let (Some(first), Some(last)) = (spectrum.lambda_1(), spectrum.exponents.last()) else {
+        return section.not_measured("lambda_1", "no tangent vector was carried along");
+    };
+    let ln = |exponent: &steadygrad::dynamics::Exponent| {
+        number::with_error(exponent.value, exponent.standard_error)
+    };
+    section = section.row(
+        "lambda_1",
+        format!(
+            "{} per {unit}: {} along the worst direction",
+            ln(&first),
+            number::growth(first.value.exp())
+        ),
+    );
+    let count = spectrum.exponents.len();
+    if count > 1 {
+        section = section.row(
+            format!("lambda_{count}"),
+            format!("{} per {unit}", ln(last)),
+        );
+    }
+    section = match spectrum.log_condition() {
+        Some(log) => section.row("condition number", number::exponential(log)),
+        None => section.not_measured(
+            "condition number",
+            &format!("{count} of {} exponents are known", spectrum.width),
+        ),
+    };
+    section.note(format!(
+        "Made from {} of {} exponents, {}, {}, seed {}. ± is one standard error over the samples.",
+        count,
+        spectrum.width,
+        number::count(spectrum.samples as u64, "sample"),
+        number::count(spectrum.steps as u64, "Jacobian"),
+        spectrum.seed,
+    ))
+}

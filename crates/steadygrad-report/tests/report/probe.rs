@@ -1,0 +1,283 @@
+//! What `steadygrad probe` prints and writes.
+
+use steadygrad::dynamics::NumberFormat;
+use steadygrad::probe::ProbeReport;
+use steadygrad_report::{html, json, terminal};
+
+use crate::html::own;
+use crate::terminal::{assert_says, strip};
+use crate::{fixture, probe_fixture as probes};
+
+const PLOTS: [&str; 5] = [
+    "plot-growth",
+    "plot-layers",
+    "plot-spectrum",
+    "plot-phase",
+    "plot-butterfly",
+];
+
+fn plain(report: &ProbeReport) -> String {
+    strip(&terminal::probe(report))
+}
+
+#[test]
+fn an_explosion_is_told_in_full() {
+    let report = probes::exploding();
+    let text = plain(&report);
+    let forecast = report.forecast.as_ref().expect("it grows");
+    let f16 = forecast.gradient[0];
+    assert_eq!(f16.format, NumberFormat::F16);
+    let f16_row = format!(
+        "f16 {:.0} !",
+        f16.overflows_at.expect("it overflows").ceil()
+    );
+    let weight_scale = report
+        .measurements
+        .criticality
+        .expect("it has a theory")
+        .weight_scale();
+    let derivation = &report
+        .first_remedy
+        .as_ref()
+        .expect("one")
+        .derivation
+        .formula;
+    let lambda = report
+        .measurements
+        .spectrum
+        .as_ref()
+        .and_then(|s| s.lambda_1());
+    let lambda = lambda.expect("exponents");
+    let error = lambda.standard_error.expect("four samples");
+    assert_says(
+        &text,
+        &[
+            "digits-mlp explodes: ",
+            "seed 11 · batch of 64 samples",
+            "error[SG",
+            "Gradient norm through depth",
+            "mean-field theory x2.12 per layer (ln(chi_1) / 2 = 0.752)",
+            &format!("lambda_1 {:.3} ± {error:.3} per layer", lambda.value),
+            "8 of 8 exponents, 4 samples, 19 Jacobians, seed 7",
+            "█▇▆▅▄▃▂▁",
+            "Worst layers",
+            &f16_row,
+            "The network's present depth is 19 layers",
+            &format!("multiply the repeated weights by {weight_scale:.3}"),
+            "critical is 1.41 for relu",
+            "depth scale 0.665 layers",
+            "sharpness 4.71e9 ± 6.2e7",
+            "the present one is above it",
+            "a subnormal value takes x38",
+            "40, measured",
+            "Try first",
+            derivation.split_whitespace().next().expect("a formula"),
+        ],
+    );
+    for finding in &report.findings {
+        assert_says(&text, &[&finding.code]);
+    }
+    assert_eq!(text.matches("error[").count(), 1);
+    assert!(!text.contains("not measured"), "{text}");
+}
+
+#[test]
+fn a_healthy_network_is_said_to_be_one() {
+    let report = probes::healthy();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    let text = plain(&report);
+    assert_says(
+        &text,
+        &[
+            "digits-mlp is healthy: its gradient changes by x0.9919 per layer",
+            "the present one is within it",
+            "the twins' weights do not part measurably; still predictable at step 59",
+        ],
+    );
+    for absent in ["error[", "Try first"] {
+        assert!(!text.contains(absent), "{absent} in\n{text}");
+    }
+    // No more than the mark's own explanation.
+    assert_eq!(text.matches('!').count(), 1, "{text}");
+}
+
+#[test]
+fn health_in_f32_is_no_health_in_f16() {
+    let mut report = probes::exploding();
+    report.findings.clear();
+    assert_says(
+        &plain(&report),
+        &["is healthy", "; but in f16 the gradient overflows after"],
+    );
+}
+
+#[test]
+fn through_time_a_single_sample_has_no_error() {
+    let text = plain(&probes::through_time());
+    assert_says(
+        &text,
+        &[
+            "Gradient norm through time",
+            "one in 3 time steps",
+            "(error not known) per time step",
+            "1 sample, 199 Jacobians",
+            "not measured: 8 of 64 exponents are known",
+            "Worst time steps",
+        ],
+    );
+}
+
+#[test]
+fn what_was_not_measured_is_said_to_be_so() {
+    let report = probes::unmeasured();
+    for text in [plain(&report), own(&html::probe(&report)).to_owned()] {
+        assert_says(
+            &text,
+            &[
+                "how its gradient grows could not be measured",
+                "not measured: the subject gives no stages",
+                "not measured: the gradient has no growth rate",
+                "not measured: there are no repeated layers",
+                "not measured: the loss or a gradient overflowed",
+                "not measured: this machine was not timed",
+                "not measured: no twins were trained",
+            ],
+        );
+        assert!(!text.contains("Worst") && !text.contains("plot-"));
+    }
+}
+
+#[test]
+fn odd_numbers_have_a_text_and_a_page() {
+    for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -1.0] {
+        let report = probes::odd(odd);
+        assert!(own(&html::probe(&report)).contains("plot-spectrum"));
+        assert!(plain(&report).contains("Butterfly"));
+    }
+    assert_says(
+        &plain(&probes::odd(f64::NAN)),
+        &["NaN ± NaN", "×××", "not finite from step 30 on"],
+    );
+    assert_says(&plain(&probes::odd(f64::INFINITY)), &["∞"]);
+}
+
+#[test]
+fn every_probe_survives_a_round_trip() {
+    let all = [
+        probes::exploding(),
+        probes::healthy(),
+        probes::through_time(),
+        probes::unmeasured(),
+        probes::odd(f64::NAN),
+        probes::odd(f64::INFINITY),
+        probes::odd(f64::NEG_INFINITY),
+    ];
+    for report in all {
+        let text = json::probe(&report).expect("serialises");
+        let back: ProbeReport = serde_json::from_str(&text).expect("reads back");
+        assert_eq!(json::probe(&back).expect("serialises"), text);
+    }
+    let text = json::probe(&probes::odd(f64::NAN)).expect("serialises");
+    let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(
+        value["measurements"]["spectrum"]["exponents"][0]["value"],
+        "NaN"
+    );
+}
+
+#[test]
+fn lines_fit_the_page() {
+    for report in [
+        probes::exploding(),
+        probes::healthy(),
+        probes::through_time(),
+        probes::unmeasured(),
+        probes::odd(f64::NEG_INFINITY),
+        probes::nasty(&"long".repeat(40)),
+    ] {
+        for line in plain(&report).lines() {
+            // The place of a finding stays on one line, so that it can be copied.
+            let place = line.trim_start().starts_with("-->");
+            assert!(place || line.chars().count() <= 100, "{line}");
+        }
+    }
+}
+
+#[test]
+fn names_cannot_steer_the_terminal() {
+    let text = terminal::probe(&probes::nasty("a\u{1b}[2J\u{7}"));
+    assert!(!text.contains("\u{1b}[2J") && !text.contains('\u{7}'));
+}
+
+#[test]
+fn the_page_has_every_plot_and_every_number() {
+    let report = probes::exploding();
+    let page = html::probe(&report);
+    assert!(page.len() > 4_000_000, "the plotting library is inside");
+    let own = own(&page);
+    for id in PLOTS {
+        assert_eq!(own.matches(&format!("<div id=\"{id}\"")).count(), 1, "{id}");
+        assert!(own.contains(&format!("Plotly.newPlot(\"{id}\"")), "{id}");
+    }
+    for fact in [
+        "digits-mlp explodes",
+        "gradients explode",
+        "gradients vanish",
+        "this network",
+        "tolerance 0.1",
+        "fit to the weights",
+        "\"error_y\"",
+        "Try first",
+        "f16",
+        "<details><summary>The study",
+        "Content-Security-Policy",
+    ] {
+        assert!(own.contains(fact), "{fact}");
+    }
+    for finding in &report.findings {
+        assert!(own.contains(&finding.code), "{}", finding.code);
+    }
+    for matrix in &report.measurements.weights {
+        assert!(own.contains(&matrix.name), "{}", matrix.name);
+    }
+}
+
+#[test]
+fn the_page_asks_for_nothing_and_no_text_becomes_markup() {
+    for report in [
+        probes::exploding(),
+        probes::unmeasured(),
+        probes::odd(f64::NAN),
+    ] {
+        let own = own(&html::probe(&report));
+        for request in [
+            "http://", "https://", "//cdn", "src=", "@import", "url(", "fetch(",
+        ] {
+            assert!(!own.contains(request), "{request}");
+        }
+    }
+    let own = own(&html::probe(&probes::nasty(fixture::NASTY)));
+    assert!(own.contains("&lt;/script&gt;&lt;script&gt;alert(1)"));
+    assert!(!own.contains("<script>alert") && !own.contains(fixture::NASTY));
+    assert_eq!(own.matches("<script").count(), PLOTS.len());
+}
+
+#[test]
+#[ignore = "writes the documents to look at"]
+fn dump() {
+    let dir = std::env::temp_dir();
+    for (name, report) in [
+        ("exploding", probes::exploding()),
+        ("healthy", probes::healthy()),
+        ("time", probes::through_time()),
+        ("unmeasured", probes::unmeasured()),
+        ("odd", probes::odd(f64::NAN)),
+    ] {
+        let write = |ending: &str, text: String| {
+            let path = dir.join(format!("probe-{name}.{ending}"));
+            std::fs::write(path, text).expect("writable");
+        };
+        write("txt", plain(&report));
+        write("html", html::probe(&report));
+    }
+}

@@ -1,0 +1,256 @@
+//! Probes of made-up networks, put together by the core's own rules.
+
+use steadygrad::dynamics::{
+    Activation, Axis, Butterfly, ButterflySettings, Criticality, GrowthProfile, GrowthSpectrum,
+    JacobianProduct, LayerJacobian, PhaseDiagram, Separation, SeparationStep,
+};
+use steadygrad::measurements::{Measurements, Sharpness, TrainingSetup};
+use steadygrad::probe::{GrowthForecast, ProbeReport, Subnormals};
+
+use crate::fixture;
+
+/// Width of the made-up layers, all of whose exponents are known.
+const WIDTH: usize = 8;
+/// Samples that the made-up spectra were measured on.
+const SAMPLES: usize = 4;
+
+/// Twenty layers at twice the critical gain.
+pub(crate) fn exploding() -> ProbeReport {
+    // As the fixture of `cure`: relu, gain 3, and a gradient that grows by 2.13 a layer.
+    let mut measurements = fixture::measurements();
+    fill(&mut measurements, 3.0, 2.13f64.ln());
+    report(measurements, 0.1, Some(0.4))
+}
+
+/// The same at its critical gain.
+pub(crate) fn healthy() -> ProbeReport {
+    let mut measurements = fixture::measurements();
+    let gain = std::f64::consts::SQRT_2;
+    for matrix in &mut measurements.weights {
+        matrix.frobenius_norm = gain * (matrix.fan_out as f64).sqrt();
+        matrix.spectral_norm = 1.93 * gain;
+    }
+    (measurements.loss, measurements.input_rms) = (2.31, 1.0);
+    measurements.global_norm = 1.7;
+    measurements.growth = GrowthProfile::new(
+        Axis::Depth,
+        (0..20).map(|l| {
+            let wobble = 1.0 + 0.05 * f64::from(l * 7 % 5 - 2);
+            (format!("hidden.{l}"), 0.9 * wobble, 0.6 * wobble)
+        }),
+    );
+    measurements.sharpness = Some(Sharpness {
+        lambda_max: 8.0,
+        lambda_min: -0.3,
+        residual: 0.02,
+        iterations: 30,
+        rows: 32,
+        relative_step: 1e-5,
+    });
+    fill(&mut measurements, gain, 0.004);
+    report(measurements, 0.1, None)
+}
+
+/// A recurrent network through time whose single sample gives no errors.
+pub(crate) fn through_time() -> ProbeReport {
+    let mut report = exploding();
+    let measured = &mut report.measurements;
+    measured.growth = GrowthProfile::new(
+        Axis::Time,
+        (0..200).map(|t| (format!("t={t}"), 0.5, 1.07f64.powi(200 - t))),
+    );
+    let names: Vec<String> = (1..200).map(|t| format!("t={t}")).collect();
+    measured.spectrum = spectrum(Axis::Time, &names, 1.07f64.ln(), 1, 64);
+    report.setup.sequence_length = Some(200);
+    report.setup.depth = None;
+    concluded(report)
+}
+
+/// Nothing could be measured.
+pub(crate) fn unmeasured() -> ProbeReport {
+    let mut report = exploding();
+    let measured = &mut report.measurements;
+    (measured.spectrum, measured.criticality, measured.sharpness) = (None, None, None);
+    measured.growth.points.clear();
+    measured.weights.clear();
+    measured.global_norm = 1.0;
+    (report.phase_diagram, report.butterfly, report.study) = (None, None, None);
+    report.subnormals.slowdown = None;
+    let mut report = concluded(report);
+    (report.findings, report.first_remedy) = (vec![], None);
+    report
+}
+
+/// `odd` in place of every number that may be odd.
+pub(crate) fn odd(odd: f64) -> ProbeReport {
+    let mut report = exploding();
+    report.seconds = odd;
+    report.subnormals = Subnormals {
+        share: odd,
+        slowdown: Some(odd),
+    };
+    let measured = &mut report.measurements;
+    for value in [
+        &mut measured.loss,
+        &mut measured.input_rms,
+        &mut measured.weight_norm,
+        &mut measured.global_norm,
+        &mut measured.subnormal_share,
+    ] {
+        *value = odd;
+    }
+    measured.growth = GrowthProfile::new(Axis::Time, (0..3).map(|t| (format!("t={t}"), odd, odd)));
+    for matrix in &mut measured.weights {
+        (matrix.frobenius_norm, matrix.spectral_norm) = (odd, odd);
+    }
+    measured.sharpness = Some(Sharpness {
+        lambda_max: odd,
+        lambda_min: odd,
+        residual: odd,
+        iterations: 0,
+        rows: 0,
+        relative_step: odd,
+    });
+    let names = ["t=1".to_owned(), "t=2".to_owned()];
+    measured.spectrum = spectrum(Axis::Time, &names, odd, SAMPLES, WIDTH);
+    if let Some(found) = &mut measured.criticality {
+        (found.chi_1, found.depth_scale, found.critical_sigma_w) = (odd, odd, odd);
+    }
+    // Twins that are lost after a while.
+    let mut steps = twins(60, 0.4);
+    for step in &mut steps[30..] {
+        (
+            step.loss.distance,
+            step.weights.distance,
+            step.gradients.size,
+        ) = (odd, odd, odd);
+    }
+    report.butterfly =
+        Some(Butterfly::new(ButterflySettings::new(f64::EPSILON), steps).expect("sound"));
+    for finding in &mut report.findings {
+        finding.evidence.iter_mut().for_each(|e| e.value = odd);
+    }
+    report.forecast = Some(GrowthForecast {
+        gradient_log_growth: odd,
+        gradient_norm: odd,
+        activation_log_growth: Some(odd),
+        ..report.forecast.expect("the fixture grows")
+    });
+    report
+}
+
+/// Markup and control characters in every text a user may choose.
+pub(crate) fn nasty(name: &str) -> ProbeReport {
+    let mut report = exploding();
+    report.subject.name = name.into();
+    report.subject.description = name.into();
+    report.study = Some(name.into());
+    for point in &mut report.measurements.growth.points {
+        point.name = name.into();
+    }
+    for matrix in &mut report.measurements.weights {
+        matrix.name = name.into();
+    }
+    if let Some(spectrum) = &mut report.measurements.spectrum {
+        for layer in &mut spectrum.layers {
+            layer.name = name.into();
+        }
+    }
+    report.findings[0].place = steadygrad::Place::Layer(name.into());
+    report
+}
+
+/// Spectrum and theory of a network whose gradient grows by `e^growth` a layer.
+fn fill(measurements: &mut Measurements, sigma_w: f64, growth: f64) {
+    let points = measurements.growth.points.iter().skip(1);
+    let names: Vec<String> = points.map(|point| point.name.clone()).collect();
+    measurements.spectrum = spectrum(Axis::Depth, &names, growth, SAMPLES, WIDTH);
+    measurements.criticality = Criticality::new(Activation::Relu, sigma_w, 0.0, 1.0).ok();
+}
+
+/// Half a sample's exponents above and half below `growth`, and samples that differ a little.
+fn spectrum(
+    axis: Axis,
+    names: &[String],
+    growth: f64,
+    samples: usize,
+    width: usize,
+) -> Option<GrowthSpectrum> {
+    let steps = names.len();
+    let products: Vec<JacobianProduct> = (0..samples)
+        .map(|sample| JacobianProduct {
+            log_singular_values: (0..WIDTH)
+                .map(|i| steps as f64 * (growth + 0.3 - 0.1 * i as f64 + 0.04 * sample as f64))
+                .collect(),
+            log_growth: vec![growth; steps],
+            complete: width == WIDTH,
+            sweeps: 3,
+            last_change: 1e-9,
+        })
+        .collect();
+    let layer = |l: usize| LayerJacobian {
+        log_growth: growth + 0.02 * ((l * 7 % 5) as f64 - 2.0),
+        log_largest: growth + 0.7 + 0.05 * ((l * 3 % 7) as f64 - 3.0),
+        log_smallest: growth - 4.0,
+    };
+    let layers = vec![(0..steps).map(layer).collect(); samples];
+    GrowthSpectrum::from_samples(axis, names, &products, &layers, width, 7)
+}
+
+/// Separations that grow by `e^rate` a step from 1e-8 up to 1, with noise.
+fn twins(steps: u64, rate: f64) -> Vec<SeparationStep> {
+    (0..steps)
+        .map(|step| {
+            let noise = 1.0 + 0.2 * (2.7 * step as f64).sin();
+            let apart = (1e-8 * (rate * step as f64).exp() * noise).min(1.0);
+            let of = |factor: f64| Separation {
+                distance: (factor * apart).min(1.2),
+                size: 1.0,
+            };
+            SeparationStep {
+                step,
+                loss: of(0.05),
+                weights: of(1.0),
+                gradients: of(20.0),
+            }
+        })
+        .collect()
+}
+
+fn report(measurements: Measurements, learning_rate: f64, parting: Option<f64>) -> ProbeReport {
+    let like = fixture::cured();
+    let steps = match parting {
+        Some(rate) => twins(60, rate),
+        None => twins(60, 0.0),
+    };
+    concluded(ProbeReport {
+        version: like.version,
+        subject: like.subject,
+        seed: 11,
+        batch_size: 64,
+        setup: TrainingSetup {
+            learning_rate,
+            ..like.setup
+        },
+        study: like.study,
+        subnormals: Subnormals {
+            share: measurements.subnormal_share,
+            slowdown: Some(38.0),
+        },
+        forecast: None,
+        phase_diagram: PhaseDiagram::new(Activation::Relu, 1.0, 33).ok(),
+        butterfly: Butterfly::new(ButterflySettings::new(f64::EPSILON), steps).ok(),
+        findings: vec![],
+        first_remedy: None,
+        measurements,
+        seconds: 1.23,
+    })
+}
+
+/// What follows from the measurements.
+fn concluded(mut report: ProbeReport) -> ProbeReport {
+    report.forecast = GrowthForecast::new(&report.measurements);
+    (report.findings, report.first_remedy) =
+        ProbeReport::conclude(&report.measurements, &report.setup);
+    report
+}

@@ -1,0 +1,49 @@
+//! SG013: gradient values are subnormal.
+
+use super::{Case, Evidence, Finding};
+use crate::Place;
+
+/// Arithmetic on subnormal f32 values is ten times slower or worse on common CPUs, so one value
+/// in a hundred already costs a tenth of the time.
+const MAX_SHARE: f64 = 0.01;
+
+pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
+    let share = case.measurements.subnormal_share;
+    if share.is_nan() || share <= MAX_SHARE {
+        return None;
+    }
+    Some(Finding {
+        code: "SG013".into(),
+        title: format!(
+            "{:.1} % of the gradient's values are subnormal",
+            100.0 * share
+        ),
+        place: Place::Run,
+        step: None,
+        evidence: vec![Evidence::new("share of subnormal values", share)],
+        why: "Values below 1.2e-38 have lost most of their digits, teach nothing, and are many \
+              times slower to compute with on a CPU."
+            .into(),
+        help: "Mend what makes the gradient vanish; until then, flush subnormal values to zero."
+            .into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::verdict;
+    use super::*;
+
+    #[test]
+    fn fires_above_the_share_only() {
+        let with = |share| {
+            verdict(check, |measurements, _, _| {
+                measurements.subnormal_share = share
+            })
+        };
+        for silent in [0.0, 0.01, f64::NAN] {
+            assert_eq!(with(silent), None);
+        }
+        assert_eq!(with(0.5).unwrap().code, "SG013");
+    }
+}

@@ -1,0 +1,135 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Activation, FixedPoint, MeanField, MeanFieldError, critical_sigma_w};
+use crate::float;
+
+/// Where a network's initialisation lies between vanishing and exploding gradients, by mean-field
+/// theory from its weight scale, bias scale and activation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Criticality {
+    /// The network's scales.
+    pub mean_field: MeanField,
+    /// Where the variance of its signal ends up.
+    pub fixed_point: FixedPoint,
+    /// Growth of the squared gradient norm a step, there.
+    #[serde(with = "float")]
+    pub chi_1: f64,
+    /// Steps over which the squared gradient norm changes by a factor of e: `1 / |ln chi_1|`.
+    #[serde(with = "float")]
+    pub depth_scale: f64,
+    /// The weight scale at which `chi_1` passes 1 with these biases.
+    #[serde(with = "float")]
+    pub critical_sigma_w: f64,
+}
+
+impl Criticality {
+    /// For a signal whose variance before the first repeated activation is `q_0`.
+    ///
+    /// # Errors
+    /// [`MeanFieldError`] for a scale or variance that is negative, NaN or infinite.
+    pub fn new(
+        activation: Activation,
+        sigma_w: f64,
+        sigma_b: f64,
+        q_0: f64,
+    ) -> Result<Self, MeanFieldError> {
+        let mean_field = MeanField::new(activation, sigma_w, sigma_b)?;
+        let fixed_point = mean_field.fixed_point_from(q_0)?;
+        let chi_1 = mean_field.chi_1(fixed_point.length());
+        Ok(Self {
+            mean_field,
+            fixed_point,
+            chi_1,
+            depth_scale: chi_1.ln().abs().recip(),
+            critical_sigma_w: critical_sigma_w(activation, sigma_b)?.sigma_w(),
+        })
+    }
+
+    /// `ln(chi_1) / 2`: the predicted log growth of the gradient norm a step.
+    pub fn log_growth(&self) -> f64 {
+        0.5 * self.chi_1.ln()
+    }
+
+    /// What every repeated weight is to be multiplied by: `critical_sigma_w / sigma_w`. Infinite
+    /// when the weights are all zero.
+    pub fn weight_scale(&self) -> f64 {
+        self.critical_sigma_w / self.mean_field.sigma_w()
+    }
+}
+
+/// The line between vanishing and exploding gradients for one activation, over the bias scale.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseDiagram {
+    /// Whose.
+    pub activation: Activation,
+    /// Bias scales, ascending.
+    pub sigma_b: Vec<f64>,
+    /// The critical weight scale at each.
+    pub critical_sigma_w: Vec<f64>,
+}
+
+impl PhaseDiagram {
+    /// `points` bias scales from 0 to `largest`, both included.
+    ///
+    /// # Errors
+    /// [`MeanFieldError`] when `largest` is negative, NaN or infinite.
+    pub fn new(
+        activation: Activation,
+        largest: f64,
+        points: usize,
+    ) -> Result<Self, MeanFieldError> {
+        let last = points.saturating_sub(1).max(1) as f64;
+        let sigma_b: Vec<f64> = (0..points).map(|i| largest * i as f64 / last).collect();
+        let critical = sigma_b
+            .iter()
+            .map(|sigma_b| Ok(critical_sigma_w(activation, *sigma_b)?.sigma_w()))
+            .collect::<Result<_, MeanFieldError>>()?;
+        Ok(Self {
+            activation,
+            sigma_b,
+            critical_sigma_w: critical,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn he_initialisation_is_critical_and_twice_as_much_is_not() {
+        let he = Criticality::new(Activation::Relu, 2f64.sqrt(), 0.0, 1.0).unwrap();
+        assert!((he.chi_1 - 1.0).abs() < 1e-9 && he.depth_scale > 1e8);
+        assert!((he.weight_scale() - 1.0).abs() < 1e-6);
+        let twice = Criticality::new(Activation::Relu, 2.0 * 2f64.sqrt(), 0.0, 1.0).unwrap();
+        assert!((twice.log_growth() - 2f64.ln()).abs() < 1e-9);
+        assert!((twice.weight_scale() - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_line_of_tanh_starts_at_one_and_rises() {
+        let line = PhaseDiagram::new(Activation::Tanh, 1.0, 5).unwrap();
+        assert!((line.critical_sigma_w[0] - 1.0).abs() < 1e-6);
+        assert!(
+            line.critical_sigma_w
+                .windows(2)
+                .all(|pair| pair[0] < pair[1])
+        );
+        let points = |points| PhaseDiagram::new(Activation::Tanh, 1.0, points).unwrap();
+        assert!(points(0).sigma_b.is_empty());
+        assert_eq!(points(1).sigma_b, vec![0.0]);
+    }
+
+    #[test]
+    fn odd_rows() {
+        for bad in [-1.0, f64::NAN, f64::INFINITY] {
+            assert!(Criticality::new(Activation::Tanh, bad, 0.0, 1.0).is_err());
+            assert!(Criticality::new(Activation::Tanh, 1.0, bad, 1.0).is_err());
+            assert!(Criticality::new(Activation::Tanh, 1.0, 0.0, bad).is_err());
+            assert!(PhaseDiagram::new(Activation::Tanh, bad, 3).is_err());
+        }
+        let dead = Criticality::new(Activation::Relu, 0.0, 0.0, 1.0).unwrap();
+        assert_eq!((dead.chi_1, dead.depth_scale), (0.0, 0.0));
+        assert_eq!(dead.weight_scale(), f64::INFINITY);
+    }
+}

@@ -1,0 +1,64 @@
+/// Why a growth rate could not be measured.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum DynamicsError {
+    /// The state, or a tangent vector, stopped being finite.
+    #[error(
+        "the {what} is not finite after step {step}: there is no growth rate beyond it; start from a smaller state or shorten the run"
+    )]
+    NonFinite {
+        /// `state` or `tangent`.
+        what: &'static str,
+        /// Number of steps done, counted from the start of the transient.
+        step: usize,
+    },
+    /// The tangent vectors became linearly dependent: a Jacobian has a smaller rank than asked for.
+    #[error(
+        "the Jacobian has rank {rank} at step {step}, but {vectors} exponents were asked for; ask for at most {rank}"
+    )]
+    RankDeficient {
+        /// Number of steps done, counted from the start of the transient.
+        step: usize,
+        /// Independent columns that were left.
+        rank: usize,
+        /// Columns that were asked for.
+        vectors: usize,
+    },
+    /// There are no steps left to measure on.
+    #[error(
+        "{available} steps are too few: {transient} are the transient and at least {needed} more are measured"
+    )]
+    TooFewSteps {
+        /// Steps the system has, or that were asked for.
+        available: usize,
+        /// Steps of the transient.
+        transient: usize,
+        /// Steps that are measured at least.
+        needed: usize,
+    },
+    /// A layer or state without units.
+    #[error("step {step} has a state of width 0: a layer needs at least one unit")]
+    ZeroWidth {
+        /// Number of steps done.
+        step: usize,
+    },
+    /// More, or fewer, exponents than the system can have.
+    #[error(
+        "{vectors} exponents were asked for, but the narrowest state has {width} units; ask for 1 to {width}"
+    )]
+    VectorCount {
+        /// What was asked for.
+        vectors: usize,
+        /// Width of the narrowest state met so far.
+        width: usize,
+    },
+    /// A setting outside its range.
+    #[error("`{field}` is {value}, but must be {allowed}")]
+    Setting {
+        /// The field's name.
+        field: &'static str,
+        /// What it holds.
+        value: f64,
+        /// What it may hold.
+        allowed: &'static str,
+    },
+}

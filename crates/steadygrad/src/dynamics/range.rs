@@ -1,0 +1,138 @@
+use serde::{Deserialize, Serialize};
+
+use crate::float;
+
+/// A floating-point format that networks are trained in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NumberFormat {
+    /// IEEE half precision.
+    F16,
+    /// Brain float: f32's range with 8 bits of precision.
+    Bf16,
+    /// IEEE single precision.
+    F32,
+}
+
+impl NumberFormat {
+    /// All, narrowest range first.
+    pub const ALL: [NumberFormat; 3] = [NumberFormat::F16, NumberFormat::Bf16, NumberFormat::F32];
+
+    /// Its usual name.
+    pub fn name(self) -> &'static str {
+        match self {
+            NumberFormat::F16 => "f16",
+            NumberFormat::Bf16 => "bf16",
+            NumberFormat::F32 => "f32",
+        }
+    }
+
+    /// The largest finite value.
+    pub fn max(self) -> f64 {
+        match self {
+            NumberFormat::F16 => half::f16::MAX.to_f64(),
+            NumberFormat::Bf16 => half::bf16::MAX.to_f64(),
+            NumberFormat::F32 => f64::from(f32::MAX),
+        }
+    }
+
+    /// The smallest positive normal value; what is below loses digits, and time on a CPU.
+    pub fn min_positive(self) -> f64 {
+        match self {
+            NumberFormat::F16 => half::f16::MIN_POSITIVE.to_f64(),
+            NumberFormat::Bf16 => half::bf16::MIN_POSITIVE.to_f64(),
+            NumberFormat::F32 => f64::from(f32::MIN_POSITIVE),
+        }
+    }
+}
+
+/// At which depth, or sequence length, a signal leaves a number format.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RangeForecast {
+    /// The format.
+    pub format: NumberFormat,
+    /// Steps until the signal is above the format's largest value, at most 0 when it already is.
+    /// `None` when it does not grow.
+    #[serde(with = "float::option")]
+    pub overflows_at: Option<f64>,
+    /// Steps until it is below the smallest normal value. `None` when it does not shrink.
+    #[serde(with = "float::option")]
+    pub underflows_at: Option<f64>,
+}
+
+impl RangeForecast {
+    /// A signal of this size that is multiplied by `e^log_growth` a step:
+    /// `(ln limit - ln size) / log_growth` steps. `None` in both fields for a size that is zero or
+    /// not finite, or a growth of 0 or NaN.
+    pub fn new(format: NumberFormat, size: f64, log_growth: f64) -> Self {
+        let usable = size > 0.0 && size.is_finite() && log_growth.is_finite();
+        let steps = |limit: f64| (limit.ln() - size.ln()) / log_growth;
+        Self {
+            format,
+            overflows_at: (usable && log_growth > 0.0).then(|| steps(format.max())),
+            underflows_at: (usable && log_growth < 0.0).then(|| steps(format.min_positive())),
+        }
+    }
+
+    /// For every format.
+    pub fn all(size: f64, log_growth: f64) -> Vec<Self> {
+        NumberFormat::ALL
+            .into_iter()
+            .map(|format| Self::new(format, size, log_growth))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_forms() {
+        let doubling = |format| RangeForecast::new(format, 1.0, 2f64.ln());
+        // f16 ends just below 2^16, the others just below 2^128.
+        let f16 = doubling(NumberFormat::F16).overflows_at.unwrap();
+        assert!((f16 - 16.0).abs() < 1e-3, "{f16}");
+        for format in [NumberFormat::Bf16, NumberFormat::F32] {
+            let found = doubling(format).overflows_at.unwrap();
+            assert!((found - 128.0).abs() < 1e-2, "{found}");
+            assert_eq!(doubling(format).underflows_at, None);
+        }
+        let halving = RangeForecast::new(NumberFormat::F32, 1.0, -(2f64.ln()));
+        assert!((halving.underflows_at.unwrap() - 126.0).abs() < 1e-9);
+        assert_eq!(halving.overflows_at, None);
+        let f16 = RangeForecast::new(NumberFormat::F16, 1.0, -(2f64.ln()));
+        assert!((f16.underflows_at.unwrap() - 14.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn brute_force_in_f32() {
+        let (mut value, growth) = (0.3f32, 1.7f32);
+        let forecast = RangeForecast::new(NumberFormat::F32, 0.3, f64::from(growth).ln());
+        let mut steps = 0;
+        while value.is_finite() {
+            value *= growth;
+            steps += 1;
+        }
+        assert_eq!(forecast.overflows_at.unwrap().ceil(), f64::from(steps));
+    }
+
+    #[test]
+    fn odd_rows() {
+        for (size, growth) in [
+            (0.0, 1.0),
+            (-1.0, 1.0),
+            (f64::NAN, 1.0),
+            (f64::INFINITY, 1.0),
+            (1.0, 0.0),
+            (1.0, f64::NAN),
+            (1.0, f64::INFINITY),
+        ] {
+            let found = RangeForecast::new(NumberFormat::F16, size, growth);
+            assert_eq!((found.overflows_at, found.underflows_at), (None, None));
+        }
+        // Already beyond the limit.
+        let beyond = RangeForecast::new(NumberFormat::F16, 1e6, 0.1);
+        assert!(beyond.overflows_at.unwrap() < 0.0);
+    }
+}

@@ -1,0 +1,210 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Axis, Exponent, JacobianProduct, LayerJacobian};
+
+/// One layer (or time step) of a [`GrowthSpectrum`], averaged over samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerGrowth {
+    /// The layer's name, or `t=12`.
+    pub name: String,
+    /// The layer's Jacobian by itself.
+    #[serde(flatten)]
+    pub jacobian: LayerJacobian,
+}
+
+/// How a network multiplies gradients through depth or time: the exponents of its product of
+/// Jacobians, and each factor by itself. Measured on single samples at initialisation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GrowthSpectrum {
+    /// Through what.
+    pub axis: Axis,
+    /// Number of Jacobians in the product.
+    pub steps: usize,
+    /// `ln sigma_i / steps`, largest first: mean over samples, with the standard error of that
+    /// mean (none for a single sample).
+    pub exponents: Vec<Exponent>,
+    /// Each factor, in forward order.
+    pub layers: Vec<LayerGrowth>,
+    /// Samples that were measured.
+    pub samples: usize,
+    /// Width of the narrowest state: the number of exponents there are.
+    pub width: usize,
+    /// Seed of the tangent vectors.
+    pub seed: u64,
+}
+
+impl GrowthSpectrum {
+    /// Averages the products of several samples. `layers` holds, for each sample, its factors in
+    /// the order of `names`. `None` without samples or steps, or when samples disagree on their
+    /// number of steps.
+    pub fn from_samples(
+        axis: Axis,
+        names: &[String],
+        products: &[JacobianProduct],
+        layers: &[Vec<LayerJacobian>],
+        width: usize,
+        seed: u64,
+    ) -> Option<Self> {
+        let steps = products.first()?.log_growth.len();
+        let same = products
+            .iter()
+            .all(|product| product.log_growth.len() == steps)
+            && layers.iter().all(|sample| sample.len() == names.len());
+        if steps == 0 || !same {
+            return None;
+        }
+        let vectors = products
+            .iter()
+            .map(|product| product.log_singular_values.len())
+            .min()?;
+        let exponents = (0..vectors)
+            .map(|i| {
+                let values = products
+                    .iter()
+                    .map(|product| product.log_singular_values[i] / steps as f64);
+                mean(values.collect())
+            })
+            .collect();
+        let average = |l: usize, part: fn(&LayerJacobian) -> f64| {
+            let values = layers.iter().map(|sample| part(&sample[l]));
+            values.sum::<f64>() / layers.len() as f64
+        };
+        let layers = if layers.is_empty() {
+            Vec::new()
+        } else {
+            names
+                .iter()
+                .enumerate()
+                .map(|(l, name)| LayerGrowth {
+                    name: name.clone(),
+                    jacobian: LayerJacobian {
+                        log_growth: average(l, |layer| layer.log_growth),
+                        log_largest: average(l, |layer| layer.log_largest),
+                        log_smallest: average(l, |layer| layer.log_smallest),
+                    },
+                })
+                .collect()
+        };
+        Some(Self {
+            axis,
+            steps,
+            exponents,
+            layers,
+            samples: products.len(),
+            width,
+            seed,
+        })
+    }
+
+    /// The largest exponent: growth of the gradient per step along the worst direction.
+    pub fn lambda_1(&self) -> Option<Exponent> {
+        self.exponents.first().copied()
+    }
+
+    /// Mean over the layers of `ln` growth in a random direction; mean-field theory's
+    /// `ln(chi_1) / 2`. `None` without layers, or when one of them is not finite.
+    pub fn mean_log_growth(&self) -> Option<f64> {
+        let sum: f64 = self
+            .layers
+            .iter()
+            .map(|layer| layer.jacobian.log_growth)
+            .sum();
+        let mean = sum / self.layers.len() as f64;
+        mean.is_finite().then_some(mean)
+    }
+
+    /// `ln` of the product's condition number. `None` when the smallest exponents are not known.
+    pub fn log_condition(&self) -> Option<f64> {
+        let (first, last) = (self.exponents.first()?, self.exponents.last()?);
+        (self.exponents.len() == self.width)
+            .then_some((first.value - last.value) * self.steps as f64)
+    }
+
+    /// The `count` layers that stretch most along their worst direction, worst first.
+    pub fn worst_layers(&self, count: usize) -> Vec<&LayerGrowth> {
+        let mut layers: Vec<&LayerGrowth> = self.layers.iter().collect();
+        layers.sort_by(|a, b| b.jacobian.log_largest.total_cmp(&a.jacobian.log_largest));
+        layers.truncate(count);
+        layers
+    }
+}
+
+/// Mean and standard error of independent values.
+fn mean(values: Vec<f64>) -> Exponent {
+    let n = values.len() as f64;
+    let value = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|v| (v - value).powi(2)).sum();
+    Exponent {
+        value,
+        standard_error: (values.len() > 1).then(|| (squares / (n - 1.0) / n).sqrt()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn product(logs: &[f64], steps: usize) -> JacobianProduct {
+        JacobianProduct {
+            log_singular_values: logs.to_vec(),
+            log_growth: vec![0.0; steps],
+            complete: true,
+            sweeps: 1,
+            last_change: 0.0,
+        }
+    }
+
+    fn layer(log: f64) -> LayerJacobian {
+        LayerJacobian {
+            log_growth: log,
+            log_largest: log + 1.0,
+            log_smallest: log - 1.0,
+        }
+    }
+
+    #[test]
+    fn means_errors_and_worst_layers() {
+        let names = ["a".to_owned(), "b".to_owned()];
+        let products = [product(&[4.0, -2.0], 2), product(&[6.0, -2.0], 2)];
+        let layers = [vec![layer(0.0), layer(2.0)], vec![layer(1.0), layer(3.0)]];
+        let spectrum =
+            GrowthSpectrum::from_samples(Axis::Depth, &names, &products, &layers, 2, 0).unwrap();
+        assert_eq!(spectrum.exponents[0].value, 2.5);
+        assert_eq!(spectrum.exponents[0].standard_error, Some(0.5));
+        assert_eq!(spectrum.exponents[1].standard_error, Some(0.0));
+        assert_eq!(spectrum.log_condition(), Some(7.0));
+        assert_eq!(spectrum.mean_log_growth(), Some(1.5));
+        assert_eq!(spectrum.worst_layers(1)[0].name, "b");
+        assert_eq!(spectrum.worst_layers(9).len(), 2);
+        let text = serde_json::to_string(&spectrum).unwrap();
+        assert_eq!(
+            serde_json::from_str::<GrowthSpectrum>(&text).unwrap(),
+            spectrum
+        );
+    }
+
+    #[test]
+    fn odd_rows() {
+        let build =
+            |names: &[String], products: &[JacobianProduct], layers: &[Vec<LayerJacobian>]| {
+                GrowthSpectrum::from_samples(Axis::Time, names, products, layers, 3, 0)
+            };
+        assert_eq!(build(&[], &[], &[]), None);
+        assert_eq!(build(&[], &[product(&[1.0], 0)], &[]), None);
+        assert_eq!(
+            build(&[], &[product(&[1.0], 1), product(&[1.0], 2)], &[]),
+            None
+        );
+        assert_eq!(build(&[], &[product(&[1.0], 1)], &[vec![layer(0.0)]]), None);
+        let one = build(&[], &[product(&[1.0], 1)], &[]).unwrap();
+        assert_eq!(one.lambda_1().unwrap().standard_error, None);
+        assert_eq!(one.mean_log_growth(), None);
+        assert_eq!(one.log_condition(), None);
+        // A dead layer passes nothing: minus infinity survives JSON.
+        let dead = [vec![layer(f64::NEG_INFINITY)]];
+        let dead = build(&["x".to_owned()], &[product(&[1.0], 1)], &dead).unwrap();
+        assert_eq!(dead.mean_log_growth(), None);
+        let text = serde_json::to_string(&dead).unwrap();
+        assert_eq!(serde_json::from_str::<GrowthSpectrum>(&text).unwrap(), dead);
+    }
+}

@@ -1,0 +1,170 @@
+use serde::{Deserialize, Serialize};
+
+use super::GrowthForecast;
+use crate::cure::derive::{Basis, derive};
+use crate::cure::{Derivation, SubjectSummary};
+use crate::diagnose::{Case, Finding, diagnose};
+use crate::dynamics::{Butterfly, PhaseDiagram};
+use crate::float;
+use crate::measurements::{Measurements, TrainingSetup};
+use crate::remedy::{Family, Remedy};
+
+/// Subnormal values in the first gradient and what they cost.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Subnormals {
+    /// Share of the gradient's values, in `0..=1`.
+    #[serde(with = "float")]
+    pub share: f64,
+    /// How many times longer this machine takes for arithmetic on subnormal values, measured;
+    /// `None` when it was not.
+    #[serde(with = "float::option")]
+    pub slowdown: Option<f64>,
+}
+
+impl Subnormals {
+    /// By how much the share slows arithmetic on the gradient down: `1 + share (slowdown - 1)`.
+    pub fn cost(&self) -> Option<f64> {
+        self.slowdown
+            .map(|slowdown| 1.0 + self.share * (slowdown - 1.0).max(0.0))
+    }
+}
+
+/// The remedy that the findings ask for first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FirstRemedy {
+    /// Which family.
+    pub family: Family,
+    /// The change, its parameter computed.
+    pub remedy: Remedy,
+    /// How.
+    pub derivation: Derivation,
+    /// The finding it answers.
+    pub answers: String,
+}
+
+/// Everything `probe` found: what a person sees, and what `--json` prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeReport {
+    /// Version of steadygrad.
+    pub version: String,
+    /// What would be trained.
+    pub subject: SubjectSummary,
+    /// Seed of weights, batches and tangent vectors.
+    pub seed: u64,
+    /// Samples a step.
+    pub batch_size: usize,
+    /// Learning rate, momentum, depth.
+    pub setup: TrainingSetup,
+    /// The study as TOML, when there is one.
+    pub study: Option<String>,
+    /// Measured on the first batch.
+    pub measurements: Measurements,
+    /// When a number format gives out; `None` when the gradient has no growth rate.
+    pub forecast: Option<GrowthForecast>,
+    /// The line between vanishing and exploding, for this activation.
+    pub phase_diagram: Option<PhaseDiagram>,
+    /// Subnormal values and their cost.
+    pub subnormals: Subnormals,
+    /// Twins that were trained a few steps apart; `None` when they were not.
+    pub butterfly: Option<Butterfly>,
+    /// What is wrong, root cause first. Empty when nothing is.
+    pub findings: Vec<Finding>,
+    /// What to try first; `None` when nothing is wrong or nothing applies.
+    pub first_remedy: Option<FirstRemedy>,
+    /// Wall-clock time of the whole job.
+    #[serde(with = "float")]
+    pub seconds: f64,
+}
+
+impl ProbeReport {
+    /// The findings that follow from what was measured, and the first remedy for them.
+    pub fn conclude(
+        measurements: &Measurements,
+        setup: &TrainingSetup,
+    ) -> (Vec<Finding>, Option<FirstRemedy>) {
+        let findings = diagnose(Case {
+            measurements,
+            setup,
+            outcome: None,
+        });
+        let basis = Basis {
+            measurements,
+            setup,
+            baseline: None,
+        };
+        let first = findings.iter().find_map(|finding| {
+            remedies_for(&finding.code).iter().find_map(|family| {
+                let (remedy, derivation) = derive(*family, basis).ok()?;
+                Some(FirstRemedy {
+                    family: *family,
+                    remedy,
+                    derivation,
+                    answers: finding.code.clone(),
+                })
+            })
+        });
+        (findings, first)
+    }
+
+    /// The largest learning rate that is stable at the measured sharpness; `None` when the
+    /// sharpness is not known or not positive.
+    pub fn largest_stable_learning_rate(&self) -> Option<f64> {
+        self.measurements
+            .sharpness?
+            .largest_stable_learning_rate(self.setup.momentum)
+    }
+}
+
+/// The families that answer a finding, the one that mends its cause first.
+fn remedies_for(code: &str) -> &'static [Family] {
+    match code {
+        "SG018" | "SG007" | "SG012" => &[Family::Initialize, Family::Normalize],
+        "SG003" | "SG010" => &[Family::Initialize, Family::Normalize, Family::Simplify],
+        // Through time all steps share one matrix: its largest singular value is what grows.
+        "SG004" => &[Family::Clip, Family::Regularize, Family::Simplify],
+        "SG006" => &[Family::SlowDown],
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cure::testing::{healthy_measurements, setup};
+
+    #[test]
+    fn a_healthy_network_needs_nothing() {
+        assert_eq!(
+            ProbeReport::conclude(&healthy_measurements(), &setup()),
+            (vec![], None)
+        );
+    }
+
+    #[test]
+    fn each_fault_has_its_remedy() {
+        let mut measurements = healthy_measurements();
+        measurements.input_rms = 8.0;
+        let (findings, first) = ProbeReport::conclude(&measurements, &setup());
+        assert_eq!(findings[0].code, "SG018");
+        let first = first.unwrap();
+        assert_eq!(
+            (first.family, first.answers.as_str()),
+            (Family::Initialize, "SG018")
+        );
+
+        let mut measurements = healthy_measurements();
+        measurements.sharpness.as_mut().unwrap().lambda_max = 1e6;
+        let (_, first) = ProbeReport::conclude(&measurements, &setup());
+        assert_eq!(first.unwrap().family, Family::SlowDown);
+    }
+
+    #[test]
+    fn the_cost_of_subnormals() {
+        let cost = |share, slowdown| Subnormals { share, slowdown }.cost();
+        assert_eq!(cost(0.5, Some(11.0)), Some(6.0));
+        assert_eq!(cost(0.0, Some(11.0)), Some(1.0));
+        // A machine that is no slower costs nothing.
+        assert_eq!(cost(1.0, Some(0.9)), Some(1.0));
+        assert_eq!(cost(1.0, None), None);
+    }
+}
