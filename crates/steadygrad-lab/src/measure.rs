@@ -26,12 +26,27 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
     } else {
         Axis::Depth
     };
+    let mut growth = tape.into_profile(axis);
+    // What lies before the cut of a truncated backward pass gets no gradient by design.
+    let last = plan.remedies.iter().find_map(|remedy| match remedy {
+        Remedy::TruncateBptt { time_steps } => Some(*time_steps),
+        _ => None,
+    });
+    if let Some(last) = last {
+        growth.keep_last(last);
+    }
+    // The theory holds without normalisation between the layers only.
+    let normalized = plan
+        .remedies
+        .iter()
+        .any(|remedy| matches!(remedy, Remedy::RmsNorm { .. }));
     let mut measurements = Measurements {
         loss,
         input_rms: subject.input_rms(rows),
-        growth: tape.into_profile(axis),
-        spectrum: spectrum(subject, &model, rows, plan.seed, axis),
+        growth,
+        spectrum: spectrum(subject, &model, rows, plan.seed, axis, last),
         criticality: None,
+        normalized,
         activation: summary.activation,
         weights,
         weight_norm: weight_norms(&model)
@@ -43,11 +58,6 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
         subnormal_share: stats.subnormal() as f64 / values.max(1) as f64,
         sharpness: sharpness(subject, &model, rows, plan.seed),
     };
-    // The theory holds without normalisation between the layers only.
-    let normalized = plan
-        .remedies
-        .iter()
-        .any(|remedy| matches!(remedy, Remedy::RmsNorm { .. }));
     if !normalized {
         measurements.criticality = criticality(&measurements, subject.bias_std(&model));
     }
@@ -57,9 +67,11 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
 /// By mean-field theory, from the repeated layers' weight scale and the signal that enters them.
 fn criticality(measurements: &Measurements, sigma_b: f64) -> Option<Criticality> {
     let sigma_w = measurements.repeated_gain()?;
-    let signal = measurements.growth.points.first()?.activation_rms;
+    let points = &measurements.growth.points;
+    let signal = points.first()?.activation_rms;
     let q_0 = (sigma_w * signal).powi(2) + sigma_b * sigma_b;
-    Criticality::new(measurements.activation, sigma_w, sigma_b, q_0).ok()
+    let steps = points.len() - 1;
+    Criticality::new(measurements.activation, sigma_w, sigma_b, q_0, steps).ok()
 }
 
 /// The model's matrices and what each does.

@@ -1,5 +1,5 @@
 use steadygrad::dynamics::{
-    Axis, DynamicsError, GrowthSpectrum, JacobianProduct, LayerJacobian, TangentSystem,
+    Axis, DynamicsError, GrowthSpectrum, JacobianProduct, LayerJacobian, jacobians,
 };
 
 use crate::Subject;
@@ -7,60 +7,170 @@ use crate::Subject;
 /// Samples whose product of Jacobians is measured: enough for a standard error.
 const SAMPLES: usize = 4;
 
-/// Leading exponents: the gradient's fate is in the first few, and their cost grows with each.
+/// Leading exponents where all of them would cost too much: the gradient's fate is in the first
+/// few.
 const VECTORS: usize = 16;
 
-/// Multiplications that the layers' full Jacobians may cost in all. One sample of a network of
-/// 1,000 layers of 100 units takes 1e9; it is always measured.
-const LAYER_WORK: f64 = 1e9;
+/// Multiplications that one sample's full Jacobians may cost, `sum(width^3)`. 1,000 layers of 100
+/// units take 1e9.
+const EXPLICIT_WORK: f64 = 2e9;
 
-/// The growth spectrum of the subject's stages on the first of these training rows.
+/// Multiplications that the full Jacobians of all samples may cost; two are measured whatever they
+/// cost, or there would be no error.
+const ALL_EXPLICIT_WORK: f64 = 1e9;
+const FEWEST_SAMPLES: usize = 2;
+
+/// Up to here all exponents are measured: `sum(width^3)`, of which the sweeps of the triangular
+/// factors take many times as much.
+const COMPLETE_WORK: f64 = 1e8;
+
+/// The growth spectrum of the subject's stages (`last` of them, counted from the end; `None`: all)
+/// on the first of these training rows.
 ///
-/// A layer whose rank is below the number of vectors lowers that number. `None` when the subject
-/// gives no stages, or every exponent is lost: a state or tangent that overflowed, a layer that
-/// passes nothing.
+/// A layer whose rank is below the number of vectors lowers that number. A sample whose state or
+/// tangent overflows, or through which nothing passes, is left out and counted; `None` when none
+/// is left, or the subject gives no stages.
 pub(crate) fn spectrum<S: Subject>(
     subject: &S,
     model: &S::Model,
     rows: &[usize],
     seed: u64,
     axis: Axis,
+    last: Option<usize>,
 ) -> Option<GrowthSpectrum> {
-    let (mut names, mut width) = (Vec::new(), usize::MAX);
+    let mut names = Vec::new();
+    let (mut width, mut vectors, mut failed) = (usize::MAX, usize::MAX, 0);
     let (mut products, mut layers) = (Vec::new(), Vec::new());
-    let mut vectors = VECTORS;
-    let mut work = 0.0;
+    let mut spent = 0.0;
     for row in rows.iter().take(SAMPLES) {
         let (stages, input) = subject.stages(model, *row)?;
-        names = stages.names().to_vec();
-        let mut backward = stages.linearize(input.clone()).ok()?;
+        let steps = last
+            .unwrap_or(stages.names().len())
+            .min(stages.names().len());
+        names = stages.names()[stages.names().len() - steps..].to_vec();
+        let Ok(mut backward) = stages.linearize(input.clone()) else {
+            failed += 1;
+            continue;
+        };
         width = width.min(backward.width());
         vectors = vectors.min(width);
-        products.push(product(&mut vectors, seed, || {
-            stages.linearize(input.clone())
-        })?);
-        if layers.is_empty() || work < LAYER_WORK {
-            work += names.len() as f64 * (width as f64).powi(3);
-            let mut measured = LayerJacobian::measure_all(&mut backward).ok()?;
-            // The backward pass meets the last layer first.
-            measured.reverse();
-            layers.push(measured);
+        let work = steps as f64 * (width as f64).powi(3);
+        if work > COMPLETE_WORK {
+            vectors = vectors.min(VECTORS);
+        }
+        let measured = if work <= EXPLICIT_WORK {
+            if layers.len() >= FEWEST_SAMPLES && spent + work > ALL_EXPLICIT_WORK {
+                break;
+            }
+            spent += work;
+            jacobians(&mut backward, Some(steps)).and_then(|factors| {
+                let product = with_rank(&mut vectors, |vectors| {
+                    JacobianProduct::of_factors(&factors, Some(vectors), seed)
+                })?;
+                // The backward pass meets the last layer first.
+                layers.push(factors.iter().rev().map(LayerJacobian::of).collect());
+                Ok(product)
+            })
+        } else if steps == stages.names().len() {
+            with_rank(&mut vectors, |vectors| {
+                let mut backward = stages.linearize(input.clone())?;
+                JacobianProduct::measure(&mut backward, Some(vectors), seed)
+            })
+        } else {
+            // A part of a product this large is not measured.
+            return None;
+        };
+        match measured {
+            Ok(product) => products.push(product),
+            Err(_) => failed += 1,
         }
     }
-    GrowthSpectrum::from_samples(axis, &names, &products, &layers, width, seed)
+    GrowthSpectrum::from_samples(axis, &names, &products, &layers, failed, width, seed)
 }
 
-/// One sample's product, with as many vectors as the rank allows.
-fn product<T: TangentSystem>(
+/// A product with as many vectors as the rank allows.
+fn with_rank(
     vectors: &mut usize,
-    seed: u64,
-    start: impl Fn() -> Result<T, DynamicsError>,
-) -> Option<JacobianProduct> {
+    measure: impl Fn(usize) -> Result<JacobianProduct, DynamicsError>,
+) -> Result<JacobianProduct, DynamicsError> {
     loop {
-        match JacobianProduct::measure(&mut start().ok()?, Some(*vectors), seed) {
-            Ok(product) => return Some(product),
-            Err(DynamicsError::RankDeficient { rank, .. }) if rank > 0 => *vectors = rank,
-            Err(_) => return None,
+        match measure(*vectors) {
+            Err(DynamicsError::RankDeficient { rank, .. }) if rank > 0 && rank < *vectors => {
+                *vectors = rank;
+            }
+            done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use steadygrad::dynamics::{Activation, Block};
+
+    use super::*;
+    use crate::Plan;
+    use crate::data::digits;
+    use crate::models::MlpConfig;
+    use crate::subjects::TableMlp;
+    use crate::trial::build;
+
+    /// `ln sigma_1` of the product by power iteration, without any factorisation.
+    fn brute_force(factors: &[Block]) -> f64 {
+        let apply = |vector: Vec<f64>, matrix: &Block, transposed: bool| -> Vec<f64> {
+            let rows = matrix.rows();
+            let mut out = vec![0.0; if transposed { matrix.cols() } else { rows }];
+            for (j, column) in matrix.columns().enumerate() {
+                for (i, value) in column.iter().enumerate() {
+                    if transposed {
+                        out[j] += value * vector[i];
+                    } else {
+                        out[i] += value * vector[j];
+                    }
+                }
+            }
+            out
+        };
+        let mut vector = vec![1.0; factors[0].cols()];
+        let mut value = 0.0;
+        for _ in 0..500 {
+            let out = factors.iter().fold(vector, |v, m| apply(v, m, false));
+            value = out.iter().map(|v| v * v).sum::<f64>().sqrt();
+            vector = factors.iter().rev().fold(out, |v, m| apply(v, m, true));
+            let length = vector.iter().map(|v| v * v).sum::<f64>().sqrt();
+            vector.iter_mut().for_each(|v| *v /= length);
+        }
+        value.ln()
+    }
+
+    #[test]
+    fn the_leading_exponent_is_the_largest_singular_value() {
+        let device = Device::flex().autodiff();
+        // Complete, and wide enough for the leading sixteen only.
+        for (depth, width, all) in [(12, 48, true), (12, 256, false)] {
+            let config = MlpConfig {
+                depth,
+                width,
+                activation: Activation::Tanh,
+                init_std: 1.5 / (width as f64).sqrt(),
+            };
+            let subject = TableMlp::new("m", "d", digits(), config, 0.95, device.clone());
+            let plan = Plan {
+                seed: 3,
+                learning_rate: 0.1,
+                momentum: 0.0,
+                steps: 1,
+                batch_size: 8,
+                remedies: vec![],
+            };
+            let (model, _) = build(&subject, &plan, &[], &device);
+            let found = spectrum(&subject, &model, &[5], 1, Axis::Depth, None).unwrap();
+            assert_eq!((found.complete, found.lower_bound), (all, false));
+            let (stages, input) = subject.stages(&model, 5).unwrap();
+            let factors = jacobians(&mut stages.linearize(input).unwrap(), None).unwrap();
+            let expected = brute_force(&factors) / found.steps as f64;
+            let lambda = found.lambda_1().unwrap().value;
+            assert!((lambda - expected).abs() < 1e-5, "{lambda} {expected}");
         }
     }
 }

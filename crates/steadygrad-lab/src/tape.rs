@@ -1,17 +1,17 @@
 use burn::tensor::{Gradients, Tensor};
-use steadygrad::dynamics::{Axis, GrowthProfile};
+use steadygrad::dynamics::{Axis, GradientSize, GrowthProfile};
 
-type GradientNorm = Box<dyn Fn(&Gradients) -> Option<f64>>;
+type ReadGradient = Box<dyn Fn(&Gradients) -> Option<GradientSize>>;
 
 enum Measured {
-    Pending(GradientNorm),
-    Known(f64),
+    Pending(ReadGradient),
+    Known(GradientSize),
 }
 
 struct Entry {
     name: String,
     activation_rms: f64,
-    gradient_norm: Measured,
+    gradient: Measured,
 }
 
 /// Records activations, and the gradients that reach them, of one forward and backward pass.
@@ -60,12 +60,12 @@ impl Tape {
         entries.push(Entry {
             name: name.into(),
             activation_rms: rms(&values),
-            gradient_norm: Measured::Pending(Box::new({
+            gradient: Measured::Pending(Box::new({
                 let tap = tap.clone();
                 move |gradients| {
                     let gradient = tap.grad(gradients)?;
                     let values: Vec<f32> = gradient.into_data().iter::<f32>().collect();
-                    Some(rms(&values) * (values.len() as f64).sqrt())
+                    Some(GradientSize::of(&values))
                 }
             })),
         });
@@ -73,12 +73,12 @@ impl Tape {
     }
 
     /// Notes a layer or time step whose gradient the subject has computed by itself.
-    pub fn record(&mut self, name: impl Into<String>, activation_rms: f64, gradient_norm: f64) {
+    pub fn record(&mut self, name: impl Into<String>, activation_rms: f64, gradient: GradientSize) {
         if let Some(entries) = &mut self.entries {
             entries.push(Entry {
                 name: name.into(),
                 activation_rms,
-                gradient_norm: Measured::Known(gradient_norm),
+                gradient: Measured::Known(gradient),
             });
         }
     }
@@ -86,9 +86,9 @@ impl Tape {
     /// Fetches the watched activations' gradients.
     pub fn read_gradients(&mut self, gradients: &Gradients) {
         for entry in self.entries.iter_mut().flatten() {
-            if let Measured::Pending(read) = &entry.gradient_norm {
+            if let Measured::Pending(read) = &entry.gradient {
                 // An activation that the loss does not depend on has no gradient: 0.
-                entry.gradient_norm = Measured::Known(read(gradients).unwrap_or(0.0));
+                entry.gradient = Measured::Known(read(gradients).unwrap_or(0.0.into()));
             }
         }
     }
@@ -96,11 +96,11 @@ impl Tape {
     /// The recorded profile; empty when the tape was off.
     pub fn into_profile(self, axis: Axis) -> GrowthProfile {
         let measured = self.entries.into_iter().flatten().map(|entry| {
-            let gradient_norm = match entry.gradient_norm {
-                Measured::Known(norm) => norm,
-                Measured::Pending(_) => f64::NAN,
+            let gradient = match entry.gradient {
+                Measured::Known(size) => size,
+                Measured::Pending(_) => f64::NAN.into(),
             };
-            (entry.name, entry.activation_rms, gradient_norm)
+            (entry.name, entry.activation_rms, gradient)
         });
         GrowthProfile::new(axis, measured)
     }

@@ -4,20 +4,26 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
 use steadygrad::dynamics::{Activation, Axis};
+use steadygrad::measurements::GrowthSource;
 use steadygrad::probe::ProbeReport;
+use steadygrad::remedy::Remedy;
 use steadygrad_lab::data::digits;
 use steadygrad_lab::models::MlpConfig;
 use steadygrad_lab::subjects::{TableMlp, TemporalOrderRnn};
 use steadygrad_lab::{Control, Plan, Silent, Subject, probe};
 
 fn run<S: Subject>(subject: &S, learning_rate: f64) -> ProbeReport {
+    run_with(subject, learning_rate, None)
+}
+
+fn run_with<S: Subject>(subject: &S, learning_rate: f64, remedy: Option<Remedy>) -> ProbeReport {
     let plan = Plan {
         seed: 7,
         learning_rate,
         momentum: 0.0,
         steps: 1,
         batch_size: 16,
-        remedies: vec![],
+        remedies: remedy.into_iter().collect(),
     };
     let cancelled = AtomicBool::new(false);
     let control = Control {
@@ -47,16 +53,17 @@ fn a_linear_network_grows_by_its_gain() {
     assert_eq!((spectrum.axis, spectrum.steps), (Axis::Depth, 20));
     // Mean over all directions: ln 1.5, whatever the width. A linear network has the same
     // Jacobian at every sample.
-    let mean = spectrum.mean_log_growth().unwrap();
+    let mean = spectrum.mean_log_growth().unwrap().value;
     assert!((mean - 1.5f64.ln()).abs() < 0.02, "{mean}");
     let lambda = spectrum.lambda_1().unwrap();
+    assert!(!spectrum.lower_bound && spectrum.complete);
     assert!(
         lambda.value > mean && lambda.standard_error.unwrap() < 1e-6,
         "{lambda:?}"
     );
     let point = report.measurements.criticality.unwrap();
-    assert!((point.log_growth() - 1.5f64.ln()).abs() < 0.02, "{point:?}");
-    assert!((point.weight_scale() * 1.5 - 1.0).abs() < 0.02);
+    assert!((point.log_growth - 1.5f64.ln()).abs() < 0.02, "{point:?}");
+    assert!((point.weight_scale().unwrap() * 1.5 - 1.0).abs() < 0.02);
     let codes: Vec<&str> = report.findings.iter().map(|f| f.code.as_str()).collect();
     assert!(
         codes.contains(&"SG003") && codes.contains(&"SG007"),
@@ -93,15 +100,61 @@ fn products_beyond_f32_are_told() {
     let report = run(&mlp(Activation::Linear, 250, 1.5), 1e-3);
     assert!(!report.measurements.loss.is_finite());
     assert!(report.measurements.spectrum.is_none());
-    assert!(!report.findings.is_empty());
+    let codes: Vec<&str> = report.findings.iter().map(|f| f.code.as_str()).collect();
+    for code in ["SG001", "SG007", "SG010"] {
+        assert!(codes.contains(&code), "{code} {codes:?}");
+    }
+    let forecast = report.forecast.unwrap();
+    assert_eq!(forecast.gradient_growth.source, GrowthSource::MeanField);
+    let growth = forecast.gradient_growth.rate.value;
+    assert!((growth - 1.5f64.ln()).abs() < 0.02, "{growth}");
     // tanh bounds the state, so its Jacobians can be read; their product lies beyond f32.
-    let report = run(&mlp(Activation::Tanh, 81, 20.0), 1e-3);
+    let report = run(&mlp(Activation::Tanh, 301, 4.0), 1e-3);
     let spectrum = report.measurements.spectrum.as_ref().unwrap();
     let log_product = spectrum.lambda_1().unwrap().value * spectrum.steps as f64;
     assert!(log_product > 88.0, "{log_product}");
-    let theory = report.measurements.criticality.unwrap().log_growth();
-    let mean = spectrum.mean_log_growth().unwrap();
+    assert!(
+        report.forecast.unwrap().activation.is_empty(),
+        "tanh is bounded"
+    );
+    let theory = report.measurements.criticality.unwrap().log_growth;
+    let mean = spectrum.mean_log_growth().unwrap().value;
     assert!((mean - theory).abs() < 0.05, "{mean} {theory}");
+}
+
+/// What `cure` prescribes against a fault is no fault itself.
+#[test]
+fn a_remedy_in_the_plan_is_taken_into_account() {
+    let codes = |remedy: Option<Remedy>| -> Vec<String> {
+        let report = run_with(&mlp(Activation::Relu, 20, 2.4), 1e-9, remedy);
+        let codes = report.findings.into_iter().map(|finding| finding.code);
+        codes.collect()
+    };
+    assert_eq!(codes(None)[..2], ["SG018", "SG007"]);
+    let critical = Remedy::CriticalInit {
+        gain: std::f64::consts::SQRT_2,
+        input_rms: 7.86,
+    };
+    assert_eq!(codes(Some(critical)), [] as [&str; 0]);
+    // Normalised layers have no critical scale; the input is still unscaled.
+    assert_eq!(codes(Some(Remedy::RmsNorm { every: 1 })), ["SG018"]);
+}
+
+#[test]
+fn a_truncated_backward_pass_does_not_vanish() {
+    let subject = TemporalOrderRnn::new(24, 50, 0.3, 0.95);
+    let report = run_with(&subject, 0.3, Some(Remedy::TruncateBptt { time_steps: 4 }));
+    assert_eq!(report.measurements.growth.points.len(), 4);
+    let spectrum = report.measurements.spectrum.unwrap();
+    assert_eq!(
+        (spectrum.steps, spectrum.layers[0].name.as_str()),
+        (4, "t=20")
+    );
+    let vanishes = report
+        .findings
+        .iter()
+        .any(|finding| finding.code == "SG012");
+    assert!(!vanishes, "{:?}", report.findings);
 }
 
 #[test]
@@ -115,7 +168,7 @@ fn time_steps_of_a_recurrent_network() {
     // direction does. The control, the weights' gain alone, is far off: tanh damps.
     let growth = &report.measurements.growth;
     let measured = growth.backward_growth_rate().unwrap().ln();
-    let mean = spectrum.mean_log_growth().unwrap();
+    let mean = spectrum.mean_log_growth().unwrap().value;
     assert!((mean - measured).abs() < 0.05, "{mean} {measured}");
     let gain = report.measurements.repeated_gain().unwrap().ln();
     assert!((gain - measured).abs() > 0.2, "{gain} {measured}");

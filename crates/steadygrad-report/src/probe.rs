@@ -121,12 +121,21 @@ fn healthy(report: &ProbeReport) -> String {
             "{name}: no fault was found, but how its gradient grows could not be measured"
         );
     };
-    let growth = number::growth(forecast.gradient_log_growth.exp());
+    let growth = number::growth(forecast.gradient_growth.rate.value.exp());
     let limit = match first_within(forecast) {
         Some(sentence) => format!("; but {sentence}"),
         None => String::new(),
     };
-    format!("{name} is healthy: its gradient changes by {growth} per {unit}, backwards{limit}")
+    let rate = match report.largest_stable_learning_rate() {
+        Some(largest) if report.setup.learning_rate > largest => format!(
+            "; but the learning rate is {} the largest stable one",
+            number::times(report.setup.learning_rate / largest)
+        ),
+        _ => String::new(),
+    };
+    format!(
+        "{name} is healthy: its gradient changes by {growth} per {unit}, backwards{limit}{rate}"
+    )
 }
 
 /// `depth` or `time`.

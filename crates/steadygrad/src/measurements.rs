@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dynamics::{Activation, Criticality, GrowthProfile, GrowthSpectrum};
+use crate::dynamics::{Activation, Criticality, Exponent, GrowthProfile, GrowthSpectrum};
 use crate::float;
 
 /// What a weight matrix does in the network.
@@ -91,6 +91,28 @@ impl Sharpness {
     }
 }
 
+/// What a gradient's growth was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrowthSource {
+    /// The measured gradient at both ends of the network.
+    Profile,
+    /// The mean of the layers' own Jacobians in a random direction: an end of the profile has
+    /// under- or overflowed.
+    Jacobians,
+    /// Mean-field theory, from the weight scale: nothing could be measured.
+    MeanField,
+}
+
+/// Growth of the gradient a step, backwards.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GradientGrowth {
+    /// What it was read from.
+    pub source: GrowthSource,
+    /// Natural logarithm of the factor a step, with its error over the steps.
+    pub rate: Exponent,
+}
+
 /// Everything measured at initialisation, on the first training batch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurements {
@@ -106,8 +128,11 @@ pub struct Measurements {
     /// state or a tangent overflowed.
     pub spectrum: Option<GrowthSpectrum>,
     /// Where the initialisation lies by mean-field theory; `None` for a model without repeated
-    /// layers, or with normalisation between them, which the theory does not describe.
+    /// layers, with normalisation between them, which the theory does not describe, or whose first
+    /// signal is not finite.
     pub criticality: Option<Criticality>,
+    /// Whether some repeated layers are normalised.
+    pub normalized: bool,
     /// The repeated layers' activation.
     pub activation: Activation,
     /// The weight matrices in model order.
@@ -131,20 +156,33 @@ impl Measurements {
         self.median_repeated(WeightMatrix::gain)
     }
 
-    /// Log growth of the gradient norm a step, backwards: of the measured profile, or, where an
-    /// end of that has under- or overflowed, the leading exponent of the spectrum. `None` when
-    /// neither is known.
-    pub fn log_growth(&self) -> Option<f64> {
-        let profile = self.growth.backward_growth_rate().map(f64::ln);
-        profile.or_else(|| Some(self.spectrum.as_ref()?.lambda_1()?.value))
+    /// Log growth of the gradient norm a step, backwards, from the best source there is. `None`
+    /// when nothing finite is known.
+    pub fn log_growth(&self) -> Option<GradientGrowth> {
+        let measured = self.growth.backward_log_growth();
+        let spectrum = || self.spectrum.as_ref()?.mean_log_growth();
+        let theory = || {
+            Some(Exponent {
+                value: self.criticality?.log_growth,
+                standard_error: None,
+            })
+        };
+        let found = |source, rate: Option<Exponent>| {
+            let rate = rate.filter(|rate| rate.value.is_finite())?;
+            Some(GradientGrowth { source, rate })
+        };
+        found(GrowthSource::Profile, measured)
+            .or_else(|| found(GrowthSource::Jacobians, spectrum()))
+            .or_else(|| found(GrowthSource::MeanField, theory()))
     }
 
     /// The weight scale at which gradients neither vanish nor explode: with the measured biases
     /// where mean-field theory applies, else the activation's own. `None` when it has none.
     pub fn critical_gain(&self) -> Option<f64> {
-        self.criticality
-            .map(|criticality| criticality.critical_sigma_w)
-            .or_else(|| self.activation.critical_gain())
+        match self.criticality {
+            Some(found) => found.critical_sigma_w(),
+            None => self.activation.critical_gain(),
+        }
     }
 
     /// Median spectral norm of the repeated matrices. `None` when there is none.

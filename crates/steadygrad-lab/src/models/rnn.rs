@@ -5,6 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rand_chacha::ChaCha8Rng;
+use steadygrad::dynamics::GradientSize;
 
 use steadygrad_burn::Stages;
 
@@ -363,10 +364,11 @@ impl Weights {
         let mut input = vec![0.0f32; self.symbols * h];
         let mut bias = vec![0.0f32; h];
         let mut norm = self.norm.as_ref().map(|_| vec![0.0f32; h]);
-        let mut sizes = vec![0.0f64; if tape.is_on() { steps } else { 0 }];
+        let zero = GradientSize::from(0.0);
+        let mut sizes = vec![zero; if tape.is_on() { steps } else { 0 }];
         for t in (first..steps).rev() {
             if tape.is_on() {
-                sizes[t] = rms(&d_state) * (step_len as f64).sqrt();
+                sizes[t] = GradientSize::of(&d_state);
             }
             let d_now = &mut d_before[(t - first) * step_len..][..step_len];
             for ((d, d_after), after) in d_now.iter_mut().zip(&d_state).zip(states.state(t)) {

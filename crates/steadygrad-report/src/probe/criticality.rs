@@ -1,4 +1,4 @@
-use steadygrad::dynamics::FixedPoint;
+use steadygrad::dynamics::{CriticalPoint, FixedPoint};
 use steadygrad::probe::ProbeReport;
 
 use super::Section;
@@ -14,7 +14,11 @@ pub(crate) fn criticality(report: &ProbeReport) -> Section {
     let Some(found) = report.measurements.criticality else {
         return section.not_measured(
             "chi_1",
-            "there are no repeated layers, or normalisation between them",
+            if report.measurements.normalized {
+                "the theory does not describe layers with normalisation between them"
+            } else {
+                "there are no repeated layers, or the signal that enters them is not finite"
+            },
         );
     };
     let unit = report.measurements.growth.axis.unit();
@@ -36,19 +40,33 @@ pub(crate) fn criticality(report: &ProbeReport) -> Section {
         FixedPoint::Every(q) => format!("stays at {}", number::short(q)),
         FixedPoint::Diverges => "grows without bound".into(),
     };
-    let scale = found.weight_scale();
-    let change = if scale.is_finite() && scale > 0.0 {
-        format!("multiply the repeated weights by {}", number::short(scale))
-    } else {
-        "no factor on the weights reaches it".into()
+    let change = match found.weight_scale() {
+        Some(scale) if scale.is_finite() && scale > 0.0 => {
+            format!("multiply the repeated weights by {}", number::short(scale))
+        }
+        _ => "no factor on the weights reaches it".into(),
+    };
+    let critical = match found.critical {
+        CriticalPoint::Continuous { sigma_w, .. } => {
+            format!("critical is {}", number::short(sigma_w))
+        }
+        CriticalPoint::Jump {
+            sigma_w,
+            below,
+            above,
+        } => format!(
+            "none is critical: at {} chi_1 jumps from {} to {}",
+            number::short(sigma_w),
+            number::short(below),
+            number::short(above)
+        ),
     };
     section
         .row(
             "gain sigma_w",
             format!(
-                "{}, critical is {} for {} with biases of sigma_b = {}",
+                "{}; {critical}, for {} with biases of sigma_b = {}",
                 number::short(weights),
-                number::short(found.critical_sigma_w),
                 found.mean_field.activation().name(),
                 number::short(biases)
             ),
@@ -56,7 +74,8 @@ pub(crate) fn criticality(report: &ProbeReport) -> Section {
         .row(
             "chi_1",
             format!(
-                "{}, the squared gradient norm's factor per {unit}: {phase}",
+                "{}, the squared gradient norm's factor per {unit} where the signal has settled: \
+                 {phase}",
                 number::short(found.chi_1)
             ),
         )

@@ -1,4 +1,5 @@
 use steadygrad::dynamics::{NumberFormat, RangeForecast};
+use steadygrad::measurements::GrowthSource;
 use steadygrad::probe::{GrowthForecast, ProbeReport};
 
 use super::{Section, through};
@@ -32,12 +33,13 @@ pub(crate) fn forecast(report: &ProbeReport) -> Section {
         })
         .collect();
     let present = number::count(steps as u64, unit);
+    let growth = &forecast.gradient_growth;
     let activation = match forecast.activation_log_growth {
         Some(growth) => format!(
-            "the activations by {} per {unit} forwards",
+            "The activations' root mean square changes by {} per {unit} forwards",
             number::growth(growth.exp())
         ),
-        None => "the activations have no growth rate".into(),
+        None => "The activations have no lasting growth".into(),
     };
     section
         .table(
@@ -52,12 +54,37 @@ pub(crate) fn forecast(report: &ProbeReport) -> Section {
         )
         .note(format!(
             "The network's present {} is {present}; what lies inside it is marked {INSIDE}, - is \
-             never. From a gradient norm of {}, changing by {} per {unit} backwards from the last \
-             {unit}; {activation}.",
+             never. {}, with ln growth {} per {unit} backwards, {}; a count is as uncertain as that \
+             growth is. {activation}.",
             through(forecast.axis),
-            number::short(forecast.gradient_norm),
-            number::growth(forecast.gradient_log_growth.exp()),
+            start(forecast, unit),
+            number::with_error(growth.rate.value, growth.rate.standard_error),
+            source(growth.source),
         ))
+}
+
+fn start(forecast: &GrowthForecast, unit: &str) -> String {
+    match (forecast.gradient_max_abs, forecast.gradient_rms) {
+        (Some(largest), Some(usual)) => format!(
+            "The gradient's largest value at the last {unit} is {} (what overflows) and its root \
+             mean square {} (what underflows)",
+            number::short(largest),
+            number::short(usual)
+        ),
+        _ => format!("The gradient at the last {unit} is zero or not finite"),
+    }
+}
+
+/// What the growth was read from.
+fn source(source: GrowthSource) -> &'static str {
+    match source {
+        GrowthSource::Profile => "as measured",
+        GrowthSource::Jacobians => {
+            "the mean of the Jacobians in a random direction, as the measured gradient has left \
+             its number format"
+        }
+        GrowthSource::MeanField => "by mean-field theory, as no gradient could be measured",
+    }
 }
 
 /// The first whole step at which it has happened.

@@ -16,10 +16,14 @@ pub(crate) fn growth(report: &ProbeReport) -> Section {
     for point in ends(&profile.points) {
         section = section.row(&point.name, number::short(point.gradient_norm));
     }
-    section = match profile.backward_growth_rate() {
+    section = match profile.backward_log_growth() {
         Some(rate) => section.row(
             "measured",
-            format!("{} per {unit}, backwards", number::growth(rate)),
+            format!(
+                "{} per {unit}, backwards (ln = {})",
+                number::growth(rate.value.exp()),
+                number::with_error(rate.value, rate.standard_error)
+            ),
         ),
         None => section.row("measured", "no mean factor: an end is zero or not finite"),
     };
@@ -27,9 +31,10 @@ pub(crate) fn growth(report: &ProbeReport) -> Section {
         Some(theory) => section.row(
             "mean-field theory",
             format!(
-                "{} per {unit} (ln(chi_1) / 2 = {})",
-                number::growth(theory.log_growth().exp()),
-                number::near_zero(theory.log_growth())
+                "{} per {unit} (ln = {}; once the signal has settled ln(chi_1) / 2 = {})",
+                number::growth(theory.log_growth.exp()),
+                number::near_zero(theory.log_growth),
+                number::near_zero(theory.settled_log_growth())
             ),
         ),
         None => section.row("mean-field theory", "none, see criticality"),
@@ -39,8 +44,9 @@ pub(crate) fn growth(report: &ProbeReport) -> Section {
         section = section.row(
             "Jacobians alone",
             format!(
-                "{} per {unit}, their mean in a random direction",
-                number::growth(mean.exp())
+                "{} per {unit} in a random direction (ln = {})",
+                number::growth(mean.value.exp()),
+                number::with_error(mean.value, mean.standard_error)
             ),
         );
     }
@@ -56,7 +62,10 @@ pub(crate) fn growth(report: &ProbeReport) -> Section {
             format!("{} to {}", factor(least), factor(most)),
         );
     }
-    section
+    section.note(format!(
+        "± is one standard error of the mean over the {unit}s: how far the rate of another network \
+         drawn in the same way may lie from this one's. The gradient is that of the first batch."
+    ))
 }
 
 /// The first and the last point; one of them when they are the same.

@@ -1,3 +1,4 @@
+use steadygrad::dynamics::GrowthSpectrum;
 use steadygrad::probe::ProbeReport;
 
 use super::Section;
@@ -6,7 +7,7 @@ use crate::number;
 /// How many of the worst are named.
 const WORST: usize = 3;
 
-/// The layers that stretch most; `None` when no Jacobian was measured by itself.
+/// The layers that stretch, or shrink, most; `None` when no Jacobian was measured by itself.
 pub(crate) fn layers(report: &ProbeReport) -> Option<Section> {
     let spectrum = report.measurements.spectrum.as_ref()?;
     let worst = spectrum.worst_layers(WORST);
@@ -17,22 +18,33 @@ pub(crate) fn layers(report: &ProbeReport) -> Option<Section> {
     let rows = worst
         .into_iter()
         .map(|layer| {
-            let factors = [
-                layer.jacobian.log_largest,
-                layer.jacobian.log_growth,
-                layer.jacobian.log_smallest,
-            ];
+            let factors = [layer.log_largest, layer.log_growth, layer.log_smallest];
             let factors = factors.map(number::exponential);
             std::iter::once(layer.name.clone()).chain(factors).collect()
         })
         .collect();
     let header = [unit, "largest", "random direction", "smallest"];
-    Some(
-        Section::new(format!("Worst {unit}s"))
-            .table(&header, rows)
-            .note(format!(
-                "Singular values of each {unit}'s own Jacobian, geometric means over {}.",
-                number::count(spectrum.samples as u64, "sample")
-            )),
-    )
+    let title = if spectrum.shrinks() {
+        format!("{unit}s that shrink a gradient most")
+    } else {
+        format!("{unit}s that stretch a gradient most")
+    };
+    Some(Section::new(title).table(&header, rows).note(format!(
+        "Singular values of each {unit}'s own Jacobian, geometric means over {}; they differ \
+             from {unit} to {unit}, in a random direction by {} (standard deviation of the \
+             logarithm).",
+        number::count(spectrum.layer_samples as u64, "sample"),
+        number::short(spread(spectrum)),
+    )))
+}
+
+/// Standard deviation over the layers of `ln` growth in a random direction: the error of their
+/// mean times the root of their number.
+fn spread(spectrum: &GrowthSpectrum) -> f64 {
+    let error = spectrum
+        .mean_log_growth()
+        .and_then(|mean| mean.standard_error);
+    error.map_or(f64::NAN, |error| {
+        error * (spectrum.layers.len() as f64).sqrt()
+    })
 }

@@ -21,11 +21,18 @@ pub(crate) fn learning_rate(report: &ProbeReport) -> Section {
     section = match report.largest_stable_learning_rate() {
         Some(largest) => {
             let times = setup.learning_rate / largest;
-            let side = if times > 1.0 { "above" } else { "within" };
+            let side = match times {
+                times if times <= 1.0 => "within it",
+                // Lewkowycz et al., 2020: beyond twice the limit the catapult does not end.
+                times if times <= 2.0 => {
+                    "above it, where training often jumps to a flatter place and goes on"
+                }
+                _ => "above it",
+            };
             section.row(
                 "largest stable",
                 format!(
-                    "{} = 2 (1 + momentum) / sharpness; the present one is {side} it, at {}",
+                    "{} = 2 (1 + momentum) / sharpness; the present one is {side}, at {}",
                     number::short(largest),
                     number::times(times)
                 ),

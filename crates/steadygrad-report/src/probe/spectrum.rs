@@ -9,7 +9,8 @@ pub(crate) fn spectrum(report: &ProbeReport) -> Section {
     let Some(spectrum) = &report.measurements.spectrum else {
         return Section::new("Spectrum of the product of Jacobians").not_measured(
             "lambda_1",
-            "the subject gives no stages, or its state or a tangent overflowed",
+            "the subject gives no stages, or on every sample the state or a tangent overflowed or \
+             nothing passed through",
         );
     };
     let unit = spectrum.axis.unit();
@@ -26,7 +27,12 @@ pub(crate) fn spectrum(report: &ProbeReport) -> Section {
     section = section.row(
         "lambda_1",
         format!(
-            "{} per {unit}: {} along the worst direction",
+            "{}{} per {unit}: {} along the worst direction",
+            if spectrum.lower_bound {
+                "at least "
+            } else {
+                ""
+            },
             ln(&first),
             number::growth(first.value.exp())
         ),
@@ -45,8 +51,17 @@ pub(crate) fn spectrum(report: &ProbeReport) -> Section {
             &format!("{count} of {} exponents are known", spectrum.width),
         ),
     };
+    let failed = match spectrum.failed_samples {
+        0 => String::new(),
+        failed => format!(
+            "; {} left out, because it overflowed or passed nothing",
+            number::count(failed as u64, "sample")
+        ),
+    };
     section.note(format!(
-        "Made from {} of {} exponents, {}, {}, seed {}. ± is one standard error over the samples.",
+        "Finite-time exponents, ln(sigma_i) / {}: {} of {} exponents, {}{failed}, {}, seed {}. ± is \
+         one standard error over the samples.",
+        spectrum.steps,
         count,
         spectrum.width,
         number::count(spectrum.samples as u64, "sample"),

@@ -351,6 +351,7 @@ pub(crate) fn measurements() -> Measurements {
         ),
         spectrum: None,
         criticality: None,
+        normalized: false,
         activation: Activation::Relu,
         weights,
         weight_norm: 107.4,

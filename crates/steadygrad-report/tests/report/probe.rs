@@ -35,7 +35,8 @@ fn an_explosion_is_told_in_full() {
         .measurements
         .criticality
         .expect("it has a theory")
-        .weight_scale();
+        .weight_scale()
+        .unwrap();
     let derivation = &report
         .first_remedy
         .as_ref()
@@ -56,15 +57,15 @@ fn an_explosion_is_told_in_full() {
             "seed 11 · batch of 64 samples",
             "error[SG",
             "Gradient norm through depth",
-            "mean-field theory x2.12 per layer (ln(chi_1) / 2 = 0.752)",
+            "mean-field theory x2.12 per layer (ln = 0.752; once the signal has settled",
             &format!("lambda_1 {:.3} ± {error:.3} per layer", lambda.value),
             "8 of 8 exponents, 4 samples, 19 Jacobians, seed 7",
             "█▇▆▅▄▃▂▁",
-            "Worst layers",
+            "layers that stretch a gradient most",
             &f16_row,
             "The network's present depth is 19 layers",
             &format!("multiply the repeated weights by {weight_scale:.3}"),
-            "critical is 1.41 for relu",
+            "3; critical is 1.41, for relu",
             "depth scale 0.665 layers",
             "sharpness 4.71e9 ± 6.2e7",
             "the present one is above it",
@@ -122,7 +123,7 @@ fn through_time_a_single_sample_has_no_error() {
             "(error not known) per time step",
             "1 sample, 199 Jacobians",
             "not measured: 8 of 64 exponents are known",
-            "Worst time steps",
+            "time steps that stretch a gradient most",
         ],
     );
 }

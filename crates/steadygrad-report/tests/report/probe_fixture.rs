@@ -1,10 +1,13 @@
 //! Probes of made-up networks, put together by the core's own rules.
 
 use steadygrad::dynamics::{
-    Activation, Axis, Butterfly, ButterflySettings, Criticality, GrowthProfile, GrowthSpectrum,
-    JacobianProduct, LayerJacobian, PhaseDiagram, Separation, SeparationStep,
+    Activation, Axis, Butterfly, ButterflySettings, CriticalPoint, Criticality, Exponent,
+    GrowthProfile, GrowthSpectrum, JacobianProduct, LayerJacobian, PhaseDiagram, Separation,
+    SeparationStep,
 };
-use steadygrad::measurements::{Measurements, Sharpness, TrainingSetup};
+use steadygrad::measurements::{
+    GradientGrowth, GrowthSource, Measurements, Sharpness, TrainingSetup,
+};
 use steadygrad::probe::{GrowthForecast, ProbeReport, Subnormals};
 
 use crate::fixture;
@@ -114,7 +117,12 @@ pub(crate) fn odd(odd: f64) -> ProbeReport {
     let names = ["t=1".to_owned(), "t=2".to_owned()];
     measured.spectrum = spectrum(Axis::Time, &names, odd, SAMPLES, WIDTH);
     if let Some(found) = &mut measured.criticality {
-        (found.chi_1, found.depth_scale, found.critical_sigma_w) = (odd, odd, odd);
+        (found.chi_1, found.depth_scale, found.log_growth) = (odd, odd, odd);
+        found.critical = CriticalPoint::Jump {
+            sigma_w: odd,
+            below: odd,
+            above: odd,
+        };
     }
     // Twins that are lost after a while.
     let mut steps = twins(60, 0.4);
@@ -131,8 +139,15 @@ pub(crate) fn odd(odd: f64) -> ProbeReport {
         finding.evidence.iter_mut().for_each(|e| e.value = odd);
     }
     report.forecast = Some(GrowthForecast {
-        gradient_log_growth: odd,
-        gradient_norm: odd,
+        gradient_growth: GradientGrowth {
+            source: GrowthSource::Jacobians,
+            rate: Exponent {
+                value: odd,
+                standard_error: Some(odd),
+            },
+        },
+        gradient_max_abs: Some(odd),
+        gradient_rms: Some(odd),
         activation_log_growth: Some(odd),
         ..report.forecast.expect("the fixture grows")
     });
@@ -165,7 +180,8 @@ fn fill(measurements: &mut Measurements, sigma_w: f64, growth: f64) {
     let points = measurements.growth.points.iter().skip(1);
     let names: Vec<String> = points.map(|point| point.name.clone()).collect();
     measurements.spectrum = spectrum(Axis::Depth, &names, growth, SAMPLES, WIDTH);
-    measurements.criticality = Criticality::new(Activation::Relu, sigma_w, 0.0, 1.0).ok();
+    measurements.criticality =
+        Criticality::new(Activation::Relu, sigma_w, 0.0, 1.0, names.len()).ok();
 }
 
 /// Half a sample's exponents above and half below `growth`, and samples that differ a little.
@@ -184,17 +200,20 @@ fn spectrum(
                 .collect(),
             log_growth: vec![growth; steps],
             complete: width == WIDTH,
+            lower_bound: width != WIDTH,
             sweeps: 3,
             last_change: 1e-9,
         })
         .collect();
     let layer = |l: usize| LayerJacobian {
         log_growth: growth + 0.02 * ((l * 7 % 5) as f64 - 2.0),
-        log_largest: growth + 0.7 + 0.05 * ((l * 3 % 7) as f64 - 3.0),
-        log_smallest: growth - 4.0,
+        log_singular_values: vec![
+            growth + 0.7 + 0.05 * ((l * 3 % 7) as f64 - 3.0),
+            growth - 4.0,
+        ],
     };
     let layers = vec![(0..steps).map(layer).collect(); samples];
-    GrowthSpectrum::from_samples(axis, names, &products, &layers, width, 7)
+    GrowthSpectrum::from_samples(axis, names, &products, &layers, 0, width, 7)
 }
 
 /// Separations that grow by `e^rate` a step from 1e-8 up to 1, with noise.

@@ -67,6 +67,7 @@ pub(crate) mod testing {
             ),
             spectrum: None,
             criticality: None,
+            normalized: false,
             activation: Activation::Relu,
             weights,
             weight_norm: 60.0,

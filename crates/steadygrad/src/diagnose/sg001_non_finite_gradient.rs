@@ -1,20 +1,33 @@
-//! SG001: a gradient or the loss became NaN or infinite.
+//! SG001: a gradient or the loss is, or became, NaN or infinite.
 
 use super::{Case, Evidence, Finding};
+use crate::Place;
 use crate::detect::Detector;
+use crate::dynamics::Axis;
+use crate::measurements::Measurements;
 
 pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
-    let seen = case
-        .outcome?
-        .detections
-        .iter()
-        .find(|detection| detection.detector == Detector::NonFinite)?;
+    let (title, place, step, evidence) = match case.outcome {
+        Some(outcome) => {
+            let seen = outcome
+                .detections
+                .iter()
+                .find(|detection| detection.detector == Detector::NonFinite)?;
+            (
+                format!("non-finite values at step {}: {}", seen.step, seen.message),
+                seen.place.clone(),
+                Some(seen.step),
+                vec![Evidence::new("first non-finite step", seen.step as f64)],
+            )
+        }
+        None => before_training(case.measurements)?,
+    };
     Some(Finding {
         code: "SG001".into(),
-        title: format!("non-finite values at step {}: {}", seen.step, seen.message),
-        place: seen.place.clone(),
-        step: Some(seen.step),
-        evidence: vec![Evidence::new("first non-finite step", seen.step as f64)],
+        title,
+        place,
+        step,
+        evidence,
         why: "One such value reaches every weight it is multiplied with at the next update; from \
               then on the model is lost."
             .into(),
@@ -22,10 +35,47 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
+type Seen = (String, Place, Option<u64>, Vec<Evidence>);
+
+/// What the very first pass shows: forwards, the first signal that is not finite; else backwards,
+/// the last gradient.
+fn before_training(measurements: &Measurements) -> Option<Seen> {
+    let points = || measurements.growth.points.iter().enumerate();
+    let place = |(index, name): (usize, &str)| match measurements.growth.axis {
+        Axis::Depth => Place::Layer(name.to_owned()),
+        Axis::Time => Place::TimeStep(index),
+    };
+    let forward = points().find(|(_, point)| !point.activation_rms.is_finite());
+    let backward = points().rfind(|(_, point)| !point.gradient_norm.is_finite());
+    let (what, at, value) = if let Some((index, point)) = forward {
+        let at = place((index, &point.name));
+        ("the activation", at, point.activation_rms)
+    } else if !measurements.loss.is_finite() {
+        ("the loss", Place::Run, measurements.loss)
+    } else if let Some((index, point)) = backward {
+        let at = place((index, &point.name));
+        ("the gradient", at, point.gradient_norm)
+    } else if !measurements.global_norm.is_finite() {
+        ("the gradient", Place::Run, measurements.global_norm)
+    } else {
+        return None;
+    };
+    Some((
+        format!("the first pass is not finite already: {what} at {at} is {value}"),
+        at,
+        None,
+        vec![
+            Evidence::new("loss of the first batch", measurements.loss),
+            Evidence::new("its global gradient norm", measurements.global_norm),
+        ],
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::verdict;
     use super::*;
+    use crate::cure::testing::{healthy_measurements, setup};
     use crate::detect::NonFinite;
     use crate::detect::testing::reading;
 
@@ -38,5 +88,43 @@ mod tests {
                 .extend(NonFinite.check(&reading(4, 1.0, f32::NAN)));
         });
         assert_eq!(found.unwrap().step, Some(4));
+    }
+
+    #[test]
+    fn fires_on_a_first_pass_that_is_not_finite() {
+        let before = |change: &dyn Fn(&mut Measurements)| {
+            let mut measurements = healthy_measurements();
+            change(&mut measurements);
+            check(&Case {
+                measurements: &measurements,
+                setup: &setup(),
+                outcome: None,
+            })
+        };
+        assert_eq!(before(&|_| ()), None);
+        let place = |change: &dyn Fn(&mut Measurements)| before(change).unwrap().place;
+        let name = |index: usize| {
+            let point = &healthy_measurements().growth.points[index];
+            Place::Layer(point.name.clone())
+        };
+        assert_eq!(place(&|m| m.loss = f64::NAN), Place::Run);
+        assert_eq!(place(&|m| m.global_norm = f64::INFINITY), Place::Run);
+        // Forwards the first, backwards the last, and forwards before backwards.
+        let gradients = |m: &mut Measurements| {
+            for point in &mut m.growth.points[..2] {
+                point.gradient_norm = f64::INFINITY;
+            }
+        };
+        assert_eq!(place(&gradients), name(1));
+        assert_eq!(
+            place(&|m| {
+                gradients(m);
+                for point in &mut m.growth.points[1..] {
+                    point.activation_rms = f64::INFINITY;
+                }
+                m.loss = f64::NAN;
+            }),
+            name(1)
+        );
     }
 }

@@ -105,7 +105,7 @@ mod tests {
     fn vanishing_empty_and_non_finite_profiles_are_silent() {
         for profile in [
             growing(Axis::Depth, 0.5),
-            GrowthProfile::new(Axis::Depth, []),
+            GrowthProfile::new::<f64>(Axis::Depth, []),
             GrowthProfile::new(
                 Axis::Depth,
                 [("a".into(), 1.0, f64::NAN), ("b".into(), 1.0, 1.0)],

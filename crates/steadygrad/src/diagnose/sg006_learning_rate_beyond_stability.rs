@@ -4,7 +4,8 @@ use super::{Case, Evidence, Finding};
 use crate::Place;
 
 /// Above the limit by this factor it is a fault. Healthy training hovers around the limit itself
-/// (the edge of stability: Cohen et al., 2021), so being just beyond it is no finding.
+/// (the edge of stability: Cohen et al., 2021), and up to twice the limit a start jumps to a flatter
+/// place and goes on (the catapult: Lewkowycz et al., 2020); beyond it the jump does not end.
 const TOLERANCE: f64 = 2.0;
 
 pub(super) fn check(case: &Case<'_>) -> Option<Finding> {

@@ -2,7 +2,7 @@
 
 use super::{Case, Evidence, Finding};
 use crate::Place;
-use crate::dynamics::{Axis, MeanField};
+use crate::dynamics::{Axis, CriticalPoint, MeanField};
 
 /// How far the product of the growth that mean-field theory predicts may be from 1: the tenfold
 /// ratio across layers of SageMaker Debugger's PoorWeightInitialization rule.
@@ -14,20 +14,25 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
     if gain.is_nan() {
         return None;
     }
-    let (critical, chi_1, bound) = match measurements.criticality {
-        Some(measured) => (measured.critical_sigma_w, measured.chi_1, ""),
+    let (critical, growth, bound) = match measurements.criticality {
+        Some(measured) => (measured.critical, measured.log_growth.exp(), ""),
+        // The theory does not describe it.
+        None if measurements.normalized => return None,
         None => {
             // Beyond this gain nothing is left to tell apart, and the theory takes finite numbers.
             let network = MeanField::new(measurements.activation, gain.min(1e75), 0.0).ok()?;
-            let critical = measurements.activation.critical_point().sigma_w();
+            let critical = measurements.activation.critical_point();
             match measurements.growth.axis {
-                Axis::Depth => (critical, network.chi_1_at_fixed_point(), ""),
+                Axis::Depth => (critical, network.chi_1_at_fixed_point().sqrt(), ""),
                 // A state starts small, and where it stays so nothing is damped: an upper bound.
-                Axis::Time => (critical, network.chi_1(0.0), "up to "),
+                Axis::Time => (critical, network.chi_1(0.0).sqrt(), "up to "),
             }
         }
     };
-    let growth = chi_1.sqrt();
+    let (critical, turns) = match critical {
+        CriticalPoint::Continuous { sigma_w, .. } => (sigma_w, "is critical"),
+        CriticalPoint::Jump { sigma_w, .. } => (sigma_w, "turns from vanishing to exploding"),
+    };
     let steps = measurements.growth.points.len().saturating_sub(1);
     let product = growth.powf(steps as f64);
     if product.is_nan() || product <= MAX_PRODUCT {
@@ -43,7 +48,7 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
     Some(Finding {
         code: "SG007".into(),
         title: format!(
-            "initial weights have gain {gain:.2}, {} is critical at {critical:.2}: {bound}\
+            "initial weights have gain {gain:.2}, {} {turns} at {critical:.2}: {bound}\
              x{product:.1e} over {steps} {unit}s",
             measurements.activation.name()
         ),
@@ -56,8 +61,8 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
             Evidence::new("critical standard deviation", critical_std),
         ],
         why: format!(
-            "A {unit} multiplies gradients by {bound}sqrt(chi_1) = {growth:.2} on average at this \
-             gain; a fixed standard deviation that suits one width is wrong for another."
+            "By mean-field theory a {unit} multiplies gradients by {bound}{growth:.2} on average at \
+             this gain; a fixed standard deviation that suits one width is wrong for another."
         ),
         help: format!(
             "Draw weights with standard deviation {critical:.3} / sqrt(fan_in) = {critical_std:.4} \
@@ -70,7 +75,7 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
 mod tests {
     use super::super::testing::verdict;
     use super::*;
-    use crate::dynamics::Activation;
+    use crate::dynamics::{Activation, Criticality};
 
     /// Its own authors' initialisation is above the critical gain and grows by 3.5 % a layer:
     /// the gain alone would have said 45 %.
@@ -86,6 +91,32 @@ mod tests {
         };
         assert_eq!(selu(1.0), None);
         assert!(selu(2.0).is_some());
+    }
+
+    /// At 1.4 a SELU signal settles after hundreds of layers, and until then its gradient grows.
+    #[test]
+    fn follows_a_signal_that_has_not_settled() {
+        let finding = verdict(check, |measurements, _, _| {
+            measurements.activation = Activation::Selu;
+            for matrix in &mut measurements.weights {
+                matrix.frobenius_norm = 1.4 * (matrix.fan_out as f64).sqrt();
+            }
+            let steps = measurements.growth.points.len() - 1;
+            measurements.criticality =
+                Criticality::new(Activation::Selu, 1.4, 0.0, 1.96, steps).ok();
+        });
+        assert!(finding.unwrap().evidence[0].value > 1.39);
+    }
+
+    #[test]
+    fn is_silent_where_layers_are_normalised() {
+        let normalized = verdict(check, |measurements, _, _| {
+            measurements.normalized = true;
+            for matrix in &mut measurements.weights {
+                matrix.frobenius_norm *= 2.0;
+            }
+        });
+        assert_eq!(normalized, None);
     }
 
     /// GELU has no critical gain, only one where it jumps; growth is found all the same.

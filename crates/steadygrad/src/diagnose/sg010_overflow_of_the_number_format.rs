@@ -13,7 +13,11 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
         let at = row.overflows_at?;
         (at <= forecast.steps as f64).then_some((signal, at, growth))
     };
-    let gradient = first("gradient", &forecast.gradient, forecast.gradient_log_growth);
+    let gradient = first(
+        "gradient",
+        &forecast.gradient,
+        forecast.gradient_growth.rate.value,
+    );
     let activation = forecast
         .activation_log_growth
         .and_then(|growth| first("activation", &forecast.activation, growth));
@@ -65,5 +69,27 @@ mod tests {
         assert_eq!(growing(0.5, 1000), None);
         assert_eq!(growing(1.0, 1000), None);
         assert_eq!(growing(f64::NAN, 10), None);
+    }
+
+    /// The gradient is steady and the activations are not, and infinite at the end already.
+    #[test]
+    fn fires_on_activations_too() {
+        let finding = verdict(check, |measurements, _, _| {
+            measurements.growth = GrowthProfile::new(
+                Axis::Depth,
+                (0..20).map(|l| {
+                    let size = 1e3f64.powi(l);
+                    let size = if size < f64::from(f32::MAX) {
+                        size
+                    } else {
+                        f64::INFINITY
+                    };
+                    (format!("hidden.{l}"), size, 1.0)
+                }),
+            );
+        });
+        let finding = finding.unwrap();
+        assert!(finding.title.starts_with("the activation overflows"));
+        assert!((finding.evidence[0].value - 38.53 / 3.0).abs() < 0.01);
     }
 }

@@ -11,8 +11,12 @@ const MIN_RATIO: f64 = 1e-3;
 pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
     let profile = &case.measurements.growth;
     let (first, last) = (profile.points.first()?, profile.points.last()?);
-    let ratio = first.gradient_norm / last.gradient_norm;
-    // A gradient of exactly zero has vanished whatever the other end is.
+    // A gradient of exactly zero has vanished whatever the other end is: 0 / 0 as well.
+    let ratio = if first.gradient_norm == 0.0 {
+        0.0
+    } else {
+        first.gradient_norm / last.gradient_norm
+    };
     if ratio.is_nan() || ratio >= MIN_RATIO || !last.gradient_norm.is_finite() {
         return None;
     }
@@ -76,12 +80,9 @@ mod tests {
         );
         // Underflowed to nothing: no rate, and still a finding.
         assert_eq!(with(0.0, 1.0).unwrap().evidence.len(), 2);
-        for (first, last) in [
-            (0.0, 0.0),
-            (f64::NAN, 1.0),
-            (1.0, f64::NAN),
-            (1.0, f64::INFINITY),
-        ] {
+        // Nothing flows back at all.
+        assert_eq!(with(0.0, 0.0).unwrap().code, "SG012");
+        for (first, last) in [(f64::NAN, 1.0), (1.0, f64::NAN), (1.0, f64::INFINITY)] {
             assert_eq!(with(first, last), None);
         }
     }

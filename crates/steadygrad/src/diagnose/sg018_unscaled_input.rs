@@ -8,11 +8,19 @@ use crate::Place;
 const MAX_RMS: f64 = 3.0;
 
 pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
-    let rms = case.measurements.input_rms;
-    if rms.is_nan() || rms <= MAX_RMS {
+    let measurements = case.measurements;
+    let rms = measurements.input_rms;
+    let matrix = measurements.weights.first()?;
+    // A first matrix that is smaller by what the input is larger, as a computed initialisation
+    // makes it, scales the input itself.
+    let critical = measurements.critical_gain().unwrap_or(1.0);
+    let compensated = match matrix.gain() / critical {
+        share if share < 1.0 => rms * share,
+        _ => rms,
+    };
+    if rms.is_nan() || compensated <= MAX_RMS {
         return None;
     }
-    let matrix = case.measurements.weights.first()?;
     Some(Finding {
         code: "SG018".into(),
         title: format!("the input is unscaled: root mean square {rms:.2}, where 1 is expected"),
@@ -41,5 +49,11 @@ mod tests {
         }
         let finding = verdict(check, |measurements, _, _| measurements.input_rms = 7.7).unwrap();
         assert_eq!(finding.evidence[0].value, 7.7);
+        // The first matrix makes up for it.
+        let scaled = verdict(check, |measurements, _, _| {
+            measurements.input_rms = 7.7;
+            measurements.weights[0].frobenius_norm /= 7.7;
+        });
+        assert_eq!(scaled, None);
     }
 }

@@ -107,6 +107,11 @@ impl Activation {
         }
     }
 
+    /// Whether its values have bounds on both sides, so that no signal outgrows them.
+    pub fn is_bounded(self) -> bool {
+        matches!(self, Activation::Sigmoid | Activation::Tanh)
+    }
+
     /// The gain `sigma_w = std * sqrt(fan_in)` at which a wide random network without biases, fed
     /// with an input of unit size, neither amplifies nor damps gradients: `chi_1 = 1`. ReLU
     /// `sqrt 2` (He et al., 2015), tanh 1 (Poole et al., 2016), SELU 0.69, sigmoid 10.15.

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::fixed_point::bisect;
 use super::quadrature::{second_moment, squared_slope};
 use super::{Activation, FixedPoint, MeanField, MeanFieldError};
+use crate::float;
 
 /// Variance of the signal that [`critical_sigma_w`] follows: normalised data.
 const UNIT: f64 = 1.0;
@@ -28,6 +29,7 @@ pub enum CriticalPoint {
     /// `chi_1` passes through 1.
     Continuous {
         /// Where `chi_1` is 1.
+        #[serde(with = "float")]
         sigma_w: f64,
         /// Where the signal ends up there. `Diverges`: biases add to it layer after layer, and
         /// `chi_1` is 1 in the limit.
@@ -37,10 +39,13 @@ pub enum CriticalPoint {
     /// to another, or explodes.
     Jump {
         /// Where it jumps, for a signal of unit variance.
+        #[serde(with = "float")]
         sigma_w: f64,
         /// `chi_1` just below.
+        #[serde(with = "float")]
         below: f64,
         /// `chi_1` just above.
+        #[serde(with = "float")]
         above: f64,
     },
 }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, FixedPoint, MeanField, MeanFieldError, critical_sigma_w};
+use super::{Activation, CriticalPoint, FixedPoint, MeanField, MeanFieldError, critical_sigma_w};
 use crate::float;
 
 /// Where a network's initialisation lies between vanishing and exploding gradients, by mean-field
@@ -17,13 +17,19 @@ pub struct Criticality {
     /// Steps over which the squared gradient norm changes by a factor of e: `1 / |ln chi_1|`.
     #[serde(with = "float")]
     pub depth_scale: f64,
-    /// The weight scale at which `chi_1` passes 1 with these biases.
+    /// Where `chi_1` passes, or jumps over, 1 with these biases.
+    pub critical: CriticalPoint,
+    /// Steps that the signal is followed through.
+    pub steps: usize,
+    /// Predicted log growth of the gradient norm a step, backwards, over these steps: followed
+    /// from the signal's own variance, which may take hundreds of layers to settle.
     #[serde(with = "float")]
-    pub critical_sigma_w: f64,
+    pub log_growth: f64,
 }
 
 impl Criticality {
-    /// For a signal whose variance before the first repeated activation is `q_0`.
+    /// For a signal whose variance before the first repeated activation is `q_0`, followed through
+    /// `steps` steps. With none, the growth is that at the fixed point.
     ///
     /// # Errors
     /// [`MeanFieldError`] for a scale or variance that is negative, NaN or infinite.
@@ -32,28 +38,41 @@ impl Criticality {
         sigma_w: f64,
         sigma_b: f64,
         q_0: f64,
+        steps: usize,
     ) -> Result<Self, MeanFieldError> {
         let mean_field = MeanField::new(activation, sigma_w, sigma_b)?;
         let fixed_point = mean_field.fixed_point_from(q_0)?;
         let chi_1 = mean_field.chi_1(fixed_point.length());
+        let followed = mean_field.forecast(q_0, steps + 1)?.gradient_slope();
         Ok(Self {
             mean_field,
             fixed_point,
             chi_1,
             depth_scale: chi_1.ln().abs().recip(),
-            critical_sigma_w: critical_sigma_w(activation, sigma_b)?.sigma_w(),
+            critical: critical_sigma_w(activation, sigma_b)?,
+            steps,
+            log_growth: followed.unwrap_or(0.5 * chi_1.ln()),
         })
     }
 
-    /// `ln(chi_1) / 2`: the predicted log growth of the gradient norm a step.
-    pub fn log_growth(&self) -> f64 {
+    /// `ln(chi_1) / 2`: the log growth of the gradient norm a step once the signal has settled.
+    pub fn settled_log_growth(&self) -> f64 {
         0.5 * self.chi_1.ln()
     }
 
+    /// The weight scale at which gradients neither vanish nor explode; `None` where `chi_1` jumps
+    /// over 1 and no scale has it.
+    pub fn critical_sigma_w(&self) -> Option<f64> {
+        match self.critical {
+            CriticalPoint::Continuous { sigma_w, .. } => Some(sigma_w),
+            CriticalPoint::Jump { .. } => None,
+        }
+    }
+
     /// What every repeated weight is to be multiplied by: `critical_sigma_w / sigma_w`. Infinite
-    /// when the weights are all zero.
-    pub fn weight_scale(&self) -> f64 {
-        self.critical_sigma_w / self.mean_field.sigma_w()
+    /// when the weights are all zero, `None` where no scale is critical.
+    pub fn weight_scale(&self) -> Option<f64> {
+        Some(self.critical_sigma_w()? / self.mean_field.sigma_w())
     }
 }
 
@@ -98,12 +117,37 @@ mod tests {
 
     #[test]
     fn he_initialisation_is_critical_and_twice_as_much_is_not() {
-        let he = Criticality::new(Activation::Relu, 2f64.sqrt(), 0.0, 1.0).unwrap();
+        let relu = |sigma_w| Criticality::new(Activation::Relu, sigma_w, 0.0, 1.0, 20).unwrap();
+        let he = relu(2f64.sqrt());
         assert!((he.chi_1 - 1.0).abs() < 1e-9 && he.depth_scale > 1e8);
-        assert!((he.weight_scale() - 1.0).abs() < 1e-6);
-        let twice = Criticality::new(Activation::Relu, 2.0 * 2f64.sqrt(), 0.0, 1.0).unwrap();
-        assert!((twice.log_growth() - 2f64.ln()).abs() < 1e-9);
-        assert!((twice.weight_scale() - 0.5).abs() < 1e-6);
+        assert!((he.weight_scale().unwrap() - 1.0).abs() < 1e-6);
+        let twice = relu(2.0 * 2f64.sqrt());
+        assert!((twice.log_growth - 2f64.ln()).abs() < 1e-9);
+        assert!((twice.settled_log_growth() - 2f64.ln()).abs() < 1e-9);
+        assert!((twice.weight_scale().unwrap() - 0.5).abs() < 1e-6);
+    }
+
+    /// SELU at 1.4 settles after hundreds of layers: at thirty its gradient grows three times as
+    /// fast as where it ends up (benches/runs/2026-11-24-gradient-slopes.md: measured 0.1215).
+    #[test]
+    fn growth_is_followed_from_the_signal_itself() {
+        let selu = |steps| Criticality::new(Activation::Selu, 1.4, 0.0, 1.4 * 1.4, steps).unwrap();
+        assert!((selu(29).log_growth - 0.1315).abs() < 1e-3);
+        assert!((selu(29).settled_log_growth() - 0.0394).abs() < 1e-3);
+        assert_eq!(selu(0).log_growth, selu(0).settled_log_growth());
+        assert!((selu(100_000).log_growth - 0.0394).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_jump_is_no_critical_scale() {
+        let gelu = |sigma_b| Criticality::new(Activation::Gelu, 2.0, sigma_b, 1.0, 20).unwrap();
+        assert_eq!(
+            (gelu(0.0).critical_sigma_w(), gelu(0.0).weight_scale()),
+            (None, None)
+        );
+        assert!((gelu(0.0).critical.sigma_w() - 1.5335).abs() < 1e-4);
+        // With large biases the jump has closed.
+        assert!(gelu(1.0).critical_sigma_w().is_some());
     }
 
     #[test]
@@ -123,13 +167,14 @@ mod tests {
     #[test]
     fn odd_rows() {
         for bad in [-1.0, f64::NAN, f64::INFINITY] {
-            assert!(Criticality::new(Activation::Tanh, bad, 0.0, 1.0).is_err());
-            assert!(Criticality::new(Activation::Tanh, 1.0, bad, 1.0).is_err());
-            assert!(Criticality::new(Activation::Tanh, 1.0, 0.0, bad).is_err());
+            assert!(Criticality::new(Activation::Tanh, bad, 0.0, 1.0, 5).is_err());
+            assert!(Criticality::new(Activation::Tanh, 1.0, bad, 1.0, 5).is_err());
+            assert!(Criticality::new(Activation::Tanh, 1.0, 0.0, bad, 5).is_err());
             assert!(PhaseDiagram::new(Activation::Tanh, bad, 3).is_err());
         }
-        let dead = Criticality::new(Activation::Relu, 0.0, 0.0, 1.0).unwrap();
+        let dead = Criticality::new(Activation::Relu, 0.0, 0.0, 1.0, 5).unwrap();
         assert_eq!((dead.chi_1, dead.depth_scale), (0.0, 0.0));
-        assert_eq!(dead.weight_scale(), f64::INFINITY);
+        assert_eq!(dead.weight_scale(), Some(f64::INFINITY));
+        assert_eq!(dead.log_growth, f64::NEG_INFINITY);
     }
 }

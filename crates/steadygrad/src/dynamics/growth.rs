@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::Exponent;
 use crate::float;
 
 /// The direction through which a signal is multiplied.
@@ -22,6 +23,50 @@ impl Axis {
     }
 }
 
+/// How large a gradient is: as a whole, and value by value. A number format limits values, not
+/// norms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GradientSize {
+    /// L2 norm over all values.
+    pub norm: f64,
+    /// Root mean square of the values.
+    pub rms: f64,
+    /// The largest absolute value.
+    pub max_abs: f64,
+}
+
+impl GradientSize {
+    /// Of these values: zero for none, NaN or infinite where one of them is.
+    pub fn of(values: &[f32]) -> Self {
+        let squares: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
+        let largest = |most: f64, value: &f32| {
+            let value = f64::from(value.abs());
+            // A comparison, because `max` would drop a NaN.
+            if value > most || value.is_nan() {
+                value
+            } else {
+                most
+            }
+        };
+        Self {
+            norm: squares.sqrt(),
+            rms: (squares / values.len().max(1) as f64).sqrt(),
+            max_abs: values.iter().fold(0.0, largest),
+        }
+    }
+}
+
+/// A gradient of one value.
+impl From<f64> for GradientSize {
+    fn from(size: f64) -> Self {
+        Self {
+            norm: size,
+            rms: size,
+            max_abs: size,
+        }
+    }
+}
+
 /// One layer (or time step), in forward order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GrowthPoint {
@@ -33,6 +78,12 @@ pub struct GrowthPoint {
     /// L2 norm of `dL/dh_l` over batch and units.
     #[serde(with = "float")]
     pub gradient_norm: f64,
+    /// Root mean square of the values of `dL/dh_l`.
+    #[serde(with = "float")]
+    pub gradient_rms: f64,
+    /// Largest absolute value of `dL/dh_l`.
+    #[serde(with = "float")]
+    pub gradient_max_abs: f64,
     /// `activation_rms` over the one before. `None` at the first point.
     #[serde(with = "float::option")]
     pub forward_growth: Option<f64>,
@@ -52,10 +103,15 @@ pub struct GrowthProfile {
 }
 
 impl GrowthProfile {
-    /// Builds a profile from `(name, activation_rms, gradient_norm)` in forward order.
-    pub fn new(axis: Axis, measured: impl IntoIterator<Item = (String, f64, f64)>) -> Self {
+    /// Builds a profile from `(name, activation_rms, gradient)` in forward order.
+    pub fn new<G: Into<GradientSize>>(
+        axis: Axis,
+        measured: impl IntoIterator<Item = (String, f64, G)>,
+    ) -> Self {
         let mut points: Vec<GrowthPoint> = Vec::new();
-        for (name, activation_rms, gradient_norm) in measured {
+        for (name, activation_rms, gradient) in measured {
+            let gradient: GradientSize = gradient.into();
+            let gradient_norm = gradient.norm;
             let before = points.last();
             points.push(GrowthPoint {
                 forward_growth: before.map(|before| activation_rms / before.activation_rms),
@@ -63,9 +119,19 @@ impl GrowthProfile {
                 name,
                 activation_rms,
                 gradient_norm,
+                gradient_rms: gradient.rms,
+                gradient_max_abs: gradient.max_abs,
             });
         }
         Self { axis, points }
+    }
+
+    /// Forgets all but the last `count` points.
+    pub fn keep_last(&mut self, count: usize) {
+        self.points.drain(..self.points.len().saturating_sub(count));
+        if let Some(first) = self.points.first_mut() {
+            (first.forward_growth, first.backward_growth) = (None, None);
+        }
     }
 
     /// Mean backward growth factor a step: `(|g_first| / |g_last|)^(1 / (n - 1))`.
@@ -74,6 +140,28 @@ impl GrowthProfile {
     /// under- or overflowed has no rate).
     pub fn backward_growth_rate(&self) -> Option<f64> {
         rate(&self.points, |point| point.gradient_norm, true)
+    }
+
+    /// [`GrowthProfile::backward_growth_rate`] as a logarithm, with the standard error of the mean
+    /// over the steps, `sd / sqrt(n)`: how far the rate of a network of this kind may lie from
+    /// this one's. No error for a single step, or where a step in between has no factor.
+    pub fn backward_log_growth(&self) -> Option<Exponent> {
+        let value = self.backward_growth_rate()?.ln();
+        let factors: Vec<f64> = self
+            .points
+            .iter()
+            .filter_map(|point| point.backward_growth)
+            .map(f64::ln)
+            .collect();
+        let known = factors.len() > 1 && factors.iter().all(|log| log.is_finite());
+        Some(Exponent {
+            value,
+            standard_error: known.then(|| {
+                let n = factors.len() as f64;
+                let squares: f64 = factors.iter().map(|log| (log - value).powi(2)).sum();
+                (squares / (n - 1.0) / n).sqrt()
+            }),
+        })
     }
 
     /// Mean forward growth factor of the activations a step. `None` as above.
@@ -88,7 +176,7 @@ impl GrowthProfile {
         let largest = self
             .points
             .iter()
-            .map(|point| point.gradient_norm)
+            .map(|point| point.gradient_max_abs)
             .fold(0.0, f64::max);
         Some((f64::from(f32::MAX).ln() - largest.ln()) / growth.ln())
     }
@@ -128,6 +216,44 @@ mod tests {
         assert!((product - 8.0).abs() < 1e-12);
         let left = grows.steps_to_f32_overflow().unwrap();
         assert!((left - (128.0 - 3.0)).abs() < 1e-6, "{left}");
+    }
+
+    #[test]
+    fn the_rate_comes_with_its_error() {
+        let uneven = profile(&[8.0, 2.0, 1.0]).backward_log_growth().unwrap();
+        // Factors 4 and 2: logarithms ln 2 * (1.5 +- 0.5).
+        assert!((uneven.value - 1.5 * 2f64.ln()).abs() < 1e-12);
+        assert!((uneven.standard_error.unwrap() - 0.5 * 2f64.ln()).abs() < 1e-12);
+        let single = profile(&[2.0, 1.0]).backward_log_growth().unwrap();
+        assert_eq!(single.standard_error, None);
+        let gap = profile(&[2.0, f64::INFINITY, 1.0]);
+        assert_eq!(gap.backward_log_growth().unwrap().standard_error, None);
+        assert_eq!(profile(&[f64::NAN, 1.0]).backward_log_growth(), None);
+    }
+
+    #[test]
+    fn the_last_points_can_be_kept() {
+        let mut truncated = profile(&[0.0, 0.0, 4.0, 2.0, 1.0]);
+        truncated.keep_last(3);
+        assert_eq!(truncated.points.len(), 3);
+        assert_eq!(truncated.points[0].backward_growth, None);
+        assert!((truncated.backward_growth_rate().unwrap() - 2.0).abs() < 1e-12);
+        truncated.keep_last(9);
+        assert_eq!(truncated.points.len(), 3);
+        truncated.keep_last(0);
+        assert!(truncated.points.is_empty());
+    }
+
+    #[test]
+    fn a_gradient_has_a_norm_and_a_largest_value() {
+        let size = GradientSize::of(&[3.0, -4.0, 0.0, 0.0]);
+        assert_eq!((size.norm, size.rms, size.max_abs), (5.0, 2.5, 4.0));
+        assert_eq!(GradientSize::of(&[]), GradientSize::from(0.0));
+        let broken = GradientSize::of(&[1.0, f32::NAN, 2.0]);
+        assert!(broken.norm.is_nan() && broken.max_abs.is_nan());
+        assert!(GradientSize::of(&[f32::NEG_INFINITY]).max_abs.is_infinite());
+        // f32's range squared is within f64's.
+        assert!(GradientSize::of(&[f32::MAX; 3]).norm.is_finite());
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, Par};
+use faer::{Accum, Mat, MatRef, Par};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,13 @@ const SWEEPS: usize = 100;
 /// A sweep that moves no logarithm by more than this is the last.
 const SETTLED: f64 = 1e-12;
 
+/// Passes over explicit factors after which leading directions are taken as they are.
+const PASSES: usize = 20;
+
+/// A pass over explicit factors that moves no logarithm by more than this, relative to its size
+/// where that exceeds 1, is the last.
+const TURNED: f64 = 1e-6;
+
 /// Singular values above this share of the largest are read from the product itself, scaled so
 /// that it cannot overflow: rounding leaves nine digits in the smallest of them.
 const EXPLICIT: f64 = 1e-7;
@@ -23,7 +30,7 @@ const EXPLICIT: f64 = 1e-7;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JacobianProduct {
     /// `ln sigma_i`, largest first. The leading ones only, when fewer vectors than the width were
-    /// carried along: then `sigma_i` is a lower bound, close once the product is long.
+    /// carried along; see [`JacobianProduct::lower_bound`].
     #[serde(with = "float::list")]
     pub log_singular_values: Vec<f64>,
     /// `ln` of the growth along the leading direction, factor by factor; sums to `ln sigma_1` as
@@ -32,6 +39,9 @@ pub struct JacobianProduct {
     pub log_growth: Vec<f64>,
     /// Whether these are all singular values.
     pub complete: bool,
+    /// Whether each is only a lower bound, close once the product is long: the leading vectors went
+    /// through once and had not turned into the leading directions yet.
+    pub lower_bound: bool,
     /// Sweeps until the logarithms settled, and the largest change in the last one.
     pub sweeps: usize,
     /// Largest change of a logarithm in the last sweep.
@@ -39,7 +49,9 @@ pub struct JacobianProduct {
 }
 
 impl JacobianProduct {
-    /// Multiplies what is left of a finite sequence, `vectors` directions of it (`None`: all).
+    /// Multiplies what is left of a finite sequence, `vectors` directions of it (`None`: all). The
+    /// sequence is gone through once, so fewer directions than the width give lower bounds;
+    /// [`JacobianProduct::of_factors`] has no such bias.
     ///
     /// The block is factorised after each factor, `J_L ... J_1 Q_0 = Q_L R_L ... R_1`; then the
     /// triangular factors alone are swept back and forth (the QR algorithm on a product that is
@@ -70,40 +82,107 @@ impl JacobianProduct {
         if vectors == 0 || vectors > width {
             return Err(DynamicsError::VectorCount { vectors, width });
         }
-        let mut complete = vectors == width;
-        let mut block = Block::zeros(width, vectors);
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        block
-            .values_mut()
-            .iter_mut()
-            .for_each(|value| *value = rng.random_range(-1.0..1.0));
-        factor(&mut block, 0)?;
+        let (first, mut narrowest) = (width, width);
+        let mut block = random_block(width, vectors, seed)?;
         let mut factors = Vec::with_capacity(steps);
         for step in 1..=steps {
             system.step(&mut block)?;
             let width = block.rows();
-            if width == 0 {
-                return Err(DynamicsError::ZeroWidth { step });
-            }
-            if width < vectors {
-                return Err(DynamicsError::VectorCount { vectors, width });
-            }
-            complete &= width == vectors;
+            enough(width, vectors, step)?;
+            narrowest = narrowest.min(width);
             factors.push(factor(&mut block, step)?);
         }
-        let log_growth = factors.iter().map(|r| r[(0, 0)].abs().ln()).collect();
-        let (mut log_singular_values, sweeps, last_change) = sweep(&factors);
-        for (log, explicit) in log_singular_values.iter_mut().zip(explicit(&factors)) {
+        Ok(Self::of_triangles(
+            &factors,
+            vectors == first.min(block.rows()) && vectors == narrowest,
+            vectors < first,
+        ))
+    }
+
+    /// Multiplies these factors, the first of them applied first, `vectors` directions of their
+    /// product (`None`: as many as its narrowest state has).
+    ///
+    /// With fewer directions than the first factor has columns, the block goes through the factors
+    /// and back through their transposes until it has turned into the leading directions
+    /// (orthogonal iteration on `P^T P`), at most [`PASSES`] times; only then are the triangular
+    /// factors swept as in [`JacobianProduct::measure`].
+    ///
+    /// # Errors
+    /// As [`JacobianProduct::measure`]. Factors whose sizes do not fit are
+    /// [`DynamicsError::VectorCount`].
+    pub fn of_factors(
+        factors: &[Block],
+        vectors: Option<usize>,
+        seed: u64,
+    ) -> Result<Self, DynamicsError> {
+        let (Some(first), Some(last)) = (factors.first(), factors.last()) else {
+            return Err(DynamicsError::TooFewSteps {
+                available: 0,
+                transient: 0,
+                needed: 1,
+            });
+        };
+        let mut narrowest = first.cols();
+        let mut width = first.cols();
+        for (step, jacobian) in factors.iter().enumerate() {
+            if jacobian.cols() != width {
+                return Err(DynamicsError::VectorCount {
+                    vectors: jacobian.cols(),
+                    width,
+                });
+            }
+            width = jacobian.rows();
+            narrowest = narrowest.min(width);
+            if narrowest == 0 {
+                return Err(DynamicsError::ZeroWidth { step: step + 1 });
+            }
+        }
+        let vectors = vectors.unwrap_or(narrowest);
+        if vectors == 0 || vectors > narrowest {
+            return Err(DynamicsError::VectorCount {
+                vectors,
+                width: narrowest,
+            });
+        }
+        let mut block = random_block(first.cols(), vectors, seed)?;
+        let mut before: Option<Vec<f64>> = None;
+        let mut triangles = Vec::with_capacity(factors.len());
+        for pass in 1..=PASSES {
+            triangles.clear();
+            for (step, jacobian) in factors.iter().enumerate() {
+                multiply(&mut block, jacobian.as_mat());
+                triangles.push(factor(&mut block, step + 1)?);
+            }
+            let now = diagonal_logs(&triangles);
+            let change = before.map_or(f64::INFINITY, |before| largest_change(&now, &before));
+            if vectors == first.cols() || change <= TURNED || pass == PASSES {
+                break;
+            }
+            before = Some(now);
+            for (step, jacobian) in factors.iter().enumerate().rev() {
+                multiply(&mut block, jacobian.as_mat().transpose());
+                factor(&mut block, step + 1)?;
+            }
+        }
+        let all = vectors == first.cols().min(last.rows());
+        Ok(Self::of_triangles(&triangles, all, false))
+    }
+
+    fn of_triangles(triangles: &[Mat<f64>], complete: bool, lower_bound: bool) -> Self {
+        let log_growth = triangles.iter().map(|r| r[(0, 0)].abs().ln()).collect();
+        let (mut log_singular_values, sweeps, last_change) = sweep(triangles);
+        for (log, explicit) in log_singular_values.iter_mut().zip(explicit(triangles)) {
             *log = explicit;
         }
         log_singular_values.sort_by(|a, b| b.total_cmp(a));
-        Ok(Self {
+        Self {
             log_singular_values,
             log_growth,
             complete,
+            lower_bound,
             sweeps,
             last_change,
-        })
+        }
     }
 
     /// `ln` of the condition number `sigma_max / sigma_min`; `None` when not all are known.
@@ -114,6 +193,50 @@ impl JacobianProduct {
         );
         self.complete.then_some(first - last)
     }
+}
+
+/// Orthonormal columns in random directions.
+fn random_block(width: usize, vectors: usize, seed: u64) -> Result<Block, DynamicsError> {
+    let mut block = Block::zeros(width, vectors);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    block
+        .values_mut()
+        .iter_mut()
+        .for_each(|value| *value = rng.random_range(-1.0..1.0));
+    factor(&mut block, 0)?;
+    Ok(block)
+}
+
+/// A state of `width` units must have room for the vectors.
+fn enough(width: usize, vectors: usize, step: usize) -> Result<(), DynamicsError> {
+    match width {
+        0 => Err(DynamicsError::ZeroWidth { step }),
+        _ if width < vectors => Err(DynamicsError::VectorCount { vectors, width }),
+        _ => Ok(()),
+    }
+}
+
+/// `block <- matrix block`.
+fn multiply(block: &mut Block, matrix: MatRef<'_, f64>) {
+    let product = matrix * block.as_mat();
+    block.resize_rows(product.nrows());
+    block.as_mat_mut().copy_from(&product);
+}
+
+/// `ln |r_jj|`, summed over the factors, for each column.
+fn diagonal_logs(triangles: &[Mat<f64>]) -> Vec<f64> {
+    let vectors = triangles.first().map_or(0, Mat::ncols);
+    (0..vectors)
+        .map(|j| triangles.iter().map(|r| r[(j, j)].abs().ln()).sum())
+        .collect()
+}
+
+/// Relative to the new value's size where that exceeds 1.
+fn largest_change(now: &[f64], before: &[f64]) -> f64 {
+    now.iter()
+        .zip(before)
+        .map(|(now, before)| (now - before).abs() / (1.0 + now.abs()))
+        .fold(0.0, f64::max)
 }
 
 /// Orthonormalises the block in place and returns the triangular factor.
@@ -147,14 +270,8 @@ fn factor(block: &mut Block, step: usize) -> Result<Mat<f64>, DynamicsError> {
 
 /// The settled logarithms, how many sweeps that took and the last change.
 fn sweep(factors: &[Mat<f64>]) -> (Vec<f64>, usize, f64) {
-    let logs = |factors: &[Mat<f64>]| -> Vec<f64> {
-        let vectors = factors.first().map_or(0, Mat::ncols);
-        (0..vectors)
-            .map(|j| factors.iter().map(|r| r[(j, j)].abs().ln()).sum())
-            .collect()
-    };
     let mut factors = factors.to_vec();
-    let mut before = logs(&factors);
+    let mut before = diagonal_logs(&factors);
     let vectors = before.len();
     for done in 1..=SWEEPS {
         let mut orthonormal = Mat::<f64>::identity(vectors, vectors);
@@ -176,12 +293,8 @@ fn sweep(factors: &[Mat<f64>]) -> (Vec<f64>, usize, f64) {
                 qr.thin_R().to_owned()
             })
             .collect();
-        let now = logs(&factors);
-        let change = now
-            .iter()
-            .zip(&before)
-            .map(|(now, before)| (now - before).abs() / (1.0 + now.abs()))
-            .fold(0.0, f64::max);
+        let now = diagonal_logs(&factors);
+        let change = largest_change(&now, &before);
         before = now;
         if change <= SETTLED || done == SWEEPS {
             return (before, done, change);
@@ -212,58 +325,104 @@ fn explicit(factors: &[Mat<f64>]) -> Vec<f64> {
         .collect()
 }
 
+/// The Jacobians of the next `steps` steps of a finite sequence (`None`: of all that are left), in
+/// the order in which the system goes through them, which is from the last layer backwards for a
+/// backward pass (its Jacobians are transposed). They hold `sum(width^2)` numbers.
+///
+/// # Errors
+/// [`DynamicsError::ZeroWidth`], and [`DynamicsError::NonFinite`] for a state or Jacobian that is
+/// not finite.
+pub fn jacobians(
+    system: &mut impl TangentSystem,
+    steps: Option<usize>,
+) -> Result<Vec<Block>, DynamicsError> {
+    let left = system.remaining().unwrap_or(0);
+    (1..=steps.unwrap_or(left).min(left))
+        .map(|step| {
+            let width = system.dim();
+            if width == 0 {
+                return Err(DynamicsError::ZeroWidth { step: step - 1 });
+            }
+            let mut block = Block::zeros(width, width);
+            for (j, column) in block.columns_mut().enumerate() {
+                column[j] = 1.0;
+            }
+            system.step(&mut block)?;
+            if block.rows() == 0 {
+                return Err(DynamicsError::ZeroWidth { step });
+            }
+            if !block.values().iter().all(|value| value.is_finite()) {
+                return Err(DynamicsError::NonFinite {
+                    what: "tangent",
+                    step,
+                });
+            }
+            Ok(block)
+        })
+        .collect()
+}
+
 /// One layer's (or time step's) Jacobian by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerJacobian {
-    /// `ln (|J|_F / sqrt n)`: growth of a vector in a random direction, in the mean of squares.
-    /// Mean-field theory's `ln(chi_1) / 2`.
+    /// `ln (|J|_F / sqrt n)`, with `n` the number of columns: growth of a vector in a random
+    /// direction, in the mean of squares. Mean-field theory's `ln(chi_1) / 2`.
     #[serde(with = "float")]
     pub log_growth: f64,
-    /// `ln` of the largest singular value: growth in the worst direction.
-    #[serde(with = "float")]
-    pub log_largest: f64,
-    /// `ln` of the smallest; minus infinity for a singular Jacobian.
-    #[serde(with = "float")]
-    pub log_smallest: f64,
+    /// `ln` of every singular value, largest first; minus infinity for those that rounding cannot
+    /// tell from zero.
+    #[serde(with = "float::list")]
+    pub log_singular_values: Vec<f64>,
 }
 
 impl LayerJacobian {
-    /// Each factor of what is left of a finite sequence, from its full Jacobian.
-    ///
-    /// # Errors
-    /// [`DynamicsError::ZeroWidth`], and [`DynamicsError::NonFinite`] for a state or Jacobian that
-    /// is not finite.
-    pub fn measure_all(system: &mut impl TangentSystem) -> Result<Vec<Self>, DynamicsError> {
-        (1..=system.remaining().unwrap_or(0))
-            .map(|step| {
-                let width = system.dim();
-                if width == 0 {
-                    return Err(DynamicsError::ZeroWidth { step: step - 1 });
-                }
-                let mut block = Block::zeros(width, width);
-                for (j, column) in block.columns_mut().enumerate() {
-                    column[j] = 1.0;
-                }
-                system.step(&mut block)?;
-                if block.rows() == 0 {
-                    return Err(DynamicsError::ZeroWidth { step });
-                }
-                let broken = DynamicsError::NonFinite {
-                    what: "tangent",
-                    step,
-                };
-                if !block.values().iter().all(|value| value.is_finite()) {
-                    return Err(broken);
-                }
-                let values = block.as_mat().singular_values().map_err(|_| broken)?;
-                let squares: f64 = values.iter().map(|value| value * value).sum();
-                Ok(Self {
-                    log_growth: 0.5 * (squares / width as f64).ln(),
-                    log_largest: values.first().map_or(f64::NEG_INFINITY, |v| v.ln()),
-                    log_smallest: values.last().map_or(f64::NEG_INFINITY, |v| v.ln()),
+    /// From the Jacobian itself. All values are NaN when its singular values cannot be computed,
+    /// which an entry that is not finite causes.
+    pub fn of(jacobian: &Block) -> Self {
+        let (rows, cols) = (jacobian.rows(), jacobian.cols());
+        let values = jacobian
+            .as_mat()
+            .singular_values()
+            .unwrap_or_else(|_| vec![f64::NAN; rows.min(cols)]);
+        let squares: f64 = values.iter().map(|value| value * value).sum();
+        let largest = values.first().copied().unwrap_or(0.0);
+        // Golub and Van Loan's threshold for the numerical rank.
+        let zero = f64::EPSILON * rows.max(cols) as f64 * largest;
+        Self {
+            log_growth: 0.5 * (squares / cols as f64).ln(),
+            log_singular_values: values
+                .into_iter()
+                .map(|value| {
+                    if value <= zero {
+                        f64::NEG_INFINITY
+                    } else {
+                        value.ln()
+                    }
                 })
-            })
-            .collect()
+                .collect(),
+        }
+    }
+
+    /// `ln` of the largest singular value: growth in the worst direction. Minus infinity for a
+    /// Jacobian of zeros.
+    pub fn log_largest(&self) -> f64 {
+        self.log_singular_values
+            .first()
+            .copied()
+            .unwrap_or(f64::NEG_INFINITY)
+    }
+
+    /// `ln` of the smallest; minus infinity for a singular Jacobian.
+    pub fn log_smallest(&self) -> f64 {
+        self.log_singular_values
+            .last()
+            .copied()
+            .unwrap_or(f64::NEG_INFINITY)
+    }
+
+    /// `ln` of the condition number: infinite for a singular Jacobian, NaN for one of zeros.
+    pub fn log_condition(&self) -> f64 {
+        self.log_largest() - self.log_smallest()
     }
 }
 
@@ -337,6 +496,7 @@ mod tests {
             let mut expected = product.singular_values().unwrap();
             expected.truncate(widths[0]);
             let found = JacobianProduct::measure(&mut layers, None, 7).unwrap();
+            assert!(found.complete && !found.lower_bound);
             assert_eq!(found.log_singular_values.len(), widths[0]);
             for (found, expected) in found.log_singular_values.iter().zip(&expected) {
                 assert!((found - expected.ln()).abs() < 1e-7, "{found} {expected}");
@@ -393,7 +553,7 @@ mod tests {
         let all = JacobianProduct::measure(&mut layers, None, 1).unwrap();
         layers.done = 0;
         let some = JacobianProduct::measure(&mut layers, Some(3), 1).unwrap();
-        assert!(all.complete && !some.complete);
+        assert!(all.complete && !some.complete && some.lower_bound);
         assert_eq!(some.log_condition(), None);
         for (some, all) in some
             .log_singular_values
@@ -404,17 +564,87 @@ mod tests {
         }
     }
 
+    /// The bias that a single pass has on a short product, and that explicit factors have not.
+    #[test]
+    fn leading_values_of_explicit_factors_are_exact() {
+        for seed in [1, 2, 3] {
+            let mut layers = Layers::random(&[64; 20], 1.5, seed);
+            let product = layers
+                .matrices
+                .iter()
+                .skip(1)
+                .fold(layers.matrices[0].clone(), |product, next| next * product);
+            let expected = product.singular_values().unwrap();
+            let factors = jacobians(&mut layers, None).unwrap();
+            let found = JacobianProduct::of_factors(&factors, Some(16), 7).unwrap();
+            assert!(!found.complete && !found.lower_bound);
+            for (found, expected) in found.log_singular_values.iter().take(8).zip(&expected) {
+                assert!(
+                    (found - expected.ln()).abs() < 1e-5,
+                    "{found} {}",
+                    expected.ln()
+                );
+            }
+            // The control: one pass misses the largest by a half and more.
+            layers.done = 0;
+            let bound = JacobianProduct::measure(&mut layers, Some(16), 7).unwrap();
+            assert!(
+                expected[0].ln() - bound.log_singular_values[0] > 0.3,
+                "{seed}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bottleneck_has_as_many_values_as_units() {
+        let mut layers = Layers::random(&[12, 3, 12], 1.0, 4);
+        let product = &layers.matrices[1] * &layers.matrices[0];
+        let expected = product.singular_values().unwrap();
+        let factors = jacobians(&mut layers, None).unwrap();
+        let found = JacobianProduct::of_factors(&factors, None, 7).unwrap();
+        // Nine more are zero: the three are not all, and there is no condition number.
+        assert_eq!(
+            (found.log_singular_values.len(), found.complete),
+            (3, false)
+        );
+        for (found, expected) in found.log_singular_values.iter().zip(&expected) {
+            assert!((found - expected.ln()).abs() < 1e-9);
+        }
+        layers.done = 0;
+        let vectors = Some(4);
+        assert_eq!(
+            JacobianProduct::of_factors(&factors, vectors, 7),
+            Err(DynamicsError::VectorCount {
+                vectors: 4,
+                width: 3
+            })
+        );
+    }
+
     #[test]
     fn each_layer_by_itself() {
         let stretch = Mat::from_fn(2, 2, |i, j| if i == j { [3.0, 0.5][i] } else { 0.0 });
         let flat = Mat::from_fn(2, 2, |i, _| if i == 0 { 1.0 } else { 0.0 });
         let mut layers = Layers::new(vec![stretch, flat]);
-        let found = LayerJacobian::measure_all(&mut layers).unwrap();
-        assert!((found[0].log_largest - 3f64.ln()).abs() < 1e-12);
-        assert!((found[0].log_smallest - 0.5f64.ln()).abs() < 1e-12);
+        let found: Vec<LayerJacobian> = jacobians(&mut layers, None)
+            .unwrap()
+            .iter()
+            .map(LayerJacobian::of)
+            .collect();
+        assert!((found[0].log_largest() - 3f64.ln()).abs() < 1e-12);
+        assert!((found[0].log_smallest() - 0.5f64.ln()).abs() < 1e-12);
+        assert!((found[0].log_condition() - 6f64.ln()).abs() < 1e-12);
         assert!((found[0].log_growth - 0.5 * (9.25f64 / 2.0).ln()).abs() < 1e-12);
-        assert!((found[1].log_largest - 0.5 * 2f64.ln()).abs() < 1e-12);
-        assert!(found[1].log_smallest < -30.0);
+        assert!((found[1].log_largest() - 0.5 * 2f64.ln()).abs() < 1e-12);
+        assert_eq!(found[1].log_smallest(), f64::NEG_INFINITY);
+        assert_eq!(found[1].log_condition(), f64::INFINITY);
+        let zeros = LayerJacobian::of(&Block::zeros(2, 2));
+        assert_eq!(zeros.log_growth, f64::NEG_INFINITY);
+        assert!(zeros.log_condition().is_nan());
+        let nan = Block::from_columns(1, 1, vec![f64::NAN]).unwrap();
+        assert!(LayerJacobian::of(&nan).log_largest().is_nan());
+        layers.done = 0;
+        assert_eq!(jacobians(&mut layers, Some(1)).unwrap().len(), 1);
     }
 
     #[test]
@@ -445,6 +675,26 @@ mod tests {
             measure(vec![Mat::zeros(3, 3)], None),
             Err(DynamicsError::RankDeficient { rank: 0, .. })
         ));
+        let product = |factors: &[Block]| JacobianProduct::of_factors(factors, None, 1);
+        assert!(matches!(
+            product(&[]),
+            Err(DynamicsError::TooFewSteps { .. })
+        ));
+        assert_eq!(
+            product(&[Block::zeros(0, 3)]),
+            Err(DynamicsError::ZeroWidth { step: 1 })
+        );
+        assert!(matches!(
+            product(&[Block::zeros(3, 3)]),
+            Err(DynamicsError::RankDeficient { rank: 0, .. })
+        ));
+        assert_eq!(
+            product(&[Block::zeros(3, 3), Block::zeros(2, 2)]),
+            Err(DynamicsError::VectorCount {
+                vectors: 2,
+                width: 3
+            })
+        );
         for bad in [f64::NAN, f64::INFINITY] {
             let matrix = Mat::from_fn(2, 2, |_, _| bad);
             assert!(matches!(
@@ -453,7 +703,7 @@ mod tests {
             ));
             let mut layers = Layers::new(vec![matrix]);
             assert!(matches!(
-                LayerJacobian::measure_all(&mut layers),
+                jacobians(&mut layers, None),
                 Err(DynamicsError::NonFinite { step: 1, .. })
             ));
         }

@@ -1,15 +1,22 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Axis, Exponent, JacobianProduct, LayerJacobian};
+use crate::float;
 
 /// One layer (or time step) of a [`GrowthSpectrum`], averaged over samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerGrowth {
     /// The layer's name, or `t=12`.
     pub name: String,
-    /// The layer's Jacobian by itself.
-    #[serde(flatten)]
-    pub jacobian: LayerJacobian,
+    /// `ln` growth of a vector in a random direction.
+    #[serde(with = "float")]
+    pub log_growth: f64,
+    /// `ln` of the largest singular value: growth in the worst direction.
+    #[serde(with = "float")]
+    pub log_largest: f64,
+    /// `ln` of the smallest; minus infinity where a sample's Jacobian is singular.
+    #[serde(with = "float")]
+    pub log_smallest: f64,
 }
 
 /// How a network multiplies gradients through depth or time: the exponents of its product of
@@ -23,10 +30,18 @@ pub struct GrowthSpectrum {
     /// `ln sigma_i / steps`, largest first: mean over samples, with the standard error of that
     /// mean (none for a single sample).
     pub exponents: Vec<Exponent>,
+    /// Whether each exponent is only a lower bound, as [`JacobianProduct::lower_bound`] says.
+    pub lower_bound: bool,
+    /// Whether these are all exponents.
+    pub complete: bool,
     /// Each factor, in forward order.
     pub layers: Vec<LayerGrowth>,
-    /// Samples that were measured.
+    /// Samples whose factors were averaged.
+    pub layer_samples: usize,
+    /// Samples whose product was measured.
     pub samples: usize,
+    /// Samples left out, because a state or tangent was not finite or nothing passed through.
+    pub failed_samples: usize,
     /// Width of the narrowest state: the number of exponents there are.
     pub width: usize,
     /// Seed of the tangent vectors.
@@ -42,6 +57,7 @@ impl GrowthSpectrum {
         names: &[String],
         products: &[JacobianProduct],
         layers: &[Vec<LayerJacobian>],
+        failed_samples: usize,
         width: usize,
         seed: u64,
     ) -> Option<Self> {
@@ -69,6 +85,7 @@ impl GrowthSpectrum {
             let values = layers.iter().map(|sample| part(&sample[l]));
             values.sum::<f64>() / layers.len() as f64
         };
+        let layer_samples = layers.len();
         let layers = if layers.is_empty() {
             Vec::new()
         } else {
@@ -77,11 +94,9 @@ impl GrowthSpectrum {
                 .enumerate()
                 .map(|(l, name)| LayerGrowth {
                     name: name.clone(),
-                    jacobian: LayerJacobian {
-                        log_growth: average(l, |layer| layer.log_growth),
-                        log_largest: average(l, |layer| layer.log_largest),
-                        log_smallest: average(l, |layer| layer.log_smallest),
-                    },
+                    log_growth: average(l, |layer| layer.log_growth),
+                    log_largest: average(l, LayerJacobian::log_largest),
+                    log_smallest: average(l, LayerJacobian::log_smallest),
                 })
                 .collect()
         };
@@ -89,8 +104,12 @@ impl GrowthSpectrum {
             axis,
             steps,
             exponents,
+            lower_bound: products.iter().any(|product| product.lower_bound),
+            complete: products.iter().all(|product| product.complete),
             layers,
+            layer_samples,
             samples: products.len(),
+            failed_samples,
             width,
             seed,
         })
@@ -101,31 +120,40 @@ impl GrowthSpectrum {
         self.exponents.first().copied()
     }
 
-    /// Mean over the layers of `ln` growth in a random direction; mean-field theory's
-    /// `ln(chi_1) / 2`. `None` without layers, or when one of them is not finite.
-    pub fn mean_log_growth(&self) -> Option<f64> {
-        let sum: f64 = self
-            .layers
-            .iter()
-            .map(|layer| layer.jacobian.log_growth)
-            .sum();
-        let mean = sum / self.layers.len() as f64;
-        mean.is_finite().then_some(mean)
+    /// Mean over the layers of `ln` growth in a random direction, which mean-field theory
+    /// predicts, with the standard error of that mean over the layers. `None` without layers, or
+    /// when one of them is not finite.
+    pub fn mean_log_growth(&self) -> Option<Exponent> {
+        let values: Vec<f64> = self.layers.iter().map(|layer| layer.log_growth).collect();
+        let found = (!values.is_empty()).then(|| mean(values))?;
+        found.value.is_finite().then_some(found)
     }
 
-    /// `ln` of the product's condition number. `None` when the smallest exponents are not known.
+    /// `ln` of the product's condition number. `None` unless all exponents are known, and exactly.
     pub fn log_condition(&self) -> Option<f64> {
         let (first, last) = (self.exponents.first()?, self.exponents.last()?);
-        (self.exponents.len() == self.width)
+        (self.complete && !self.lower_bound)
             .then_some((first.value - last.value) * self.steps as f64)
     }
 
-    /// The `count` layers that stretch most along their worst direction, worst first.
+    /// The `count` layers that do most of what the product does, worst first: those that stretch
+    /// most along their worst direction, or, where gradients shrink on average, those that shrink
+    /// a random direction most.
     pub fn worst_layers(&self, count: usize) -> Vec<&LayerGrowth> {
         let mut layers: Vec<&LayerGrowth> = self.layers.iter().collect();
-        layers.sort_by(|a, b| b.jacobian.log_largest.total_cmp(&a.jacobian.log_largest));
+        if self.shrinks() {
+            layers.sort_by(|a, b| a.log_growth.total_cmp(&b.log_growth));
+        } else {
+            layers.sort_by(|a, b| b.log_largest.total_cmp(&a.log_largest));
+        }
         layers.truncate(count);
         layers
+    }
+
+    /// Whether a gradient in a random direction shrinks on average.
+    pub fn shrinks(&self) -> bool {
+        let sum: f64 = self.layers.iter().map(|layer| layer.log_growth).sum();
+        sum < 0.0
     }
 }
 
@@ -149,6 +177,7 @@ mod tests {
             log_singular_values: logs.to_vec(),
             log_growth: vec![0.0; steps],
             complete: true,
+            lower_bound: false,
             sweeps: 1,
             last_change: 0.0,
         }
@@ -157,8 +186,7 @@ mod tests {
     fn layer(log: f64) -> LayerJacobian {
         LayerJacobian {
             log_growth: log,
-            log_largest: log + 1.0,
-            log_smallest: log - 1.0,
+            log_singular_values: vec![log + 1.0, log - 1.0],
         }
     }
 
@@ -168,14 +196,21 @@ mod tests {
         let products = [product(&[4.0, -2.0], 2), product(&[6.0, -2.0], 2)];
         let layers = [vec![layer(0.0), layer(2.0)], vec![layer(1.0), layer(3.0)]];
         let spectrum =
-            GrowthSpectrum::from_samples(Axis::Depth, &names, &products, &layers, 2, 0).unwrap();
+            GrowthSpectrum::from_samples(Axis::Depth, &names, &products, &layers, 1, 2, 0).unwrap();
         assert_eq!(spectrum.exponents[0].value, 2.5);
         assert_eq!(spectrum.exponents[0].standard_error, Some(0.5));
         assert_eq!(spectrum.exponents[1].standard_error, Some(0.0));
         assert_eq!(spectrum.log_condition(), Some(7.0));
-        assert_eq!(spectrum.mean_log_growth(), Some(1.5));
+        let mean = spectrum.mean_log_growth().unwrap();
+        assert_eq!((mean.value, mean.standard_error), (1.5, Some(1.0)));
+        assert_eq!((spectrum.samples, spectrum.layer_samples), (2, 2));
+        assert_eq!(spectrum.failed_samples, 1);
         assert_eq!(spectrum.worst_layers(1)[0].name, "b");
         assert_eq!(spectrum.worst_layers(9).len(), 2);
+        let layers = [vec![layer(-1.0), layer(-3.0)]];
+        let shrinking =
+            GrowthSpectrum::from_samples(Axis::Depth, &names, &products, &layers, 0, 2, 0);
+        assert_eq!(shrinking.unwrap().worst_layers(1)[0].name, "b");
         let text = serde_json::to_string(&spectrum).unwrap();
         assert_eq!(
             serde_json::from_str::<GrowthSpectrum>(&text).unwrap(),
@@ -187,7 +222,7 @@ mod tests {
     fn odd_rows() {
         let build =
             |names: &[String], products: &[JacobianProduct], layers: &[Vec<LayerJacobian>]| {
-                GrowthSpectrum::from_samples(Axis::Time, names, products, layers, 3, 0)
+                GrowthSpectrum::from_samples(Axis::Time, names, products, layers, 0, 3, 0)
             };
         assert_eq!(build(&[], &[], &[]), None);
         assert_eq!(build(&[], &[product(&[1.0], 0)], &[]), None);
@@ -199,7 +234,13 @@ mod tests {
         let one = build(&[], &[product(&[1.0], 1)], &[]).unwrap();
         assert_eq!(one.lambda_1().unwrap().standard_error, None);
         assert_eq!(one.mean_log_growth(), None);
-        assert_eq!(one.log_condition(), None);
+        // A single exponent is all there is: nothing is squeezed.
+        assert_eq!(one.log_condition(), Some(0.0));
+        let bound = JacobianProduct {
+            lower_bound: true,
+            ..product(&[1.0], 1)
+        };
+        assert_eq!(build(&[], &[bound], &[]).unwrap().log_condition(), None);
         // A dead layer passes nothing: minus infinity survives JSON.
         let dead = [vec![layer(f64::NEG_INFINITY)]];
         let dead = build(&["x".to_owned()], &[product(&[1.0], 1)], &dead).unwrap();

@@ -4,7 +4,7 @@ use super::GrowthForecast;
 use crate::cure::derive::{Basis, derive};
 use crate::cure::{Derivation, SubjectSummary};
 use crate::diagnose::{Case, Finding, diagnose};
-use crate::dynamics::{Butterfly, PhaseDiagram};
+use crate::dynamics::{Axis, Butterfly, PhaseDiagram};
 use crate::float;
 use crate::measurements::{Measurements, TrainingSetup};
 use crate::remedy::{Family, Remedy};
@@ -93,15 +93,17 @@ impl ProbeReport {
             baseline: None,
         };
         let first = findings.iter().find_map(|finding| {
-            remedies_for(&finding.code).iter().find_map(|family| {
-                let (remedy, derivation) = derive(*family, basis).ok()?;
-                Some(FirstRemedy {
-                    family: *family,
-                    remedy,
-                    derivation,
-                    answers: finding.code.clone(),
+            remedies_for(&finding.code, measurements.growth.axis)
+                .iter()
+                .find_map(|family| {
+                    let (remedy, derivation) = derive(*family, basis).ok()?;
+                    Some(FirstRemedy {
+                        family: *family,
+                        remedy,
+                        derivation,
+                        answers: finding.code.clone(),
+                    })
                 })
-            })
         });
         (findings, first)
     }
@@ -115,14 +117,17 @@ impl ProbeReport {
     }
 }
 
-/// The families that answer a finding, the one that mends its cause first.
-fn remedies_for(code: &str) -> &'static [Family] {
-    match code {
-        "SG018" | "SG007" | "SG012" => &[Family::Initialize, Family::Normalize],
-        "SG003" | "SG010" => &[Family::Initialize, Family::Normalize, Family::Simplify],
-        // Through time all steps share one matrix: its largest singular value is what grows.
-        "SG004" => &[Family::Clip, Family::Regularize, Family::Simplify],
-        "SG006" => &[Family::SlowDown],
+/// The families that answer a finding, the one to try first in front.
+fn remedies_for(code: &str, axis: Axis) -> &'static [Family] {
+    match (code, axis) {
+        // All time steps share one matrix, and training moves it: a better start does not last.
+        // Clipping does (Pascanu et al., 2013; docs/LOG.md, "Choosing the recurrent subject").
+        ("SG007" | "SG004" | "SG010", Axis::Time) => {
+            &[Family::Clip, Family::Regularize, Family::Simplify]
+        }
+        ("SG018" | "SG007" | "SG012", _) => &[Family::Initialize, Family::Normalize],
+        ("SG003" | "SG010", _) => &[Family::Initialize, Family::Normalize, Family::Simplify],
+        ("SG006", _) => &[Family::SlowDown],
         _ => &[],
     }
 }
@@ -131,6 +136,7 @@ fn remedies_for(code: &str) -> &'static [Family] {
 mod tests {
     use super::*;
     use crate::cure::testing::{healthy_measurements, setup};
+    use crate::dynamics::GrowthProfile;
 
     #[test]
     fn a_healthy_network_needs_nothing() {
@@ -156,6 +162,20 @@ mod tests {
         measurements.sharpness.as_mut().unwrap().lambda_max = 1e6;
         let (_, first) = ProbeReport::conclude(&measurements, &setup());
         assert_eq!(first.unwrap().family, Family::SlowDown);
+    }
+
+    #[test]
+    fn a_recurrent_network_is_clipped_first() {
+        let mut measurements = healthy_measurements();
+        measurements.growth = GrowthProfile::new(
+            Axis::Time,
+            (0..50).map(|t| (format!("t={t}"), 1.0, 1.3f64.powi(49 - t))),
+        );
+        let (findings, first) = ProbeReport::conclude(&measurements, &setup());
+        assert_eq!(findings[0].code, "SG004");
+        let first = first.unwrap();
+        assert_eq!(first.family, Family::Clip);
+        assert!(first.derivation.formula.contains("nothing has run yet"));
     }
 
     #[test]

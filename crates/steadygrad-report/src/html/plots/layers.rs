@@ -26,15 +26,15 @@ pub(in crate::html) fn layers(spectrum: &GrowthSpectrum, theory: Option<Critical
     };
     let mut traces: Vec<Box<dyn plotly::Trace>> = vec![
         curve("worst direction (largest singular value)", |layer| {
-            layer.jacobian.log_largest
+            layer.log_largest
         })
         .marker(marker(ORANGE, 7))
         .line(Line::new().color(ORANGE)),
-        curve("random direction", |layer| layer.jacobian.log_growth)
+        curve("random direction", |layer| layer.log_growth)
             .marker(marker(BLUE, 6).symbol(MarkerSymbol::SquareOpen))
             .line(Line::new().color(BLUE).dash(DashType::Dash)),
     ];
-    let theory = theory.map(|theory| theory.log_growth());
+    let theory = theory.map(|theory| theory.log_growth);
     if let (Some(theory), Some(last)) = (theory.filter(|one| one.is_finite()), x.last()) {
         traces.push(
             Scatter::new(vec![0.0, *last], vec![theory; 2])

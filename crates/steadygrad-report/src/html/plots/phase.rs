@@ -4,7 +4,7 @@ use maud::Markup;
 use plotly::Scatter;
 use plotly::common::{Font, Line, MarkerSymbol, Mode};
 use plotly::layout::{Annotation, AxisRange, AxisType};
-use steadygrad::dynamics::{Criticality, PhaseDiagram};
+use steadygrad::dynamics::{CriticalPoint, Criticality, PhaseDiagram};
 
 use super::frame::{BLUE, HEIGHT, ORANGE, SOFT, axis, figure, layout, marker};
 use super::series::on_log_axis;
@@ -48,7 +48,7 @@ pub(in crate::html) fn phase(diagram: &PhaseDiagram, network: Criticality) -> Ma
     }
     let traces: Vec<Box<dyn plotly::Trace>> = vec![
         Scatter::new(diagram.sigma_b.clone(), line)
-            .name("critical, chi_1 passes 1")
+            .name("where chi_1 passes, or jumps over, 1")
             .mode(Mode::Lines)
             .line(Line::new().color(BLUE).width(2.5)),
         Scatter::new(vec![sigma_b], vec![on_log_axis(sigma_w)])
@@ -56,15 +56,28 @@ pub(in crate::html) fn phase(diagram: &PhaseDiagram, network: Criticality) -> Ma
             .mode(Mode::Markers)
             .marker(marker(ORANGE, 13).symbol(MarkerSymbol::Diamond)),
     ];
+    let critical = match network.critical {
+        CriticalPoint::Continuous { sigma_w, .. } => {
+            format!("the critical sigma_w there is {}", number::short(sigma_w))
+        }
+        CriticalPoint::Jump {
+            sigma_w,
+            below,
+            above,
+        } => format!(
+            "no sigma_w there is critical: at {} chi_1 jumps from {} to {}",
+            number::short(sigma_w),
+            number::short(below),
+            number::short(above)
+        ),
+    };
     figure(
         "plot-phase",
         &format!("Phase diagram of {}", diagram.activation.name()),
         &format!(
-            "By mean-field theory. This network is at sigma_b = {}, sigma_w = {}; the critical \
-             sigma_w there is {}.",
+            "By mean-field theory. This network is at sigma_b = {}, sigma_w = {}; {critical}.",
             number::short(sigma_b),
             number::short(sigma_w),
-            number::short(network.critical_sigma_w)
         ),
         HEIGHT,
         layout()

@@ -35,11 +35,13 @@ pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplic
         (max_norm, derivation)
     } else {
         let learning_rate = basis.setup.learning_rate;
+        let seen = match basis.baseline {
+            Some(_) => format!("{} healthy steps were seen", healthy.len()),
+            None => "nothing has run yet".into(),
+        };
         let derivation = Derivation {
             formula: format!(
-                "max_norm = {MAX_UPDATE_SHARE} * weight_norm / learning_rate ({} healthy \
-                 steps were seen)",
-                healthy.len()
+                "max_norm = {MAX_UPDATE_SHARE} * weight_norm / learning_rate ({seen})"
             ),
             measured: vec![
                 Evidence::new("weight_norm", basis.measurements.weight_norm),

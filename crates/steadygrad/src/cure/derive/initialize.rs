@@ -11,6 +11,11 @@ pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplic
         .ok_or(NotApplicable::Unsupported(
             "it has no repeated weight matrix".into(),
         ))?;
+    if !(measured.is_finite() && measured > 0.0) {
+        return Err(NotApplicable::NotMeasured(
+            "a positive, finite weight scale",
+        ));
+    }
     let input_rms = measurements.input_rms;
     if !(input_rms.is_finite() && input_rms > 0.0) {
         return Err(NotApplicable::NotMeasured("a positive, finite input size"));
@@ -38,7 +43,7 @@ pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplic
 mod tests {
     use super::super::super::testing::{healthy_measurements, healthy_outcome, setup};
     use super::*;
-    use crate::dynamics::Activation;
+    use crate::dynamics::{Activation, Criticality};
     use crate::measurements::Measurements;
 
     fn derived(change: impl FnOnce(&mut Measurements)) -> Result<Remedy, NotApplicable> {
@@ -72,5 +77,29 @@ mod tests {
             assert!(derived(|measurements| measurements.input_rms = input_rms).is_err());
         }
         assert!(derived(|measurements| measurements.weights.clear()).is_err());
+        for norm in [0.0, f64::NAN, f64::INFINITY] {
+            assert!(
+                derived(|measurements| {
+                    for matrix in &mut measurements.weights {
+                        matrix.frobenius_norm = norm;
+                    }
+                })
+                .is_err()
+            );
+        }
+        // Measured biases do not make a critical gain where there is none.
+        for criticality in [
+            None,
+            Criticality::new(Activation::Gelu, 3.0, 0.0, 1.0, 20).ok(),
+        ] {
+            let refused = derived(|measurements| {
+                measurements.activation = Activation::Gelu;
+                measurements.criticality = criticality;
+            });
+            assert!(
+                matches!(refused, Err(NotApplicable::Unsupported(_))),
+                "{refused:?}"
+            );
+        }
     }
 }

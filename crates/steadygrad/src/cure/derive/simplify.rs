@@ -11,7 +11,7 @@ pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplic
     let rate = basis
         .measurements
         .log_growth()
-        .map(f64::exp)
+        .map(|growth| growth.rate.value.exp())
         .ok_or(NotApplicable::NotMeasured("the gradient's growth"))?;
     let now = match growth.axis {
         Axis::Depth => basis.setup.depth,
