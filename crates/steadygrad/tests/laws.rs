@@ -12,7 +12,10 @@ use steadygrad::detect::{
     Detection, Detector, DetectorConfig, LossDivergence, NormGrowth, UpdateRatio,
 };
 use steadygrad::diagnose::{Case, diagnose};
-use steadygrad::dynamics::{Activation, Axis, GrowthPoint, GrowthProfile};
+use steadygrad::dynamics::{
+    Activation, Axis, Criticality, Exponent, FixedPoint, GrowthPoint, GrowthProfile,
+    GrowthSpectrum, LayerGrowth, LayerJacobian, MeanField,
+};
 use steadygrad::guard::OnNonFinite;
 use steadygrad::measurements::{MatrixRole, Measurements, Sharpness, TrainingSetup, WeightMatrix};
 use steadygrad::remedy::{Family, Remedy};
@@ -289,7 +292,6 @@ fn growth() -> impl Strategy<Value = GrowthProfile> {
             },
         );
     let measured = vec((Just("h".to_owned()), number(), number()), 0..40);
-    let axis = || select(vec![Axis::Depth, Axis::Time]);
     prop_oneof![
         (axis(), measured).prop_map(|(axis, measured)| GrowthProfile::new(axis, measured)),
         // As read from a file: the factors need not follow from the sizes.
@@ -321,6 +323,78 @@ fn matrix() -> impl Strategy<Value = WeightMatrix> {
     )
 }
 
+fn axis() -> impl Strategy<Value = Axis> {
+    select(vec![Axis::Depth, Axis::Time])
+}
+
+/// As read from a file: the exponents need not be sorted, nor fit the layers or the width.
+fn spectrum() -> impl Strategy<Value = GrowthSpectrum> {
+    let exponent = (number(), option::of(number())).prop_map(|(value, standard_error)| Exponent {
+        value,
+        standard_error,
+    });
+    let layer =
+        (number(), number(), number()).prop_map(|(log_growth, log_largest, log_smallest)| {
+            LayerGrowth {
+                name: "h".into(),
+                jacobian: LayerJacobian {
+                    log_growth,
+                    log_largest,
+                    log_smallest,
+                },
+            }
+        });
+    (
+        axis(),
+        count(),
+        vec(exponent, 0..5),
+        vec(layer, 0..5),
+        (count(), count(), any::<u64>()),
+    )
+        .prop_map(
+            |(axis, steps, exponents, layers, (samples, width, seed))| GrowthSpectrum {
+                axis,
+                steps,
+                exponents,
+                layers,
+                samples,
+                width,
+                seed,
+            },
+        )
+}
+
+/// Measured ones, and, as read from a file, ones whose numbers do not fit each other.
+fn criticality() -> impl Strategy<Value = Criticality> {
+    let activation = || select(Activation::ALL.to_vec());
+    let scale = || prop_oneof![4 => 0.0..10.0f64, 1 => select(vec![0.0, 1e-300, 1e70, 1e75])];
+    let fixed_point = prop_oneof![
+        Just(FixedPoint::Zero),
+        Just(FixedPoint::Diverges),
+        number().prop_map(FixedPoint::Finite),
+        number().prop_map(FixedPoint::Every),
+    ];
+    prop_oneof![
+        (activation(), 0.0..5.0f64, 0.0..2.0f64, 0.0..100.0f64).prop_map(
+            |(activation, w, b, q)| {
+                Criticality::new(activation, w, b, q).expect("valid scales")
+            }
+        ),
+        (
+            (activation(), scale(), scale()),
+            fixed_point,
+            (number(), number(), number()),
+        )
+            .prop_map(|((activation, w, b), fixed_point, numbers)| Criticality {
+                mean_field: MeanField::new(activation, w, b).expect("valid scales"),
+                fixed_point,
+                chi_1: numbers.0,
+                depth_scale: numbers.1,
+                critical_sigma_w: numbers.2,
+            }),
+    ]
+}
+
 fn measurements() -> impl Strategy<Value = Measurements> {
     let sharpness = option::of((number(), number(), number(), count()).prop_map(
         |(lambda_max, lambda_min, residual, iterations)| Sharpness {
@@ -336,23 +410,26 @@ fn measurements() -> impl Strategy<Value = Measurements> {
     (
         (number(), number(), number(), number(), number()),
         growth(),
+        (option::of(spectrum()), option::of(criticality())),
         activation,
         vec(matrix(), 0..6),
         sharpness,
     )
         .prop_map(
-            |(numbers, growth, activation, weights, sharpness)| Measurements {
-                loss: numbers.0,
-                input_rms: numbers.1,
-                growth,
-                spectrum: None,
-                criticality: None,
-                activation,
-                weights,
-                weight_norm: numbers.2,
-                global_norm: numbers.3,
-                subnormal_share: numbers.4,
-                sharpness,
+            |(numbers, growth, (spectrum, criticality), activation, weights, sharpness)| {
+                Measurements {
+                    loss: numbers.0,
+                    input_rms: numbers.1,
+                    growth,
+                    spectrum,
+                    criticality,
+                    activation,
+                    weights,
+                    weight_norm: numbers.2,
+                    global_norm: numbers.3,
+                    subnormal_share: numbers.4,
+                    sharpness,
+                }
             },
         )
 }
