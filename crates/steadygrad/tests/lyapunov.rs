@@ -81,7 +81,8 @@ fn henon_map() {
 fn standard_map() {
     // A thousandth is out of reach: the chaotic sea is sticky. An orbit stays long near islands,
     // correlations fall off as a power of time, and the error falls more slowly than one over the
-    // square root of the steps: STANDARD_NUMBERS. The bound is what this run's length allows.
+    // square root of the steps: 4e8 of them leave 1.8 % (benches/runs/2026-11-25-spectra.md). The
+    // bound is what this run's length allows.
     let spectrum = measure(&mut standard(1.0, [0.0, 6.0]), 1_000, 40_000_000);
     assert_spectrum("standard k=1", &spectrum, &[0.10497, -0.10497], 5e-6, 0.05);
     // The map preserves areas.
@@ -132,6 +133,8 @@ fn lorenz_flow() {
 
 #[test]
 fn roessler_flow() {
+    // A thousandth takes 6e6 units of time (`examples/known_spectra.rs`: 6e-4); these 8e5 leave a
+    // standard error of 2.5e-3.
     let mut flow = Flow::new(Roessler, vec![1.0, 1.0, 0.0], 0.02).unwrap();
     let spectrum = measure(&mut flow, 20_000, 40_000_000);
     let printed = [0.0714, 0.0, -5.3943];
