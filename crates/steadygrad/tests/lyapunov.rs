@@ -380,11 +380,11 @@ fn random_rnn_follows_mean_field_theory() {
 }
 
 /// Below `g = 1` the state dies out and the exponent is the logarithm of the spectral radius, which
-/// is `g` for an infinite width. At 400 units it is not: the radius exceeds `g` by
-/// `sqrt(c / 4N) + G / sqrt(4 c N)`, `c = ln N - 2 ln ln N - ln 2 pi`, `G` of Gumbel's law (Rider
-/// and Sinclair, 2014; the leading terms), which is 4 % with a standard deviation of 4 %: a fifth
-/// of `|ln 0.8|`. So each seed is held to its own radius, and the mean to `ln g` within three
-/// standard deviations of that law.
+/// is `g` for an infinite width. At a finite one it is larger, by an excess that fades only as
+/// `sqrt(ln N / N)` and whose limit law (Gumbel's; Rider and Sinclair, 2014) is approached so slowly
+/// that 400 units need a measurement: `ln(radius / g)` of 60 such matrices, drawn with NumPy, is
+/// 0.030 with a standard deviation of 0.015. That is more than 5 % of `|ln 0.8|`. So each seed is
+/// held to its own radius, and the mean to `ln g` within three standard deviations of that law.
 #[test]
 fn a_random_rnn_that_dies_out_has_its_spectral_radius() {
     for g in [0.5, 0.8] {
@@ -396,8 +396,8 @@ fn a_random_rnn_that_dies_out_has_its_spectral_radius() {
             lambda - f64::ln(g)
         });
         let mean = found.iter().sum::<f64>() / 3.0;
-        let deviation = 0.042 / f64::sqrt(3.0);
-        assert!((mean - 0.038).abs() < 3.0 * deviation, "g={g}: {found:?}");
+        let deviation = 0.015 / f64::sqrt(3.0);
+        assert!((mean - 0.030).abs() < 3.0 * deviation, "g={g}: {found:?}");
     }
 }
 
