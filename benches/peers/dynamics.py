@@ -3,11 +3,13 @@
     python benches/peers/dynamics.py [--rounds 5]
 
 Rounds alternate: NumPy or PyTorch with 1 thread, with 2, then ours (`cargo bench -p steadygrad
---bench dynamics`, one thread). Both sides measure the same kind of network: `towel`, all three
-exponents of the folded-towel map over 10,000 steps; `engelken`, all 100 exponents of a random rate
-network (N=100, g=4, dt=0.1, t=1,000), QR once per unit of time as Engelken's demo does; `rnn`, the
-leading 10 exponents of a tanh RNN (N=512, g=4, 1,000 steps), QR at every step. Prints JSON:
-medians in seconds and ratios to the faster of the peer's two.
+--bench dynamics`, one thread), once with the interval between two factorisations that it chooses
+itself and once with the peer's. Both sides measure the same kind of network: `towel`, all three
+exponents of the folded-towel map over 10,000 steps, QR at every step; `engelken`, all 100 exponents
+of a random rate network (N=100, g=4, dt=0.1, t=1,000), QR once per unit of time, 10 steps, as
+Engelken's demo does; `rnn`, the leading 10 exponents of a tanh RNN (N=512, g=4, 1,000 steps), QR at
+every step. Networks are built, and each peer has run a tenth of its steps, before the clock starts.
+Prints JSON: medians in seconds and ratios to the faster of the peer's two.
 """
 
 import argparse
@@ -22,68 +24,72 @@ import numpy as np
 import torch
 
 
-def towel(steps=10_000):
-    x, y, z = 0.085, -0.121, 0.075
-    q, sums = np.eye(3), np.zeros(3)
-    for _ in range(steps):
-        jacobian = np.array(
-            [
-                [3.8 * (1 - 2 * x), -0.05 * (1 - 2 * z), 0.1 * (y + 0.35)],
+def towel():
+    def run(steps):
+        x, y, z = 0.085, -0.121, 0.075
+        q, sums = np.eye(3), np.zeros(3)
+        for _ in range(steps):
+            jacobian = np.array(
                 [
-                    -0.19 * ((y + 0.35) * (1 - 2 * z) - 1),
-                    0.1 * (1 - 2 * z) * (1 - 1.9 * x),
-                    -0.2 * (y + 0.35) * (1 - 1.9 * x),
-                ],
-                [0, 0.2, 3.78 * (1 - 2 * z)],
-            ]
-        )
-        x, y, z = (
-            3.8 * x * (1 - x) - 0.05 * (y + 0.35) * (1 - 2 * z),
-            0.1 * ((y + 0.35) * (1 - 2 * z) - 1) * (1 - 1.9 * x),
-            3.78 * z * (1 - z) + 0.2 * y,
-        )
-        q, r = np.linalg.qr(jacobian @ q)
-        sums += np.log(np.abs(np.diag(r)))
-    return float((sums / steps)[0])
+                    [3.8 * (1 - 2 * x), -0.05 * (1 - 2 * z), 0.1 * (y + 0.35)],
+                    [
+                        -0.19 * ((y + 0.35) * (1 - 2 * z) - 1),
+                        0.1 * (1 - 2 * z) * (1 - 1.9 * x),
+                        -0.2 * (y + 0.35) * (1 - 1.9 * x),
+                    ],
+                    [0, 0.2, 3.78 * (1 - 2 * z)],
+                ]
+            )
+            x, y, z = (
+                3.8 * x * (1 - x) - 0.05 * (y + 0.35) * (1 - 2 * z),
+                0.1 * ((y + 0.35) * (1 - 2 * z) - 1) * (1 - 1.9 * x),
+                3.78 * z * (1 - z) + 0.2 * y,
+            )
+            q, r = np.linalg.qr(jacobian @ q)
+            sums += np.log(np.abs(np.diag(r)))
+        return float((sums / steps)[0])
+
+    return run, 10_000
 
 
 def engelken(n=100, g=4.0, dt=0.1, duration=1_000, qr_time=1.0, seed=1):
     rng = np.random.default_rng(seed)
     coupling = rng.normal(0, g / np.sqrt(n), (n, n))
-    h = rng.normal(size=n)
-    q = np.linalg.qr(rng.normal(size=(n, n)))[0]
-    sums, every = np.zeros(n), round(qr_time / dt)
-    steps = round(duration / dt)
-    for step in range(steps):
-        rate = np.tanh(h)
-        q = (1 - dt) * q + dt * (coupling @ ((1 - rate * rate)[:, None] * q))
-        h = (1 - dt) * h + dt * (coupling @ rate)
-        if (step + 1) % every == 0:
-            q, r = np.linalg.qr(q)
-            sums += np.log(np.abs(np.diag(r)))
-    return float((sums / duration)[0])
+    start = rng.normal(size=n)
+    directions = np.linalg.qr(rng.normal(size=(n, n)))[0]
+    every = round(qr_time / dt)
+
+    def run(steps):
+        h, q, sums = start, directions, np.zeros(n)
+        for step in range(steps):
+            rate = np.tanh(h)
+            q = (1 - dt) * q + dt * (coupling @ ((1 - rate * rate)[:, None] * q))
+            h = (1 - dt) * h + dt * (coupling @ rate)
+            if (step + 1) % every == 0:
+                q, r = np.linalg.qr(q)
+                sums += np.log(np.abs(np.diag(r)))
+        return float((sums / (steps * dt))[0])
+
+    return run, round(duration / dt)
 
 
 def rnn(n=512, k=10, g=4.0, steps=1_000, seed=1):
     generator = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
     coupling = draw(n, n) * (g / n**0.5)
-    h, q = draw(n), torch.linalg.qr(draw(n, k))[0]
-    sums = torch.zeros(k, dtype=torch.float64)
-    for _ in range(steps):
-        rate = torch.tanh(h)
-        q = coupling @ ((1 - rate * rate)[:, None] * q)
-        h = coupling @ rate
-        q, r = torch.linalg.qr(q)
-        sums += r.diagonal().abs().log()
-    return float((sums / steps)[0])
+    start, directions = draw(n), torch.linalg.qr(draw(n, k))[0]
 
+    def run(steps):
+        h, q, sums = start, directions, torch.zeros(k, dtype=torch.float64)
+        for _ in range(steps):
+            rate = torch.tanh(h)
+            q = coupling @ ((1 - rate * rate)[:, None] * q)
+            h = coupling @ rate
+            q, r = torch.linalg.qr(q)
+            sums += r.diagonal().abs().log()
+        return float((sums / steps)[0])
 
-def ours(name):
-    command = ["cargo", "bench", "-q", "-p", "steadygrad", "--bench", "dynamics", "--", name]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
-    return statistics.median(line["seconds"] for line in found), found[-1]["lambda_1"]
+    return run, steps
 
 
 PEERS = {"towel": towel, "engelken": engelken, "rnn": rnn}
@@ -97,41 +103,60 @@ def peer(name, threads):
     return json.loads(output.stdout)
 
 
+def time_peer(name):
+    run, steps = PEERS[name]()
+    run(steps // 10)
+    start = time.perf_counter()
+    found = run(steps)
+    print(json.dumps([time.perf_counter() - start, found]))
+
+
+def ours(name):
+    """Medians of one call, by interval; `None` is the one that ours chooses."""
+    command = ["cargo", "bench", "-q", "-p", "steadygrad", "--bench", "dynamics", "--", name]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = {}
+    for line in map(json.loads, filter(lambda line: line.startswith("{"), lines.splitlines())):
+        found.setdefault(line["interval"], []).append(line)
+    return {
+        interval: {**runs[-1], "seconds": statistics.median(run["seconds"] for run in runs)}
+        for interval, runs in found.items()
+    }
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peer:
-        start = time.perf_counter()
-        found = PEERS[arguments.peer]()
-        print(json.dumps([time.perf_counter() - start, found]))
-        return
+        return time_peer(arguments.peer)
     for name, library in [("towel", "numpy"), ("engelken", "numpy"), ("rnn", "torch")]:
-        seconds = {1: [], 2: [], "ours": []}
+        seconds, own, last = {1: [], 2: []}, {}, {}
         for _ in range(arguments.rounds):
             for threads in (1, 2):
                 took, theirs = peer(name, threads)
                 seconds[threads].append(took)
-            took, found = ours(name)
-            seconds["ours"].append(took)
-        medians = {key: statistics.median(values) for key, values in seconds.items()}
-        best = min(medians[1], medians[2])
-        print(
-            json.dumps(
-                {
-                    "name": name,
-                    "peer": library,
-                    "peer_seconds_1_thread": medians[1],
-                    "peer_seconds_2_threads": medians[2],
-                    "ours_seconds": medians["ours"],
-                    "ratio": medians["ours"] / best,
-                    "peer_lambda_1": float(theirs),
-                    "ours_lambda_1": found,
-                }
-            )
-        )
-        sys.stdout.flush()
+            last = ours(name)
+            for interval, run in last.items():
+                own.setdefault(interval, []).append(run["seconds"])
+        medians = {threads: statistics.median(values) for threads, values in seconds.items()}
+        best = min(medians.values())
+        for interval, values in own.items():
+            row = {
+                "name": name,
+                "interval": interval or "automatic",
+                "longest_interval": last[interval]["longest_interval"],
+                "digits_lost": last[interval]["digits_lost"],
+                "peer": library,
+                "peer_seconds_1_thread": medians[1],
+                "peer_seconds_2_threads": medians[2],
+                "ours_seconds": statistics.median(values),
+                "ratio": statistics.median(values) / best,
+                "peer_lambda_1": theirs,
+                "ours_lambda_1": last[interval]["lambda_1"],
+            }
+            print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,19 +17,30 @@ use serde_json::json;
 use steadygrad::dynamics::{LyapunovSettings, LyapunovSpectrum, TangentSystem};
 use systems::{RandomRnn, towel};
 
-fn time(name: &str, system: &mut impl TangentSystem, settings: LyapunovSettings) {
-    let start = Instant::now();
-    let spectrum = LyapunovSpectrum::measure(system, settings).expect("a known system");
-    let seconds = start.elapsed().as_secs_f64();
-    let values: Vec<f64> = spectrum.exponents.iter().map(|e| e.value).collect();
-    let line = json!({
-        "name": name,
-        "seconds": seconds,
-        "lambda_1": values[0],
-        "last": values[values.len() - 1],
-        "longest_interval": spectrum.longest_interval,
-    });
-    println!("{line}");
+/// Times each run on a system of its own, which is built before the clock starts.
+fn time<S: TangentSystem>(
+    name: &str,
+    runs: usize,
+    build: impl Fn() -> S,
+    settings: LyapunovSettings,
+) {
+    for _ in 0..runs {
+        let mut system = build();
+        let start = Instant::now();
+        let spectrum = LyapunovSpectrum::measure(&mut system, settings).expect("a known system");
+        let seconds = start.elapsed().as_secs_f64();
+        let values: Vec<f64> = spectrum.exponents.iter().map(|e| e.value).collect();
+        let line = json!({
+            "name": name,
+            "interval": settings.interval,
+            "seconds": seconds,
+            "lambda_1": values[0],
+            "last": values[values.len() - 1],
+            "longest_interval": spectrum.longest_interval,
+            "digits_lost": spectrum.digits_lost,
+        });
+        println!("{line}");
+    }
 }
 
 fn main() {
@@ -38,26 +49,29 @@ fn main() {
         .filter(|a| !a.starts_with('-'))
         .collect();
     let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
-    let steps = |steps| LyapunovSettings {
-        steps: Some(steps),
-        ..LyapunovSettings::default()
+    // Chosen by ourselves, and as the peer does.
+    let each = |steps, vectors, peer| {
+        [None, Some(peer)].map(|interval| LyapunovSettings {
+            vectors,
+            steps: Some(steps),
+            interval,
+            ..LyapunovSettings::default()
+        })
     };
     if runs("towel") {
-        // The first one warms the processor up.
-        (0..8).for_each(|_| time("towel", &mut towel(), steps(10_000)));
+        // The first ones warm the processor up.
+        for settings in each(10_000, None, 1) {
+            time("towel", 21, towel, settings);
+        }
     }
     if runs("engelken") {
-        time(
-            "engelken",
-            &mut RandomRnn::new(100, 4.0, 0.1, 1),
-            steps(10_000),
-        );
+        for settings in each(10_000, None, 10) {
+            time("engelken", 3, || RandomRnn::new(100, 4.0, 0.1, 1), settings);
+        }
     }
     if runs("rnn") {
-        let leading = LyapunovSettings {
-            vectors: Some(10),
-            ..steps(1_000)
-        };
-        time("rnn", &mut RandomRnn::new(512, 4.0, 1.0, 1), leading);
+        for settings in each(1_000, Some(10), 1) {
+            time("rnn", 3, || RandomRnn::new(512, 4.0, 1.0, 1), settings);
+        }
     }
 }

@@ -1,5 +1,7 @@
-//! Gradient slopes predicted from initialisation alone, held to real random networks. The whole
-//! experiment, wider and with every row printed, is the example `gradient_slopes`.
+//! Gradient slopes predicted from initialisation alone, held to real random networks. This is the
+//! quick version: narrow, and 76 of the 80 networks cut to 40 layers. The bar (R^2 of 0.99 and a
+//! median error of 3 % over networks of 10 to 1,000 layers) is the whole experiment's, the example
+//! `gradient_slopes`, whose rows are in `benches/runs`.
 
 #[path = "slopes/errors.rs"]
 mod errors;
@@ -11,7 +13,7 @@ use network::{Case, grid};
 use steadygrad::dynamics::Activation;
 
 /// Narrow, for time: gradients lie about `1 / width` a layer below an infinite width's.
-const WIDTH: usize = 64;
+const WIDTH: usize = 128;
 
 /// Plain loops: without optimisation a library of generic kernels is slower.
 fn product(a: &[f64], transposed: bool, b: &[f64], c: &mut [f64], width: usize) {
@@ -56,7 +58,7 @@ fn mean_field_predicts_the_slopes_of_eighty_networks() {
     );
     assert!(theory.r_squared >= 0.99, "{theory:?}");
     assert!(theory.factor <= 0.03, "{theory:?}");
-    assert!(theory.relative <= 0.05, "{theory:?}");
+    assert!(theory.relative <= 0.03, "{theory:?}");
     // The control: what the weight scale alone would say.
     let control: Vec<_> = cases
         .iter()

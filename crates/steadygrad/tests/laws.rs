@@ -12,7 +12,10 @@ use steadygrad::detect::{
     Detection, Detector, DetectorConfig, LossDivergence, NormGrowth, UpdateRatio,
 };
 use steadygrad::diagnose::{Case, diagnose};
-use steadygrad::dynamics::{Activation, Axis, GrowthPoint, GrowthProfile};
+use steadygrad::dynamics::{
+    Activation, Axis, CriticalPoint, Criticality, Exponent, FixedPoint, GrowthPoint, GrowthProfile,
+    GrowthSpectrum, LayerGrowth, MeanField,
+};
 use steadygrad::guard::OnNonFinite;
 use steadygrad::measurements::{MatrixRole, Measurements, Sharpness, TrainingSetup, WeightMatrix};
 use steadygrad::remedy::{Family, Remedy};
@@ -291,7 +294,6 @@ fn growth() -> impl Strategy<Value = GrowthProfile> {
             },
         );
     let measured = vec((Just("h".to_owned()), number(), number()), 0..40);
-    let axis = || select(vec![Axis::Depth, Axis::Time]);
     prop_oneof![
         (axis(), measured).prop_map(|(axis, measured)| GrowthProfile::new(axis, measured)),
         // As read from a file: the factors need not follow from the sizes.
@@ -323,6 +325,103 @@ fn matrix() -> impl Strategy<Value = WeightMatrix> {
     )
 }
 
+fn axis() -> impl Strategy<Value = Axis> {
+    select(vec![Axis::Depth, Axis::Time])
+}
+
+/// As read from a file: the exponents need not be sorted, nor fit the layers or the width.
+fn spectrum() -> impl Strategy<Value = GrowthSpectrum> {
+    let exponent = (number(), option::of(number())).prop_map(|(value, standard_error)| Exponent {
+        value,
+        standard_error,
+    });
+    let layer =
+        (number(), number(), number()).prop_map(|(log_growth, log_largest, log_smallest)| {
+            LayerGrowth {
+                name: "h".into(),
+                log_growth,
+                log_largest,
+                log_smallest,
+            }
+        });
+    (
+        axis(),
+        count(),
+        vec(exponent, 0..5),
+        vec(layer, 0..5),
+        (count(), count(), any::<bool>(), any::<u64>()),
+    )
+        .prop_map(
+            |(axis, steps, exponents, layers, (samples, width, bound, seed))| GrowthSpectrum {
+                axis,
+                steps,
+                exponents,
+                lower_bound: bound,
+                complete: !bound,
+                layers,
+                layer_samples: samples,
+                samples,
+                failed_samples: 0,
+                width,
+                seed,
+            },
+        )
+}
+
+fn critical_point() -> impl Strategy<Value = CriticalPoint> {
+    prop_oneof![
+        number().prop_map(|sigma_w| CriticalPoint::Continuous {
+            sigma_w,
+            fixed_point: FixedPoint::Zero,
+        }),
+        (number(), number(), number()).prop_map(|(sigma_w, below, above)| CriticalPoint::Jump {
+            sigma_w,
+            below,
+            above,
+        }),
+    ]
+}
+
+/// Measured ones, and, as read from a file, ones whose numbers do not fit each other.
+fn criticality() -> impl Strategy<Value = Criticality> {
+    let activation = || select(Activation::ALL.to_vec());
+    let scale = || prop_oneof![4 => 0.0..10.0f64, 1 => select(vec![0.0, 1e-300, 1e70, 1e75])];
+    let fixed_point = prop_oneof![
+        Just(FixedPoint::Zero),
+        Just(FixedPoint::Diverges),
+        number().prop_map(FixedPoint::Finite),
+        number().prop_map(FixedPoint::Every),
+    ];
+    prop_oneof![
+        (
+            activation(),
+            0.0..5.0f64,
+            0.0..2.0f64,
+            0.0..100.0f64,
+            0usize..40
+        )
+            .prop_map(|(activation, w, b, q, steps)| {
+                Criticality::new(activation, w, b, q, steps).expect("valid scales")
+            }),
+        (
+            (activation(), scale(), scale()),
+            (fixed_point, critical_point()),
+            (number(), number(), number(), count()),
+        )
+            .prop_map(|((activation, w, b), (fixed_point, critical), numbers)| {
+                Criticality {
+                    mean_field: MeanField::new(activation, w, b).expect("valid scales"),
+                    fixed_point,
+                    chi_1: numbers.0,
+                    depth_scale: numbers.1,
+                    critical,
+                    log_growth: numbers.2,
+                    steps: numbers.3,
+                }
+            }),
+    ]
+}
+
 fn measurements() -> impl Strategy<Value = Measurements> {
     let sharpness = option::of((number(), number(), number(), count()).prop_map(
         |(lambda_max, lambda_min, residual, iterations)| Sharpness {
@@ -338,24 +437,38 @@ fn measurements() -> impl Strategy<Value = Measurements> {
     (
         (number(), number(), number(), number(), number()),
         growth(),
+        (
+            option::of(spectrum()),
+            option::of(criticality()),
+            any::<bool>(),
+        ),
         activation,
         vec(matrix(), 0..6),
         sharpness,
     )
         .prop_map(
-            |(numbers, growth, activation, weights, sharpness)| Measurements {
-                loss: numbers.0,
-                input_rms: numbers.1,
+            |(
+                numbers,
                 growth,
-                spectrum: None,
-                criticality: None,
-                normalized: false,
+                (spectrum, criticality, normalized),
                 activation,
                 weights,
-                weight_norm: numbers.2,
-                global_norm: numbers.3,
-                subnormal_share: numbers.4,
                 sharpness,
+            )| {
+                Measurements {
+                    loss: numbers.0,
+                    input_rms: numbers.1,
+                    growth,
+                    spectrum,
+                    criticality,
+                    normalized,
+                    activation,
+                    weights,
+                    weight_norm: numbers.2,
+                    global_norm: numbers.3,
+                    subnormal_share: numbers.4,
+                    sharpness,
+                }
             },
         )
 }

@@ -23,6 +23,17 @@ pub enum DynamicsError {
         /// Columns that were asked for.
         vectors: usize,
     },
+    /// The tangent vectors became the same, to rounding, within several steps without a
+    /// factorisation: the interval was too long, or a Jacobian on the way has too small a rank.
+    #[error(
+        "{interval} steps without a factorisation left the tangent vectors dependent at step {step}; measure with an interval of 1, which also tells whether a Jacobian is singular"
+    )]
+    DriftedApart {
+        /// Number of steps done, counted from the start of the transient.
+        step: usize,
+        /// Steps since the last factorisation.
+        interval: usize,
+    },
     /// There are no steps left to measure on.
     #[error(
         "{available} steps are too few: {transient} are the transient and at least {needed} more are measured"

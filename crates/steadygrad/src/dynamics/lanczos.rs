@@ -5,8 +5,8 @@ use faer::{Mat, Side};
 pub struct LanczosConfig {
     /// At most this many products; at least one is made.
     pub max_iterations: usize,
-    /// The largest eigenvalue is good enough when its residual is at most this fraction of the
-    /// larger of the two extreme Ritz values, in absolute value.
+    /// The largest eigenvalue is good enough when its residual is at most this fraction of itself,
+    /// in absolute value, however large the other end of the spectrum is.
     pub tolerance: f64,
 }
 
@@ -39,7 +39,9 @@ pub struct Extremes {
     pub smallest: Ritz,
     /// Products made.
     pub iterations: usize,
-    /// Whether `largest` met the tolerance.
+    /// Whether `largest` met the tolerance, `residual <= tolerance |value|`, or no product can tell
+    /// more: an invariant subspace or the whole space was searched. Says nothing of `smallest`,
+    /// whose residual stands by itself.
     pub converged: bool,
 }
 
@@ -155,8 +157,9 @@ pub fn extreme_eigenvalues<E>(
         // Below the rounding of the product the remainder is noise: the subspace is invariant.
         let invariant = beta <= f64::EPSILON * (n as f64).sqrt() * size.max(scale_of_t);
         let whole = iteration == n;
-        extremes.converged =
-            invariant || whole || extremes.largest.residual <= config.tolerance * scale_of_t;
+        extremes.converged = invariant
+            || whole
+            || extremes.largest.residual <= config.tolerance * extremes.largest.value.abs();
         if extremes.converged || last {
             return Ok(extremes);
         }

@@ -1,19 +1,11 @@
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::orthonormalize::orthonormalize;
-use super::{Block, DynamicsError, TangentSystem};
+use super::{DynamicsError, TangentSystem};
 use crate::float;
+use carrier::Carrier;
 
-/// Between two factorisations the largest and the smallest column may drift apart by this factor,
-/// in logarithms. Orthonormal columns that are multiplied by a matrix of condition `c` keep
-/// `16 - log10 c` digits in the smallest, so a million leaves ten.
-const LOG_CONDITION: f64 = 13.8;
-
-/// No longer than this between two factorisations, whatever the condition: columns that all grow
-/// or shrink alike would otherwise leave the range of f64 (`e^709`) unnoticed.
-const LOG_SIZE: f64 = 200.0;
+mod carrier;
+mod worn;
 
 /// Finite-time exponents a run is cut into, for its standard error: 32 batch means make the error
 /// itself known to about 13 % (`1 / sqrt(2 (n - 1))`), and can be paired twice.
@@ -32,8 +24,12 @@ pub struct LyapunovSettings {
     pub transient: usize,
     /// Steps that are counted; `None` for all that the system has after the transient.
     pub steps: Option<usize>,
-    /// Steps between two factorisations; `None` chooses, step by step, the longest interval in
-    /// which no column loses more than six digits.
+    /// Steps between two factorisations. `None` chooses them on the way, so that no column loses
+    /// more than six digits: up to 16 vectors are checked after each step and factorised once one
+    /// of them has lost three; more, for which such a check costs as much as the factorisation
+    /// that it saves, go on for as long as the worst rate so far allows, at most 16 steps, less
+    /// when a column grows or shrinks a hundredfold. [`LyapunovSpectrum::digits_lost`] is what
+    /// came of it.
     pub interval: Option<usize>,
     /// Seed of the first tangent vectors.
     pub seed: u64,
@@ -66,13 +62,23 @@ pub struct Exponent {
     pub standard_error: Option<f64>,
 }
 
+/// The exponents of one part of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// Steps it took.
+    pub steps: usize,
+    /// Finite-time exponents, in the order of [`LyapunovSpectrum::exponents`].
+    #[serde(with = "float::list")]
+    pub exponents: Vec<f64>,
+}
+
 /// The growth rates of a system, largest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LyapunovSpectrum {
     /// Largest first.
     pub exponents: Vec<Exponent>,
-    /// Finite-time exponents: one row a window of equally many steps, in the order of `exponents`.
-    pub windows: Vec<Vec<f64>>,
+    /// The parts of the run, in order. Their numbers of steps differ by one at most.
+    pub windows: Vec<Window>,
     /// What was asked for.
     pub settings: LyapunovSettings,
     /// Steps that were counted.
@@ -81,6 +87,10 @@ pub struct LyapunovSpectrum {
     pub time_step: f64,
     /// Largest number of steps between two factorisations.
     pub longest_interval: usize,
+    /// Most decimal digits, of the 16 that f64 has, that a column lost between two factorisations:
+    /// `log10` of its length over the length of its own part.
+    #[serde(with = "float")]
+    pub digits_lost: f64,
     /// Whether these are all exponents that the system has.
     pub complete: bool,
 }
@@ -95,8 +105,9 @@ impl LyapunovSpectrum {
     /// their directions; [`super::JacobianProduct`] has none.
     ///
     /// # Errors
-    /// [`DynamicsError`]: a non-finite state or tangent, a rank below the number of vectors, fewer
-    /// steps than transient and two more, a zero width, or a setting out of range.
+    /// [`DynamicsError`]: a non-finite state or tangent, a rank below the number of vectors, vectors
+    /// that drifted apart within an interval, fewer steps than transient and counted ones (two at
+    /// least), a width of zero or one below the number of vectors, or a setting out of range.
     pub fn measure(
         system: &mut impl TangentSystem,
         settings: LyapunovSettings,
@@ -110,73 +121,31 @@ impl LyapunovSpectrum {
             return Err(DynamicsError::VectorCount { vectors, width });
         }
         let steps = steps_to_count(system, &settings)?;
+        let time_step = system.time_step();
         let mut carrier = Carrier::new(system, vectors, &settings)?;
         carrier.advance(settings.transient)?;
-        carrier.complete = system_is_square(&carrier, vectors);
         let count = WINDOWS.min(steps);
         let mut windows = Vec::with_capacity(count);
         for window in 0..count {
             let length = (window + 1) * steps / count - window * steps / count;
-            let time = length as f64 * carrier.system.time_step();
-            carrier.totals.fill(0.0);
-            carrier.advance(length)?;
-            carrier.complete &= system_is_square(&carrier, vectors);
-            windows.push((
-                length,
-                carrier.totals.iter().map(|total| total / time).collect(),
-            ));
+            let time = length as f64 * time_step;
+            let totals = carrier.advance(length)?;
+            windows.push(Window {
+                steps: length,
+                exponents: totals.iter().map(|total| total / time).collect(),
+            });
         }
-        let (complete, longest_interval) = (carrier.complete, carrier.longest);
-        Ok(Self::from_windows(
-            windows,
-            steps,
-            system.time_step(),
-            complete,
-            longest_interval,
-            settings,
-        ))
-    }
-
-    fn from_windows(
-        windows: Vec<(usize, Vec<f64>)>,
-        steps: usize,
-        time_step: f64,
-        complete: bool,
-        longest_interval: usize,
-        settings: LyapunovSettings,
-    ) -> Self {
-        let vectors = windows.first().map_or(0, |(_, row)| row.len());
-        let exponent = |j: usize| {
-            let value = windows
-                .iter()
-                .map(|(length, row)| *length as f64 * row[j])
-                .sum::<f64>()
-                / steps as f64;
-            Exponent {
-                value,
-                standard_error: standard_error(windows.iter().map(|(_, row)| row[j]).collect()),
-            }
-        };
-        let mut exponents: Vec<(usize, Exponent)> =
-            (0..vectors).map(|j| (j, exponent(j))).collect();
-        // Close exponents can come out of order; the sort is stable and the windows follow it.
-        exponents.sort_by(|(_, a), (_, b)| b.value.total_cmp(&a.value));
-        let windows = windows
-            .into_iter()
-            .map(|(_, row)| exponents.iter().map(|(j, _)| row[*j]).collect())
-            .collect();
-        Self {
-            exponents: exponents
-                .into_iter()
-                .map(|(_, exponent)| exponent)
-                .collect(),
+        let (exponents, windows) = sorted(windows, vectors);
+        Ok(Self {
+            exponents,
             windows,
             settings,
             steps,
             time_step,
-            longest_interval,
-            complete,
-        }
+            longest_interval: carrier.longest(),
+            digits_lost: carrier.lost().log10(),
+            complete: carrier.narrowest() == vectors,
+        })
     }
 
     /// The largest exponent. Above 0, nearby states and gradients separate exponentially.
@@ -190,10 +159,12 @@ impl LyapunovSpectrum {
     }
 
     /// Kolmogorov-Sinai entropy by Pesin's formula, the sum of the positive exponents, in nats
-    /// per unit of time. `None` when more exponents than were measured may be positive.
+    /// per unit of time. `None` when more exponents than were measured may be positive, or one is
+    /// not finite.
     pub fn kolmogorov_sinai_entropy(&self) -> Option<f64> {
         let last = self.exponents.last()?.value;
-        (self.complete || last <= 0.0).then(|| {
+        let known = self.are_finite();
+        (known && (self.complete || last <= 0.0)).then(|| {
             self.exponents
                 .iter()
                 .map(|exponent| exponent.value.max(0.0))
@@ -203,8 +174,12 @@ impl LyapunovSpectrum {
 
     /// Kaplan-Yorke dimension `k + (lambda_1 + ... + lambda_k) / |lambda_(k+1)|`, `k` the largest
     /// number of exponents whose sum is not negative (Kaplan and Yorke, 1979). `None` when that
-    /// sum stays above 0 and exponents are missing; the number of exponents when none is.
+    /// sum stays above 0 and exponents are missing, or one is not finite; the number of exponents
+    /// when none is missing.
     pub fn kaplan_yorke_dimension(&self) -> Option<f64> {
+        if !self.are_finite() {
+            return None;
+        }
         let mut sum = 0.0;
         for (k, exponent) in self.exponents.iter().enumerate() {
             if sum + exponent.value < 0.0 {
@@ -215,49 +190,109 @@ impl LyapunovSpectrum {
         self.complete.then_some(self.exponents.len() as f64)
     }
 
-    /// The convergence trace: the exponents as they stood after each window.
+    /// Whether there are exponents and all of them are finite.
+    fn are_finite(&self) -> bool {
+        let mut values = self.exponents.iter().map(|exponent| exponent.value);
+        !self.exponents.is_empty() && values.all(f64::is_finite)
+    }
+
+    /// The convergence trace: the exponents as they stood after each window. The last row holds
+    /// the values of [`LyapunovSpectrum::exponents`].
     pub fn trace(&self) -> Vec<Vec<f64>> {
         let mut sums = vec![0.0; self.exponents.len()];
+        let mut done = 0;
         self.windows
             .iter()
-            .enumerate()
-            .map(|(done, row)| {
-                sums.iter_mut()
-                    .zip(row)
-                    .for_each(|(sum, value)| *sum += value);
-                sums.iter().map(|sum| sum / (done + 1) as f64).collect()
+            .map(|window| {
+                done += window.steps;
+                for (sum, value) in sums.iter_mut().zip(&window.exponents) {
+                    *sum += window.steps as f64 * value;
+                }
+                sums.iter().map(|sum| sum / done as f64).collect()
             })
             .collect()
     }
 }
 
-/// Of the mean of `batches`, by blocking.
-fn standard_error(mut batches: Vec<f64>) -> Option<f64> {
+/// The exponents over all windows, largest first, and the windows in the same order.
+fn sorted(windows: Vec<Window>, vectors: usize) -> (Vec<Exponent>, Vec<Window>) {
+    let exponent = |j: usize| {
+        let batches: Vec<Batch> = windows
+            .iter()
+            .map(|window| Batch {
+                weight: window.steps as f64,
+                value: window.exponents[j],
+            })
+            .collect();
+        Exponent {
+            value: mean(&batches),
+            standard_error: standard_error(batches),
+        }
+    };
+    let mut exponents: Vec<(usize, Exponent)> = (0..vectors).map(|j| (j, exponent(j))).collect();
+    // Close exponents can come out of order.
+    exponents.sort_by(|(_, a), (_, b)| b.value.total_cmp(&a.value));
+    let windows = windows
+        .into_iter()
+        .map(|window| Window {
+            exponents: exponents
+                .iter()
+                .map(|(j, _)| window.exponents[*j])
+                .collect(),
+            ..window
+        })
+        .collect();
+    let exponents = exponents.into_iter().map(|(_, exponent)| exponent);
+    (exponents.collect(), windows)
+}
+
+/// A mean over `weight` steps.
+#[derive(Clone, Copy)]
+struct Batch {
+    weight: f64,
+    value: f64,
+}
+
+fn mean(batches: &[Batch]) -> f64 {
+    let sum: f64 = batches.iter().map(|batch| batch.weight * batch.value).sum();
+    sum / batches.iter().map(|batch| batch.weight).sum::<f64>()
+}
+
+/// Of the mean of `batches`, by blocking. A batch counts by its weight.
+fn standard_error(mut batches: Vec<Batch>) -> Option<f64> {
     let mut largest: Option<f64> = None;
     while batches.len() >= 2 && (largest.is_none() || batches.len() >= FEWEST_BATCHES) {
         let n = batches.len() as f64;
-        let mean = batches.iter().sum::<f64>() / n;
-        let squares: f64 = batches.iter().map(|batch| (batch - mean).powi(2)).sum();
-        let error = (squares / (n - 1.0) / n).sqrt();
+        let middle = mean(&batches);
+        let total: f64 = batches.iter().map(|batch| batch.weight).sum();
+        let squares: f64 = batches
+            .iter()
+            .map(|batch| (batch.weight / total * (batch.value - middle)).powi(2))
+            .sum();
+        let error = (squares * n / (n - 1.0)).sqrt();
         largest = Some(largest.map_or(error, |largest| largest.max(error)));
         batches = batches
             .chunks_exact(2)
-            .map(|pair| (pair[0] + pair[1]) / 2.0)
+            .map(|pair| Batch {
+                weight: pair[0].weight + pair[1].weight,
+                value: mean(pair),
+            })
             .collect();
     }
     largest
 }
 
+/// Fewest steps that are counted: one has no error.
+const FEWEST_STEPS: usize = 2;
+
 fn steps_to_count(
     system: &impl TangentSystem,
     settings: &LyapunovSettings,
 ) -> Result<usize, DynamicsError> {
-    const NEEDED: usize = 2;
     let transient = settings.transient;
-    let available = match (system.remaining(), settings.steps) {
-        (Some(left), Some(steps)) => left.min(transient.saturating_add(steps)),
-        (Some(left), None) => left,
-        (None, Some(steps)) => transient.saturating_add(steps),
+    let (available, wanted) = match (system.remaining(), settings.steps) {
+        (Some(left), wanted) => (left, wanted),
+        (None, Some(steps)) => (transient.saturating_add(steps), Some(steps)),
         (None, None) => {
             return Err(DynamicsError::Setting {
                 field: "steps",
@@ -266,120 +301,15 @@ fn steps_to_count(
             });
         }
     };
-    let steps = available.saturating_sub(transient);
-    if steps < NEEDED {
+    let left = available.saturating_sub(transient);
+    let steps = wanted.unwrap_or(left);
+    let needed = steps.max(FEWEST_STEPS);
+    if left < needed || steps < needed {
         return Err(DynamicsError::TooFewSteps {
-            available,
+            available: available.min(transient.saturating_add(steps)),
             transient,
-            needed: NEEDED,
+            needed,
         });
     }
     Ok(steps)
-}
-
-fn system_is_square(carrier: &Carrier<'_, impl TangentSystem>, vectors: usize) -> bool {
-    carrier.complete && carrier.system.dim() == vectors
-}
-
-/// Carries an orthonormal block along a system.
-struct Carrier<'a, S> {
-    system: &'a mut S,
-    block: Block,
-    /// Sum of `ln |R_ii|`.
-    totals: Vec<f64>,
-    logs: Vec<f64>,
-    /// Largest drift apart and largest growth of a step seen so far, in logarithms.
-    spread: f64,
-    growth: f64,
-    fixed: Option<usize>,
-    longest: usize,
-    done: usize,
-    complete: bool,
-}
-
-impl<'a, S: TangentSystem> Carrier<'a, S> {
-    fn new(
-        system: &'a mut S,
-        vectors: usize,
-        settings: &LyapunovSettings,
-    ) -> Result<Self, DynamicsError> {
-        if settings.interval == Some(0) {
-            return Err(DynamicsError::Setting {
-                field: "interval",
-                value: 0.0,
-                allowed: "at least 1",
-            });
-        }
-        let rows = system.dim();
-        let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
-        let mut block = Block::zeros(rows, vectors);
-        block
-            .values_mut()
-            .iter_mut()
-            .for_each(|value| *value = rng.random_range(-1.0..1.0));
-        let mut logs = vec![0.0; vectors];
-        orthonormalize(&mut block, &mut logs, 0)?;
-        Ok(Self {
-            complete: rows == vectors,
-            system,
-            block,
-            totals: vec![0.0; vectors],
-            logs,
-            spread: 0.0,
-            growth: 0.0,
-            fixed: settings.interval,
-            longest: 0,
-            done: 0,
-        })
-    }
-
-    /// Steps until the next factorisation.
-    #[inline]
-    fn interval(&self) -> usize {
-        self.fixed.unwrap_or_else(|| {
-            if self.done == 0 {
-                return 1;
-            }
-            let by_condition = LOG_CONDITION / self.spread.max(1e-3);
-            let by_size = LOG_SIZE / self.growth.max(1e-3);
-            // At most doubled: what lies ahead may be wilder than all that was seen.
-            let most = (2 * self.longest).max(1);
-            (by_condition.min(by_size) as usize).clamp(1, most)
-        })
-    }
-
-    #[inline]
-    fn advance(&mut self, steps: usize) -> Result<(), DynamicsError> {
-        let mut left = steps;
-        while left > 0 {
-            let length = self.interval().min(left);
-            for _ in 0..length {
-                self.system.step(&mut self.block)?;
-                self.done += 1;
-            }
-            left -= length;
-            let (rows, vectors) = (self.block.rows(), self.block.cols());
-            if rows == 0 {
-                return Err(DynamicsError::ZeroWidth { step: self.done });
-            }
-            if rows < vectors {
-                return Err(DynamicsError::VectorCount {
-                    vectors,
-                    width: rows,
-                });
-            }
-            orthonormalize(&mut self.block, &mut self.logs, self.done)?;
-            let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
-            for (total, log) in self.totals.iter_mut().zip(&self.logs) {
-                *total += log;
-                least = least.min(*log);
-                most = most.max(*log);
-            }
-            let per_step = 1.0 / length as f64;
-            self.spread = self.spread.max((most - least) * per_step);
-            self.growth = self.growth.max(most.abs().max(least.abs()) * per_step);
-            self.longest = self.longest.max(length);
-        }
-        Ok(())
-    }
 }

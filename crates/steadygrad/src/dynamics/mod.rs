@@ -36,7 +36,7 @@ pub use forecast::{Forecast, LayerForecast};
 pub use growth::{Axis, GradientSize, GrowthPoint, GrowthProfile};
 pub use jacobian_product::{JacobianProduct, LayerJacobian, jacobians};
 pub use lanczos::{Extremes, LanczosConfig, LanczosError, Ritz, extreme_eigenvalues};
-pub use lyapunov::{Exponent, LyapunovSettings, LyapunovSpectrum};
+pub use lyapunov::{Exponent, LyapunovSettings, LyapunovSpectrum, Window};
 pub use mean_field::{DepthScales, MeanField, MeanFieldError};
 pub use orthonormalize::orthonormalize;
 pub use range::{NumberFormat, RangeForecast};

@@ -8,25 +8,53 @@ const FEW_COLUMNS: usize = 16;
 /// orthogonality near machine precision (Giraud et al., 2005).
 const AGAIN_BELOW: f64 = 1e-3;
 
+/// Squared lengths that are safe to compute with: below, squares or what a projection leaves of
+/// them underflow; above, they overflow. Columns outside are divided by their largest entry first.
+const SQUARES: std::ops::Range<f64> = 1e-250..1e300;
+
 /// Orthonormalises the columns of `block` from left to right, `block = Q R`, and writes
-/// `ln |R_jj|` into `log_diagonal`, one a column.
+/// `ln |R_jj|` into `log_diagonal`, one a column. Columns may have any size that f64 holds.
 ///
-/// `step` is for the error's text alone.
+/// Returns the largest `|b_j| / |R_jj|`: how many times longer a column was than the part of it
+/// that is its own, hence the digits it lost. At least 1.
+///
+/// `step` is for the error's text alone. After an error the block is unspecified.
 ///
 /// # Errors
-/// [`DynamicsError::NonFinite`] when a value is NaN or infinite; [`DynamicsError::RankDeficient`]
-/// when a column is, to rounding, a combination of those before it.
+/// [`DynamicsError::ZeroWidth`] for columns without rows; [`DynamicsError::VectorCount`] for more
+/// columns than rows; [`DynamicsError::Setting`] when `log_diagonal` is not as long as there are
+/// columns; [`DynamicsError::NonFinite`] when a value is NaN or infinite;
+/// [`DynamicsError::RankDeficient`] when a column is, to rounding, a combination of those before
+/// it.
 pub fn orthonormalize(
     block: &mut Block,
     log_diagonal: &mut [f64],
     step: usize,
-) -> Result<(), DynamicsError> {
-    match (block.rows(), block.cols()) {
+) -> Result<f64, DynamicsError> {
+    let (rows, vectors) = (block.rows(), block.cols());
+    if log_diagonal.len() != vectors {
+        return Err(DynamicsError::Setting {
+            field: "log_diagonal.len()",
+            value: log_diagonal.len() as f64,
+            allowed: "the number of columns",
+        });
+    }
+    if vectors > rows {
+        return Err(if rows == 0 {
+            DynamicsError::ZeroWidth { step }
+        } else {
+            DynamicsError::VectorCount {
+                vectors,
+                width: rows,
+            }
+        });
+    }
+    match (rows, vectors) {
         // The compiler unrolls what has a known length: three times as fast for a small map.
         (1, 1) => gram_schmidt::<1>(block, log_diagonal, step),
         (2, 2) => gram_schmidt::<2>(block, log_diagonal, step),
         (3, 3) => gram_schmidt::<3>(block, log_diagonal, step),
-        (_, cols) if cols <= FEW_COLUMNS => gram_schmidt::<0>(block, log_diagonal, step),
+        _ if vectors <= FEW_COLUMNS => gram_schmidt::<0>(block, log_diagonal, step),
         _ => householder(block, log_diagonal, step),
     }
 }
@@ -37,23 +65,21 @@ fn gram_schmidt<const N: usize>(
     block: &mut Block,
     log_diagonal: &mut [f64],
     step: usize,
-) -> Result<(), DynamicsError> {
+) -> Result<f64, DynamicsError> {
     let (rows, vectors) = if N == 0 {
         (block.rows(), block.cols())
     } else {
         (N, N)
     };
+    let mut lost: f64 = 1.0;
     for (j, log) in log_diagonal.iter_mut().enumerate().take(vectors) {
         let (done, rest) = block.values_mut().split_at_mut(j * rows);
         let column = &mut rest[..rows];
-        let before = dot(column, column);
-        // A column between 1e-300 and 1e300 in length squares without loss; what lies outside has
-        // outgrown the interval between two factorisations.
-        if !before.is_finite() {
-            return Err(DynamicsError::NonFinite {
-                what: "tangent",
-                step,
-            });
+        let mut before = dot(column, column);
+        let mut log_scale = 0.0;
+        if !SQUARES.contains(&before) {
+            log_scale = rescale(column, step)?;
+            before = dot(column, column);
         }
         subtract_projections(column, done, rows);
         let mut after = dot(column, column);
@@ -61,20 +87,42 @@ fn gram_schmidt<const N: usize>(
             subtract_projections(column, done, rows);
             after = dot(column, column);
         }
-        let lost = f64::EPSILON * rows as f64;
-        if after <= lost * lost * before {
+        let rounding = f64::EPSILON * rows as f64;
+        if after <= rounding * rounding * before {
             return Err(DynamicsError::RankDeficient {
                 step,
                 rank: j,
                 vectors,
             });
         }
+        lost = lost.max(before / after);
         let length = after.sqrt();
-        *log = length.ln();
+        *log = length.ln() + log_scale;
         let inverse = 1.0 / length;
         column.iter_mut().for_each(|value| *value *= inverse);
     }
-    Ok(())
+    Ok(lost.sqrt())
+}
+
+/// Divides a column by its largest entry and returns that entry's logarithm; a column of zeros
+/// stays as it is.
+#[cold]
+fn rescale(column: &mut [f64], step: usize) -> Result<f64, DynamicsError> {
+    if !column.iter().all(|value| value.is_finite()) {
+        return Err(DynamicsError::NonFinite {
+            what: "tangent",
+            step,
+        });
+    }
+    let largest = column
+        .iter()
+        .fold(0.0, |most: f64, value| most.max(value.abs()));
+    if largest == 0.0 {
+        return Ok(0.0);
+    }
+    // Not multiplied by the inverse, which is infinite for a subnormal.
+    column.iter_mut().for_each(|value| *value /= largest);
+    Ok(largest.ln())
 }
 
 #[inline(always)]
@@ -89,7 +137,7 @@ fn subtract_projections(column: &mut [f64], done: &[f64], rows: usize) {
 
 /// Four running sums, so that the additions do not wait for each other.
 #[inline(always)]
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     if a.len() < 8 {
         return a.iter().zip(b).map(|(a, b)| a * b).sum();
     }
@@ -114,34 +162,35 @@ fn householder(
     block: &mut Block,
     log_diagonal: &mut [f64],
     step: usize,
-) -> Result<(), DynamicsError> {
+) -> Result<f64, DynamicsError> {
     let (rows, vectors) = (block.rows(), block.cols());
-    if !block.values().iter().all(|value| value.is_finite()) {
-        return Err(DynamicsError::NonFinite {
-            what: "tangent",
-            step,
-        });
-    }
-    let lengths: Vec<f64> = block
-        .columns()
-        .map(|column| dot(column, column).sqrt())
-        .collect();
-    let factors = block.as_mat().qr();
-    let lost = f64::EPSILON * rows as f64;
-    let deficient = |rank| DynamicsError::RankDeficient {
-        step,
-        rank,
-        vectors,
-    };
-    for (j, (log, length)) in log_diagonal.iter_mut().zip(&lengths).enumerate() {
-        let size = factors.R()[(j, j)].abs();
-        if size.is_nan() || size <= lost * length {
-            return Err(deficient(j));
+    let mut lengths = Vec::with_capacity(vectors);
+    for (column, log) in block.columns_mut().zip(log_diagonal.iter_mut()) {
+        let mut square = dot(column, column);
+        *log = 0.0;
+        if !SQUARES.contains(&square) {
+            *log = rescale(column, step)?;
+            square = dot(column, column);
         }
-        *log = size.ln();
+        lengths.push(square.sqrt());
+    }
+    let factors = block.as_mat().qr();
+    let rounding = f64::EPSILON * rows as f64;
+    let mut lost: f64 = 1.0;
+    for (rank, (log, length)) in log_diagonal.iter_mut().zip(&lengths).enumerate() {
+        let size = factors.R()[(rank, rank)].abs();
+        if size.is_nan() || size <= rounding * length {
+            return Err(DynamicsError::RankDeficient {
+                step,
+                rank,
+                vectors,
+            });
+        }
+        lost = lost.max(length / size);
+        *log += size.ln();
     }
     block.as_mat_mut().copy_from(factors.compute_thin_Q());
-    Ok(())
+    Ok(lost)
 }
 
 #[cfg(test)]
@@ -241,6 +290,101 @@ mod tests {
                 Err(DynamicsError::RankDeficient { rank: 0, .. })
             ));
         }
-        assert_eq!(orthonormalize(&mut Block::zeros(3, 0), &mut [], 0), Ok(()));
+        let nothing = orthonormalize(&mut Block::zeros(3, 0), &mut [], 0);
+        assert_eq!(nothing, Ok(1.0));
+    }
+
+    #[test]
+    fn every_size_that_f64_holds_is_factorised() {
+        for cols in [1, 2, 3, 16, 17, 20] {
+            let mut rng = ChaCha8Rng::seed_from_u64(4);
+            // Square for the unrolled ones.
+            let rows = if cols <= 3 { cols } else { 30 };
+            let plain = random(rows, cols, &mut rng);
+            let mut expected = vec![0.0; cols];
+            let mut q = plain.clone();
+            orthonormalize(&mut q, &mut expected, 0).unwrap();
+            for exponent in [-300, -170, -150, 150, 160, 307] {
+                let scale = 10f64.powi(exponent);
+                let mut block = plain.clone();
+                block.values_mut().iter_mut().for_each(|v| *v *= scale);
+                let mut logs = vec![0.0; cols];
+                orthonormalize(&mut block, &mut logs, 0).unwrap();
+                assert!(defect(&block) < 1e-13);
+                for (log, expected) in logs.iter().zip(&expected) {
+                    // Near 1e-300 entries are subnormal or close to it.
+                    let off = (log - expected - scale.ln()).abs();
+                    assert!(off < 1e-6, "{rows}x{cols} at 1e{exponent}: {off}");
+                }
+            }
+            // The smallest number there is.
+            let mut least = Block::zeros(rows, cols);
+            for (j, column) in least.columns_mut().enumerate() {
+                column[j] = 5e-324;
+            }
+            let mut logs = vec![0.0; cols];
+            assert_eq!(orthonormalize(&mut least, &mut logs, 0), Ok(1.0));
+            assert!(logs.iter().all(|log| (log + 744.44).abs() < 0.01));
+            // Sizes far apart are no rank deficiency, and a size of their own hides none.
+            let mut apart = plain.clone();
+            for (j, column) in apart.columns_mut().enumerate() {
+                let scale = if j % 2 == 0 { 1e-200 } else { 1e200 };
+                column.iter_mut().for_each(|value| *value *= scale);
+            }
+            orthonormalize(&mut apart, &mut logs, 0).unwrap();
+            assert!(defect(&apart) < 1e-13);
+            if cols > 1 {
+                let mut same = Block::from_columns(rows, cols, vec![1e-170; rows * cols]).unwrap();
+                let found = orthonormalize(&mut same, &mut logs, 0);
+                assert!(matches!(
+                    found,
+                    Err(DynamicsError::RankDeficient { rank: 1, .. })
+                ));
+            }
+        }
+    }
+
+    #[test]
+    fn dimensions_that_do_not_fit_are_told() {
+        for cols in [2, 20] {
+            let mut logs = vec![0.0; cols];
+            let found = orthonormalize(&mut Block::zeros(0, cols), &mut logs, 5);
+            assert_eq!(found, Err(DynamicsError::ZeroWidth { step: 5 }));
+            let mut rng = ChaCha8Rng::seed_from_u64(5);
+            let rows = cols / 2;
+            let found = orthonormalize(&mut random(rows, cols, &mut rng), &mut logs, 5);
+            let expected = DynamicsError::VectorCount {
+                vectors: cols,
+                width: rows,
+            };
+            assert_eq!(found, Err(expected));
+            for length in [0, cols - 1, cols + 1] {
+                let before = random(30, cols, &mut rng);
+                let mut block = before.clone();
+                let found = orthonormalize(&mut block, &mut vec![0.0; length], 5);
+                assert!(matches!(
+                    found,
+                    Err(DynamicsError::Setting { value, .. }) if value == length as f64
+                ));
+                assert_eq!(block, before);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_column_lost_is_its_length_over_its_own_part() {
+        // The second column's own part is a thousandth of it.
+        let two = |cols: usize| {
+            let mut block = Block::zeros(cols, cols);
+            for (j, column) in block.columns_mut().enumerate() {
+                column[j] = 1.0;
+            }
+            block.values_mut()[cols] = 1e3;
+            block
+        };
+        for cols in [2, 3, 5, 20] {
+            let lost = orthonormalize(&mut two(cols), &mut vec![0.0; cols], 0).unwrap();
+            assert!((lost / 1e3 - 1.0).abs() < 1e-6, "{cols}: {lost}");
+        }
     }
 }

@@ -51,26 +51,37 @@ impl NumberFormat {
 pub struct RangeForecast {
     /// The format.
     pub format: NumberFormat,
-    /// Steps until the signal is above the format's largest value, at most 0 when it already is.
-    /// `None` when it does not grow.
+    /// Steps until the signal is above the format's largest value; 0 when it already is. `None`
+    /// when it is not and does not grow.
     #[serde(with = "float::option")]
     pub overflows_at: Option<f64>,
-    /// Steps until it is below the smallest normal value. `None` when it does not shrink.
+    /// Steps until it is below the smallest normal value; 0 when it already is. `None` when it is
+    /// not and does not shrink.
     #[serde(with = "float::option")]
     pub underflows_at: Option<f64>,
 }
 
 impl RangeForecast {
     /// A signal of this size that is multiplied by `e^log_growth` a step:
-    /// `(ln limit - ln size) / log_growth` steps. `None` in both fields for a size that is zero or
-    /// not finite, or a growth of 0 or NaN.
+    /// `(ln limit - ln size) / log_growth` steps. A size beyond a limit is beyond it whatever the
+    /// growth, NaN included. `None` in both fields for a size that is zero, negative or not finite.
     pub fn new(format: NumberFormat, size: f64, log_growth: f64) -> Self {
-        let usable = size > 0.0 && size.is_finite() && log_growth.is_finite();
-        let steps = |limit: f64| (limit.ln() - size.ln()) / log_growth;
+        let usable = size > 0.0 && size.is_finite();
+        let steps = |beyond: bool, towards: bool, limit: f64| {
+            if beyond {
+                Some(0.0)
+            } else {
+                let moves = towards && log_growth.is_finite();
+                moves.then(|| (limit.ln() - size.ln()) / log_growth)
+            }
+        };
+        let (max, min) = (format.max(), format.min_positive());
+        let overflows_at = steps(size > max, log_growth > 0.0, max);
+        let underflows_at = steps(size < min, log_growth < 0.0, min);
         Self {
             format,
-            overflows_at: (usable && log_growth > 0.0).then(|| steps(format.max())),
-            underflows_at: (usable && log_growth < 0.0).then(|| steps(format.min_positive())),
+            overflows_at: overflows_at.filter(|_| usable),
+            underflows_at: underflows_at.filter(|_| usable),
         }
     }
 
@@ -131,8 +142,28 @@ mod tests {
             let found = RangeForecast::new(NumberFormat::F16, size, growth);
             assert_eq!((found.overflows_at, found.underflows_at), (None, None));
         }
-        // Already beyond the limit.
-        let beyond = RangeForecast::new(NumberFormat::F16, 1e6, 0.1);
-        assert!(beyond.overflows_at.unwrap() < 0.0);
+    }
+
+    #[test]
+    fn what_is_beyond_a_limit_already_is_so_whatever_the_growth() {
+        for growth in [-0.1, 0.0, 0.1, f64::NAN, f64::INFINITY] {
+            let above = RangeForecast::new(NumberFormat::F16, 1e6, growth);
+            assert_eq!(above.overflows_at, Some(0.0), "{growth}");
+            let below = RangeForecast::new(NumberFormat::F16, 1e-6, growth);
+            assert_eq!(below.underflows_at, Some(0.0), "{growth}");
+        }
+        // And comes back within the range, or goes on through it.
+        let falling = RangeForecast::new(NumberFormat::F16, 1e6, -0.1);
+        let expected = (1e6f64 / NumberFormat::F16.min_positive()).ln() / 0.1;
+        assert!((falling.underflows_at.unwrap() - expected).abs() < 1e-9);
+        let rising = RangeForecast::new(NumberFormat::F16, 1e-6, 0.1);
+        let expected = (NumberFormat::F16.max() / 1e-6).ln() / 0.1;
+        assert!((rising.overflows_at.unwrap() - expected).abs() < 1e-9);
+        // The limits themselves belong to the format.
+        let last = RangeForecast::new(NumberFormat::F16, NumberFormat::F16.max(), -0.1);
+        assert_eq!(last.overflows_at, None);
+        let least = NumberFormat::F16.min_positive();
+        let first = RangeForecast::new(NumberFormat::F16, least, 0.1);
+        assert_eq!(first.underflows_at, None);
     }
 }

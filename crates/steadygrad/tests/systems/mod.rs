@@ -190,6 +190,68 @@ impl TangentSystem for LinearMap {
     }
 }
 
+/// One matrix for a number of steps, another one from then on.
+pub(crate) struct Turning {
+    pub(crate) first: LinearMap,
+    pub(crate) then: LinearMap,
+    pub(crate) at: usize,
+    pub(crate) done: usize,
+}
+
+impl TangentSystem for Turning {
+    fn dim(&self) -> usize {
+        self.first.dim
+    }
+    fn step(&mut self, block: &mut Block) -> Result<(), DynamicsError> {
+        self.done += 1;
+        if self.done <= self.at {
+            self.first.step(block)
+        } else {
+            self.then.step(block)
+        }
+    }
+}
+
+/// Layers of different widths, each the leading part of `factor` times the identity.
+pub(crate) struct Layers {
+    /// Width of the input, then of each layer's output.
+    pub(crate) widths: Vec<usize>,
+    /// One a layer.
+    pub(crate) factors: Vec<f64>,
+    pub(crate) done: usize,
+}
+
+impl Layers {
+    pub(crate) fn new(widths: &[usize], factor: impl Fn(usize) -> f64) -> Self {
+        Self {
+            widths: widths.to_vec(),
+            factors: (1..widths.len()).map(factor).collect(),
+            done: 0,
+        }
+    }
+}
+
+impl TangentSystem for Layers {
+    fn dim(&self) -> usize {
+        self.widths[self.done]
+    }
+    fn remaining(&self) -> Option<usize> {
+        Some(self.factors.len() - self.done)
+    }
+    fn step(&mut self, block: &mut Block) -> Result<(), DynamicsError> {
+        let factor = self.factors[self.done];
+        self.done += 1;
+        let before = block.clone();
+        block.resize_rows(self.widths[self.done]);
+        for (to, from) in block.columns_mut().zip(before.columns()) {
+            for (row, to) in to.iter_mut().enumerate() {
+                *to = factor * from.get(row).copied().unwrap_or(0.0);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// `h <- (1 - dt) h + dt J tanh(h)`, `J_ij ~ N(0, g^2 / N)`; `dt = 1` is the map of a plain RNN.
 pub(crate) struct RandomRnn {
     coupling: Vec<f64>,
@@ -214,6 +276,35 @@ impl RandomRnn {
             done: 0,
         }
     }
+
+    /// The largest absolute value of an eigenvalue of `J`: where the state dies out, its logarithm
+    /// is the exponent.
+    pub(crate) fn spectral_radius(&self) -> f64 {
+        let n = self.state.len();
+        let coupling = MatRef::from_column_major_slice(&self.coupling, n, n);
+        let values = coupling.eigenvalues().expect("eigenvalues");
+        values.iter().map(|z| z.re.hypot(z.im)).fold(0.0, f64::max)
+    }
+}
+
+/// Mean-field theory's exponent of such a network with `dt = 1` above `g = 1`:
+/// `lambda_1 = 1/2 ln(g^2 E sech^4(sigma z))` with `sigma^2 = g^2 E tanh^2(sigma z)`.
+pub(crate) fn mean_field_lambda_1(g: f64) -> f64 {
+    let average = |f: &dyn Fn(f64) -> f64| -> f64 {
+        let (n, end) = (4_000, 10.0);
+        let h = 2.0 * end / f64::from(n);
+        (0..=n)
+            .map(|i| {
+                let z = -end + h * f64::from(i);
+                f(z) * (-z * z / 2.0).exp() * h / std::f64::consts::TAU.sqrt()
+            })
+            .sum()
+    };
+    let mut sigma = g;
+    for _ in 0..500 {
+        sigma = g * average(&|z| (sigma * z).tanh().powi(2)).sqrt();
+    }
+    0.5 * (g * g * average(&|z| (sigma * z).cosh().powi(-4))).ln()
 }
 
 impl TangentSystem for RandomRnn {

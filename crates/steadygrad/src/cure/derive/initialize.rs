@@ -23,6 +23,11 @@ pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplic
     let gain = measurements
         .critical_gain()
         .ok_or_else(|| NotApplicable::without_critical_gain(measurements.activation))?;
+    if !(gain.is_finite() && gain > 0.0) {
+        return Err(NotApplicable::NotMeasured(
+            "a positive, finite critical gain",
+        ));
+    }
     Ok((
         Remedy::CriticalInit { gain, input_rms },
         Derivation {

@@ -142,6 +142,32 @@ fn it_stops_where_it_is_told_and_says_so() {
     assert_eq!(of_diagonal(&diagonal, at_least_one).iterations, 1);
 }
 
+/// A small end is held to its own size: beside -1000, a thousandth of the larger end would be all
+/// of 1.
+#[test]
+fn the_tolerance_is_relative_to_the_largest_alone() {
+    let mut diagonal: Vec<f64> = (0..400).map(|i| f64::from(i) / 399.0).collect();
+    diagonal[0] = -1000.0;
+    let thousandth = LanczosConfig {
+        max_iterations: 100,
+        tolerance: 1e-3,
+    };
+    let found = of_diagonal(&diagonal, thousandth);
+    assert!(found.converged, "{found:?}");
+    assert!(found.largest.residual <= 1e-3 * found.largest.value);
+    assert!((found.largest.value - 1.0).abs() < 1e-2, "{found:?}");
+    // Too few products for that are no success, though the residual is a thousandth of the other end.
+    let short = LanczosConfig {
+        max_iterations: 4,
+        ..thousandth
+    };
+    let found = of_diagonal(&diagonal, short);
+    assert!(
+        !found.converged && found.largest.residual < 1.0,
+        "{found:?}"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
