@@ -8,6 +8,7 @@ use steadygrad::probe::{Slowdown, Subnormals};
 
 use crate::batches::Batches;
 use crate::random::{Purpose, generator, normal};
+use crate::tape::Signals;
 use crate::trial::build;
 use crate::{Plan, Subject, Tape};
 
@@ -26,12 +27,7 @@ pub(crate) fn subnormals<S: Subject>(
     device: &Device,
     measurements: &Measurements,
 ) -> Subnormals {
-    let (model, _) = build(subject, plan, &plan.remedies, device);
-    let samples = subject.summary().training_samples;
-    let mut batches = Batches::new(samples, plan.batch_size, plan.seed);
-    let mut tape = Tape::keeping_subnormals();
-    subject.loss_and_gradients(&model, batches.next_batch(), &mut tape);
-    let signals = tape.signals();
+    let signals = signals(subject, plan, device);
     let share = |count: u64| count as f64 / signals.values.max(1) as f64;
     Subnormals {
         gradient_share: measurements.subnormal_share,
@@ -40,6 +36,16 @@ pub(crate) fn subnormals<S: Subject>(
         slowdown: width(measurements)
             .map(|width| slowdown(width, plan.batch_size, plan.seed, device)),
     }
+}
+
+/// Of the first batch's backward pass.
+fn signals<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Signals {
+    let (model, _) = build(subject, plan, &plan.remedies, device);
+    let samples = subject.summary().training_samples;
+    let mut batches = Batches::new(samples, plan.batch_size, plan.seed);
+    let mut tape = Tape::keeping_subnormals();
+    subject.loss_and_gradients(&model, batches.next_batch(), &mut tape);
+    tape.signals()
 }
 
 /// Units of the repeated layers; of the output without any. `None` without weights.
@@ -121,7 +127,57 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use steadygrad::dynamics::Activation;
+
     use super::*;
+    use crate::data::digits;
+    use crate::models::MlpConfig;
+    use crate::subjects::{TableMlp, TemporalOrderRnn};
+
+    /// Shares of subnormal and of lost signals.
+    fn shares<S: Subject>(subject: &S) -> [f64; 2] {
+        let plan = Plan {
+            seed: 7,
+            learning_rate: 0.1,
+            momentum: 0.0,
+            steps: 1,
+            batch_size: 16,
+            remedies: vec![],
+        };
+        let found = signals(subject, &plan, &Device::flex().autodiff());
+        [found.subnormal, found.lost].map(|count| count as f64 / found.values as f64)
+    }
+
+    #[test]
+    fn subnormal_signals_are_seen_though_the_scan_sets_them_to_zero() {
+        // Each step back shrinks the signal by about 50^(1/2) 0.05 = 0.35, from near 0.01: below
+        // 1.2e-38 after some 80 steps, below 1.4e-45 after some 95. So about 15 of 200 steps are
+        // subnormal and 105 lost.
+        let [subnormal, lost] = shares(&TemporalOrderRnn::new(200, 50, 0.05, 0.95));
+        assert!((0.05..0.10).contains(&subnormal), "{subnormal}");
+        assert!((0.45..0.60).contains(&lost), "{lost}");
+        let healthy = shares(&TemporalOrderRnn::new(200, 50, 0.15, 0.95));
+        assert_eq!(healthy, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn through_depth_too() {
+        let network = |init_std| {
+            let config = MlpConfig {
+                depth: 60,
+                width: 64,
+                activation: Activation::Linear,
+                init_std,
+            };
+            let device = Device::flex().autodiff();
+            TableMlp::new("digits-mlp", "digits", digits(), config, 0.95, device)
+        };
+        // A tenth a layer: about seven of sixty layers are subnormal.
+        let [subnormal, lost] = shares(&network(0.1 / 8.0));
+        assert!((0.06..0.18).contains(&subnormal), "{subnormal}");
+        assert!((0.15..0.45).contains(&lost), "{lost}");
+        assert_eq!(shares(&network(1.0 / 8.0)), [0.0, 0.0]);
+    }
 
     #[test]
     fn the_timed_signals_stay_in_their_range() {

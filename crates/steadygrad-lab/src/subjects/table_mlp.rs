@@ -25,7 +25,7 @@ pub struct TableMlp {
     /// Mean and standard deviation of a regression's training targets.
     scale: (f64, f64),
     /// All rows' features, where they differ from the table's.
-    moved: Option<Vec<f64>>,
+    moved: Option<Box<[f64]>>,
 }
 
 impl TableMlp {
