@@ -60,8 +60,9 @@ impl<'a> Stages<'a> {
     /// Runs one sample `[1, in]` forward and keeps the states that the backward pass needs.
     ///
     /// # Errors
-    /// [`DynamicsError::NonFinite`] naming the stage, counted from 1, whose output is not finite;
-    /// [`DynamicsError::ZeroWidth`] for a state without units.
+    /// [`DynamicsError::StateShape`] for an input of more or fewer rows than one, and for a stage,
+    /// counted from 1, that makes more or fewer; [`DynamicsError::NonFinite`] naming the stage whose
+    /// output is not finite; [`DynamicsError::ZeroWidth`] for a state without units.
     pub fn linearize(&self, input: Tensor<2>) -> Result<BackwardProduct<'_, 'a>, DynamicsError> {
         let mut state = input.detach();
         let mut states = Vec::with_capacity(self.stages.len());
@@ -81,7 +82,9 @@ impl<'a> Stages<'a> {
 }
 
 fn check(state: &Tensor<2>, step: usize) -> Result<(), DynamicsError> {
-    if state.dims()[1] == 0 {
+    let found @ [_, width] = state.dims();
+    shape(step, found, [1, width])?;
+    if width == 0 {
         return Err(DynamicsError::ZeroWidth { step });
     }
     let finite = state
@@ -100,12 +103,23 @@ fn check(state: &Tensor<2>, step: usize) -> Result<(), DynamicsError> {
     }
 }
 
+fn shape(step: usize, found: [usize; 2], expected: [usize; 2]) -> Result<(), DynamicsError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(DynamicsError::StateShape {
+        step,
+        found,
+        expected,
+    })
+}
+
 /// The backward pass through [`Stages`] at one sample: from the last stage to the first, each
 /// step multiplies by a transposed Jacobian. It has the singular values of the forward product.
 ///
 /// The sample is repeated once for each tangent vector, so that one backward pass gives all
-/// columns. Tangents pass through the model's number type: with f32, a growth rate has about six
-/// digits.
+/// columns. Tangents pass through the number type of each stage's output: a growth rate has about
+/// six digits with f32, all of them with f64, three with f16 and two with bf16.
 pub struct BackwardProduct<'s, 'a> {
     stages: &'s Stages<'a>,
     /// Inputs of the stages that are left.
@@ -143,17 +157,21 @@ impl TangentSystem for BackwardProduct<'_, '_> {
         };
         let vectors = block.cols();
         let width = state.dims()[1];
+        shape(index, [vectors, block.rows()], [vectors, self.output])?;
         if vectors > 0 {
             let device = state.device();
             let input = state.repeat_dim(0, vectors).detach().require_grad();
             let output = (self.stages.stages[index - 1])(input.clone());
+            shape(index, output.dims(), [vectors, self.output])?;
             // Column after column is row after row of `[vectors, out]`.
-            let weights: Vec<f32> = block.values().iter().map(|value| *value as f32).collect();
-            let weights =
-                Tensor::<2>::from_data(TensorData::new(weights, [vectors, self.output]), &device);
-            // The second term is zero. It is there for a stage that ignores its input, whose output
-            // could not be differentiated.
-            let scalar = (output * weights).sum() + (input.clone() * 0.0).sum();
+            let weights = Tensor::<2>::from_data(
+                TensorData::new(block.values().to_vec(), [vectors, self.output]),
+                (&device, output.dtype()),
+            );
+            // It is zero. It is there for a stage that ignores its input, whose output could not
+            // be differentiated; and in the output's type, for a stage that changes it.
+            let nothing = (input.clone() * 0.0).cast(output.dtype()).sum();
+            let scalar = (output * weights).sum() + nothing;
             let gradients = scalar.backward();
             block.resize_rows(width);
             // Without a gradient the input does not matter: zeros.

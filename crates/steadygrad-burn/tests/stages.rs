@@ -1,7 +1,7 @@
 //! A Burn model's Jacobians against closed forms and central differences.
 
 use burn::tensor::activation::{relu, tanh};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use steadygrad::dynamics::{
@@ -128,4 +128,80 @@ fn odd_stages() {
     let mut block = Block::from_columns(2, 1, vec![1.0, 1.0]).unwrap();
     backward.step(&mut block).unwrap();
     assert_eq!(block.values(), [0.0, 0.0]);
+}
+
+/// A rotation by 0.4 times a gain of 1.5, thrice, in this number type.
+fn log_growth(dtype: DType) -> Vec<f64> {
+    let device = Device::flex().autodiff();
+    let (sin, cos) = 0.4f64.sin_cos();
+    let rotation = [cos, sin, -sin, cos].map(|value| 1.5 * value).to_vec();
+    let weight = Tensor::<2>::from_data(TensorData::new(rotation, [2, 2]), (&device, dtype));
+    let mut stages = Stages::new();
+    for _ in 0..3 {
+        stages = stages.stage("linear", |x: Tensor<2>| x.matmul(weight.clone()));
+    }
+    let input = Tensor::<2>::from_data(TensorData::new(vec![1.0; 2], [1, 2]), (&device, dtype));
+    let mut backward = stages.linearize(input).unwrap();
+    JacobianProduct::measure(&mut backward, None, 0)
+        .unwrap()
+        .log_singular_values
+}
+
+#[test]
+fn a_model_in_any_number_type_has_the_digits_of_its_type() {
+    // Three roundings of the gain, of a unit in the last place each, and the product's own.
+    for (dtype, digits) in [
+        (DType::F64, 1e-15),
+        (DType::F32, 1e-7),
+        (DType::F16, 1e-3),
+        (DType::BF16, 8e-3),
+    ] {
+        for log in log_growth(dtype) {
+            let error = (log - 3.0 * 1.5f64.ln()).abs();
+            assert!(error < 6.0 * digits, "{dtype:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_stage_may_change_the_number_type() {
+    let device = Device::flex().autodiff();
+    let stages = Stages::new()
+        .stage("doubled", |x: Tensor<2>| x * 2.0)
+        .stage("in f64", |x: Tensor<2>| x.cast(DType::F64) * 3.0);
+    let mut backward = stages.linearize(Tensor::ones([1, 2], &device)).unwrap();
+    let mut block = Block::from_columns(2, 1, vec![1.0, -1.0]).unwrap();
+    backward.step(&mut block).unwrap();
+    backward.step(&mut block).unwrap();
+    assert_eq!(block.values(), [6.0, -6.0]);
+}
+
+#[test]
+fn rows_that_do_not_fit_are_told() {
+    let device = Device::flex().autodiff();
+    let wrong = |step, found, expected| {
+        Some(DynamicsError::StateShape {
+            step,
+            found,
+            expected,
+        })
+    };
+    let none = Stages::new();
+    for rows in [0, 2] {
+        let batch = Tensor::<2>::zeros([rows, 3], &device);
+        assert_eq!(none.linearize(batch).err(), wrong(0, [rows, 3], [1, 3]));
+    }
+    let one = || Tensor::<2>::ones([1, 3], &device);
+    let doubling = Stages::new().stage("doubles", |x: Tensor<2>| x.repeat_dim(0, 2));
+    assert_eq!(doubling.linearize(one()).err(), wrong(1, [2, 3], [1, 3]));
+    // One row of one, but also one row of many.
+    let mean = Stages::new().stage("mean", |x: Tensor<2>| x.mean_dim(0));
+    let mut backward = mean.linearize(one()).unwrap();
+    let done = backward.step(&mut Block::zeros(3, 2));
+    assert_eq!(done.err(), wrong(1, [1, 3], [2, 3]));
+    // A block of another width than the output's.
+    let same = Stages::new().stage("same", |x: Tensor<2>| x);
+    let mut backward = same.linearize(one()).unwrap();
+    let done = backward.step(&mut Block::zeros(2, 1));
+    assert_eq!(done.err(), wrong(1, [1, 2], [1, 3]));
 }

@@ -16,12 +16,13 @@ pub(crate) enum Verb {
     /// Say before training whether gradients will explode: where, how fast, and what to try.
     ///
     /// Without arguments it probes the embedded `digits-mlp`.
-    /// Exit code: 0 healthy, 1 something was found, 2 bad input.
+    /// Exit code: 0 healthy, 1 something was found, 2 bad input, 3 the output could not be printed.
     Probe(ProbeArgs),
     /// Try the six families of remedies on a model and prove the best on fresh seeds.
     ///
     /// Without arguments it cures the embedded `digits-mlp`.
-    /// Exit code: 0 done, 2 bad input, 130 interrupted (what was done is saved).
+    /// Exit code: 0 done, 2 bad input, 3 the output could not be printed, 130 interrupted (what was
+    /// done is saved).
     Cure(CureArgs),
     /// Print a study as commented TOML, to start from.
     Study(SubjectArgs),

@@ -27,10 +27,11 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
-    /// 2 is bad input, as for a wrong flag; the rest is 1.
+    /// 2 is bad input, as for a wrong flag or a place that refuses files; 3 is what the user's input
+    /// has no part in. 1 is left to `probe`'s findings.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            CliError::Stdout(_) | CliError::CtrlC(_) | CliError::Json(_) => 1,
+            CliError::Stdout(_) | CliError::CtrlC(_) | CliError::Json(_) => 3,
             _ => 2,
         }
     }

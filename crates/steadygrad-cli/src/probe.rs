@@ -1,8 +1,10 @@
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use steadygrad::record::write_atomic;
+use steadygrad::record::{RecordError, write_atomic};
 use steadygrad_lab::{Control, LoadedSubject};
 
 use crate::args::ProbeArgs;
@@ -22,6 +24,9 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
     if let Some(seed) = args.seed {
         study.plan.seed = seed.into();
     }
+    if let Some(path) = &args.html {
+        check_writable(path)?;
+    }
     let device = Device::default().autodiff();
     let subject = study.load(&device)?;
     let (bars, cancelled) = (Bars::new(), AtomicBool::new(false));
@@ -38,9 +43,6 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
             steadygrad_lab::probe(subject, &study.plan, text, &device, control)
         }
     };
-    if let Some(path) = &args.html {
-        write_atomic(path, steadygrad_report::html::probe(&report).as_bytes())?;
-    }
     if args.json {
         let json = steadygrad_report::json::probe(&report)
             .map_err(|error| CliError::Json(error.to_string()))?;
@@ -48,12 +50,31 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
     } else {
         output::print(&steadygrad_report::terminal::probe(&report))?;
     }
+    // After the printing: a disk that has filled up since must not cost the result.
     if let Some(path) = &args.html {
+        write_atomic(path, steadygrad_report::html::probe(&report).as_bytes())?;
         output::say(&format!("page: {}", path.display()));
     }
     Ok(if report.findings.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(FINDINGS)
+    })
+}
+
+/// Makes sure, before any work, that the page can be written; a page that is there stays as it is.
+fn check_writable(path: &Path) -> Result<(), RecordError> {
+    let checked = if path.is_dir() {
+        Err(std::io::ErrorKind::IsADirectory.into())
+    } else {
+        // What `write_atomic` does, without the page: a file beside it.
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".steadygrad-probe");
+        fs::write(&beside, b"").and_then(|()| fs::remove_file(&beside))
+    };
+    checked.map_err(|source| RecordError::Io {
+        action: "write the page to",
+        path: path.to_owned(),
+        source,
     })
 }

@@ -295,7 +295,21 @@ fn probe_tells_a_network_that_explodes_from_one_that_does_not() {
     let wild = steadygrad(dir.path(), &["probe", "wild.toml", "--html", "wild.html"]);
     assert_eq!(wild.status.code(), Some(1), "{}", text(&wild.stderr));
     let seen = text(&wild.stdout);
-    assert!(seen.contains("SG007") && seen.contains("f16"), "{seen}");
+    assert!(seen.contains("SG007"), "{seen}");
+    // The forecast's row is the JSON's number, and lies inside the network's twelve layers or not.
+    let wild_json = steadygrad(dir.path(), &["probe", "wild.toml", "--json"]);
+    let report: Value = serde_json::from_slice(&wild_json.stdout).expect("JSON");
+    let f16 = &report["forecast"]["gradient"][0];
+    assert_eq!(f16["format"], "f16");
+    let at = f16["overflows_at"].as_f64().expect("it grows").ceil();
+    assert!((2.0..40.0).contains(&at), "{at}");
+    let row = seen
+        .lines()
+        .find(|line| line.trim_start().starts_with("f16"));
+    let cells: Vec<&str> = row.expect("a row").split_whitespace().collect();
+    assert_eq!(cells[1], at.to_string(), "{seen}");
+    let inside = at <= report["forecast"]["steps"].as_f64().expect("steps");
+    assert_eq!(cells[2] == "!", inside, "{seen}");
     let page = fs::read_to_string(dir.path().join("wild.html")).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("SG007"));
 
@@ -309,4 +323,37 @@ fn probe_tells_a_network_that_explodes_from_one_that_does_not() {
     let bad = steadygrad(dir.path(), &["probe", "missing.toml"]);
     assert_eq!(bad.status.code(), Some(2));
     assert!(bad.stdout.is_empty());
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_told_before_the_work() {
+    let dir = tempfile::tempdir().unwrap();
+    for place in ["missing/page.html", "."] {
+        let refused = steadygrad(dir.path(), &["probe", "--html", place]);
+        assert_eq!(refused.status.code(), Some(2), "{place}");
+        assert!(refused.stdout.is_empty(), "{place}");
+        let said = text(&refused.stderr);
+        assert!(said.contains("cannot write the page to"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// `probe` keeps 1 for its findings.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_cannot_be_printed_has_an_exit_code_of_its_own() {
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_steadygrad"))
+        .arg("study")
+        .current_dir(dir.path())
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("cannot write to the standard output"));
 }

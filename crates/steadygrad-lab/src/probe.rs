@@ -5,25 +5,25 @@ use burn::tensor::Device;
 use steadygrad::cure::SubjectSummary;
 use steadygrad::dynamics::PhaseDiagram;
 use steadygrad::measurements::Measurements;
-use steadygrad::probe::{GrowthForecast, ProbeReport, Subnormals};
+use steadygrad::probe::{GrowthForecast, Perturbed, ProbeReport};
 
 use crate::butterfly::{Twins, butterfly};
 use crate::measure::measure;
-use crate::subnormal::slowdown;
+use crate::subnormal::subnormals;
 use crate::trial::{Control, build};
 use crate::{Plan, Subject};
 
-/// Multiplications that training the twins may cost. The twins train for at least
+/// Multiplications that training a pair of twins may cost. They train for at least
 /// [`FEWEST_STEPS`], whatever that costs.
-const TWIN_WORK: f64 = 4e10;
+const TWIN_WORK: f64 = 2e10;
 const MOST_STEPS: u64 = 200;
 const FEWEST_STEPS: u64 = 10;
 
 /// Bias scales on the phase diagram.
 const DIAGRAM_POINTS: usize = 33;
 
-/// What is known before training: growth, spectra, criticality, curvature, and twins trained for
-/// a few steps. Needs no run directory and takes seconds.
+/// What is known before training: growth, spectra, criticality, curvature, subnormal values,
+/// and twins trained for a few steps: once their weights differ, once their inputs. Needs no run directory and takes seconds.
 pub fn probe<S: Subject>(
     subject: &S,
     plan: &Plan,
@@ -41,11 +41,16 @@ pub fn probe<S: Subject>(
     // Two twins, forward and backward.
     let step = 6.0 * subject.work(&model) * plan.batch_size as f64;
     let steps = (TWIN_WORK / step.max(1.0)) as u64;
-    let twins = Twins {
-        steps: steps.clamp(FEWEST_STEPS, MOST_STEPS),
-        ..Twins::default()
-    };
-    let butterfly = butterfly(subject, plan, twins, device).ok();
+    let butterfly = [Perturbed::Weights, Perturbed::Inputs]
+        .map(|perturb| {
+            let twins = Twins {
+                steps: steps.clamp(FEWEST_STEPS, MOST_STEPS),
+                perturb,
+                ..Twins::default()
+            };
+            butterfly(subject, plan, twins, device)
+        })
+        .to_vec();
     let (findings, first_remedy) = ProbeReport::conclude(&measurements, &setup);
     ProbeReport {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -64,10 +69,7 @@ pub fn probe<S: Subject>(
         study,
         forecast: GrowthForecast::new(&measurements),
         phase_diagram: phase_diagram(&measurements),
-        subnormals: Subnormals {
-            share: measurements.subnormal_share,
-            slowdown: Some(slowdown()),
-        },
+        subnormals: subnormals(subject, plan, device, &measurements),
         butterfly,
         findings,
         first_remedy,

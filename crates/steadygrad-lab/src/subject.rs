@@ -87,6 +87,16 @@ pub trait Subject: Send + Sync {
         None
     }
 
+    /// The same subject with each training input `x` moved in a random direction of its own, by
+    /// `size |x|`; of a sequence, the input of the first time step. In f64 where
+    /// [`Subject::computes_in_f64`]. Twins train on it; `None` leaves those out whose inputs differ.
+    fn with_moved_inputs(&self, _size: f64, _rng: &mut ChaCha8Rng) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// Standard deviation of what is added to the repeated layers' weighted sums: their biases,
     /// and, for a recurrent network, its input. Mean-field theory's `sigma_b`.
     fn bias_std(&self, _model: &Self::Model) -> f64 {

@@ -1,32 +1,123 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Values of one pass: they fit into the first cache, so that memory has no part in the time.
-const LEN: usize = 2048;
-const PASSES: usize = 50;
-const REPEATS: usize = 9;
+use burn::tensor::{Device, Tensor};
+use rand_chacha::ChaCha8Rng;
+use steadygrad::measurements::{MatrixRole, Measurements};
+use steadygrad::probe::{Slowdown, Subnormals};
 
-/// How many times longer this machine takes to multiply subnormal f32 values than normal ones:
-/// the ratio of two medians, measured side by side.
-pub(crate) fn slowdown() -> f64 {
-    // Halving and doubling by turns keeps a value in its range.
-    let (mut normal, mut subnormal) = ([1.5f32; LEN], [f32::MIN_POSITIVE / 64.0; LEN]);
-    let (mut fast, mut slow) = (Vec::new(), Vec::new());
-    for _ in 0..REPEATS {
-        fast.push(seconds(&mut normal));
-        slow.push(seconds(&mut subnormal));
+use crate::batches::Batches;
+use crate::random::{Purpose, generator, normal};
+use crate::tape::Signals;
+use crate::trial::build;
+use crate::{Plan, Subject, Tape};
+
+/// Multiplications that one timed backward pass may cost: milliseconds with normal signals.
+const WORK: usize = 20_000_000;
+const MOST_LAYERS: usize = 16;
+const REPEATS: usize = 7;
+
+/// Midway, in logarithms, between the largest and the least subnormal f32.
+const SUBNORMAL: f64 = 1.3e-41;
+
+/// Counts subnormal values in the first batch's backward pass, and times what they cost.
+pub(crate) fn subnormals<S: Subject>(
+    subject: &S,
+    plan: &Plan,
+    device: &Device,
+    measurements: &Measurements,
+) -> Subnormals {
+    let signals = signals(subject, plan, device);
+    let share = |count: u64| count as f64 / signals.values.max(1) as f64;
+    Subnormals {
+        gradient_share: measurements.subnormal_share,
+        signal_share: share(signals.subnormal),
+        signal_lost: share(signals.lost),
+        slowdown: width(measurements)
+            .map(|width| slowdown(width, plan.batch_size, plan.seed, device)),
     }
-    median(slow) / median(fast)
 }
 
-fn seconds(values: &mut [f32; LEN]) -> f64 {
-    let start = Instant::now();
-    for pass in 0..PASSES {
-        let factor = black_box(if pass % 2 == 0 { 0.75 } else { 1.0 / 0.75 });
-        values.iter_mut().for_each(|value| *value *= factor);
-        black_box(&*values);
+/// Of the first batch's backward pass.
+fn signals<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Signals {
+    let (model, _) = build(subject, plan, &plan.remedies, device);
+    let samples = subject.summary().training_samples;
+    let mut batches = Batches::new(samples, plan.batch_size, plan.seed);
+    let mut tape = Tape::keeping_subnormals();
+    subject.loss_and_gradients(&model, batches.next_batch(), &mut tape);
+    tape.signals()
+}
+
+/// Units of the repeated layers; of the output without any. `None` without weights.
+fn width(measurements: &Measurements) -> Option<usize> {
+    let repeated = |role| matches!(role, MatrixRole::Hidden | MatrixRole::Recurrent);
+    let weights = &measurements.weights;
+    let matrix = weights.iter().find(|matrix| repeated(matrix.role));
+    Some(matrix.or(weights.last())?.fan_out)
+}
+
+/// Times a backward pass through layers of this width, with normal signals and with subnormal ones,
+/// by turns.
+fn slowdown(width: usize, batch_size: usize, seed: u64, device: &Device) -> Slowdown {
+    let width = width.max(1);
+    let rows = batch_size.min(WORK / (4 * width * width)).max(1);
+    let layers = (WORK / (2 * rows * width * width)).clamp(2, MOST_LAYERS);
+    let pass = Pass::new([rows, width], layers, seed, &device.clone().inner());
+    let (mut fast, mut slow) = (Vec::new(), Vec::new());
+    // Once without a clock: memory and code are then in their caches.
+    pass.seconds(1.0);
+    for _ in 0..REPEATS {
+        fast.push(pass.seconds(1.0));
+        slow.push(pass.seconds(SUBNORMAL));
     }
-    start.elapsed().as_secs_f64()
+    Slowdown {
+        factor: median(slow) / median(fast),
+        layers,
+        width,
+        rows,
+        repeats: REPEATS,
+    }
+}
+
+/// What a dense layer does in the backward pass: the weights' gradient and the signal for the layer
+/// before.
+struct Pass {
+    signal: Tensor<2>,
+    activation: Tensor<2>,
+    slope: Tensor<2>,
+    weights: Tensor<2>,
+    layers: usize,
+}
+
+impl Pass {
+    /// Weights that keep a signal's size.
+    fn new([rows, width]: [usize; 2], layers: usize, seed: u64, device: &Device) -> Self {
+        let rng: &mut ChaCha8Rng = &mut generator(seed, Purpose::Timing);
+        Self {
+            signal: normal([rows, width], 1.0, rng, device),
+            activation: normal([rows, width], 1.0, rng, device),
+            slope: Tensor::ones([rows, width], device),
+            weights: normal([width, width], (width as f64).sqrt().recip(), rng, device),
+            layers,
+        }
+    }
+
+    fn seconds(&self, size: f64) -> f64 {
+        let signal = self.signal.clone() * size;
+        let start = Instant::now();
+        black_box(self.run(signal).into_data());
+        start.elapsed().as_secs_f64()
+    }
+
+    fn run(&self, mut signal: Tensor<2>) -> Tensor<2> {
+        for _ in 0..self.layers {
+            let before = signal.clone() * self.slope.clone();
+            let gradient = self.activation.clone().transpose().matmul(before.clone());
+            black_box(gradient.into_data());
+            signal = before.matmul(self.weights.clone().transpose());
+        }
+        signal
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -36,14 +127,73 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use steadygrad::dynamics::Activation;
+
     use super::*;
+    use crate::data::digits;
+    use crate::models::MlpConfig;
+    use crate::subjects::{TableMlp, TemporalOrderRnn};
+
+    /// Shares of subnormal and of lost signals.
+    fn shares<S: Subject>(subject: &S) -> [f64; 2] {
+        let plan = Plan {
+            seed: 7,
+            learning_rate: 0.1,
+            momentum: 0.0,
+            steps: 1,
+            batch_size: 16,
+            remedies: vec![],
+        };
+        let found = signals(subject, &plan, &Device::flex().autodiff());
+        [found.subnormal, found.lost].map(|count| count as f64 / found.values as f64)
+    }
 
     #[test]
-    fn the_values_stay_in_their_range() {
-        let mut values = [f32::MIN_POSITIVE / 64.0; LEN];
-        seconds(&mut values);
-        assert!(values.iter().all(|value| value.is_subnormal()));
-        let found = slowdown();
-        assert!(found.is_finite() && found > 0.1, "{found}");
+    fn subnormal_signals_are_seen_though_the_scan_sets_them_to_zero() {
+        // Each step back shrinks the signal by about 50^(1/2) 0.05 = 0.35, from near 0.01: below
+        // 1.2e-38 after some 80 steps, below 1.4e-45 after some 95. So about 15 of 200 steps are
+        // subnormal and 105 lost.
+        let [subnormal, lost] = shares(&TemporalOrderRnn::new(200, 50, 0.05, 0.95));
+        assert!((0.05..0.10).contains(&subnormal), "{subnormal}");
+        assert!((0.45..0.60).contains(&lost), "{lost}");
+        let healthy = shares(&TemporalOrderRnn::new(200, 50, 0.15, 0.95));
+        assert_eq!(healthy, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn through_depth_too() {
+        let network = |init_std| {
+            let config = MlpConfig {
+                depth: 60,
+                width: 64,
+                activation: Activation::Linear,
+                init_std,
+            };
+            let device = Device::flex().autodiff();
+            TableMlp::new("digits-mlp", "digits", digits(), config, 0.95, device)
+        };
+        // A tenth a layer: about seven of sixty layers are subnormal.
+        let [subnormal, lost] = shares(&network(0.1 / 8.0));
+        assert!((0.06..0.18).contains(&subnormal), "{subnormal}");
+        assert!((0.15..0.45).contains(&lost), "{lost}");
+        assert_eq!(shares(&network(1.0 / 8.0)), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn the_timed_signals_stay_in_their_range() {
+        let pass = Pass::new([8, 64], MOST_LAYERS, 1, &Device::flex());
+        for (size, subnormal) in [(1.0, false), (SUBNORMAL, true)] {
+            let end = pass.run(pass.signal.clone() * size).into_data();
+            let values: Vec<f32> = end.iter::<f32>().collect();
+            // A few are zero by chance: they lie within the least subnormal number of it.
+            let kept = values
+                .iter()
+                .filter(|value| value.is_subnormal() == subnormal);
+            assert!(kept.count() as f64 > 0.99 * values.len() as f64, "{size}");
+        }
+        let found = slowdown(50, 32, 1, &Device::flex());
+        assert!(found.factor.is_finite() && found.factor > 0.1, "{found:?}");
+        let wide = slowdown(3000, 64, 1, &Device::flex());
+        assert_eq!((wide.rows, wide.layers), (1, 2));
     }
 }

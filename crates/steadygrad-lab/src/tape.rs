@@ -1,7 +1,7 @@
 use burn::tensor::{Gradients, Tensor};
 use steadygrad::dynamics::{Axis, GradientSize, GrowthProfile};
 
-type ReadGradient = Box<dyn Fn(&Gradients) -> Option<GradientSize>>;
+type ReadGradient = Box<dyn Fn(&Gradients) -> Option<Vec<f32>>>;
 
 enum Measured {
     Pending(ReadGradient),
@@ -19,19 +19,60 @@ struct Entry {
 /// Switched off (as in training) it does nothing at all.
 pub struct Tape {
     entries: Option<Vec<Entry>>,
+    signals: Signals,
+    keeps_subnormals: bool,
+}
+
+/// Values of the gradients that reached layers or time steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Signals {
+    pub(crate) values: u64,
+    /// Those below the smallest normal f32.
+    pub(crate) subnormal: u64,
+    /// Those that have shrunk on, to zero.
+    pub(crate) lost: u64,
 }
 
 impl Tape {
     /// A tape that records nothing.
     pub fn off() -> Self {
-        Self { entries: None }
+        Self {
+            entries: None,
+            signals: Signals::default(),
+            keeps_subnormals: false,
+        }
     }
 
     /// A tape that records.
     pub fn on() -> Self {
         Self {
             entries: Some(Vec::new()),
+            ..Self::off()
         }
+    }
+
+    /// A tape that records, and asks for a backward pass that sets no signal to zero.
+    pub(crate) fn keeping_subnormals() -> Self {
+        Self {
+            keeps_subnormals: true,
+            ..Self::on()
+        }
+    }
+
+    pub(crate) fn keeps_subnormals(&self) -> bool {
+        self.keeps_subnormals
+    }
+
+    /// Adds signals that the subject has counted by itself.
+    pub(crate) fn count(&mut self, more: Signals) {
+        self.signals.values += more.values;
+        self.signals.subnormal += more.subnormal;
+        self.signals.lost += more.lost;
+    }
+
+    /// All signals so far.
+    pub(crate) fn signals(&self) -> Signals {
+        self.signals
     }
 
     /// Whether it records.
@@ -64,8 +105,7 @@ impl Tape {
                 let tap = tap.clone();
                 move |gradients| {
                     let gradient = tap.grad(gradients)?;
-                    let values: Vec<f32> = gradient.into_data().iter::<f32>().collect();
-                    Some(GradientSize::of(&values))
+                    Some(gradient.into_data().iter::<f32>().collect())
                 }
             })),
         });
@@ -85,11 +125,27 @@ impl Tape {
 
     /// Fetches the watched activations' gradients.
     pub fn read_gradients(&mut self, gradients: &Gradients) {
+        let mut found = Vec::new();
         for entry in self.entries.iter_mut().flatten() {
             if let Measured::Pending(read) = &entry.gradient {
                 // An activation that the loss does not depend on has no gradient: 0.
-                entry.gradient = Measured::Known(read(gradients).unwrap_or(0.0.into()));
+                let values = read(gradients).unwrap_or_default();
+                entry.gradient = Measured::Known(GradientSize::of(&values));
+                let zero = values.iter().all(|value| *value == 0.0);
+                found.push(Signals {
+                    values: values.len() as u64,
+                    subnormal: values.iter().filter(|value| value.is_subnormal()).count() as u64,
+                    lost: if zero { values.len() as u64 } else { 0 },
+                });
             }
+        }
+        // Backwards, as the signal goes. A layer may be zero by right, because its units are dead;
+        // after subnormal values it has shrunk on.
+        for mut signals in found.into_iter().rev() {
+            if self.signals.subnormal == 0 {
+                signals.lost = 0;
+            }
+            self.count(signals);
         }
     }
 

@@ -6,11 +6,23 @@
 )]
 
 use burn::tensor::Device;
-use steadygrad::dynamics::{Activation, ButterflyError, Horizon};
+use steadygrad::dynamics::{Activation, Butterfly, ButterflyError, Horizon};
+use steadygrad::probe::Perturbed;
 use steadygrad_lab::data::{Table, Target};
 use steadygrad_lab::models::MlpConfig;
 use steadygrad_lab::subjects::{TableMlp, TemporalOrderRnn};
-use steadygrad_lab::{Plan, Twins, butterfly};
+use steadygrad_lab::{Plan, Subject, Twins};
+
+fn butterfly<S: Subject>(
+    subject: &S,
+    plan: &Plan,
+    twins: Twins,
+    device: &Device,
+) -> Result<Butterfly, ButterflyError> {
+    steadygrad_lab::butterfly(subject, plan, twins, device).outcome
+}
+
+const BOTH: [Perturbed; 2] = [Perturbed::Weights, Perturbed::Inputs];
 
 fn plan(learning_rate: f64, batch_size: usize) -> Plan {
     Plan {
@@ -110,13 +122,16 @@ fn the_same_seed_gives_the_same_numbers() {
         steps: 12,
         ..Twins::default()
     };
-    let run = |seed: u64| {
-        let mut plan = plan(0.1, 8);
-        (plan.seed, plan.momentum) = (seed, 0.9);
-        butterfly(&network(0.29), &plan, twins, &device).unwrap()
-    };
-    assert_eq!(run(1), run(1));
-    assert_ne!(run(1).steps, run(2).steps);
+    for perturb in BOTH {
+        let twins = Twins { perturb, ..twins };
+        let run = |seed: u64| {
+            let mut plan = plan(0.1, 8);
+            (plan.seed, plan.momentum) = (seed, 0.9);
+            butterfly(&network(0.29), &plan, twins, &device).unwrap()
+        };
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1).steps, run(2).steps);
+    }
 }
 
 #[test]
@@ -128,16 +143,63 @@ fn a_twin_that_diverges_is_an_outcome_and_no_difference_an_error() {
     assert!(last < 200 && found.weights.diverged_at.or(found.loss.diverged_at) == Some(last));
     assert!(matches!(found.weights.horizon, Horizon::Measured { .. }));
     linear.learning_rate = 0.1;
-    for perturbation in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+    for (perturbation, perturb) in [0.0, -1.0, f64::NAN, f64::INFINITY]
+        .into_iter()
+        .flat_map(|size| BOTH.map(|what| (size, what)))
+    {
         let twins = Twins {
             steps: 3,
+            perturb,
             perturbation,
         };
         let refused = butterfly(&network(0.29), &linear, twins, &device);
-        assert_eq!(
-            refused,
-            Err(ButterflyError::NonFinite { step: 0 }),
-            "{perturbation}"
+        assert!(
+            matches!(refused, Err(ButterflyError::Perturbation { size })
+                if size.total_cmp(&perturbation).is_eq()),
+            "{perturbation}: {refused:?}"
         );
     }
+}
+
+#[test]
+fn inputs_that_differ_part_the_weights_too() {
+    let device = Device::flex().autodiff();
+    let (table, twins) = (network(0.29), |steps| Twins {
+        steps,
+        perturb: Perturbed::Inputs,
+        ..Twins::default()
+    });
+    let run = |learning_rate| butterfly(&table, &plan(learning_rate, 24), twins(150), &device);
+    let (stable, chaotic) = (run(0.02).unwrap(), run(1.5).unwrap());
+    for found in [&stable, &chaotic] {
+        let first = &found.steps[0];
+        assert_eq!(first.weights.distance, 0.0);
+        // Relative changes of the loss and the gradient are of the inputs' order.
+        for apart in [first.loss, first.gradients] {
+            assert!((1e-10..1e-6).contains(&apart.relative()), "{apart:?}");
+        }
+        println!("inputs: weights {:?}", found.weights);
+    }
+    assert!(chaotic.weights.exponent.unwrap().parts());
+    let farthest = chaotic.steps.iter().map(|step| step.weights.relative());
+    let farthest = farthest.fold(0.0, f64::max);
+    assert!(farthest > 1e-2, "{farthest}");
+    // The control: weights part at first, since the gradients differ, and never far.
+    assert!(!matches!(stable.weights.horizon, Horizon::Measured { .. }));
+    let last = stable.steps.last().unwrap().weights.relative();
+    assert!(last < 1e-6, "{last}");
+
+    let recurrent = TemporalOrderRnn::new(12, 16, 0.6, 1.0);
+    let found = steadygrad_lab::butterfly(&recurrent, &plan(2.0, 16), twins(60), &device);
+    println!("recurrent: {:?}", found.outcome.as_ref().unwrap().weights);
+    assert_eq!((found.requested, found.precision()), (1e-8, "f32"));
+    assert!(
+        (found.applied / 2.4e-6 - 1.0).abs() < 0.01,
+        "{}",
+        found.applied
+    );
+    let found = found.outcome.unwrap();
+    assert_eq!(found.steps[0].weights.distance, 0.0);
+    assert!(found.steps[0].gradients.relative() > 0.0);
+    assert!(found.weights.exponent.unwrap().parts());
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use burn::tensor::Device;
 use steadygrad::dynamics::{Activation, Axis};
 use steadygrad::measurements::GrowthSource;
-use steadygrad::probe::ProbeReport;
+use steadygrad::probe::{Perturbed, ProbeReport};
 use steadygrad::remedy::Remedy;
 use steadygrad_lab::data::digits;
 use steadygrad_lab::models::MlpConfig;
@@ -90,8 +90,23 @@ fn a_critical_network_on_scaled_input_is_healthy() {
     assert_eq!(report.findings, []);
     assert_eq!(report.first_remedy, None);
     assert!(report.largest_stable_learning_rate().unwrap() > 1e-3);
-    let twins = report.butterfly.unwrap();
-    assert!(twins.steps.len() > 10);
+    let [weights, inputs] = report.butterfly.as_slice() else {
+        panic!("{:?}", report.butterfly);
+    };
+    assert_eq!(weights.perturbed, Perturbed::Weights);
+    assert_eq!(inputs.perturbed, Perturbed::Inputs);
+    for twins in [weights, inputs] {
+        assert_eq!((twins.requested, twins.applied), (1e-8, 1e-8));
+        let found = twins.outcome.as_ref().unwrap();
+        assert_eq!(found.steps.len() as u64, twins.updates + 1);
+        assert_eq!(found.weights.diverged_at, None);
+    }
+    let subnormals = report.subnormals;
+    assert_eq!(
+        (subnormals.signal_share, subnormals.signal_lost),
+        (0.0, 0.0)
+    );
+    assert_eq!(subnormals.slowdown.unwrap().width, 64);
 }
 
 #[test]

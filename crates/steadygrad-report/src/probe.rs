@@ -13,7 +13,7 @@ mod subnormals;
 use steadygrad::dynamics::Axis;
 use steadygrad::probe::ProbeReport;
 
-pub(crate) use butterfly::{butterfly, name as series_name};
+pub(crate) use butterfly::{butterfly, name as series_name, no_butterfly, perturbed};
 pub(crate) use criticality::criticality;
 pub(crate) use forecast::{first_within, forecast};
 pub(crate) use growth::growth;

@@ -10,7 +10,7 @@ use steadygrad::dynamics::GradientSize;
 use steadygrad_burn::Stages;
 
 use crate::random::normal;
-use crate::tape::rms;
+use crate::tape::{Signals, rms};
 use crate::{Structure, Tape};
 
 /// Added to the mean square before its root, as Burn's `RmsNorm` does.
@@ -141,7 +141,7 @@ impl Rnn {
     /// The class with the largest logit of each sequence, or `None` if any logit is not finite.
     pub fn classify(&self, sequences: &[&[u8]]) -> Option<Vec<u8>> {
         let weights = Weights::read(self);
-        let states = weights.forward(sequences);
+        let states = weights.forward(sequences, &[]);
         let logits = weights.logits(states.last(), sequences.len());
         if !logits.iter().all(|logit| logit.is_finite()) {
             return None;
@@ -162,14 +162,26 @@ impl Rnn {
     /// A backward signal that falls below the smallest normal f32 (1.2e-38) is set to zero: such
     /// values carry nothing and make a CPU ten times slower.
     pub fn scan(&self, sequences: &[&[u8]], classes: &[u8], tape: &mut Tape) -> ScanGradients {
+        self.scan_moved(sequences, &[], classes, tape)
+    }
+
+    /// [`Rnn::scan`] of sequences whose first one-hot vectors have these added to them, one a
+    /// sequence; sequences beyond the list's end have nothing added.
+    pub(crate) fn scan_moved(
+        &self,
+        sequences: &[&[u8]],
+        first: &[&[f32]],
+        classes: &[u8],
+        tape: &mut Tape,
+    ) -> ScanGradients {
         let weights = Weights::read(self);
-        let states = weights.forward(sequences);
+        let states = weights.forward(sequences, first);
         let (loss, d_logits) = cross_entropy(
             weights.logits(states.last(), sequences.len()),
             classes,
             weights.classes,
         );
-        let back = weights.backward(&states, sequences, &d_logits, self.bptt_steps, tape);
+        let back = weights.backward(&states, sequences, first, &d_logits, self.bptt_steps, tape);
         let mut gradients = GradientsParams::new();
         let device = self.recurrent.device().inner();
         let (s, h, c) = (weights.symbols, weights.hidden, weights.classes);
@@ -257,7 +269,7 @@ impl Weights {
         }
     }
 
-    fn forward(&self, sequences: &[&[u8]]) -> States {
+    fn forward(&self, sequences: &[&[u8]], first: &[&[f32]]) -> States {
         let (h, batch) = (self.hidden, sequences.len());
         let steps = sequences.first().map_or(0, |sequence| sequence.len());
         let step_len = h * batch;
@@ -280,6 +292,14 @@ impl Weights {
                 let row = &self.input[symbol * h..(symbol + 1) * h];
                 for ((out, x), b) in column.iter_mut().zip(row).zip(&self.bias) {
                     *out = x + b;
+                }
+            }
+            if t == 0 {
+                for (column, added) in now.chunks_exact_mut(h).zip(first) {
+                    for (row, share) in self.input.chunks_exact(h).zip(*added) {
+                        let pairs = column.iter_mut().zip(row);
+                        pairs.for_each(|(out, x)| *out += share * x);
+                    }
                 }
             }
             let before = MatRef::from_column_major_slice(&past[t * step_len..], h, batch);
@@ -320,6 +340,7 @@ impl Weights {
         &self,
         states: &States,
         sequences: &[&[u8]],
+        first_inputs: &[&[f32]],
         d_logits: &[f32],
         bptt_steps: Option<usize>,
         tape: &mut Tape,
@@ -366,18 +387,22 @@ impl Weights {
         let mut norm = self.norm.as_ref().map(|_| vec![0.0f32; h]);
         let zero = GradientSize::from(0.0);
         let mut sizes = vec![zero; if tape.is_on() { steps } else { 0 }];
+        let mut fading = vec![false; batch];
+        // What is smaller is set to zero.
+        let least = if tape.keeps_subnormals() {
+            0.0
+        } else {
+            f32::MIN_POSITIVE
+        };
         for t in (first..steps).rev() {
             if tape.is_on() {
                 sizes[t] = GradientSize::of(&d_state);
+                tape.count(below_normal(&d_state, states.state(t), h, &mut fading));
             }
             let d_now = &mut d_before[(t - first) * step_len..][..step_len];
             for ((d, d_after), after) in d_now.iter_mut().zip(&d_state).zip(states.state(t)) {
                 let value = d_after * (1.0 - after * after);
-                *d = if value.abs() < f32::MIN_POSITIVE {
-                    0.0
-                } else {
-                    value
-                };
+                *d = if value.abs() < least { 0.0 } else { value };
             }
             if let (Some(gamma), Some(d_gamma)) = (&self.norm, &mut norm) {
                 for (b, column) in d_now.chunks_exact_mut(h).enumerate() {
@@ -401,6 +426,14 @@ impl Weights {
                 for ((row, sum), d) in row.iter_mut().zip(&mut bias).zip(column) {
                     *row += d;
                     *sum += d;
+                }
+            }
+            if t == 0 {
+                for (column, added) in d_now.chunks_exact(h).zip(first_inputs) {
+                    for (row, share) in input.chunks_exact_mut(h).zip(*added) {
+                        let pairs = row.iter_mut().zip(column);
+                        pairs.for_each(|(row, d)| *row += share * d);
+                    }
                 }
             }
             matmul(
@@ -436,6 +469,30 @@ impl Weights {
             output_bias,
         }
     }
+}
+
+/// How many of the signals `d_after tanh'` are subnormal, or have become zero in a sequence whose
+/// signals were subnormal at a later time: those are `fading`. A saturated unit's are zero by right.
+fn below_normal(d_after: &[f32], after: &[f32], h: usize, fading: &mut [bool]) -> Signals {
+    let mut found = Signals {
+        values: d_after.len() as u64,
+        ..Signals::default()
+    };
+    let columns = d_after.chunks_exact(h).zip(after.chunks_exact(h));
+    for ((d_after, after), fading) in columns.zip(fading) {
+        let faded = *fading;
+        for (d_after, after) in d_after.iter().zip(after) {
+            let slope = 1.0 - after * after;
+            let value = d_after * slope;
+            if value.is_subnormal() {
+                found.subnormal += 1;
+                *fading = true;
+            } else if value == 0.0 && slope != 0.0 && faded {
+                found.lost += 1;
+            }
+        }
+    }
+    found
 }
 
 /// Mean cross-entropy of logits (one row a sample) and its gradient.
@@ -523,6 +580,46 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A first vector moved from one symbol's to another's is that symbol.
+    #[test]
+    fn a_moved_first_input_is_the_input() {
+        let device = Device::flex().autodiff();
+        let config = RnnConfig {
+            symbols: 4,
+            hidden_size: 6,
+            classes: 3,
+            init_std: 0.5,
+        };
+        let rng = &mut generator(1, Purpose::Weights);
+        let model = config.init(&Structure::default(), rng, &device);
+        let scan = |sequences: &[&[u8]], first: &[&[f32]]| {
+            let scanned = model.scan_moved(sequences, first, &[0, 2], &mut Tape::off());
+            (scanned.loss, gradient_values(&model, &scanned.gradients))
+        };
+        let none: &[f32] = &[0.0; 4];
+        let moved = scan(&[&[1, 0, 3], &[2, 2, 1]], &[&[1.0, -1.0, 0.0, 0.0], none]);
+        let expected = scan(&[&[0, 0, 3], &[2, 2, 1]], &[]);
+        assert!((moved.0 - expected.0).abs() < 1e-6);
+        for (a, b) in moved.1.iter().flatten().zip(expected.1.iter().flatten()) {
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn signals_are_subnormal_or_lost_only_where_they_have_faded() {
+        let least = f32::MIN_POSITIVE;
+        // Two sequences of two units: the second unit of the second is saturated.
+        let states = [0.0, 0.0, 0.0, 1.0];
+        let mut fading = [false, false];
+        let mut count = |d: [f32; 4]| below_normal(&d, &states, 2, &mut fading);
+        let found = count([0.0, 1.0, least / 2.0, least / 2.0]);
+        assert_eq!((found.values, found.subnormal, found.lost), (4, 1, 0));
+        let found = count([0.0, 0.0, 0.0, 0.0]);
+        assert_eq!((found.values, found.subnormal, found.lost), (4, 0, 1));
+        let found = count([f32::NAN, f32::INFINITY, f32::NAN, least]);
+        assert_eq!((found.subnormal, found.lost), (0, 0));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use steadygrad::cure::Goal;
 use steadygrad_burn::Stages;
 
+use crate::butterfly::moved;
 use crate::data::{Table, Target};
 use crate::models::{Mlp, MlpConfig};
 use crate::tape::rms;
@@ -23,6 +24,8 @@ pub struct TableMlp {
     device: Device,
     /// Mean and standard deviation of a regression's training targets.
     scale: (f64, f64),
+    /// All rows' features, where they differ from the table's.
+    moved: Option<Box<[f64]>>,
 }
 
 impl TableMlp {
@@ -70,19 +73,30 @@ impl TableMlp {
             },
             device,
             scale,
+            moved: None,
         }
     }
 
     fn input(&self, rows: &[usize], dtype: DType, device: &Device) -> Tensor<2> {
-        let values: Vec<f32> = rows
-            .iter()
-            .flat_map(|row| self.table.row(*row))
-            .copied()
-            .collect();
-        Tensor::from_data(
-            TensorData::new(values, [rows.len(), self.table.features]),
-            (device, dtype),
-        )
+        let features = self.table.features;
+        let shape = [rows.len(), features];
+        let data = match &self.moved {
+            Some(moved) => {
+                let of = |row: &usize| &moved[row * features..][..features];
+                TensorData::new(
+                    rows.iter().flat_map(of).copied().collect::<Vec<f64>>(),
+                    shape,
+                )
+            }
+            None => {
+                let of = |row: &usize| self.table.row(*row);
+                TensorData::new(
+                    rows.iter().flat_map(of).copied().collect::<Vec<f32>>(),
+                    shape,
+                )
+            }
+        };
+        Tensor::from_data(data, (device, dtype))
     }
 
     fn training_rows(&self, rows: &[usize]) -> Vec<usize> {
@@ -173,6 +187,14 @@ impl Subject for TableMlp {
 
     fn bias_std(&self, model: &Mlp) -> f64 {
         model.bias_std()
+    }
+
+    fn with_moved_inputs(&self, size: f64, rng: &mut ChaCha8Rng) -> Option<Self> {
+        let rows = self.table.values.chunks_exact(self.table.features.max(1));
+        Some(Self {
+            moved: Some(rows.flat_map(|row| moved(row, size, rng)).collect()),
+            ..self.clone()
+        })
     }
 
     fn computes_in_f64(&self, model: &Mlp) -> bool {

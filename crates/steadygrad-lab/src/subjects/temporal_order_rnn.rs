@@ -7,6 +7,7 @@ use steadygrad::dynamics::Activation;
 use steadygrad::measurements::MatrixRole;
 use steadygrad_burn::Stages;
 
+use crate::butterfly::moved;
 use crate::data::TemporalOrder;
 use crate::models::{Rnn, RnnConfig};
 use crate::{Structure, Subject, Summary, Tape};
@@ -18,6 +19,8 @@ pub struct TemporalOrderRnn {
     validation: TemporalOrder,
     config: RnnConfig,
     goal: f64,
+    /// What is added to each training sequence's first one-hot vector; empty: nothing.
+    first_inputs: Vec<f32>,
 }
 
 impl TemporalOrderRnn {
@@ -39,6 +42,7 @@ impl TemporalOrderRnn {
                 init_std,
             },
             goal,
+            first_inputs: Vec::new(),
         }
     }
 
@@ -95,12 +99,37 @@ impl Subject for TemporalOrderRnn {
         tape: &mut Tape,
     ) -> (f64, GradientsParams) {
         let (sequences, classes) = self.batch(rows);
-        let scanned = model.scan(&sequences, &classes, tape);
+        let of = |row: &usize| {
+            self.first_inputs
+                .chunks_exact(TemporalOrder::SYMBOLS)
+                .nth(*row)
+        };
+        let first: Vec<&[f32]> = rows.iter().filter_map(of).collect();
+        let scanned = model.scan_moved(&sequences, &first, &classes, tape);
         (scanned.loss, scanned.gradients)
     }
 
     fn stages<'a>(&'a self, model: &'a Rnn, row: usize) -> Option<(Stages<'a>, Tensor<2>)> {
         Some(model.stages(self.training.sequence(row)))
+    }
+
+    fn with_moved_inputs(&self, size: f64, rng: &mut ChaCha8Rng) -> Option<Self> {
+        // A one-hot vector has length 1.
+        let mut unit = [0.0f32; TemporalOrder::SYMBOLS];
+        unit[0] = 1.0;
+        let mut first_inputs = Vec::with_capacity(Self::TRAINING * unit.len());
+        for _ in 0..Self::TRAINING {
+            let moved = moved(&unit, size, rng);
+            let added = moved
+                .iter()
+                .zip(unit)
+                .map(|(to, from)| (to - f64::from(from)) as f32);
+            first_inputs.extend(added);
+        }
+        Some(Self {
+            first_inputs,
+            ..self.clone()
+        })
     }
 
     fn bias_std(&self, model: &Rnn) -> f64 {

@@ -1,7 +1,7 @@
 //! What is known before training, as a page.
 
 use maud::{Markup, html};
-use steadygrad::probe::ProbeReport;
+use steadygrad::probe::{ProbeReport, TwinRun};
 
 use super::page::Page;
 use super::{findings, numbers, plots};
@@ -39,8 +39,12 @@ pub fn probe(report: &ProbeReport) -> String {
         (Some(diagram), Some(network)) => plots::phase(diagram, network),
         _ => html! {},
     };
-    let butterfly = html! {
-        @if let Some(found) = &report.butterfly { (plots::butterfly(found)) }
+    let butterfly = |twins: &TwinRun| {
+        let plot = match &twins.outcome {
+            Ok(found) => plots::butterfly(twins.perturbed, found),
+            Err(_) => html! {},
+        };
+        section(&probe::butterfly(twins, measured.growth.axis), plot)
     };
     let nothing = || html! {};
     page.render(html! {
@@ -53,7 +57,8 @@ pub fn probe(report: &ProbeReport) -> String {
         (section(&probe::criticality(report), phase))
         (section(&probe::learning_rate(report), nothing()))
         (section(&probe::subnormals(report), nothing()))
-        (section(&probe::butterfly(report), butterfly))
+        @for twins in &report.butterfly { (butterfly(twins)) }
+        @if report.butterfly.is_empty() { (section(&probe::no_butterfly(), nothing())) }
         (numbers::probe(report))
         @if let Some(study) = &report.study {
             details { summary { "The study" } pre { code { (study) } } }

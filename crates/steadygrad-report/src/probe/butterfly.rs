@@ -1,22 +1,33 @@
-use steadygrad::dynamics::{Butterfly, Horizon, Parting, Separation, SeparationStep, Series};
-use steadygrad::probe::ProbeReport;
+use steadygrad::dynamics::{
+    Axis, Butterfly, ButterflyError, Horizon, Parting, Separation, SeparationStep, Series,
+};
+use steadygrad::probe::{Perturbed, TwinRun};
 
 use super::Section;
 use crate::number;
 
 /// How two almost equal trainings part.
-pub(crate) fn butterfly(report: &ProbeReport) -> Section {
-    let section = Section::new("Butterfly: how two almost equal trainings part");
-    let Some(found) = &report.butterfly else {
-        return section.not_measured("separation", "no twins were trained");
+pub(crate) fn butterfly(run: &TwinRun, axis: Axis) -> Section {
+    let section = Section::new(format!(
+        "Butterfly: twins whose {} differ by {}",
+        perturbed(run.perturbed),
+        number::short(run.applied)
+    ));
+    let section = section.row("the twins", twins(run, axis));
+    let found = match &run.outcome {
+        Ok(found) => found,
+        Err(reason) => return section.not_measured("separation", &reason.to_string()),
     };
     let settings = &found.settings;
     let rows = [&found.loss, &found.weights, &found.gradients]
         .map(|parting| row(found, parting))
         .to_vec();
-    let mut section = section.row("verdict", verdict(&found.weights));
+    let mut section = section.row("verdict", verdict(found));
     for parting in [&found.loss, &found.weights, &found.gradients] {
-        if let Err(reason) = &parting.exponent {
+        // Too few points are told in the table.
+        if let Err(reason) = &parting.exponent
+            && !matches!(reason, ButterflyError::TooFewPoints { .. })
+        {
             section = section.row(name(parting.series), format!("no exponent: {reason}"));
         }
         if let Some(step) = parting.diverged_at {
@@ -49,6 +60,51 @@ pub(crate) fn butterfly(report: &ProbeReport) -> Section {
         ))
 }
 
+/// What differs, by how much, and how it was trained.
+fn twins(run: &TwinRun, axis: Axis) -> String {
+    let size = number::short(run.applied);
+    let what = match (run.perturbed, axis) {
+        (Perturbed::Weights, _) => {
+            format!("all weights moved by {size} of their norm, in one random direction")
+        }
+        (Perturbed::Inputs, Axis::Depth) => {
+            format!("each training input moved by {size} of its norm, in its own random direction")
+        }
+        (Perturbed::Inputs, Axis::Time) => format!(
+            "each sequence's first input vector moved by {size} of its norm, in its own random \
+             direction"
+        ),
+    };
+    let raised = if run.applied > run.requested {
+        format!(
+            "; {} was asked for, which {} cannot tell from round-off",
+            number::short(run.requested),
+            run.precision()
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "{what}; {} in {}{raised}",
+        number::count(run.updates, "update"),
+        run.precision()
+    )
+}
+
+/// No twins at all.
+pub(crate) fn no_butterfly() -> Section {
+    Section::new("Butterfly: how two almost equal trainings part")
+        .not_measured("separation", "no twins were trained")
+}
+
+/// What the twins differ in.
+pub(crate) fn perturbed(perturbed: Perturbed) -> &'static str {
+    match perturbed {
+        Perturbed::Weights => "weights",
+        Perturbed::Inputs => "inputs",
+    }
+}
+
 fn row(found: &Butterfly, parting: &Parting) -> Vec<String> {
     let apart = |step: Option<&SeparationStep>| {
         step.map_or("-".into(), |step| {
@@ -60,7 +116,10 @@ fn row(found: &Butterfly, parting: &Parting) -> Vec<String> {
             number::with_error(fit.rate, Some(fit.standard_error)),
             format!("{} to {}", fit.first_step, fit.last_step),
         ),
-        Err(_) => ("-".into(), "-".into()),
+        Err(ButterflyError::TooFewPoints { found, needed }) => {
+            ("none".into(), format!("{found}, of {needed} needed"))
+        }
+        Err(_) => ("none".into(), "-".into()),
     };
     vec![
         name(parting.series).into(),
@@ -72,22 +131,33 @@ fn row(found: &Butterfly, parting: &Parting) -> Vec<String> {
     ]
 }
 
-fn verdict(weights: &Parting) -> String {
+fn verdict(found: &Butterfly) -> String {
+    let weights = &found.weights;
     let parts = match &weights.exponent {
         Ok(fit) if fit.parts() => format!(
             "the twins' weights part by {} a step",
             number::growth(fit.rate.exp())
         ),
         Ok(_) => "the twins' weights do not part measurably".into(),
+        Err(_) if matches!(weights.horizon, Horizon::Measured { .. }) => {
+            "the twins' weights part within too few steps for an exponent".into()
+        }
         Err(_) => "how fast the twins' weights part is not known".into(),
     };
-    let until = match weights.horizon {
-        Horizon::Measured { step } => format!("predictable until step {step}"),
-        Horizon::Extrapolated { step } => format!(
+    let lost = [&found.loss, &found.gradients, weights]
+        .into_iter()
+        .filter_map(|parting| parting.diverged_at)
+        .min();
+    let until = match (lost, weights.horizon) {
+        (Some(step), _) => format!("training itself is lost, not finite, at step {step}"),
+        (None, Horizon::Measured { step }) => format!("predictable until step {step}"),
+        (None, Horizon::Extrapolated { step }) => format!(
             "predictable until about step {}, extrapolated",
             number::short(step.ceil())
         ),
-        Horizon::NotReached { after } => format!("still predictable at step {after}, the last"),
+        (None, Horizon::NotReached { after }) => {
+            format!("still predictable at step {after}, the last")
+        }
     };
     format!("{parts}; {until}")
 }

@@ -6,19 +6,38 @@ use crate::number;
 /// The share of subnormal values and what they cost in time.
 pub(crate) fn subnormals(report: &ProbeReport) -> Section {
     let found = &report.subnormals;
-    let section = Section::new("Subnormal values").row(
-        "share",
-        format!("{} of the first gradient", number::percent(found.share)),
-    );
-    match (found.slowdown, found.cost()) {
-        (Some(slowdown), Some(cost)) => section.row(
+    let unit = report.measurements.growth.axis.unit();
+    let section = Section::new("Subnormal values (f32, below 1.2e-38)")
+        .row(
+            "backward signals",
+            format!(
+                "{} subnormal, {} smaller still and lost to zero, of the gradients that reach a {unit}",
+                number::percent(found.signal_share),
+                number::percent(found.signal_lost)
+            ),
+        )
+        .row(
+            "weights' gradient",
+            format!("{} subnormal", number::percent(found.gradient_share)),
+        );
+    let (Some(slowdown), Some(cost)) = (found.slowdown, found.cost()) else {
+        return section.not_measured("cost in time", "this machine was not timed");
+    };
+    section
+        .row(
             "cost in time",
             format!(
-                "{} for arithmetic on the gradient; a subnormal value takes {} the time of another here",
-                number::times(cost),
-                number::times(slowdown)
+                "{} for a backward pass that keeps its subnormal signals",
+                number::times(cost)
             ),
-        ),
-        _ => section.not_measured("cost in time", "this machine was not timed"),
-    }
+        )
+        .note(format!(
+            "Timed here: {} of {} on {} took {} the time with nothing but subnormal signals, median \
+             of {} by turns.",
+            number::count(slowdown.layers as u64, "layer"),
+            number::count(slowdown.width as u64, "unit"),
+            number::count(slowdown.rows as u64, "row"),
+            number::times(slowdown.factor),
+            slowdown.repeats
+        ))
 }

@@ -38,9 +38,14 @@ pub fn probe(report: &ProbeReport) -> String {
         probe::criticality(report),
         probe::learning_rate(report),
         probe::subnormals(report),
-        probe::butterfly(report),
     ] {
         out.push_str(&section(&part, ""));
+    }
+    for twins in &report.butterfly {
+        out.push_str(&section(&probe::butterfly(twins, measured.growth.axis), ""));
+    }
+    if report.butterfly.is_empty() {
+        out.push_str(&section(&probe::no_butterfly(), ""));
     }
     let end = format!(
         "steadygrad {}, {} in all; seconds depend on the machine",

@@ -1,14 +1,14 @@
 //! Probes of made-up networks, put together by the core's own rules.
 
 use steadygrad::dynamics::{
-    Activation, Axis, Butterfly, ButterflySettings, CriticalPoint, Criticality, Exponent,
-    GrowthProfile, GrowthSpectrum, JacobianProduct, LayerJacobian, PhaseDiagram, Separation,
-    SeparationStep,
+    Activation, Axis, Butterfly, ButterflyError, ButterflySettings, CriticalPoint, Criticality,
+    Exponent, GrowthProfile, GrowthSpectrum, JacobianProduct, LayerJacobian, PhaseDiagram,
+    Separation, SeparationStep,
 };
 use steadygrad::measurements::{
     GradientGrowth, GrowthSource, Measurements, Sharpness, TrainingSetup,
 };
-use steadygrad::probe::{GrowthForecast, ProbeReport, Subnormals};
+use steadygrad::probe::{GrowthForecast, Perturbed, ProbeReport, Slowdown, Subnormals, TwinRun};
 
 use crate::fixture;
 
@@ -77,7 +77,7 @@ pub(crate) fn unmeasured() -> ProbeReport {
     measured.growth.points.clear();
     measured.weights.clear();
     measured.global_norm = 1.0;
-    (report.phase_diagram, report.butterfly, report.study) = (None, None, None);
+    (report.phase_diagram, report.butterfly, report.study) = (None, vec![], None);
     report.subnormals.slowdown = None;
     let mut report = concluded(report);
     (report.findings, report.first_remedy) = (vec![], None);
@@ -88,10 +88,7 @@ pub(crate) fn unmeasured() -> ProbeReport {
 pub(crate) fn odd(odd: f64) -> ProbeReport {
     let mut report = exploding();
     report.seconds = odd;
-    report.subnormals = Subnormals {
-        share: odd,
-        slowdown: Some(odd),
-    };
+    report.subnormals = subnormals(odd, odd);
     let measured = &mut report.measurements;
     for value in [
         &mut measured.loss,
@@ -133,8 +130,9 @@ pub(crate) fn odd(odd: f64) -> ProbeReport {
             step.gradients.size,
         ) = (odd, odd, odd);
     }
-    report.butterfly =
-        Some(Butterfly::new(ButterflySettings::new(f64::EPSILON), steps).expect("sound"));
+    let found = Butterfly::new(ButterflySettings::new(f64::EPSILON), steps);
+    report.butterfly[0].outcome = Ok(found.expect("sound"));
+    report.butterfly[1].outcome = Err(ButterflyError::Perturbation { size: odd });
     for finding in &mut report.findings {
         finding.evidence.iter_mut().for_each(|e| e.value = odd);
     }
@@ -252,18 +250,44 @@ fn report(measurements: Measurements, learning_rate: f64, parting: Option<f64>) 
             ..like.setup
         },
         study: like.study,
-        subnormals: Subnormals {
-            share: measurements.subnormal_share,
-            slowdown: Some(38.0),
-        },
+        subnormals: subnormals(0.25, 3.0),
         forecast: None,
         phase_diagram: PhaseDiagram::new(Activation::Relu, 1.0, 33).ok(),
-        butterfly: Butterfly::new(ButterflySettings::new(f64::EPSILON), steps).ok(),
+        butterfly: vec![
+            run(Perturbed::Weights, 1e-8, f64::EPSILON, &steps),
+            run(Perturbed::Inputs, 2.4e-6, f64::from(f32::EPSILON), &steps),
+        ],
         findings: vec![],
         first_remedy: None,
         measurements,
         seconds: 1.23,
     })
+}
+
+fn run(perturbed: Perturbed, applied: f64, resolution: f64, steps: &[SeparationStep]) -> TwinRun {
+    TwinRun {
+        perturbed,
+        requested: 1e-8,
+        applied,
+        resolution,
+        updates: steps.len() as u64 - 1,
+        outcome: Butterfly::new(ButterflySettings::new(resolution), steps.to_vec()),
+    }
+}
+
+fn subnormals(share: f64, factor: f64) -> Subnormals {
+    Subnormals {
+        gradient_share: share / 2.0,
+        signal_share: share,
+        signal_lost: share / 4.0,
+        slowdown: Some(Slowdown {
+            factor,
+            layers: 16,
+            width: 128,
+            rows: 64,
+            repeats: 7,
+        }),
+    }
 }
 
 /// What follows from the measurements.

@@ -149,6 +149,20 @@ pub enum ButterflyError {
         /// The step.
         step: u64,
     },
+    /// There is nothing between the twins.
+    #[error(
+        "a relative perturbation of {size} makes no twin: it must be positive and finite, and what it moves not all zero"
+    )]
+    Perturbation {
+        /// What was asked for.
+        #[serde(with = "float")]
+        size: f64,
+    },
+    /// The subject has no way of moving its inputs.
+    #[error(
+        "the subject does not say how to move its inputs; implement `Subject::with_moved_inputs`"
+    )]
+    FixedInputs,
     /// Steps must be counted upwards.
     #[error("step {step} does not come after the one before it")]
     Order {

@@ -62,6 +62,18 @@ pub enum DynamicsError {
         /// Width of the narrowest state met so far.
         width: usize,
     },
+    /// A model's stage was given, or made, rows or columns that do not fit.
+    #[error(
+        "the state after step {step} has shape {found:?}, but must have {expected:?}: give one sample (one row), and stages that keep the rows apart"
+    )]
+    StateShape {
+        /// Number of stages done.
+        step: usize,
+        /// Rows and columns that it has.
+        found: [usize; 2],
+        /// Rows and columns that it must have.
+        expected: [usize; 2],
+    },
     /// A setting outside its range.
     #[error("`{field}` is {value}, but must be {allowed}")]
     Setting {

@@ -3,6 +3,10 @@
 
 mod forecast;
 mod report;
+mod subnormals;
+mod twins;
 
 pub use forecast::GrowthForecast;
-pub use report::{FirstRemedy, ProbeReport, Subnormals};
+pub use report::{FirstRemedy, ProbeReport};
+pub use subnormals::{Slowdown, Subnormals};
+pub use twins::{Perturbed, TwinRun};

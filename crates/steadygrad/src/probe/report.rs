@@ -1,33 +1,13 @@
 use serde::{Deserialize, Serialize};
 
-use super::GrowthForecast;
+use super::{GrowthForecast, Subnormals, TwinRun};
 use crate::cure::derive::{Basis, derive};
 use crate::cure::{Derivation, SubjectSummary};
 use crate::diagnose::{Case, Finding, diagnose};
-use crate::dynamics::{Axis, Butterfly, PhaseDiagram};
+use crate::dynamics::{Axis, PhaseDiagram};
 use crate::float;
 use crate::measurements::{Measurements, TrainingSetup};
 use crate::remedy::{Family, Remedy};
-
-/// Subnormal values in the first gradient and what they cost.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Subnormals {
-    /// Share of the gradient's values, in `0..=1`.
-    #[serde(with = "float")]
-    pub share: f64,
-    /// How many times longer this machine takes for arithmetic on subnormal values, measured;
-    /// `None` when it was not.
-    #[serde(with = "float::option")]
-    pub slowdown: Option<f64>,
-}
-
-impl Subnormals {
-    /// By how much the share slows arithmetic on the gradient down: `1 + share (slowdown - 1)`.
-    pub fn cost(&self) -> Option<f64> {
-        self.slowdown
-            .map(|slowdown| 1.0 + self.share * (slowdown - 1.0).max(0.0))
-    }
-}
 
 /// The remedy that the findings ask for first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,8 +45,9 @@ pub struct ProbeReport {
     pub phase_diagram: Option<PhaseDiagram>,
     /// Subnormal values and their cost.
     pub subnormals: Subnormals,
-    /// Twins that were trained a few steps apart; `None` when they were not.
-    pub butterfly: Option<Butterfly>,
+    /// Twins that were trained a few steps, one pair for each thing that they differed in; empty
+    /// when there were none.
+    pub butterfly: Vec<TwinRun>,
     /// What is wrong, root cause first. Empty when nothing is.
     pub findings: Vec<Finding>,
     /// What to try first; `None` when nothing is wrong or nothing applies.
@@ -176,15 +157,5 @@ mod tests {
         let first = first.unwrap();
         assert_eq!(first.family, Family::Clip);
         assert!(first.derivation.formula.contains("nothing has run yet"));
-    }
-
-    #[test]
-    fn the_cost_of_subnormals() {
-        let cost = |share, slowdown| Subnormals { share, slowdown }.cost();
-        assert_eq!(cost(0.5, Some(11.0)), Some(6.0));
-        assert_eq!(cost(0.0, Some(11.0)), Some(1.0));
-        // A machine that is no slower costs nothing.
-        assert_eq!(cost(1.0, Some(0.9)), Some(1.0));
-        assert_eq!(cost(1.0, None), None);
     }
 }

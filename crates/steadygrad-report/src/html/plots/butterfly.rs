@@ -5,6 +5,7 @@ use plotly::Scatter;
 use plotly::common::{DashType, Line, MarkerSymbol, Mode};
 use plotly::layout::HoverMode;
 use steadygrad::dynamics::{Butterfly, Parting, Separation, SeparationStep};
+use steadygrad::probe::Perturbed;
 
 use super::frame::{BLUE, INK, ORANGE, SOFT, axis, figure, layout, log_axis, marker};
 use super::series::on_log_axis;
@@ -16,7 +17,7 @@ const HEIGHT: usize = 440;
 const LONGEST: usize = 500;
 const GREEN: &str = "#009E73";
 
-pub(in crate::html) fn butterfly(found: &Butterfly) -> Markup {
+pub(in crate::html) fn butterfly(perturbed: Perturbed, found: &Butterfly) -> Markup {
     let stride = found.steps.len().div_ceil(LONGEST).max(1);
     let shown = || found.steps.iter().step_by(stride);
     let x: Vec<f64> = shown().map(|step| step.step as f64).collect();
@@ -60,7 +61,11 @@ pub(in crate::html) fn butterfly(found: &Butterfly) -> Markup {
         let y = ends.map(|step| on_log_axis((fit.log_start + fit.rate * step).exp()));
         traces.push(
             Scatter::new(ends.to_vec(), y.to_vec())
-                .name(format!("fit to the {}", probe::series_name(parting.series)))
+                .name(format!(
+                    "fit to the {}: {} per step",
+                    probe::series_name(parting.series),
+                    number::with_error(fit.rate, Some(fit.standard_error))
+                ))
                 .mode(Mode::Lines)
                 .line(Line::new().color(INK).dash(DashType::Dot).width(2.5)),
         );
@@ -81,7 +86,7 @@ pub(in crate::html) fn butterfly(found: &Butterfly) -> Markup {
         all.chain([tolerance]).filter_map(on_log_axis)
     };
     let mut caption = String::from(
-        "Relative separation of two trainings that differ by next to nothing. A straight rise is \
+        "Relative separation of two trainings, update by update. A straight rise is \
          exponential; past the tolerance the one no longer predicts the other. Gaps are zero or \
          not finite.",
     );
@@ -89,8 +94,8 @@ pub(in crate::html) fn butterfly(found: &Butterfly) -> Markup {
         caption.push_str(&format!(" One in {stride} steps is drawn."));
     }
     figure(
-        "plot-butterfly",
-        "The butterfly",
+        &format!("plot-butterfly-{}", probe::perturbed(perturbed)),
+        &format!("Twins whose {} differ", probe::perturbed(perturbed)),
         &caption,
         HEIGHT,
         layout()

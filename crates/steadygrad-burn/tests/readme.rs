@@ -1,0 +1,78 @@
+//! README's Rust compiles as it is pasted, and runs.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "README's snippets print what they found"
+)]
+
+use std::error::Error;
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::optim::{GradientsParams, SgdConfig};
+use burn::tensor::activation::tanh;
+use burn::tensor::{Device, Tensor};
+use steadygrad::clip::ZClip;
+use steadygrad::dynamics::JacobianProduct;
+use steadygrad_burn::Stages;
+
+fn layers() -> [Linear; 2] {
+    let device = Device::flex().autodiff();
+    [(); 2].map(|()| LinearConfig::new(4, 4).init(&device))
+}
+
+fn input() -> Tensor<2> {
+    Tensor::ones([1, 4], &Device::flex().autodiff())
+}
+
+#[test]
+fn stages() -> Result<(), Box<dyn Error>> {
+    let ([first, second], input) = (layers(), input());
+    // README
+    let stages = Stages::new()
+        .stage("hidden.0", |x| tanh(first.forward(x)))
+        .stage("hidden.1", |x| tanh(second.forward(x)));
+    let mut backward = stages.linearize(input)?; // at one sample, [1, in]
+    let product = JacobianProduct::measure(&mut backward, None, 0)?;
+    println!("ln sigma: {:?}", product.log_singular_values);
+    // README
+    assert_eq!(product.log_singular_values.len(), 4);
+    Ok(())
+}
+
+#[test]
+fn clipper() -> Result<(), Box<dyn Error>> {
+    let [model, _] = layers();
+    let (mut optimizer, learning_rate) = (SgdConfig::new().init(), 0.1);
+    let loss = model.forward(input()).powi_scalar(2).mean();
+    let gradients = GradientsParams::from_grads(loss.backward(), &model);
+    // README
+    let mut clipper = steadygrad_burn::GradientClipper::new(ZClip::default())?;
+    let (model, clipped) = clipper.step(&mut optimizer, learning_rate, model, gradients);
+    println!("norm before clipping: {}", clipped.before.global_norm());
+    // README
+    assert!(model.num_params() == 20 && clipped.before.global_norm() > 0.0);
+    Ok(())
+}
+
+/// Every Rust block of README stands between two marks above.
+#[test]
+fn readme_says_what_compiles_here() {
+    let here = include_str!("readme.rs");
+    let compiled: Vec<String> = here
+        .split("    // README\n")
+        .skip(1)
+        .step_by(2)
+        .map(|code| code.lines().map(|line| line.trim_start().to_owned() + "\n"))
+        .map(String::from_iter)
+        .collect();
+    let readme = include_str!("../../../README.md");
+    let blocks: Vec<String> = readme
+        .split("```rust\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .map(|code| code.lines().map(|line| line.trim_start().to_owned() + "\n"))
+        .map(String::from_iter)
+        .collect();
+    assert_eq!(blocks, compiled);
+}
