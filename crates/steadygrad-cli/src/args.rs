@@ -38,6 +38,10 @@ pub(crate) struct ProbeArgs {
     /// Seed of weights and batches, in place of the study's.
     #[arg(long)]
     pub(crate) seed: Option<u32>,
+    /// Train the twins of the butterfly however large the network is; without this, up to two
+    /// million parameters.
+    #[arg(long)]
+    pub(crate) twins: bool,
     /// Write a page with the plots to this file as well.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,

@@ -37,10 +37,10 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
     let text = Some(study.to_toml());
     let report = match &subject {
         LoadedSubject::Mlp(subject) => {
-            steadygrad_lab::probe(subject, &study.plan, text, &device, control)
+            steadygrad_lab::probe(subject, &study.plan, text, args.twins, &device, control)
         }
         LoadedSubject::Rnn(subject) => {
-            steadygrad_lab::probe(subject, &study.plan, text, &device, control)
+            steadygrad_lab::probe(subject, &study.plan, text, args.twins, &device, control)
         }
     };
     if args.json {

@@ -18,9 +18,10 @@ use crate::{Plan, Subject, Tape, flat};
 /// How twins are trained.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Twins {
-    /// Updates of each twin; the plan's own number is not used. With the plan's batch size this
-    /// bounds the work.
+    /// Updates of each twin; the plan's own number is not used.
     pub steps: u64,
+    /// Rows a step; `None` is the plan's batch size.
+    pub batch_size: Option<usize>,
     /// What differs.
     pub perturb: Perturbed,
     /// Size of the initial difference relative to what differs: `|w' - w| = perturbation |w|` for
@@ -33,6 +34,7 @@ impl Default for Twins {
     fn default() -> Self {
         Self {
             steps: 200,
+            batch_size: None,
             perturb: Perturbed::Weights,
             perturbation: 1e-8,
         }
@@ -53,6 +55,9 @@ impl Default for Twins {
 /// are not finite ([`ButterflyError::NonFinite`] at step 0), and for a subject whose inputs cannot
 /// be moved ([`ButterflyError::FixedInputs`]).
 pub fn butterfly<S: Subject>(subject: &S, plan: &Plan, twins: Twins, device: &Device) -> TwinRun {
+    let mut plan = plan.clone();
+    plan.batch_size = twins.batch_size.unwrap_or(plan.batch_size);
+    let plan = &plan;
     let (mut model, acting) = build(subject, plan, &plan.remedies, device);
     // A spectral cap writes weights back as f32.
     if acting.cap.is_none() && subject.computes_in_f64(&model) {
@@ -88,6 +93,7 @@ pub fn butterfly<S: Subject>(subject: &S, plan: &Plan, twins: Twins, device: &De
         applied,
         resolution: settings.resolution,
         updates: twins.steps,
+        batch_size: plan.batch_size,
         outcome,
     }
 }

@@ -40,11 +40,20 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
         .remedies
         .iter()
         .any(|remedy| matches!(remedy, Remedy::RmsNorm { .. }));
+    let (spectrum, sharpness) = std::thread::scope(|scope| {
+        let model_of_its_own = model.clone();
+        let sharpness = scope.spawn(move || sharpness(subject, &model_of_its_own, rows, plan.seed));
+        let spectrum = spectrum(subject, &model, rows, plan.seed, axis, last);
+        let sharpness = sharpness
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (spectrum, sharpness)
+    });
     let mut measurements = Measurements {
         loss,
         input_rms: subject.input_rms(rows),
         growth,
-        spectrum: spectrum(subject, &model, rows, plan.seed, axis, last),
+        spectrum,
         criticality: None,
         normalized,
         activation: summary.activation,
@@ -56,7 +65,7 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
             .sqrt(),
         global_norm: stats.global_norm(),
         subnormal_share: stats.subnormal() as f64 / values.max(1) as f64,
-        sharpness: sharpness(subject, &model, rows, plan.seed),
+        sharpness,
     };
     if !normalized {
         measurements.criticality = criticality(&measurements, subject.bias_std(&model));

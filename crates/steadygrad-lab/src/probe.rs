@@ -14,43 +14,54 @@ use crate::trial::{Control, build};
 use crate::{Plan, Subject};
 
 /// Multiplications that training a pair of twins may cost. They train for at least
-/// [`FEWEST_STEPS`], whatever that costs.
+/// [`FEWEST_STEPS`], with smaller batches where the plan's would cost more than this.
 const TWIN_WORK: f64 = 2e10;
 const MOST_STEPS: u64 = 200;
+/// An exponent takes eight separations.
 const FEWEST_STEPS: u64 = 10;
+/// Parameters up to which twins are trained unasked: an update of a pair takes 60 ns a parameter
+/// (1,000 layers of 100 units: 0.6 s), so two pairs take less than three seconds.
+const MOST_PARAMETERS: usize = 2_000_000;
+/// Rows below which the parameters' own traffic is what costs.
+const FEWEST_ROWS: usize = 4;
 
 /// Bias scales on the phase diagram.
 const DIAGRAM_POINTS: usize = 33;
 
 /// What is known before training: growth, spectra, criticality, curvature, subnormal values,
-/// and twins trained for a few steps: once their weights differ, once their inputs. Needs no run directory and takes seconds.
+/// and twins trained for a few steps: once their weights differ, once their inputs. Needs no run
+/// directory and takes seconds. The twins train on a thread of their own; above
+/// [`MOST_PARAMETERS`] only if `always_twins` asks for them.
 pub fn probe<S: Subject>(
     subject: &S,
     plan: &Plan,
     study: Option<String>,
+    always_twins: bool,
     device: &Device,
     control: Control<'_>,
 ) -> ProbeReport {
     let begin = Instant::now();
     let summary = subject.summary();
     let setup = plan.setup(&summary);
-    control.progress.phase("measure");
-    let measurements = measure(subject, plan, device);
-    control.progress.phase("twins");
+    control.progress.phase("measure, and train twins");
     let (model, _) = build(subject, plan, &plan.remedies, device);
-    // Two twins, forward and backward.
-    let step = 6.0 * subject.work(&model) * plan.batch_size as f64;
-    let steps = (TWIN_WORK / step.max(1.0)) as u64;
-    let butterfly = [Perturbed::Weights, Perturbed::Inputs]
-        .map(|perturb| {
-            let twins = Twins {
-                steps: steps.clamp(FEWEST_STEPS, MOST_STEPS),
-                perturb,
-                ..Twins::default()
-            };
-            butterfly(subject, plan, twins, device)
-        })
-        .to_vec();
+    let work = subject.work(&model);
+    let pairs: &[Perturbed] = if always_twins || model.num_params() <= MOST_PARAMETERS {
+        &[Perturbed::Weights, Perturbed::Inputs]
+    } else {
+        &[]
+    };
+    let (measurements, butterfly) = std::thread::scope(|scope| {
+        let twins = scope.spawn(|| {
+            let train = |perturb| butterfly(subject, plan, twins(work, plan, perturb), device);
+            pairs.iter().copied().map(train).collect()
+        });
+        let measurements = measure(subject, plan, device);
+        let twins = twins
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (measurements, twins)
+    });
     let (findings, first_remedy) = ProbeReport::conclude(&measurements, &setup);
     ProbeReport {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -75,6 +86,20 @@ pub fn probe<S: Subject>(
         first_remedy,
         measurements,
         seconds: begin.elapsed().as_secs_f64(),
+    }
+}
+
+/// As many steps, or as small batches, as the work allows; two twins, forward and backward.
+fn twins(work: f64, plan: &Plan, perturb: Perturbed) -> Twins {
+    let row = 6.0 * work;
+    let rows = (TWIN_WORK / (FEWEST_STEPS as f64 * row.max(1.0))) as usize;
+    let batch_size = plan.batch_size.min(rows.max(FEWEST_ROWS));
+    let steps = (TWIN_WORK / (row * batch_size as f64).max(1.0)) as u64;
+    Twins {
+        steps: steps.clamp(FEWEST_STEPS, MOST_STEPS),
+        batch_size: Some(batch_size),
+        perturb,
+        ..Twins::default()
     }
 }
 

@@ -151,6 +151,7 @@ fn a_twin_that_diverges_is_an_outcome_and_no_difference_an_error() {
             steps: 3,
             perturb,
             perturbation,
+            ..Twins::default()
         };
         let refused = butterfly(&network(0.29), &linear, twins, &device);
         assert!(

@@ -30,7 +30,8 @@ fn run_with<S: Subject>(subject: &S, learning_rate: f64, remedy: Option<Remedy>)
         cancelled: &cancelled,
         progress: &Silent,
     };
-    probe(subject, &plan, None, &Device::flex().autodiff(), control)
+    let device = Device::flex().autodiff();
+    probe(subject, &plan, None, false, &device, control)
 }
 
 /// `gain` of the hidden layers' weights.
@@ -196,6 +197,23 @@ fn time_steps_of_a_recurrent_network() {
             .sigma_b()
             > 0.2
     );
+}
+
+/// 1,500 layers of 40 units are beyond two million parameters.
+#[test]
+fn twins_of_a_large_network_wait_to_be_asked_for() {
+    let config = MlpConfig {
+        depth: 1_500,
+        width: 40,
+        activation: Activation::Tanh,
+        init_std: 1.0 / 40f64.sqrt(),
+    };
+    let device = Device::flex().autodiff();
+    let subject = TableMlp::new("digits-mlp", "digits", digits(), config, 0.95, device);
+    let report = run(&subject, 1e-3);
+    assert!(report.subject.parameters > 2_000_000);
+    assert!(report.butterfly.is_empty());
+    assert_eq!(report.measurements.spectrum.unwrap().steps, 1_499);
 }
 
 #[test]

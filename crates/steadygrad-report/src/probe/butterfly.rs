@@ -85,16 +85,20 @@ fn twins(run: &TwinRun, axis: Axis) -> String {
         String::new()
     };
     format!(
-        "{what}; {} in {}{raised}",
+        "{what}; {} of {} in {}{raised}",
         number::count(run.updates, "update"),
+        number::count(run.batch_size as u64, "row"),
         run.precision()
     )
 }
 
 /// No twins at all.
 pub(crate) fn no_butterfly() -> Section {
-    Section::new("Butterfly: how two almost equal trainings part")
-        .not_measured("separation", "no twins were trained")
+    Section::new("Butterfly: how two almost equal trainings part").not_measured(
+        "separation",
+        "training twins of so many parameters takes longer than the rest of the probe; \
+             --twins asks for it",
+    )
 }
 
 /// What the twins differ in.

@@ -271,6 +271,7 @@ fn run(perturbed: Perturbed, applied: f64, resolution: f64, steps: &[SeparationS
         applied,
         resolution,
         updates: steps.len() as u64 - 1,
+        batch_size: 64,
         outcome: Butterfly::new(ButterflySettings::new(resolution), steps.to_vec()),
     }
 }

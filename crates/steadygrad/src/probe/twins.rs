@@ -30,6 +30,8 @@ pub struct TwinRun {
     pub resolution: f64,
     /// Updates that each was to make.
     pub updates: u64,
+    /// Rows a step.
+    pub batch_size: usize,
     /// How they parted, or why nothing is known of it.
     pub outcome: Result<Butterfly, ButterflyError>,
 }
