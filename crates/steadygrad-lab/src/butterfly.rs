@@ -1,9 +1,9 @@
 use burn::tensor::Device;
 use rand_distr::{Distribution, StandardNormal};
+use steadygrad::clip::Policy;
 use steadygrad::dynamics::{
     Butterfly, ButterflyError, ButterflySettings, Separation, SeparationStep,
 };
-use steadygrad::guard::OnNonFinite;
 use steadygrad::{Guard, GuardConfig};
 use steadygrad_burn::guarded_step;
 
@@ -61,14 +61,14 @@ pub fn butterfly<S: Subject>(
     let settings = ButterflySettings::new(flat::resolution(&model));
     let twin = perturbed(&model, twins.perturbation, plan.seed, &settings)?;
 
-    let guard = || {
-        Guard::new(GuardConfig {
-            clip: acting.clip,
-            on_non_finite: OnNonFinite::Observe,
-            ..GuardConfig::default()
-        })
-    };
-    let mut guards = [guard(), guard()];
+    let guard = Guard::new(GuardConfig {
+        clip: acting.clip.map(Policy::from),
+        ..GuardConfig::observe()
+    })
+    .map_err(|_| ButterflyError::Clip {
+        max_norm: acting.clip.map_or(f64::NAN, |clip| clip.max_norm),
+    })?;
+    let mut guards = [guard.clone(), guard];
     let mut optimizers = [optimizer(plan), optimizer(plan)];
     let learning_rate = acting.learning_rate.unwrap_or(plan.learning_rate);
     let samples = subject.summary().training_samples;
