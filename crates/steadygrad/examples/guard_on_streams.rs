@@ -2,7 +2,7 @@
 //! `cargo run --release -p steadygrad --example guard_on_streams -- [FIRST_SEED]`.
 //!
 //! Healthy streams give false alarms, faulty ones detections, recoveries and lead times. Thresholds
-//! were chosen on seeds from 0 on; the default here is 1,000,000. Real runs are the lab's to judge.
+//! were chosen on seeds from 0 on; the default here is 2,000,000. Real runs are the lab's to judge.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -542,7 +542,7 @@ fn cost() -> f64 {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let first_seed = match std::env::args().nth(1) {
         Some(seed) => seed.parse()?,
-        None => 1_000_000,
+        None => 2_000_000,
     };
     println!("healthy runs of {STEPS} steps, seeds from {first_seed} on\n");
     println!(

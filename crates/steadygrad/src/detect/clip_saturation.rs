@@ -96,7 +96,7 @@ mod tests {
     fn told_once_a_spell() {
         assert_eq!(run([true; 300]), [128]);
         assert_eq!(run((0..300).map(|step| step % 10 != 0)), [] as [u64; 0]);
-        let spells = (0..600).map(|step| step < 200 || step > 300);
+        let spells = (0..600).map(|step| !(200..=300).contains(&step));
         assert_eq!(run(spells).len(), 2);
     }
 }

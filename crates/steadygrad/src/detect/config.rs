@@ -114,6 +114,11 @@ impl DetectorConfig {
         self.weight_growth.accept(&mut state.weight_growth, signals);
     }
 
+    /// Follows rises anew: the learning rate is another one.
+    pub(crate) fn forget_rises(&self, state: &mut DetectorState) {
+        state.norm_growth = NormGrowthState::default();
+    }
+
     /// Takes this learning rate for the user's will.
     pub(crate) fn accept_learning_rate(&self, state: &mut DetectorState, signals: &Signals<'_>) {
         self.learning_rate_jump

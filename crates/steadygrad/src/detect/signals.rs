@@ -36,8 +36,8 @@ impl<'a> Signals<'a> {
 
 /// The norm of all parts together; a negative part was not measured.
 fn total(norms: &[f64]) -> f64 {
-    // Not `norm >= 0`: a NaN has to show.
-    global_norm(norms.iter().copied().filter(|norm| !(*norm < 0.0)))
+    let measured = |norm: &f64| norm.is_nan() || *norm >= 0.0;
+    global_norm(norms.iter().copied().filter(measured))
 }
 
 #[cfg(test)]

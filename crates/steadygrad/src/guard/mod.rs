@@ -215,6 +215,10 @@ impl Guard {
             self.detectors.forget_levels();
             self.summary.new_levels += 1;
         }
+        if verdict.rung == Rung::LowerLearningRate {
+            // What is still to be seen is what the lower rate does.
+            self.config.detectors.forget_rises(&mut self.detectors);
+        }
         if verdict.new_learning_rate {
             self.config
                 .detectors

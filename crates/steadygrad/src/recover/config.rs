@@ -8,7 +8,7 @@ use crate::guard::error::{GuardConfigError, at_least, between, count};
 /// Defaults: 5 errors in a row (torchtitan's practice); a tenth of 100 steps skipped; learning rate
 /// halved (Keras' ReduceLROnPlateau takes 0.1, too much for something that is undone in 24 steps) at
 /// most 4 times, re-warmed from 0.3 after a rollback, at most 5 rollbacks, all within 1,000 readings;
-/// 3 harmful losses in a row before a rollback; 10 calm readings before the learning rate climbs,
+/// 5 harmful losses in a row before a rollback; 10 calm readings before the learning rate climbs,
 /// doubled with every lowering and rollback in the window; then 5 % a reading, so that a re-warm takes
 /// 35 steps. They were chosen on the streams of `examples/guard_on_streams.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -72,7 +72,7 @@ impl Default for RecoverConfig {
             rollback_factor: 0.3,
             max_rollbacks: 5,
             budget_window: 1000,
-            loss_patience: 3,
+            loss_patience: 5,
             cool_down: 10,
             climb: 1.05,
             min_scale: 1e-3,
