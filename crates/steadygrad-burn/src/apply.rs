@@ -23,7 +23,7 @@ pub(crate) fn apply<M: Module>(
     exempt: &[String],
     workers: &Workers,
 ) {
-    if matches!(decision, Decision::Keep | Decision::Stop { .. }) {
+    if !decision.applies() || *decision == Decision::Keep {
         return;
     }
     let mut visitor = Visitor {
@@ -88,7 +88,11 @@ impl Visitor<'_> {
         moment: Option<Tensor<D>>,
     ) -> Option<Tensor<D>> {
         let changed = match self.decision {
-            Decision::Keep | Decision::Stop { .. } => tensor,
+            Decision::Keep
+            | Decision::Skip { .. }
+            | Decision::LowerLearningRate { .. }
+            | Decision::Rollback { .. }
+            | Decision::Stop { .. } => tensor,
             Decision::Clamp { max_abs } => {
                 // By masks, which leave NaN what it is on every backend.
                 let above = tensor.clone().greater_scalar(*max_abs);

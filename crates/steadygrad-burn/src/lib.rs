@@ -12,10 +12,7 @@
 //! let device = Device::flex().autodiff();
 //! let mut model: Linear = LinearConfig::new(8, 1).init(&device);
 //! let mut optimizer = SgdConfig::new().init();
-//! let mut guard = Guard::new(GuardConfig {
-//!     clip: Some(GlobalNormClip::new(1.0)),
-//!     ..GuardConfig::default()
-//! });
+//! let mut guard = Guard::new(GuardConfig::default().with_clip(GlobalNormClip::new(1.0)))?;
 //! for step in 0..3 {
 //!     let input = Tensor::<2>::random([16, 8], Distribution::Default, &device);
 //!     let loss = model.forward(input).powi_scalar(2).mean();
@@ -27,6 +24,7 @@
 //!     assert!(done.reading.gradients.global_norm().is_finite());
 //!     model = done.model;
 //! }
+//! # Ok::<(), steadygrad::guard::GuardConfigError>(())
 //! ```
 
 mod apply;

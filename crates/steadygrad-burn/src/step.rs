@@ -23,7 +23,7 @@ pub struct GuardedStep<M> {
 /// Measures the gradients, asks the guard, acts on its decision, and lets the optimizer step.
 ///
 /// With [`Decision::Keep`] the optimizer gets the very gradients it would have got without a
-/// guard; with [`Decision::Stop`] it gets none and the model stays as it was.
+/// guard; with a decision that does not apply the step it gets none and the model stays as it was.
 pub fn guarded_step<M: Module>(
     guard: &mut Guard,
     model: M,
@@ -34,25 +34,26 @@ pub fn guarded_step<M: Module>(
     learning_rate: f64,
 ) -> GuardedStep<M> {
     let workers = Workers::single();
-    let reading = StepReading {
+    let reading = StepReading::new(
         step,
         loss,
         learning_rate,
-        gradients: gradient_stats(&model, &gradients),
-        weight_norms: weight_norms(&model),
-    };
-    let (decision, detections) = guard.step(&reading);
-    let model = match decision {
-        Decision::Stop { .. } => model,
-        _ => {
-            apply(&model, &mut gradients, &decision, None, &[], &workers);
-            optimizer.step(learning_rate, model, gradients)
-        }
+        gradient_stats(&model, &gradients),
+    )
+    .with_weight_norms(weight_norms(&model));
+    let judgement = guard.step(&reading);
+    let decision = judgement.decision;
+    let model = if decision.applies() {
+        apply(&model, &mut gradients, &decision, None, &[], &workers);
+        let learning_rate = learning_rate * judgement.learning_rate_scale;
+        optimizer.step(learning_rate, model, gradients)
+    } else {
+        model
     };
     GuardedStep {
         model,
         reading,
         decision,
-        detections,
+        detections: judgement.detections,
     }
 }

@@ -2,10 +2,10 @@ use burn::module::Module;
 use burn::tensor::Device;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use steadygrad::clip::Policy;
 use steadygrad::dynamics::{
     Butterfly, ButterflyError, ButterflySettings, Separation, SeparationStep,
 };
-use steadygrad::guard::OnNonFinite;
 use steadygrad::probe::{Perturbed, TwinRun};
 use steadygrad::{Guard, GuardConfig};
 use steadygrad_burn::guarded_step;
@@ -79,7 +79,7 @@ pub fn butterfly<S: Subject>(subject: &S, plan: &Plan, twins: Twins, device: &De
     let outcome = if usable {
         second(subject, &model, twins.perturb, applied, plan.seed).and_then(|(moved, twin)| {
             let subjects = [subject, moved.as_ref().unwrap_or(subject)];
-            let steps = train(subjects, [model, twin], acting, plan, twins.steps);
+            let steps = train(subjects, [model, twin], acting, plan, twins.steps)?;
             Butterfly::new(settings, steps)
         })
     } else {
@@ -124,15 +124,15 @@ fn train<S: Subject>(
     mut acting: Acting,
     plan: &Plan,
     updates: u64,
-) -> Vec<SeparationStep> {
-    let guard = || {
-        Guard::new(GuardConfig {
-            clip: acting.clip,
-            on_non_finite: OnNonFinite::Observe,
-            ..GuardConfig::default()
-        })
-    };
-    let mut guards = [guard(), guard()];
+) -> Result<Vec<SeparationStep>, ButterflyError> {
+    let guard = Guard::new(GuardConfig {
+        clip: acting.clip.map(Policy::from),
+        ..GuardConfig::observe()
+    })
+    .map_err(|_| ButterflyError::Clip {
+        max_norm: acting.clip.map_or(f64::NAN, |clip| clip.max_norm),
+    })?;
+    let mut guards = [guard.clone(), guard];
     let mut optimizers = [optimizer(plan), optimizer(plan)];
     let learning_rate = acting.learning_rate.unwrap_or(plan.learning_rate);
     let samples = subjects[0].summary().training_samples;
@@ -181,7 +181,7 @@ fn train<S: Subject>(
             break;
         }
     }
-    steps
+    Ok(steps)
 }
 
 /// The model, moved in a random direction by this fraction of its norm.

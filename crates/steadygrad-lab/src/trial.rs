@@ -7,10 +7,10 @@ use std::time::Instant;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{ModuleOptimizer, SgdConfig};
 use burn::tensor::Device;
-use steadygrad::clip::GlobalNormClip;
+use steadygrad::clip::{GlobalNormClip, Policy};
 use steadygrad::cure::{End, Outcome, Trace, Verdict};
 use steadygrad::detect::{Detection, Detector};
-use steadygrad::guard::OnNonFinite;
+use steadygrad::guard::{Preset, Response};
 use steadygrad::measurements::MatrixRole;
 use steadygrad::record::{Manifest, RecordError, RunDir, RunStatus, StepRecord};
 use steadygrad::remedy::Remedy;
@@ -209,15 +209,23 @@ fn train<S: Subject>(
     let (mut model, mut acting) = build(subject, plan, &remedies, device);
     let work = subject.work(&model);
     let learning_rate = acting.learning_rate.unwrap_or(plan.learning_rate);
-    let mut guard = Guard::new(GuardConfig {
-        clip: acting.clip,
-        on_non_finite: if spec.observe {
-            OnNonFinite::Observe
-        } else {
-            OnNonFinite::Stop
-        },
+    let response = if spec.observe {
+        Response::Observe
+    } else {
+        Response::Stop
+    };
+    let (mut guard, mut end) = match Guard::new(GuardConfig {
+        clip: acting.clip.map(Policy::from),
+        response,
         ..GuardConfig::default()
-    });
+    }) {
+        Ok(guard) => (guard, End::Completed),
+        Err(error) => {
+            let reason = format!("the remedy cannot be used: {error}");
+            (Guard::from(Preset::Observe), End::Failed { reason })
+        }
+    };
+    let steps = if end == End::Completed { plan.steps } else { 0 };
     let mut optimizer = optimizer(plan);
     let mut record = spec
         .run_dir
@@ -228,9 +236,9 @@ fn train<S: Subject>(
     let mut trace = Trace::default();
     let mut detections: Vec<Detection> = Vec::new();
     let (mut detection_steps, mut clipped) = (0, 0u64);
-    let (mut first_non_finite_step, mut end) = (None, End::Completed);
+    let mut first_non_finite_step = None;
     let (mut steps_done, mut seconds) = (0, 0.0);
-    for step in 0..plan.steps {
+    for step in 0..steps {
         if control.cancelled.load(Ordering::Relaxed) {
             end = End::Interrupted;
             break;
@@ -256,7 +264,8 @@ fn train<S: Subject>(
         let norm = done.reading.gradients.global_norm();
         trace.loss.push(loss);
         trace.grad_norm.push(norm);
-        detection_steps += u64::from(!done.detections.is_empty());
+        let explosive = |seen: &Detection| seen.detector.is_about_explosion();
+        detection_steps += u64::from(done.detections.iter().any(explosive));
         for detection in done.detections {
             if let Some(record) = &mut record {
                 record.push_incident(&detection)?;

@@ -289,7 +289,7 @@ fn linear_step(config: GuardConfig, input: f32) -> (Weights, GuardedStep<Linear>
     let value = f64::from(loss.clone().into_scalar::<f32>());
     let gradients = GradientsParams::from_grads(loss.backward(), &model);
     let mut optimizer = SgdConfig::new().init();
-    let mut guard = Guard::new(config);
+    let mut guard = Guard::new(config).unwrap();
     let done = guarded_step(
         &mut guard,
         model,
@@ -304,11 +304,7 @@ fn linear_step(config: GuardConfig, input: f32) -> (Weights, GuardedStep<Linear>
 
 #[test]
 fn an_oversized_gradient_moves_the_weights_by_the_bound() {
-    let clip = Some(GlobalNormClip::new(2.0));
-    let clipping = GuardConfig {
-        clip,
-        ..GuardConfig::default()
-    };
+    let clipping = GuardConfig::default().with_clip(GlobalNormClip::new(2.0));
     let (before, done) = linear_step(clipping, 1e4);
     assert!(done.reading.gradients.global_norm() > 1e6);
     assert!(matches!(done.decision, Decision::ScaleGlobal { .. }));
@@ -321,7 +317,7 @@ fn an_oversized_gradient_moves_the_weights_by_the_bound() {
 
 #[test]
 fn a_nan_batch_reaches_no_weight_when_the_guard_stops() {
-    let (before, done) = linear_step(GuardConfig::default(), f32::NAN);
+    let (before, done) = linear_step(GuardConfig::stop_on_non_finite(), f32::NAN);
     assert!(matches!(done.decision, Decision::Stop { .. }));
     assert_eq!(weights(&done.model), before);
 

@@ -180,7 +180,7 @@ impl Gradients for Adapter<'_, '_> {
     }
 
     fn apply(&mut self, decision: &Decision) -> PyResult<()> {
-        if matches!(decision, Decision::Keep | Decision::Stop { .. }) {
+        if !decision.applies() || *decision == Decision::Keep {
             return Ok(());
         }
         let native = only(decision, &self.collected.read.places);

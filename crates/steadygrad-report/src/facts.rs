@@ -123,9 +123,19 @@ impl<'a> Onset<'a> {
 pub(crate) fn detector(detector: Detector) -> &'static str {
     match detector {
         Detector::NonFinite => "non-finite values",
-        Detector::UpdateRatio => "update ratio",
+        Detector::NearOverflow => "near overflow",
+        Detector::NormSpike => "norm spike",
         Detector::NormGrowth => "norm growth",
+        Detector::LossSpike => "loss spike",
         Detector::LossDivergence => "loss divergence",
+        Detector::UpdateRatio => "update ratio",
+        Detector::Overshoot => "overshoot",
+        Detector::WeightGrowth => "weight growth",
+        Detector::LearningRateJump => "learning rate jump",
+        Detector::GrowthThroughDepth => "growth through depth",
+        Detector::GrowthThroughTime => "growth through time",
+        Detector::Vanishing => "vanishing gradients",
+        Detector::ClipSaturation => "clip saturation",
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use steadygrad::detect::NonFinite;
+use steadygrad::detect::{NonFinite, Signals};
 use steadygrad::record::{Manifest, RunDir, RunStatus, StepRecord};
 use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
 use steadygrad::{Guard, GuardConfig, StepReading};
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         status: RunStatus::Running,
     };
     let mut run = RunDir::create(Path::new(&folder), manifest)?;
-    let mut guard = Guard::new(GuardConfig::default());
+    let mut guard = Guard::new(GuardConfig::stop_on_non_finite())?;
     for step in 0..100u64 {
         // Grows tenfold every ten steps until f32 overflows; from there on NaN.
         let size = if step < 97 {
@@ -38,18 +38,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 stats: TensorStats::of(&[size, 1e-40]),
             })
             .collect();
-        let reading = StepReading {
-            step,
-            loss: f64::from(size * size),
-            learning_rate: 0.1,
-            gradients: GradientStats { tensors },
-            weight_norms: vec![1.0; parameters.len()],
-        };
-        let (decision, _) = guard.step(&reading);
-        if let Some(incident) = NonFinite.check(&reading) {
+        let loss = f64::from(size * size);
+        let reading = StepReading::new(step, loss, 0.1, GradientStats { tensors })
+            .with_weight_norms(vec![1.0; parameters.len()]);
+        let judgement = guard.step(&reading);
+        if let Some(incident) = NonFinite.check(&Signals::of(&reading)) {
             run.push_incident(&incident)?;
         }
-        run.push_step(StepRecord::new(&reading, &decision))?;
+        run.push_step(StepRecord::new(&reading, &judgement.decision))?;
     }
     run.finish(RunStatus::Ended)?;
     Ok(())

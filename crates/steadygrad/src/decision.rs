@@ -39,6 +39,27 @@ pub enum Decision {
         /// Positive and finite.
         ratio: f64,
     },
+    /// Do not apply this step: neither the weights nor the optimizer's state change.
+    Skip {
+        /// Why, for a person.
+        reason: String,
+    },
+    /// Do not apply this step. From now on the learning rate is lower: see
+    /// [`Guard::learning_rate_scale`](crate::Guard::learning_rate_scale).
+    LowerLearningRate {
+        /// What the scale was multiplied by, in `0..1`.
+        factor: f64,
+        /// Why, for a person.
+        reason: String,
+    },
+    /// Do not apply this step. Restore the snapshot that was taken before step `to_step`, but go
+    /// on with the next batch: those that led here are dropped.
+    Rollback {
+        /// The step whose snapshot is to be restored.
+        to_step: u64,
+        /// Why, for a person.
+        reason: String,
+    },
     /// Apply nothing and end the run.
     Stop {
         /// Why, for a person.
@@ -56,7 +77,31 @@ impl Decision {
             Decision::ScalePerTensor { .. } => "scale_per_tensor",
             Decision::ScalePerUnit { .. } => "scale_per_unit",
             Decision::ClampToSecondMoment { .. } => "clamp_to_second_moment",
+            Decision::Skip { .. } => "skip",
+            Decision::LowerLearningRate { .. } => "lower_learning_rate",
+            Decision::Rollback { .. } => "rollback",
             Decision::Stop { .. } => "stop",
+        }
+    }
+
+    /// Whether the optimizer is to step, on gradients changed or not.
+    pub fn applies(&self) -> bool {
+        self.reason().is_none()
+    }
+
+    /// Why the step is not applied; `None` for a decision that applies it.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Decision::Skip { reason }
+            | Decision::LowerLearningRate { reason, .. }
+            | Decision::Rollback { reason, .. }
+            | Decision::Stop { reason } => Some(reason),
+            Decision::Keep
+            | Decision::Clamp { .. }
+            | Decision::ScaleGlobal { .. }
+            | Decision::ScalePerTensor { .. }
+            | Decision::ScalePerUnit { .. }
+            | Decision::ClampToSecondMoment { .. } => None,
         }
     }
 
@@ -70,7 +115,7 @@ impl Decision {
     }
 
     /// The global norm that is left after acting on gradients with these statistics, where the
-    /// statistics tell it: not for decisions about single values or units. 0 after a stop.
+    /// statistics tell it: not for decisions about single values or units. 0 when the step is not applied.
     pub fn global_norm_after(&self, gradients: &GradientStats) -> Option<f64> {
         let norm = gradients.global_norm();
         match self {
@@ -85,7 +130,10 @@ impl Decision {
             Self::Clamp { .. } | Self::ScalePerUnit { .. } | Self::ClampToSecondMoment { .. } => {
                 None
             }
-            Self::Stop { .. } => Some(0.0),
+            Self::Skip { .. }
+            | Self::LowerLearningRate { .. }
+            | Self::Rollback { .. }
+            | Self::Stop { .. } => Some(0.0),
         }
     }
 }
@@ -142,11 +190,23 @@ mod tests {
                 coefficients: vec![],
             },
             Decision::ClampToSecondMoment { ratio: 1.0 },
-            Decision::Stop {
-                reason: String::new(),
-            },
         ];
-        for decision in all {
+        let reason = String::new;
+        let withheld = [
+            Decision::Skip { reason: reason() },
+            Decision::LowerLearningRate {
+                factor: 0.5,
+                reason: reason(),
+            },
+            Decision::Rollback {
+                to_step: 3,
+                reason: reason(),
+            },
+            Decision::Stop { reason: reason() },
+        ];
+        assert!(all.iter().all(Decision::applies));
+        assert!(!withheld.iter().any(Decision::applies));
+        for decision in all.into_iter().chain(withheld) {
             // The name in a step's row is the tag in the JSON.
             let json = serde_json::to_value(&decision).unwrap();
             assert_eq!(json["kind"], decision.name());

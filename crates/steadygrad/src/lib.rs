@@ -8,7 +8,7 @@
 //! gradients --stats--> GradientStats --+
 //! loss, learning rate -----------------+--> StepReading --detect--> Detection
 //!                                                             |
-//!                                      guard: Decision <------+----> record: StepRecord, Incident
+//!               guard, recover: Judgement (a Decision) <------+----> record: StepRecord, Incident
 //!                                                             |
 //! growth products --dynamics--> GrowthProfile --diagnose--> Finding
 //!                                                             |
@@ -31,12 +31,13 @@ pub mod measurements;
 pub mod probe;
 pub mod reading;
 pub mod record;
+pub mod recover;
 pub mod remedy;
 pub mod stats;
 pub mod workers;
 
 pub use decision::Decision;
-pub use guard::{Guard, GuardConfig};
+pub use guard::{Guard, GuardConfig, Judgement};
 pub use reading::{Place, StepReading};
 pub use stats::{GradientStats, TensorStats};
 pub use workers::Workers;

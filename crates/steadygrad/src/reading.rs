@@ -29,17 +29,68 @@ impl std::fmt::Display for Place {
 }
 
 /// One step as measured: after the backward pass, before the optimizer.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// What was not measured is an empty list or `None`; every detector that needs it is then silent.
+/// Lists may also be shorter than `gradients.tensors`. A negative norm counts as not measured.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StepReading {
-    /// Optimizer step, counted from 0.
+    /// Optimizer step, counted from 0. After a rollback it may go back or go on: nothing but
+    /// snapshots and records is named by it.
     pub step: u64,
     /// Training loss of this step's batch. May be NaN or infinite.
     pub loss: f64,
-    /// Learning rate that the optimizer would use.
+    /// Learning rate of the user's schedule, before the guard's scale.
     pub learning_rate: f64,
     /// Statistics of the gradients as the backward pass left them.
     pub gradients: GradientStats,
     /// L2 norm of each parameter's weights, in the order of `gradients.tensors`.
-    /// May be shorter (a gap in the measurement): such parameters have no update ratio.
     pub weight_norms: Vec<f64>,
+    /// L2 norm of the change that the optimizer made to each parameter at the *previous* step.
+    pub update_norms: Vec<f64>,
+    /// Loss of the previous step's batch, measured again after that step was applied.
+    pub loss_after: Option<f64>,
+    /// Natural logarithm of the gradient's growth per layer, from the output to the input.
+    pub depth_growth: Option<f64>,
+    /// Natural logarithm of the gradient's growth per time step, backwards.
+    pub time_growth: Option<f64>,
+}
+
+impl StepReading {
+    /// What every adapter measures; the rest is not measured until it is set.
+    pub fn new(step: u64, loss: f64, learning_rate: f64, gradients: GradientStats) -> Self {
+        Self {
+            step,
+            loss,
+            learning_rate,
+            gradients,
+            ..Self::default()
+        }
+    }
+
+    /// With the L2 norm of each parameter's weights.
+    #[must_use]
+    pub fn with_weight_norms(self, weight_norms: Vec<f64>) -> Self {
+        Self {
+            weight_norms,
+            ..self
+        }
+    }
+
+    /// With the L2 norm of the previous step's change of each parameter.
+    #[must_use]
+    pub fn with_update_norms(self, update_norms: Vec<f64>) -> Self {
+        Self {
+            update_norms,
+            ..self
+        }
+    }
+
+    /// With the loss of the previous batch after its step.
+    #[must_use]
+    pub fn with_loss_after(self, loss_after: f64) -> Self {
+        Self {
+            loss_after: Some(loss_after),
+            ..self
+        }
+    }
 }

@@ -5,22 +5,23 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use steadygrad::clip::GlobalNormClip;
+use steadygrad::clip::{GlobalNormClip, Policy};
 use steadygrad::cure::derive::{Basis, derive};
 use steadygrad::cure::{End, Outcome, Prescription, Trace, Verdict};
 use steadygrad::detect::{
-    Detection, Detector, DetectorConfig, LossDivergence, NormGrowth, UpdateRatio,
+    Detection, Detector, DetectorConfig, LossDivergence, LossSpike, NormGrowth, NormSpike,
+    OutlierBound, Severity, UpdateRatio,
 };
 use steadygrad::diagnose::{Case, diagnose};
 use steadygrad::dynamics::{
     Activation, Axis, CriticalPoint, Criticality, Exponent, FixedPoint, GrowthPoint, GrowthProfile,
     GrowthSpectrum, LayerGrowth, MeanField,
 };
-use steadygrad::guard::OnNonFinite;
+use steadygrad::guard::{Preset, Response};
 use steadygrad::measurements::{MatrixRole, Measurements, Sharpness, TrainingSetup, WeightMatrix};
 use steadygrad::remedy::{Family, Remedy};
 use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
-use steadygrad::{Decision, Guard, GuardConfig, Place, StepReading};
+use steadygrad::{Decision, Guard, GuardConfig, Judgement, Place, StepReading};
 
 /// Any number at all, the special ones often.
 fn number() -> impl Strategy<Value = f64> {
@@ -87,15 +88,26 @@ fn any_reading() -> impl Strategy<Value = StepReading> {
         number(),
         number(),
         gradients(),
-        vec(number(), 0..5),
+        (vec(number(), 0..5), vec(number(), 0..5)),
+        (
+            option::of(number()),
+            option::of(number()),
+            option::of(number()),
+        ),
     )
         .prop_map(
-            |(step, loss, learning_rate, gradients, weight_norms)| StepReading {
-                step,
-                loss,
-                learning_rate,
-                gradients,
-                weight_norms,
+            |(step, loss, learning_rate, gradients, norms, (loss_after, depth, time))| {
+                StepReading {
+                    step,
+                    loss,
+                    learning_rate,
+                    gradients,
+                    weight_norms: norms.0,
+                    update_norms: norms.1,
+                    loss_after,
+                    depth_growth: depth,
+                    time_growth: time,
+                }
             },
         )
 }
@@ -108,12 +120,8 @@ fn measured_reading() -> impl Strategy<Value = StepReading> {
         1 => select(vec![f32::NAN, f32::INFINITY, 0.0, 1e-40]),
     ];
     (step(), number(), 1e-6..1.0f64, vec(vec(value, 0..5), 0..4)).prop_map(
-        |(step, loss, learning_rate, tensors)| StepReading {
-            step,
-            loss,
-            learning_rate,
-            weight_norms: vec![1.0; tensors.len()],
-            gradients: GradientStats {
+        |(step, loss, learning_rate, tensors)| {
+            let gradients = GradientStats {
                 tensors: tensors
                     .iter()
                     .enumerate()
@@ -122,79 +130,124 @@ fn measured_reading() -> impl Strategy<Value = StepReading> {
                         stats: TensorStats::of(values),
                     })
                     .collect(),
-            },
+            };
+            StepReading::new(step, loss, learning_rate, gradients).with_weight_norms(vec![
+                1.0;
+                tensors
+                    .len()
+            ])
         },
     )
 }
 
+/// A config whose numbers need not be usable. It watches, or stops at the first non-finite value.
 fn config(
     number: impl Strategy<Value = f64> + Clone,
+    count: impl Strategy<Value = usize> + Clone,
     max_norm: impl Strategy<Value = f64>,
 ) -> impl Strategy<Value = GuardConfig> {
     (
-        (number.clone(), number.clone(), number),
-        (count(), count(), count()),
+        (number.clone(), number.clone(), number.clone(), number),
+        (count.clone(), count.clone(), count),
         option::of(max_norm),
         any::<bool>(),
     )
         .prop_map(
-            |((ratio, growth, divergence), counts, max_norm, stop)| GuardConfig {
-                detectors: DetectorConfig {
-                    update_ratio: UpdateRatio { max_ratio: ratio },
-                    norm_growth: NormGrowth {
-                        factor: growth,
-                        window: counts.0,
-                        warmup: counts.1,
+            |((ratio, factor, divergence, z), (window, warmup, steps), max_norm, stop)| {
+                let bound = OutlierBound {
+                    window,
+                    warmup,
+                    z,
+                    ratio: factor,
+                    margin: factor,
+                };
+                GuardConfig {
+                    detectors: DetectorConfig {
+                        update_ratio: UpdateRatio {
+                            max_ratio: ratio,
+                            bound,
+                            harmful_ratio: factor,
+                        },
+                        norm_spike: NormSpike {
+                            bound,
+                            harmful_ratio: factor,
+                        },
+                        norm_growth: NormGrowth {
+                            steps,
+                            factor,
+                            margin: factor,
+                            window,
+                        },
+                        loss_spike: LossSpike {
+                            window,
+                            warmup,
+                            z,
+                            span: factor,
+                            ..LossSpike::default()
+                        },
+                        loss_divergence: LossDivergence {
+                            factor: divergence,
+                            window,
+                        },
+                        ..DetectorConfig::default()
                     },
-                    loss_divergence: LossDivergence {
-                        factor: divergence,
-                        window: counts.2,
+                    clip: max_norm.map(|max_norm| GlobalNormClip::new(max_norm).into()),
+                    response: if stop {
+                        Response::Stop
+                    } else {
+                        Response::Observe
                     },
-                },
-                clip: max_norm.map(GlobalNormClip::new),
-                on_non_finite: if stop {
-                    OnNonFinite::Stop
-                } else {
-                    OnNonFinite::Observe
-                },
+                }
             },
         )
 }
 
 fn any_config() -> impl Strategy<Value = GuardConfig> {
-    config(number().boxed(), number())
+    config(number().boxed(), count().boxed(), number())
+}
+
+fn max_norm() -> impl Strategy<Value = f64> {
+    (-3.0..3.0f64).prop_map(|exponent| 10f64.powf(exponent))
 }
 
 fn valid_config() -> impl Strategy<Value = GuardConfig> {
-    config(
-        0.1..20.0f64,
-        (-3.0..3.0f64).prop_map(|exponent| 10f64.powf(exponent)),
-    )
+    config(1.1..20.0f64, 4usize..8, max_norm())
+        .prop_filter("usable", |config| config.validate().is_ok())
+}
+
+/// What was judged, as text: the value of a detection may be NaN.
+fn text(judgement: &Judgement) -> String {
+    format!("{judgement:?}")
 }
 
 proptest! {
     #[test]
     fn a_guard_that_observes_keeps_every_step(
-        detectors in any_config(), readings in vec(any_reading(), 0..30),
+        config in valid_config(), readings in vec(any_reading(), 0..30),
     ) {
         for config in [
             GuardConfig::observe(),
-            GuardConfig { detectors: detectors.detectors, ..GuardConfig::observe() },
+            GuardConfig { detectors: config.detectors, ..GuardConfig::observe() },
         ] {
-            let mut guard = Guard::new(config);
+            let mut guard = Guard::new(config).unwrap();
             for reading in &readings {
-                prop_assert_eq!(guard.step(reading).0, Decision::Keep);
+                let judgement = guard.step(reading);
+                prop_assert_eq!(judgement.decision, Decision::Keep);
+                prop_assert_eq!(judgement.learning_rate_scale, 1.0);
+                prop_assert!(!guard.wants_snapshot(reading.step));
             }
         }
     }
 
     #[test]
-    fn no_config_makes_the_guard_panic(
+    fn a_config_is_refused_or_never_panics(
         config in any_config(), readings in vec(any_reading(), 0..30),
     ) {
-        let mut guard = Guard::new(config);
-        for reading in &readings {
-            guard.step(reading);
+        match Guard::new(config) {
+            Ok(mut guard) => readings.iter().for_each(|reading| {
+                guard.step(reading);
+            }),
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
         }
     }
 
@@ -202,34 +255,30 @@ proptest! {
     fn the_clip_bound_holds_and_what_is_within_it_is_kept(
         config in valid_config(), readings in vec(measured_reading(), 1..30),
     ) {
-        let mut guard = Guard::new(config);
+        let mut guard = Guard::new(config.clone()).unwrap();
+        let max_norm = match config.clip {
+            Some(Policy::GlobalNorm(clip)) => clip.max_norm,
+            _ => f64::INFINITY,
+        };
         for reading in &readings {
             let norm = reading.gradients.global_norm();
             let finite = reading.loss.is_finite() && reading.gradients.non_finite() == 0;
-            match guard.step(reading).0 {
+            match guard.step(reading).decision {
                 Decision::ScaleGlobal { coefficient } => {
-                    let max_norm = config.clip.unwrap().max_norm;
                     prop_assert!(norm > max_norm);
                     prop_assert!((0.0..1.0).contains(&coefficient));
                     prop_assert!(norm * coefficient <= max_norm * (1.0 + 1e-12));
                     prop_assert!(norm * coefficient >= max_norm * (1.0 - 1e-12));
                 }
                 Decision::Stop { reason } => {
-                    prop_assert!(!finite && config.on_non_finite == OnNonFinite::Stop);
+                    prop_assert!(!finite && config.response == Response::Stop);
                     prop_assert!(!reason.is_empty());
                 }
-                other @ (Decision::Clamp { .. }
-                | Decision::ScalePerTensor { .. }
-                | Decision::ScalePerUnit { .. }
-                | Decision::ClampToSecondMoment { .. }) => {
-                    prop_assert!(false, "a global clip decided {other:?}");
-                }
                 Decision::Keep => {
-                    prop_assert!(finite || config.on_non_finite == OnNonFinite::Observe);
-                    prop_assert!(
-                        config.clip.is_none_or(|clip| !norm.is_finite() || norm <= clip.max_norm)
-                    );
+                    prop_assert!(finite || config.response == Response::Observe);
+                    prop_assert!(!norm.is_finite() || norm <= max_norm);
                 }
+                other => prop_assert!(false, "a global clip decided {other:?}"),
             }
         }
     }
@@ -238,16 +287,11 @@ proptest! {
     fn a_norm_at_the_threshold_is_kept(gradient in vec(-1e3..1e3f32, 1..20)) {
         let stats = TensorStats::of(&gradient);
         prop_assume!(stats.tensor_norm > 0.0);
-        let reading = StepReading {
-            step: 0,
-            loss: 1.0,
-            learning_rate: 0.1,
-            gradients: GradientStats { tensors: vec![NamedStats { name: "w".into(), stats }] },
-            weight_norms: vec![],
-        };
+        let gradients = GradientStats { tensors: vec![NamedStats { name: "w".into(), stats }] };
+        let reading = StepReading::new(0, 1.0, 0.1, gradients);
         let decision = |max_norm: f64| {
-            let clip = Some(GlobalNormClip::new(max_norm));
-            Guard::new(GuardConfig { clip, ..GuardConfig::default() }).step(&reading).0
+            let config = GuardConfig::default().with_clip(GlobalNormClip::new(max_norm));
+            Guard::new(config).unwrap().step(&reading).decision
         };
         let norm = reading.gradients.global_norm();
         prop_assert_eq!(decision(norm), Decision::Keep);
@@ -257,21 +301,23 @@ proptest! {
 
     #[test]
     fn a_guard_that_is_saved_and_loaded_goes_on_as_if_nothing_had_happened(
-        config in valid_config(), readings in vec(measured_reading(), 1..40), saved in 0usize..40,
+        config in valid_config(), preset in select(Preset::ALL.to_vec()),
+        readings in vec(measured_reading(), 1..40), saved in 0usize..40,
     ) {
-        let mut whole = Guard::new(config);
-        let mut resumed = Guard::new(config);
-        for (step, reading) in readings.iter().enumerate() {
-            if step == saved.min(readings.len() - 1) {
-                let text = serde_json::to_string(&resumed).unwrap();
-                resumed = serde_json::from_str(&text).unwrap();
-                prop_assert_eq!(&resumed, &whole);
+        for config in [config, preset.into()] {
+            let mut whole = Guard::new(config.clone()).unwrap();
+            let mut resumed = Guard::new(config).unwrap();
+            for (step, reading) in readings.iter().enumerate() {
+                if step == saved.min(readings.len() - 1) {
+                    let text = serde_json::to_string(&resumed).unwrap();
+                    resumed = serde_json::from_str(&text).unwrap();
+                    prop_assert_eq!(&resumed, &whole);
+                }
+                let (expected, seen) = (whole.step(reading), resumed.step(reading));
+                prop_assert_eq!(text(&expected), text(&seen));
             }
-            let (expected, seen) = (whole.step(reading), resumed.step(reading));
-            // As text: the value of a detection may be NaN.
-            prop_assert_eq!(format!("{expected:?}"), format!("{seen:?}"));
+            prop_assert_eq!(resumed, whole);
         }
-        prop_assert_eq!(resumed, whole);
     }
 }
 
@@ -502,21 +548,20 @@ fn valid_setup() -> impl Strategy<Value = TrainingSetup> {
 }
 
 fn detection() -> impl Strategy<Value = Detection> {
-    let detector = select(vec![
-        Detector::NonFinite,
-        Detector::UpdateRatio,
-        Detector::NormGrowth,
-        Detector::LossDivergence,
-    ]);
+    let kind = (
+        select(Detector::ALL.to_vec()),
+        select(vec![Severity::Note, Severity::Harmful]),
+    );
     let place = select(vec![
         Place::Run,
         Place::Parameter("w".into()),
         Place::Layer("h".into()),
         Place::TimeStep(0),
     ]);
-    (detector, step(), place, number(), number()).prop_map(
-        |(detector, step, place, value, threshold)| Detection {
+    (kind, step(), place, number(), number()).prop_map(
+        |((detector, severity), step, place, value, threshold)| Detection {
             detector,
+            severity,
             step,
             place,
             value,

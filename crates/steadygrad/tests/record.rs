@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use steadygrad::Place;
-use steadygrad::detect::{Detection, Detector};
+use steadygrad::detect::{Detection, Detector, Severity};
 use steadygrad::record::{
     Manifest, RecordError, RunDir, RunStatus, StepRecord, StepTable, read_incidents, read_steps,
     write_atomic,
@@ -229,6 +229,7 @@ fn a_foreign_arrow_file_is_an_error_that_names_the_column() {
 fn incident(value: f64, threshold: f64) -> Detection {
     Detection {
         detector: Detector::NonFinite,
+        severity: Severity::Harmful,
         step: 3,
         place: Place::Parameter("größe.weight".into()),
         value,

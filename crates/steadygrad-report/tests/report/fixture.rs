@@ -6,7 +6,7 @@ use steadygrad::cure::{
     CLIP_ONE, CureReport, End, Goal, Outcome, Prescription, SeedOutcome, SubjectSummary, Trace,
     Trial, TrialKind, Verdict, Verification, rank,
 };
-use steadygrad::detect::{Detection, Detector};
+use steadygrad::detect::{Detection, Detector, Severity};
 use steadygrad::diagnose::{Case, diagnose};
 use steadygrad::dynamics::{Activation, Axis, GrowthProfile};
 use steadygrad::measurements::{MatrixRole, Measurements, Sharpness, TrainingSetup, WeightMatrix};
@@ -371,6 +371,7 @@ pub(crate) fn measurements() -> Measurements {
 fn detection(detector: Detector, step: u64, message: &str) -> Detection {
     Detection {
         detector,
+        severity: Severity::Harmful,
         step,
         place: Place::Parameter("hidden.0.weight".into()),
         value: 4312.7,

@@ -81,7 +81,11 @@ impl Gradients for SliceGradients<'_, '_> {
     fn apply(&mut self, decision: &Decision) -> Result<(), Infallible> {
         let workers = self.workers;
         match decision {
-            Decision::Keep | Decision::Stop { .. } => {}
+            Decision::Keep
+            | Decision::Skip { .. }
+            | Decision::LowerLearningRate { .. }
+            | Decision::Rollback { .. }
+            | Decision::Stop { .. } => {}
             Decision::Clamp { max_abs } => {
                 self.targets().for_each(|values| clamp(values, *max_abs))
             }

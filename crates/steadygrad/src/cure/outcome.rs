@@ -41,7 +41,7 @@ pub struct Outcome {
     pub steps_done: u64,
     /// The first detection of each detector, by step.
     pub detections: Vec<Detection>,
-    /// Steps at which any detector spoke.
+    /// Steps at which any detector spoke of an explosion.
     pub detection_steps: u64,
     /// First step with a non-finite loss or gradient.
     pub first_non_finite_step: Option<u64>,
@@ -73,10 +73,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The first step at which any detector spoke.
+    /// The first step at which any detector spoke of an explosion.
     pub fn first_detection(&self) -> Option<&Detection> {
         self.detections
             .iter()
+            .filter(|detection| detection.detector.is_about_explosion())
             .min_by_key(|detection| detection.step)
     }
 

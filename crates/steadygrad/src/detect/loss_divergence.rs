@@ -2,10 +2,12 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector};
-use crate::{Place, StepReading};
+use super::{Detection, Detector, Severity, Signals};
+use crate::Place;
 
-/// The loss is above `factor` times both its first value and its running mean.
+/// The loss is above `factor` times both its first value and its running mean:
+/// [`Severity::Suspicious`]. It speaks from the second step on, before [`LossSpike`](super::LossSpike)
+/// has a scale. Silent where the losses so far are zero or negative.
 ///
 /// Factor 3 and window 10 are the defaults of Lightning's SpikeDetection. That rule alone fires
 /// on healthy runs whose loss is near zero, where threefold jumps between batches are nothing;
@@ -35,27 +37,19 @@ pub struct LossDivergenceState {
 }
 
 impl LossDivergence {
-    /// Judges one reading against the past, then remembers it.
-    pub fn step(
-        &self,
-        state: &mut LossDivergenceState,
-        reading: &StepReading,
-    ) -> Option<Detection> {
-        let loss = reading.loss;
-        if !loss.is_finite() {
+    /// Judges one reading against the past.
+    pub fn check(&self, state: &LossDivergenceState, signals: &Signals<'_>) -> Option<Detection> {
+        let loss = signals.reading.loss;
+        let mean = state.recent.iter().sum::<f64>() / state.recent.len() as f64;
+        let usual = mean.max(state.first?);
+        // A multiple of a negative loss is a lower one.
+        if !loss.is_finite() || usual <= 0.0 || loss <= self.factor * usual {
             return None;
         }
-        let mean = state.recent.iter().sum::<f64>() / state.recent.len() as f64;
-        let usual = state.first.map(|first| mean.max(first));
-        state.first.get_or_insert(loss);
-        state.recent.push_back(loss);
-        while state.recent.len() > self.window {
-            state.recent.pop_front();
-        }
-        let usual = usual.filter(|usual| loss > self.factor * usual)?;
         Some(Detection {
             detector: Detector::LossDivergence,
-            step: reading.step,
+            severity: Severity::Suspicious,
+            step: signals.reading.step,
             place: Place::Run,
             value: loss,
             threshold: self.factor * usual,
@@ -65,6 +59,19 @@ impl LossDivergence {
                 self.factor
             ),
         })
+    }
+
+    /// Remembers a reading that was not harmful.
+    pub(crate) fn accept(&self, state: &mut LossDivergenceState, signals: &Signals<'_>) {
+        let loss = signals.reading.loss;
+        if !loss.is_finite() {
+            return;
+        }
+        state.first.get_or_insert(loss);
+        state.recent.push_back(loss);
+        while state.recent.len() > self.window.max(1) {
+            state.recent.pop_front();
+        }
     }
 }
 
@@ -78,8 +85,13 @@ mod tests {
         losses
             .iter()
             .enumerate()
-            .filter_map(|(step, loss)| rule.step(&mut state, &reading(step as u64, *loss, 1.0)))
-            .map(|seen| seen.step)
+            .filter_map(|(step, loss)| {
+                let reading = reading(step as u64, *loss, 1.0);
+                let signals = Signals::of(&reading);
+                let seen = rule.check(&state, &signals);
+                rule.accept(&mut state, &signals);
+                seen.map(|seen| seen.step)
+            })
             .collect()
     }
 
@@ -94,7 +106,8 @@ mod tests {
     }
 
     #[test]
-    fn non_finite_and_zero_losses() {
+    fn non_finite_zero_and_negative_losses() {
+        assert_eq!(run(&[-1.0, -1.0, -0.5, 2.0]), [] as [u64; 0]);
         assert_eq!(run(&[f64::NAN, 2.0, f64::INFINITY, 2.0]), [] as [u64; 0]);
         assert_eq!(run(&[0.0, 0.0]), [] as [u64; 0]);
     }

@@ -1,34 +1,127 @@
-//! Detectors, one a file: from a [`StepReading`] to [`Detection`]s.
+//! Detectors, one a file: from a [`StepReading`](crate::StepReading) to [`Detection`]s.
 //!
-//! Each detector is an immutable config beside an explicit, serializable state. A non-finite
-//! reading never enters a running statistic, so one NaN cannot blind a detector for good.
+//! Each detector is an immutable config beside an explicit, serializable state. `check` judges a
+//! reading against the past and changes nothing; what is remembered is decided afterwards, by the
+//! guard: a reading that was judged harmful never enters a running scale, and a non-finite one
+//! cannot, so nothing blinds a detector for good. (A lasting change of level is accepted in the end:
+//! see [`recover`](crate::recover).)
+//!
+//! | detector | looks at | severity |
+//! |---|---|---|
+//! | [`NonFinite`] | gradients, loss, learning rate; weights | harmful; damage |
+//! | [`NearOverflow`] | the largest gradient value | harmful |
+//! | [`NormSpike`] | a jump of the global norm | suspicious, harmful |
+//! | [`NormGrowth`] | a steady rise of the global norm | note; with the loss harmful |
+//! | [`LossSpike`] | a jump of the loss | suspicious, harmful |
+//! | [`LossDivergence`] | the loss against its mean and start | suspicious |
+//! | [`UpdateRatio`] | update over weights, planned and measured | note, harmful; damage |
+//! | [`Overshoot`] | the loss along a step | note; damage |
+//! | [`WeightGrowth`] | weights from step to step | note; damage |
+//! | [`LearningRateJump`] | the user's learning rate | harmful |
+//! | [`GrowthThroughDepth`], [`GrowthThroughTime`] | measured growth rates | note |
+//! | [`Vanishing`], [`ClipSaturation`] | tiny gradients, the clip rate | note |
 
+mod bound;
+mod clip_saturation;
+mod config;
+mod growth_through_depth;
+mod growth_through_time;
+mod learning_rate_jump;
 mod loss_divergence;
+mod loss_spike;
+mod near_overflow;
 mod non_finite;
 mod norm_growth;
+mod norm_spike;
+mod overshoot;
+mod scale;
+mod severity;
+mod signals;
 mod update_ratio;
+mod vanishing;
+mod weight_growth;
 
+pub use bound::OutlierBound;
+pub use clip_saturation::{ClipSaturation, ClipSaturationState};
+pub use config::{DetectorConfig, DetectorState};
+pub use growth_through_depth::GrowthThroughDepth;
+pub use growth_through_time::GrowthThroughTime;
+pub use learning_rate_jump::{LearningRateJump, LearningRateJumpState};
 pub use loss_divergence::{LossDivergence, LossDivergenceState};
+pub use loss_spike::LossSpike;
+pub use near_overflow::NearOverflow;
 pub use non_finite::NonFinite;
 pub use norm_growth::{NormGrowth, NormGrowthState};
-pub use update_ratio::UpdateRatio;
+pub use norm_spike::NormSpike;
+pub use overshoot::{Overshoot, OvershootState};
+pub use scale::RunningScale;
+pub use severity::Severity;
+pub use signals::Signals;
+pub use update_ratio::{UpdateRatio, UpdateRatioState};
+pub use vanishing::Vanishing;
+pub use weight_growth::{WeightGrowth, WeightGrowthState};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Place, StepReading, float};
+use crate::{Place, float};
 
 /// Which detector spoke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Detector {
-    /// NaN or infinite loss or gradient.
+    /// NaN or infinite loss, gradient, learning rate or weight.
     NonFinite,
+    /// A gradient value whose square is about to overflow.
+    NearOverflow,
+    /// The global norm jumped out of its running scale.
+    NormSpike,
+    /// The global norm rose steadily and far.
+    NormGrowth,
+    /// The loss jumped out of its running scale.
+    LossSpike,
+    /// The loss left its running mean and its start, upwards.
+    LossDivergence,
     /// The update is too large for the weights.
     UpdateRatio,
-    /// The global norm left its running scale.
-    NormGrowth,
-    /// The loss left its running mean, upwards.
-    LossDivergence,
+    /// A step raised the loss of its own batch.
+    Overshoot,
+    /// The weights jumped, or grow steadily.
+    WeightGrowth,
+    /// The user's learning rate jumped.
+    LearningRateJump,
+    /// The gradient grows from layer to layer.
+    GrowthThroughDepth,
+    /// The gradient grows from time step to time step.
+    GrowthThroughTime,
+    /// The gradients of many parameters are next to nothing.
+    Vanishing,
+    /// Nearly every step is clipped.
+    ClipSaturation,
+}
+
+impl Detector {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::NonFinite,
+        Self::NearOverflow,
+        Self::NormSpike,
+        Self::NormGrowth,
+        Self::LossSpike,
+        Self::LossDivergence,
+        Self::UpdateRatio,
+        Self::Overshoot,
+        Self::WeightGrowth,
+        Self::LearningRateJump,
+        Self::GrowthThroughDepth,
+        Self::GrowthThroughTime,
+        Self::Vanishing,
+        Self::ClipSaturation,
+    ];
+
+    /// Whether it speaks of growth, not of gradients that vanish or of the clipping itself.
+    pub fn is_about_explosion(self) -> bool {
+        !matches!(self, Self::Vanishing | Self::ClipSaturation)
+    }
 }
 
 /// One thing seen at one step.
@@ -36,6 +129,8 @@ pub enum Detector {
 pub struct Detection {
     /// Who saw it.
     pub detector: Detector,
+    /// How much is wrong.
+    pub severity: Severity,
     /// When.
     pub step: u64,
     /// Where.
@@ -50,40 +145,6 @@ pub struct Detection {
     pub message: String,
 }
 
-/// All detectors' settings. The defaults carry their sources in each detector's documentation.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct DetectorConfig {
-    /// See [`UpdateRatio`].
-    pub update_ratio: UpdateRatio,
-    /// See [`NormGrowth`].
-    pub norm_growth: NormGrowth,
-    /// See [`LossDivergence`].
-    pub loss_divergence: LossDivergence,
-}
-
-/// All detectors' running state.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct DetectorState {
-    norm_growth: NormGrowthState,
-    loss_divergence: LossDivergenceState,
-}
-
-impl DetectorConfig {
-    /// Shows one reading to every detector.
-    pub fn step(&self, state: &mut DetectorState, reading: &StepReading) -> Vec<Detection> {
-        [
-            NonFinite.check(reading),
-            self.update_ratio.check(reading),
-            self.norm_growth.step(&mut state.norm_growth, reading),
-            self.loss_divergence
-                .step(&mut state.loss_divergence, reading),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod testing {
     use crate::stats::{GradientStats, NamedStats, TensorStats};
@@ -91,18 +152,13 @@ pub(crate) mod testing {
 
     /// A reading of one 1-value parameter `w` of weight norm 1.
     pub(crate) fn reading(step: u64, loss: f64, gradient: f32) -> StepReading {
-        StepReading {
-            step,
-            loss,
-            learning_rate: 0.01,
-            gradients: GradientStats {
-                tensors: vec![NamedStats {
-                    name: "w".into(),
-                    stats: TensorStats::of(&[gradient]),
-                }],
-            },
-            weight_norms: vec![1.0],
-        }
+        let gradients = GradientStats {
+            tensors: vec![NamedStats {
+                name: "w".into(),
+                stats: TensorStats::of(&[gradient]),
+            }],
+        };
+        StepReading::new(step, loss, 0.01, gradients).with_weight_norms(vec![1.0])
     }
 
     pub(crate) fn at_w() -> Place {

@@ -1,66 +1,149 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector};
-use crate::{Place, StepReading};
+use super::{Detection, Detector, OutlierBound, RunningScale, Severity, Signals};
+use crate::Place;
 
-/// The plain gradient step is too large for the weights:
-/// `learning_rate * global_norm / weight_norm > max_ratio`, both norms over all parameters.
+/// The update is too large for the weights, both norms over all parameters.
 ///
-/// Default 0.1: the upper end of the healthy range 1e-4..1e-1 of TheDeepChecker (Ben Braiek and
-/// Khomh, 2022). It fires *before* the update is applied. The place is the weight with the
-/// largest ratio of its own. Exact for SGD; for adaptive optimizers it judges the raw gradient.
-/// Silent while either norm is not finite or the weights are all zero.
+/// Two ratios are watched. *Planned*: `learning_rate * global_norm / weight_norm`, before the update
+/// is applied; exact for SGD, of the raw gradient for adaptive optimizers. *Measured*:
+/// `update_norm / weight_norm` of the previous step, where the adapter measures it: Adam's updates
+/// spike before the loss does.
+///
+/// - Planned above `max_ratio`: [`Severity::Note`]. Default 0.1: the upper end of the healthy range
+///   1e-4..1e-1 of TheDeepChecker (Ben Braiek and Khomh, 2022). Only a note, because an adaptive
+///   optimizer's step does not depend on the gradient's scale.
+/// - Planned above `max_ratio` *and* `harmful_ratio` times beyond its own running scale:
+///   [`Severity::Harmful`].
+/// - Measured beyond its running scale: [`Severity::Suspicious`]; above `max_ratio` and
+///   `harmful_ratio` times beyond it as well: [`Severity::Damage`], for it was applied.
+///
+/// The place is the weight with the largest ratio of its own. Silent where a norm is not finite or
+/// the weights are all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UpdateRatio {
     /// Largest healthy ratio.
     pub max_ratio: f64,
+    /// What is usual.
+    pub bound: OutlierBound,
+    /// How many times the bound is harmful.
+    pub harmful_ratio: f64,
 }
 
 impl Default for UpdateRatio {
     fn default() -> Self {
-        Self { max_ratio: 0.1 }
+        Self {
+            max_ratio: 0.1,
+            bound: OutlierBound::default(),
+            harmful_ratio: 10.0,
+        }
     }
 }
 
+/// The running scales of both ratios.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UpdateRatioState {
+    planned: RunningScale,
+    measured: RunningScale,
+}
+
+fn planned(signals: &Signals<'_>) -> f64 {
+    signals.learning_rate * signals.applied_norm / signals.weight_norm
+}
+
+fn measured(signals: &Signals<'_>) -> f64 {
+    signals.update_norm / signals.weight_norm
+}
+
 impl UpdateRatio {
-    /// Looks at one reading. Keeps no state.
-    pub fn check(&self, reading: &StepReading) -> Option<Detection> {
-        let weight_norm = reading
-            .weight_norms
-            .iter()
-            .map(|norm| norm * norm)
-            .sum::<f64>()
-            .sqrt();
-        let ratio = reading.learning_rate * reading.gradients.global_norm() / weight_norm;
+    /// Judges one reading against the past: the measured ratio, or else the planned one.
+    pub fn check(&self, state: &UpdateRatioState, signals: &Signals<'_>) -> Option<Detection> {
+        self.check_measured(state, signals)
+            .or_else(|| self.check_planned(state, signals))
+    }
+
+    fn check_measured(&self, state: &UpdateRatioState, signals: &Signals<'_>) -> Option<Detection> {
+        let ratio = measured(signals);
+        let usual = self.bound.usual(&state.measured)?;
+        if !ratio.is_finite() || ratio <= usual {
+            return None;
+        }
+        let applied = ratio > self.max_ratio && ratio > self.harmful_ratio * usual;
+        let norms = signals.reading.update_norms.iter().copied();
+        let (place, worst) = self.worst(signals, norms, 1.0);
+        Some(Detection {
+            detector: Detector::UpdateRatio,
+            severity: if applied {
+                Severity::Damage
+            } else {
+                Severity::Suspicious
+            },
+            step: signals.reading.step,
+            place,
+            value: ratio,
+            threshold: usual,
+            message: format!(
+                "the last update was {ratio:.3e} of all weights; usual is at most {usual:.3e}{worst}"
+            ),
+        })
+    }
+
+    fn check_planned(&self, state: &UpdateRatioState, signals: &Signals<'_>) -> Option<Detection> {
+        let ratio = planned(signals);
         if !ratio.is_finite() || ratio <= self.max_ratio {
             return None;
         }
-        let (worst, worst_ratio) = reading
-            .gradients
-            .tensors
-            .iter()
-            .zip(&reading.weight_norms)
-            // A weight far below the others (a bias that starts at zero) says nothing.
-            .filter(|(_, norm)| **norm > 1e-3 * weight_norm)
-            .map(|(tensor, norm)| {
-                (
-                    &tensor.name,
-                    reading.learning_rate * tensor.stats.tensor_norm / norm,
-                )
-            })
-            .max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let usual = self.bound.usual(&state.planned).unwrap_or(f64::INFINITY);
+        let tensors = signals.reading.gradients.tensors.iter();
+        let norms = tensors.map(|tensor| tensor.stats.tensor_norm);
+        let (place, worst) = self.worst(signals, norms, signals.learning_rate);
         Some(Detection {
             detector: Detector::UpdateRatio,
-            step: reading.step,
-            place: Place::Parameter(worst.clone()),
+            severity: if ratio > self.harmful_ratio * usual {
+                Severity::Harmful
+            } else {
+                Severity::Note
+            },
+            step: signals.reading.step,
+            place,
             value: ratio,
             threshold: self.max_ratio,
             message: format!(
-                "one update is {ratio:.3e} of all weights (healthy: below {}); `{worst}` would \
-                 move by {worst_ratio:.3e} of itself",
+                "one update is {ratio:.3e} of all weights (healthy: below {}){worst}",
                 self.max_ratio
             ),
         })
+    }
+
+    /// The weight that moves most, and a clause about it.
+    fn worst(
+        &self,
+        signals: &Signals<'_>,
+        moves: impl Iterator<Item = f64>,
+        factor: f64,
+    ) -> (Place, String) {
+        let tensors = &signals.reading.gradients.tensors;
+        tensors
+            .iter()
+            .zip(moves)
+            .zip(&signals.reading.weight_norms)
+            // A weight far below the others (a bias that starts at zero) says nothing.
+            .filter(|(_, norm)| **norm > 1e-3 * signals.weight_norm)
+            .map(|((tensor, moved), norm)| (&tensor.name, factor * moved / norm))
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .map_or((Place::Run, String::new()), |(name, ratio)| {
+                (
+                    Place::Parameter(name.clone()),
+                    format!("; `{name}` moves by {ratio:.3e} of itself"),
+                )
+            })
+    }
+
+    /// Remembers a reading that was not harmful.
+    pub(crate) fn accept(&self, state: &mut UpdateRatioState, signals: &Signals<'_>) {
+        self.bound.remember(&mut state.planned, planned(signals));
+        self.bound.remember(&mut state.measured, measured(signals));
     }
 }
 
@@ -68,27 +151,67 @@ impl UpdateRatio {
 mod tests {
     use super::super::testing::{at_w, reading};
     use super::*;
+    use crate::StepReading;
+
+    fn once(reading: &StepReading) -> Option<Detection> {
+        UpdateRatio::default().check(&UpdateRatioState::default(), &Signals::of(reading))
+    }
+
+    fn after(usual: &StepReading, odd: &StepReading) -> Option<Severity> {
+        let (rule, mut state) = (UpdateRatio::default(), UpdateRatioState::default());
+        for _ in 0..30 {
+            rule.accept(&mut state, &Signals::of(usual));
+        }
+        rule.check(&state, &Signals::of(odd))
+            .map(|seen| seen.severity)
+    }
 
     #[test]
-    fn fires_above_the_ratio_only() {
+    fn a_note_above_the_ratio_only() {
         // learning rate 0.01, weight norm 1: the ratio is 0.01 * |g|.
-        let rule = UpdateRatio::default();
-        assert_eq!(rule.check(&reading(0, 1.0, 9.0)), None);
-        let seen = rule.check(&reading(0, 1.0, 20.0)).unwrap();
-        assert_eq!(seen.place, at_w());
+        assert_eq!(once(&reading(0, 1.0, 9.0)), None);
+        let seen = once(&reading(0, 1.0, 20.0)).unwrap();
+        assert_eq!((seen.place, seen.severity), (at_w(), Severity::Note));
         assert!((seen.value - 0.2).abs() < 1e-12);
     }
 
     #[test]
+    fn harmful_beyond_its_own_scale_as_well() {
+        let usual = reading(0, 1.0, 1.0);
+        assert_eq!(after(&usual, &reading(1, 1.0, 90.0)), Some(Severity::Note));
+        assert_eq!(
+            after(&usual, &reading(1, 1.0, 110.0)),
+            Some(Severity::Harmful)
+        );
+        // A hundredfold jump of a learning rate is one of the update.
+        let mut jump = usual.clone();
+        jump.learning_rate *= 101.0;
+        assert_eq!(after(&usual, &jump), Some(Severity::Harmful));
+    }
+
+    #[test]
+    fn a_measured_update_that_was_applied_is_damage() {
+        let with = |update: f64| reading(0, 1.0, 1.0).with_update_norms(vec![update]);
+        assert_eq!(after(&with(0.01), &with(0.09)), None);
+        assert_eq!(after(&with(0.01), &with(0.11)), Some(Severity::Suspicious));
+        assert_eq!(after(&with(0.01), &with(1.1)), Some(Severity::Damage));
+        // A hundred times a tiny update is still no damage.
+        assert_eq!(
+            after(&with(1e-6), &with(1.1e-4)),
+            Some(Severity::Suspicious)
+        );
+        assert_eq!(after(&with(0.01), &with(f64::NAN)), None);
+    }
+
+    #[test]
     fn odd_rows_are_silent() {
-        let rule = UpdateRatio::default();
         for gradient in [0.0, f32::NAN, f32::INFINITY] {
-            assert_eq!(rule.check(&reading(0, 1.0, gradient)), None);
+            assert_eq!(once(&reading(0, 1.0, gradient)), None);
         }
-        let mut gap = reading(0, 1.0, 1e6);
-        gap.weight_norms.clear();
-        assert_eq!(rule.check(&gap), None);
-        gap.weight_norms = vec![0.0];
-        assert_eq!(rule.check(&gap), None);
+        let large = || reading(0, 1.0, 1e6);
+        assert_eq!(once(&large().with_weight_norms(vec![])), None);
+        assert_eq!(once(&large().with_weight_norms(vec![0.0])), None);
+        assert_eq!(once(&large().with_weight_norms(vec![-1.0])), None);
+        assert_eq!(once(&StepReading::default()), None);
     }
 }

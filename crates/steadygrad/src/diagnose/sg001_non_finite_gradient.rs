@@ -76,16 +76,17 @@ mod tests {
     use super::super::testing::verdict;
     use super::*;
     use crate::cure::testing::{healthy_measurements, setup};
-    use crate::detect::NonFinite;
     use crate::detect::testing::reading;
+    use crate::detect::{NonFinite, Signals};
 
     #[test]
     fn fires_on_a_nan_only() {
         assert_eq!(verdict(check, |_, _, _| ()), None);
         let found = verdict(check, |_, _, outcome| {
+            let reading = reading(4, 1.0, f32::NAN);
             outcome
                 .detections
-                .extend(NonFinite.check(&reading(4, 1.0, f32::NAN)));
+                .extend(NonFinite.check(&Signals::of(&reading)));
         });
         assert_eq!(found.unwrap().step, Some(4));
     }

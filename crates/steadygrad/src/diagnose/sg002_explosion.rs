@@ -4,11 +4,10 @@ use super::{Case, Evidence, Finding};
 use crate::detect::Detector;
 
 pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
-    let seen = case
-        .outcome?
-        .detections
-        .iter()
-        .find(|detection| detection.detector != Detector::NonFinite)?;
+    let seen =
+        case.outcome?.detections.iter().find(|seen| {
+            seen.detector != Detector::NonFinite && seen.detector.is_about_explosion()
+        })?;
     Some(Finding {
         code: "SG002".into(),
         title: format!(
@@ -32,16 +31,18 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
 mod tests {
     use super::super::testing::verdict;
     use super::*;
-    use crate::detect::UpdateRatio;
     use crate::detect::testing::reading;
+    use crate::detect::{Signals, UpdateRatio, UpdateRatioState};
 
     #[test]
     fn fires_on_an_oversized_update_only() {
         assert_eq!(verdict(check, |_, _, _| ()), None);
         let found = verdict(check, |_, _, outcome| {
+            let reading = reading(2, 1.0, 1e4);
+            let (rule, state) = (UpdateRatio::default(), UpdateRatioState::default());
             outcome
                 .detections
-                .extend(UpdateRatio::default().check(&reading(2, 1.0, 1e4)));
+                .extend(rule.check(&state, &Signals::of(&reading)));
         });
         assert_eq!(found.unwrap().step, Some(2));
     }

@@ -163,6 +163,13 @@ pub enum ButterflyError {
         "the subject does not say how to move its inputs; implement `Subject::with_moved_inputs`"
     )]
     FixedInputs,
+    /// The plan clips by a bound that is none.
+    #[error("the twins' gradient clip is {max_norm}; give a positive, finite max_norm")]
+    Clip {
+        /// The bound.
+        #[serde(with = "crate::float")]
+        max_norm: f64,
+    },
     /// Steps must be counted upwards.
     #[error("step {step} does not come after the one before it")]
     Order {

@@ -1,0 +1,188 @@
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+/// Standard deviation of a normal distribution over its median absolute deviation,
+/// `1 / Phi^-1(3/4)`.
+const SIGMA_PER_MAD: f64 = 1.482_602_218_505_602;
+
+/// The running scale of a quantity: the last values that were accepted, in the order seen and in
+/// the order of size, so that median and spread cost no sorting and no memory a step.
+///
+/// Median and MAD, because a mean and a deviation are dragged along by the very outliers that they
+/// are to find: half of the window has to be bad before these two move far.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Saved", into = "Saved")]
+pub struct RunningScale {
+    /// Oldest first.
+    recent: VecDeque<f64>,
+    /// Smallest first.
+    sorted: Vec<f64>,
+    /// Median of the warm-up: the scale at which the run began.
+    start: Option<f64>,
+}
+
+/// What is saved of a [`RunningScale`]; the order of size follows.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    recent: VecDeque<f64>,
+    start: Option<f64>,
+}
+
+impl From<Saved> for RunningScale {
+    fn from(Saved { mut recent, start }: Saved) -> Self {
+        recent.retain(|value| value.is_finite());
+        let mut sorted: Vec<f64> = recent.iter().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        Self {
+            recent,
+            sorted,
+            start,
+        }
+    }
+}
+
+impl From<RunningScale> for Saved {
+    fn from(scale: RunningScale) -> Self {
+        Self {
+            recent: scale.recent,
+            start: scale.start,
+        }
+    }
+}
+
+/// Where a quantity usually lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Spread {
+    /// Median of the window.
+    pub(super) median: f64,
+    /// `1.4826 MAD`: the standard deviation, were the values normal.
+    pub(super) sigma: f64,
+    /// Largest value of the window.
+    pub(super) max: f64,
+    /// Median of the warm-up.
+    pub(super) start: f64,
+}
+
+impl RunningScale {
+    /// Remembers a value; NaN and infinite ones are not remembered.
+    pub(super) fn push(&mut self, value: f64, window: usize, warmup: usize) {
+        if !value.is_finite() {
+            return;
+        }
+        self.sorted.insert(self.place(value), value);
+        self.recent.push_back(value);
+        while self.recent.len() > window.max(1) {
+            if let Some(oldest) = self.recent.pop_front() {
+                let place = self.place(oldest);
+                if place < self.sorted.len() {
+                    self.sorted.remove(place);
+                }
+            }
+        }
+        if self.start.is_none() && self.recent.len() >= warmup.max(1) {
+            self.start = self.median();
+        }
+    }
+
+    /// Where values usually lie; `None` during the warm-up.
+    pub(super) fn spread(&self) -> Option<Spread> {
+        Some(Spread {
+            median: self.median()?,
+            sigma: SIGMA_PER_MAD * self.mad()?,
+            max: *self.sorted.last()?,
+            start: self.start?,
+        })
+    }
+
+    /// The first place at which the value could stand.
+    fn place(&self, value: f64) -> usize {
+        self.sorted
+            .partition_point(|other| other.total_cmp(&value).is_lt())
+    }
+
+    fn median(&self) -> Option<f64> {
+        let middle = self.sorted.len() / 2;
+        let above = *self.sorted.get(middle)?;
+        if self.sorted.len() % 2 == 1 {
+            return Some(above);
+        }
+        let below = *self.sorted.get(middle.checked_sub(1)?)?;
+        Some(f64::midpoint(below, above))
+    }
+
+    /// Median of the distances from the median, the upper one of two. Values are in order, so the
+    /// distances are two runs that a merge from the middle outwards puts in order.
+    fn mad(&self) -> Option<f64> {
+        let median = self.median()?;
+        let split = self.sorted.partition_point(|value| *value < median);
+        let (below, above) = self.sorted.split_at_checked(split)?;
+        let mut below = below.iter().rev().map(|value| median - value).peekable();
+        let mut above = above.iter().map(|value| value - median).peekable();
+        let mut distance = None;
+        for _ in 0..=self.sorted.len() / 2 {
+            let next = match (below.peek(), above.peek()) {
+                (Some(left), Some(right)) if left <= right => below.next(),
+                (Some(_), None) => below.next(),
+                _ => above.next(),
+            };
+            distance = next.or(distance);
+        }
+        distance
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scale(values: &[f64], window: usize) -> RunningScale {
+        let mut scale = RunningScale::default();
+        for value in values {
+            scale.push(*value, window, 3);
+        }
+        scale
+    }
+
+    #[test]
+    fn by_hand() {
+        let spread = scale(&[5.0, 1.0, 2.0, 9.0, 4.0], 4).spread().unwrap();
+        // Of 1, 2, 4, 9: distances from 3 are 1, 1, 2, 6. The warm-up was 5, 1, 2.
+        assert_eq!((spread.median, spread.max, spread.start), (3.0, 9.0, 2.0));
+        assert_eq!(spread.sigma, 2.0 * SIGMA_PER_MAD);
+    }
+
+    #[test]
+    fn warm_up_empty_equal_and_non_finite_rows() {
+        assert_eq!(scale(&[], 4).spread(), None);
+        assert_eq!(
+            scale(&[1.0, f64::NAN, 2.0, f64::INFINITY], 4).spread(),
+            None
+        );
+        let equal = scale(&[0.0, -0.0, 0.0, 0.0, -0.0], 3).spread().unwrap();
+        assert_eq!((equal.median, equal.sigma), (0.0, 0.0));
+        assert_eq!(scale(&[1.0, 2.0, 3.0], 0).recent.len(), 1);
+    }
+
+    proptest! {
+        /// Against sorting anew each time, and through JSON.
+        #[test]
+        fn equals_brute_force(values in prop::collection::vec(-1e3..1e3f64, 3..60), window in 3usize..20) {
+            let scale = scale(&values, window);
+            let mut last: Vec<f64> = values.iter().rev().take(window).copied().collect();
+            last.sort_by(f64::total_cmp);
+            let mid = last.len() / 2;
+            let median = if last.len() % 2 == 1 { last[mid] } else { f64::midpoint(last[mid - 1], last[mid]) };
+            let mut distances: Vec<f64> = last.iter().map(|value| (value - median).abs()).collect();
+            distances.sort_by(f64::total_cmp);
+            let spread = scale.spread().unwrap();
+            prop_assert_eq!(spread.median, median);
+            prop_assert_eq!(spread.sigma, SIGMA_PER_MAD * distances[last.len() / 2]);
+            prop_assert_eq!(spread.max, last[last.len() - 1]);
+            let read: RunningScale = serde_json::from_str(&serde_json::to_string(&scale).unwrap()).unwrap();
+            prop_assert_eq!(read, scale);
+        }
+    }
+}

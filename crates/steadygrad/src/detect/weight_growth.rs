@@ -1,0 +1,213 @@
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Detection, Detector, Severity, Signals};
+use crate::Place;
+
+/// Weights that jump from one step to the next, as a flipped bit makes them, or that grow and grow.
+///
+/// - [`Severity::Damage`]: the norm of all weights is above `jump` times what it was one step
+///   before; or one parameter's is above `parameter_jump` times, by at least a tenth of all weights.
+///   An optimizer would have to make an update as large as the weights for it.
+/// - [`Severity::Note`]: the norm of all weights grew by more than `growth` within `window` steps;
+///   told once a window.
+///
+/// Silent for the first `warmup` readings, where weights that start at zero double; while the number
+/// of parameters changes; for zero and non-finite norms (the latter the non-finite detector sees).
+///
+/// Defaults: jump 2, an update as large as the weights; parameter jump 10 (SageMaker Debugger's
+/// WeightUpdateRatio); growth 10 in 64 steps, 3.7 % each; warm-up 10.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WeightGrowth {
+    /// Times the norm of all weights, in one step.
+    pub jump: f64,
+    /// Times the norm of one parameter, in one step.
+    pub parameter_jump: f64,
+    /// Times the norm of all weights, in `window` steps.
+    pub growth: f64,
+    /// How many norms are remembered.
+    pub window: usize,
+    /// Readings before the first judgement.
+    pub warmup: usize,
+}
+
+/// The least share of all weights that a jump of one parameter is judged from.
+const LEAST_SHARE: f64 = 0.1;
+
+impl Default for WeightGrowth {
+    fn default() -> Self {
+        Self {
+            jump: 2.0,
+            parameter_jump: 10.0,
+            growth: 10.0,
+            window: 64,
+            warmup: 10,
+        }
+    }
+}
+
+/// The weights of the previous reading, and the last norms of all together, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WeightGrowthState {
+    norms: Vec<f64>,
+    totals: VecDeque<f64>,
+    seen: usize,
+}
+
+impl WeightGrowth {
+    /// Judges one reading against the one before.
+    pub fn check(&self, state: &WeightGrowthState, signals: &Signals<'_>) -> Option<Detection> {
+        let (total, norms) = (signals.weight_norm, &signals.reading.weight_norms);
+        let before = *state.totals.back()?;
+        let comparable = state.seen >= self.warmup && norms.len() == state.norms.len();
+        if !comparable || !total.is_finite() || before <= 0.0 {
+            return None;
+        }
+        let found = |severity, place, value, threshold, message| {
+            Some(Detection {
+                detector: Detector::WeightGrowth,
+                severity,
+                step: signals.reading.step,
+                place,
+                value,
+                threshold,
+                message,
+            })
+        };
+        let jumped = norms.iter().zip(&state.norms).position(|(now, then)| {
+            *now > self.parameter_jump * then.max(0.0) && now - then > LEAST_SHARE * before
+        });
+        if let (Some(index), Some(now), Some(then)) = (
+            jumped,
+            jumped.and_then(|index| norms.get(index)),
+            jumped.and_then(|index| state.norms.get(index)),
+        ) {
+            let (place, name) = match signals.reading.gradients.tensors.get(index) {
+                Some(tensor) => (
+                    Place::Parameter(tensor.name.clone()),
+                    format!("`{}`", tensor.name),
+                ),
+                None => (Place::Run, format!("parameter {index}")),
+            };
+            let message =
+                format!("the weights of {name} jumped from {then:.3e} to {now:.3e} in one step");
+            let factor = self.parameter_jump;
+            return found(Severity::Damage, place, now / then, factor, message);
+        }
+        if total > self.jump * before {
+            let message = format!(
+                "the norm of all weights jumped from {before:.3e} to {total:.3e} in one step"
+            );
+            return found(
+                Severity::Damage,
+                Place::Run,
+                total / before,
+                self.jump,
+                message,
+            );
+        }
+        if let Some(then) = self.grown_from(state, total) {
+            let message = format!(
+                "the norm of all weights grew from {then:.3e} to {total:.3e} in {} steps",
+                state.totals.len()
+            );
+            return found(
+                Severity::Note,
+                Place::Run,
+                total / then,
+                self.growth,
+                message,
+            );
+        }
+        None
+    }
+
+    /// The norm at the window's begin, where it has grown too much since.
+    fn grown_from(&self, state: &WeightGrowthState, total: f64) -> Option<f64> {
+        let then = *state.totals.front()?;
+        let whole = state.totals.len() >= self.window.max(2);
+        (whole && then > 0.0 && total > self.growth * then).then_some(then)
+    }
+
+    /// Remembers any reading, harmful ones too: the comparison is from step to step.
+    pub(crate) fn accept(&self, state: &mut WeightGrowthState, signals: &Signals<'_>) {
+        let (total, norms) = (signals.weight_norm, &signals.reading.weight_norms);
+        if norms.len() != state.norms.len() {
+            *state = WeightGrowthState::default();
+        }
+        if norms.is_empty() || !total.is_finite() || norms.iter().any(|norm| !norm.is_finite()) {
+            return;
+        }
+        if self.grown_from(state, total).is_some() {
+            // Told: the next window begins here.
+            state.totals.clear();
+        }
+        state.norms.clone_from(norms);
+        state.totals.push_back(total);
+        while state.totals.len() > self.window.max(2) {
+            state.totals.pop_front();
+        }
+        state.seen = state.seen.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at_w, reading};
+    use super::*;
+
+    fn run(rows: impl IntoIterator<Item = Vec<f64>>) -> Vec<(u64, Severity, Place)> {
+        let (rule, mut state) = (WeightGrowth::default(), WeightGrowthState::default());
+        let mut all = Vec::new();
+        for (step, norms) in rows.into_iter().enumerate() {
+            let reading = reading(step as u64, 1.0, 1.0).with_weight_norms(norms);
+            let signals = Signals::of(&reading);
+            all.extend(
+                rule.check(&state, &signals)
+                    .map(|seen| (seen.step, seen.severity, seen.place)),
+            );
+            rule.accept(&mut state, &signals);
+        }
+        all
+    }
+
+    #[test]
+    fn a_jump_is_damage_at_its_step_only() {
+        let jump = vec![vec![1.0, 10.0]; 12]
+            .into_iter()
+            .chain(vec![vec![1e30, 10.0]; 5]);
+        assert_eq!(run(jump), [(12, Severity::Damage, at_w())]);
+        let all = vec![vec![1.0, 10.0]; 12]
+            .into_iter()
+            .chain([vec![9.0, 21.0]]);
+        assert_eq!(run(all), [(12, Severity::Damage, Place::Run)]);
+        // A small parameter may do what it likes.
+        let bias = vec![vec![0.0, 10.0]; 12]
+            .into_iter()
+            .chain([vec![0.9, 10.0]]);
+        assert_eq!(run(bias), []);
+    }
+
+    #[test]
+    fn steady_growth_is_noted_once_a_window() {
+        let seen = run((0..200).map(|step| vec![1.06f64.powi(step)]));
+        let steps: Vec<u64> = seen.iter().map(|seen| seen.0).collect();
+        assert_eq!(steps, [64, 128, 192]);
+        assert!(seen.iter().all(|seen| seen.1 == Severity::Note));
+        assert_eq!(run((0..200).map(|step| vec![1.01f64.powi(step)])), []);
+    }
+
+    #[test]
+    fn odd_rows_are_silent() {
+        assert_eq!(run((0..9).map(|step| vec![4f64.powi(step)])), []);
+        assert_eq!(run(vec![vec![]; 30]), []);
+        assert_eq!(run(vec![vec![0.0]; 30]), []);
+        let holes = (0..40).map(|step| vec![[1.0, f64::NAN, 1.1, f64::INFINITY][step % 4]]);
+        assert_eq!(run(holes), []);
+        // A parameter that appears or vanishes is no growth.
+        let length = (0..40).map(|step| vec![5.0; 1 + 20 * (step / 15)]);
+        assert_eq!(run(length), []);
+    }
+}

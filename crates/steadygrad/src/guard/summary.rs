@@ -1,0 +1,54 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Judgement;
+use crate::Decision;
+use crate::detect::Detector;
+use crate::recover::Rung;
+
+/// What a guard has done so far, in numbers of readings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardSummary {
+    /// All.
+    pub readings: u64,
+    /// Applied exactly as the optimizer would have had them.
+    pub kept: u64,
+    /// Changed by the user's own clipping.
+    pub clipped_by_policy: u64,
+    /// Clipped by the ladder.
+    pub clipped: u64,
+    /// Skipped.
+    pub skipped: u64,
+    /// Not applied, and the learning rate lowered.
+    pub lowered: u64,
+    /// Rolled back, as asked; see also `failed_rollbacks`.
+    pub rolled_back: u64,
+    /// Snapshots that could not be restored.
+    pub failed_rollbacks: u64,
+    /// Lasting changes of level that were accepted.
+    pub new_levels: u64,
+    /// Ends of the run; more than one when the adapter went on.
+    pub stopped: u64,
+    /// Readings at which each detector spoke.
+    pub detections: BTreeMap<Detector, u64>,
+}
+
+impl GuardSummary {
+    pub(super) fn count(&mut self, judgement: &Judgement) {
+        self.readings += 1;
+        let number = match (judgement.rung, &judgement.decision) {
+            (Rung::Keep, Decision::Keep) => &mut self.kept,
+            (Rung::Keep, _) => &mut self.clipped_by_policy,
+            (Rung::Clip, _) => &mut self.clipped,
+            (Rung::Skip, _) => &mut self.skipped,
+            (Rung::LowerLearningRate, _) => &mut self.lowered,
+            (Rung::Rollback, _) => &mut self.rolled_back,
+            (Rung::Stop, _) => &mut self.stopped,
+        };
+        *number += 1;
+        for seen in &judgement.detections {
+            *self.detections.entry(seen.detector).or_default() += 1;
+        }
+    }
+}

@@ -1,0 +1,448 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Budget, BudgetsLeft, RecoverConfig, Snapshots};
+use crate::Decision;
+use crate::detect::{Detection, Detector, Severity, Signals};
+
+/// The rungs, from the least to the most that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rung {
+    /// Nothing: the step is applied as the user's own clipping leaves it.
+    Keep,
+    /// The gradients are scaled back to the largest usual norm.
+    Clip,
+    /// The step is not applied.
+    Skip,
+    /// Nor is this, and the learning rate is lower from now on.
+    LowerLearningRate,
+    /// Back to a snapshot.
+    Rollback,
+    /// The end of the run.
+    Stop,
+}
+
+/// Where on the ladder a run stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LadderState {
+    /// Readings so far.
+    clock: u64,
+    /// What the user's learning rate is multiplied by.
+    scale: f64,
+    /// A jump of the user's learning rate that is being warmed up to.
+    jump: Option<Jump>,
+    /// Readings in a row with nothing suspicious.
+    calm: u64,
+    /// Harmful readings in a row.
+    consecutive: usize,
+    /// Of these, the last ones with a harmful loss.
+    losses: usize,
+    /// Weights were seen to be damaged, and it has not been calm since.
+    damaged: bool,
+    /// The step gone back to, until it has been calm since.
+    retrying: Option<u64>,
+    skips: Budget,
+    lowerings: Budget,
+    rollbacks: Budget,
+    /// The reason of the end.
+    stopped: Option<String>,
+}
+
+/// A jump of the user's learning rate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Jump {
+    /// The learning rate from which on it counts as one.
+    beyond: f64,
+    /// The scale before it.
+    scale: f64,
+}
+
+/// What the ladder decided about one reading.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Verdict {
+    pub(crate) rung: Rung,
+    /// `None` on the rung [`Rung::Keep`], which is the user's own clipping's to fill.
+    pub(crate) decision: Option<Decision>,
+    /// The level of this reading is taken for the new usual one.
+    pub(crate) new_level: bool,
+    /// The learning rate of this reading is taken for the user's will.
+    pub(crate) new_learning_rate: bool,
+}
+
+impl Default for LadderState {
+    fn default() -> Self {
+        Self {
+            clock: 0,
+            scale: 1.0,
+            jump: None,
+            calm: 0,
+            consecutive: 0,
+            losses: 0,
+            damaged: false,
+            retrying: None,
+            skips: Budget::default(),
+            lowerings: Budget::default(),
+            rollbacks: Budget::default(),
+            stopped: None,
+        }
+    }
+}
+
+/// What a harmful reading asks for.
+enum Need {
+    Skip,
+    Lower,
+    WarmUp { factor: f64 },
+    Rollback,
+    NewLevel,
+}
+
+impl LadderState {
+    /// Readings so far.
+    pub(crate) fn clock(&self) -> u64 {
+        self.clock
+    }
+
+    /// What the user's learning rate is multiplied by.
+    pub(crate) fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// Why the run was stopped.
+    pub(crate) fn stopped(&self) -> Option<&str> {
+        self.stopped.as_deref()
+    }
+
+    /// Whether the last readings were calm enough to trust the state they left.
+    pub(crate) fn is_calm(&self, config: &RecoverConfig) -> bool {
+        self.clock == 0 || self.calm >= config.loss_patience as u64
+    }
+
+    /// What is left in this window.
+    pub(crate) fn budgets_left(&self, config: &RecoverConfig) -> BudgetsLeft {
+        let left = |most: usize, spent: usize| most.saturating_sub(spent) as u64;
+        let skipped = self.skips.within(self.clock, config.skip_window as u64);
+        BudgetsLeft {
+            skips: left(config.max_skips, skipped),
+            lowerings: left(config.max_lowerings, self.lowerings.spent()),
+            rollbacks: left(config.max_rollbacks, self.rollbacks.spent()),
+        }
+    }
+
+    /// One more reading; budgets of long ago are whole again.
+    pub(crate) fn tick(&mut self, config: &RecoverConfig) {
+        self.clock = self.clock.saturating_add(1);
+        self.skips.forget(self.clock, config.skip_window as u64);
+        for budget in [&mut self.lowerings, &mut self.rollbacks] {
+            budget.forget(self.clock, config.budget_window as u64);
+        }
+    }
+
+    /// Decides on one reading.
+    pub(crate) fn decide(
+        &mut self,
+        config: &RecoverConfig,
+        snapshots: &mut Snapshots,
+        detections: &[Detection],
+        signals: &Signals<'_>,
+    ) -> Verdict {
+        if let Some(reason) = &self.stopped {
+            let reason = reason.clone();
+            return Verdict::of(Rung::Stop, Decision::Stop { reason });
+        }
+        let worst = detections.iter().max_by(|a, b| {
+            // The first of equals, since the list begins with the surest.
+            a.severity
+                .cmp(&b.severity)
+                .then(std::cmp::Ordering::Greater)
+        });
+        match worst {
+            Some(worst) if worst.severity >= Severity::Harmful => {
+                let need = self.need(config, detections);
+                self.act(config, snapshots, worst, need)
+            }
+            _ => self.rest(config, snapshots, detections, signals),
+        }
+    }
+
+    /// A reading without harm: the learning rate may climb, and a spike is clipped.
+    fn rest(
+        &mut self,
+        config: &RecoverConfig,
+        snapshots: &mut Snapshots,
+        detections: &[Detection],
+        signals: &Signals<'_>,
+    ) -> Verdict {
+        self.consecutive = 0;
+        self.losses = 0;
+        let suspicious = detections
+            .iter()
+            .any(|seen| seen.severity == Severity::Suspicious);
+        if suspicious {
+            self.calm = 0;
+        } else {
+            self.calm = self.calm.saturating_add(1);
+            snapshots.calm();
+        }
+        if self.calm >= config.cool_down as u64 {
+            self.damaged = false;
+            self.retrying = None;
+        }
+        self.climb(config, signals.reading.learning_rate);
+        let spike = detections
+            .iter()
+            .find(|seen| seen.detector == Detector::NormSpike && config.clip);
+        match spike.map(|seen| seen.threshold / seen.value) {
+            Some(coefficient) if coefficient < 1.0 => {
+                Verdict::of(Rung::Clip, Decision::ScaleGlobal { coefficient })
+            }
+            _ => Verdict::KEEP,
+        }
+    }
+
+    fn climb(&mut self, config: &RecoverConfig, learning_rate: f64) {
+        if let Some(jump) = self.jump
+            && learning_rate <= jump.beyond
+        {
+            // The jump is over: so is what was done about it.
+            self.scale = jump.scale;
+            self.jump = None;
+        }
+        if self.scale >= 1.0 {
+            return;
+        }
+        let troubles = self.lowerings.spent() + self.rollbacks.spent();
+        // The wait doubles with each; beyond 2^10 it is longer than any budget's window.
+        let doubled = 1u64 << troubles.saturating_sub(1).min(10);
+        if self.calm >= (config.cool_down as u64).saturating_mul(doubled) {
+            self.scale = (self.scale * config.climb).min(1.0);
+            if self.scale >= 1.0 {
+                self.jump = None;
+            }
+        }
+    }
+
+    /// What a harmful reading asks for, whether it can be had or not.
+    fn need(&mut self, config: &RecoverConfig, detections: &[Detection]) -> Need {
+        let harmful = |detector| {
+            detections
+                .iter()
+                .find(|seen| seen.detector == detector && seen.severity >= Severity::Harmful)
+        };
+        self.calm = 0;
+        self.consecutive = self.consecutive.saturating_add(1);
+        self.losses = match harmful(Detector::LossSpike) {
+            Some(_) => self.losses.saturating_add(1),
+            None => 0,
+        };
+        if detections
+            .iter()
+            .any(|seen| seen.severity == Severity::Damage)
+        {
+            self.damaged = true;
+            return Need::Rollback;
+        }
+        let retried = self.retrying.is_some();
+        if self.losses > config.loss_patience && !retried {
+            return Need::Rollback;
+        }
+        // A rise, and no jump on top of it: the weights move in the wrong direction.
+        let jumped = harmful(Detector::NormSpike).or(harmful(Detector::NonFinite));
+        if harmful(Detector::NormGrowth).is_some() && jumped.is_none() {
+            let lowered = self.lowerings.within(self.clock, config.skip_window as u64) > 0;
+            return if lowered { Need::Rollback } else { Need::Lower };
+        }
+        let most = config.max_consecutive_errors;
+        let finite = harmful(Detector::NonFinite).is_none();
+        if self.consecutive > most {
+            if let Some(jump) = harmful(Detector::LearningRateJump) {
+                // It means to stay: warm up to it, from where it was.
+                self.jump.get_or_insert(Jump {
+                    // Half way, on the scale of factors.
+                    beyond: jump.threshold.sqrt() * jump.value.sqrt(),
+                    scale: self.scale,
+                });
+                let factor = jump.threshold / jump.value;
+                return Need::WarmUp { factor };
+            }
+            if retried {
+                return if finite {
+                    Need::NewLevel
+                } else {
+                    Need::Rollback
+                };
+            }
+            if self.consecutive == most + 1 {
+                return Need::Lower;
+            }
+            if self.consecutive > 2 * most {
+                return Need::Rollback;
+            }
+        }
+        let often = self.skips.within(self.clock, config.skip_window as u64) >= config.max_skips;
+        let lowered = self.lowerings.within(self.clock, config.skip_window as u64) > 0;
+        if often && !lowered {
+            Need::Lower
+        } else {
+            Need::Skip
+        }
+    }
+
+    /// The lowest rung that gives what is needed and has something left.
+    fn act(
+        &mut self,
+        config: &RecoverConfig,
+        snapshots: &mut Snapshots,
+        worst: &Detection,
+        need: Need,
+    ) -> Verdict {
+        let why = &worst.message;
+        match need {
+            Need::Skip => {
+                self.skips.spend(self.clock);
+                Verdict::of(
+                    Rung::Skip,
+                    Decision::Skip {
+                        reason: why.clone(),
+                    },
+                )
+            }
+            Need::Lower => {
+                let left = self.lowerings.spent() < config.max_lowerings;
+                if left && self.scale * config.lower_factor >= config.min_scale {
+                    self.lower(config.lower_factor, why)
+                } else {
+                    self.act(config, snapshots, worst, Need::Rollback)
+                }
+            }
+            // Not bounded: the rate that is applied stays what it was.
+            Need::WarmUp { factor } => {
+                let mut verdict = self.lower(factor, why);
+                verdict.new_learning_rate = true;
+                verdict
+            }
+            Need::Rollback => {
+                let left = self.rollbacks.spent() < config.max_rollbacks;
+                match snapshots.target(config.snapshots, self.retrying) {
+                    Some(to_step) if left => {
+                        self.rollbacks.spend(self.clock);
+                        self.roll_back(config, snapshots, to_step, why.clone())
+                    }
+                    Some(_) => self.stop(why),
+                    // Without snapshots nothing tells damaged weights from other data but what was
+                    // seen of the weights.
+                    None if self.damaged || worst.detector == Detector::NonFinite => {
+                        if self.consecutive > config.max_consecutive_errors {
+                            self.stop(why)
+                        } else {
+                            self.act(config, snapshots, worst, Need::Skip)
+                        }
+                    }
+                    None if self.consecutive > 2 * config.max_consecutive_errors => {
+                        self.act(config, snapshots, worst, Need::NewLevel)
+                    }
+                    None => self.act(config, snapshots, worst, Need::Skip),
+                }
+            }
+            Need::NewLevel => {
+                self.skips.spend(self.clock);
+                self.consecutive = 0;
+                self.losses = 0;
+                self.retrying = None;
+                self.scale = self.scale.min(config.rollback_factor);
+                let reason =
+                    format!("{why}; it has lasted, and is taken for the usual from now on");
+                let mut verdict = Verdict::of(Rung::Skip, Decision::Skip { reason });
+                verdict.new_level = true;
+                verdict
+            }
+        }
+    }
+
+    fn lower(&mut self, factor: f64, why: &str) -> Verdict {
+        self.scale *= factor;
+        self.lowerings.spend(self.clock);
+        let reason = format!("{why}; {} such steps in a row", self.consecutive);
+        Verdict::of(
+            Rung::LowerLearningRate,
+            Decision::LowerLearningRate { factor, reason },
+        )
+    }
+
+    fn roll_back(
+        &mut self,
+        config: &RecoverConfig,
+        snapshots: &mut Snapshots,
+        to_step: u64,
+        reason: String,
+    ) -> Verdict {
+        snapshots.ask(to_step);
+        // A scale that is lower already, by a warm-up, stays.
+        self.scale = (self.scale * config.rollback_factor).max(config.min_scale.min(self.scale));
+        Verdict::of(Rung::Rollback, Decision::Rollback { to_step, reason })
+    }
+
+    fn stop(&mut self, why: &str) -> Verdict {
+        let reason = format!(
+            "{why}; skips ({} of late), lower learning rates ({}) and rollbacks ({}) did not help, and \
+             no more is allowed or possible: look at the incidents, then lower the learning rate or \
+             repair the data",
+            self.skips.spent(),
+            self.lowerings.spent(),
+            self.rollbacks.spent(),
+        );
+        self.stopped = Some(reason.clone());
+        Verdict::of(Rung::Stop, Decision::Stop { reason })
+    }
+
+    /// The adapter went back to this step.
+    pub(crate) fn rolled_back(&mut self, step: u64) {
+        self.retrying = Some(step);
+        self.calm = 0;
+        self.consecutive = 0;
+        self.losses = 0;
+        self.damaged = false;
+        self.jump = None;
+    }
+
+    /// The adapter could not go back: another snapshot, or the end.
+    pub(crate) fn rollback_failed(
+        &mut self,
+        config: &RecoverConfig,
+        snapshots: &mut Snapshots,
+        step: u64,
+        why: &str,
+    ) -> Verdict {
+        if let Some(reason) = &self.stopped {
+            let reason = reason.clone();
+            return Verdict::of(Rung::Stop, Decision::Stop { reason });
+        }
+        snapshots.lost(step);
+        let reason = format!("the snapshot of step {step} cannot be restored: {why}");
+        match snapshots.target(config.snapshots, self.retrying) {
+            // The same rollback, by other means: it is paid for, and the learning rate is low.
+            Some(to_step) => {
+                snapshots.ask(to_step);
+                Verdict::of(Rung::Rollback, Decision::Rollback { to_step, reason })
+            }
+            None => self.stop(&reason),
+        }
+    }
+}
+
+impl Verdict {
+    pub(crate) const KEEP: Self = Self {
+        rung: Rung::Keep,
+        decision: None,
+        new_level: false,
+        new_learning_rate: false,
+    };
+
+    pub(crate) fn of(rung: Rung, decision: Decision) -> Self {
+        Self {
+            rung,
+            decision: Some(decision),
+            ..Self::KEEP
+        }
+    }
+}

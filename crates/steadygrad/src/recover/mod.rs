@@ -1,0 +1,30 @@
+//! The ladder: from detections to a decision, one rung at a time.
+//!
+//! 1. **Clip**: a suspicious spike of the gradient norm is scaled back to the largest usual norm.
+//! 2. **Skip**: a harmful step is not applied.
+//! 3. **Lower the learning rate**: after `max_consecutive_errors` skips in a row, after many skips in
+//!    a window, or when norm and loss grow together. The rate climbs back when it is calm.
+//! 4. **Roll back**: when what is wrong is in the weights (lost or jumped weights, or a loss still
+//!    harmful after `loss_patience` skips), or when lowering did not help. Then the learning rate
+//!    re-warms from low. A second one before it was calm again goes to an older snapshot.
+//! 5. **Stop**: when the budgets are used up, with a reason that says what was tried. A bad update is
+//!    never accepted on giving up.
+//!
+//! **A lasting change of level is accepted in the end.** Harmful readings do not enter the running
+//! scales, so a lasting change of the data would be skipped for ever. What tells it from damaged
+//! weights is a rollback: what is still there after one, finite and `max_consecutive_errors` times in a
+//! row, is the data's. The scales then start anew, at the lowered learning rate. Where the adapter
+//! takes no snapshots, twice as many in a row do, unless weights were seen to be damaged.
+//!
+//! Everything is counted in readings, never in the adapter's step numbers, which may go back.
+
+mod budget;
+mod config;
+mod ladder;
+mod snapshots;
+
+pub use budget::{Budget, BudgetsLeft};
+pub use config::{RecoverConfig, SnapshotConfig};
+pub use ladder::Rung;
+pub(crate) use ladder::{LadderState, Verdict};
+pub(crate) use snapshots::Snapshots;

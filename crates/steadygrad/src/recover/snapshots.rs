@@ -1,0 +1,177 @@
+use serde::{Deserialize, Serialize};
+
+use super::SnapshotConfig;
+use crate::detect::DetectorState;
+
+/// What the guard knows of a snapshot that the adapter holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Kept {
+    /// The step that it was taken before.
+    step: u64,
+    /// Readings without harm since.
+    calm: u64,
+    /// Taken before any step: training cannot have damaged it.
+    initial: bool,
+    /// The running scales of that time.
+    detectors: DetectorState,
+}
+
+/// The snapshots that can be gone back to, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Snapshots {
+    kept: Vec<Kept>,
+    /// The reading at which the last one was taken or restored.
+    last: Option<u64>,
+    /// The step that the adapter was asked to go back to, until it answers.
+    pending: Option<u64>,
+}
+
+impl Kept {
+    fn trusted(&self, config: SnapshotConfig) -> bool {
+        self.initial || self.calm >= config.probation as u64
+    }
+}
+
+impl Snapshots {
+    /// Whether another is due, after `clock` readings.
+    pub(crate) fn due(&self, config: SnapshotConfig, clock: u64) -> bool {
+        self.last
+            .is_none_or(|last| clock.saturating_sub(last) >= config.interval as u64)
+    }
+
+    /// Notes that one was taken before this step. A second one of the same step replaces the first.
+    /// When there are too many the oldest goes, but never the only one that is trusted.
+    pub(crate) fn taken(
+        &mut self,
+        config: SnapshotConfig,
+        step: u64,
+        clock: u64,
+        detectors: &DetectorState,
+    ) {
+        self.kept.retain(|kept| kept.step != step);
+        self.kept.push(Kept {
+            step,
+            calm: 0,
+            initial: clock == 0,
+            detectors: detectors.clone(),
+        });
+        self.last = Some(clock);
+        while self.kept.len() > config.kept.max(1) {
+            let trusted = self.kept.iter().filter(|kept| kept.trusted(config)).count();
+            let only = |kept: &Kept| trusted == 1 && kept.trusted(config);
+            let oldest = self.kept.iter().position(|kept| !only(kept)).unwrap_or(0);
+            self.kept.remove(oldest);
+        }
+    }
+
+    /// Another reading without harm.
+    pub(crate) fn calm(&mut self) {
+        for kept in &mut self.kept {
+            kept.calm = kept.calm.saturating_add(1);
+        }
+    }
+
+    /// The newest that is trusted, and older than `before` where there is such a one.
+    pub(crate) fn target(&self, config: SnapshotConfig, before: Option<u64>) -> Option<u64> {
+        let trusted = || {
+            let all = self.kept.iter().rev();
+            all.filter(|kept| kept.trusted(config))
+                .map(|kept| kept.step)
+        };
+        let older = before.and_then(|before| trusted().find(|step| *step < before));
+        older.or_else(|| trusted().next())
+    }
+
+    /// The adapter is asked to go back.
+    pub(crate) fn ask(&mut self, step: u64) {
+        self.pending = Some(step);
+    }
+
+    /// The step that the adapter has not answered for.
+    pub(crate) fn pending(&self) -> Option<u64> {
+        self.pending
+    }
+
+    /// The adapter went back: newer snapshots are of the discarded stretch. Returns the running
+    /// scales of that time; `None` for a snapshot that is not known.
+    pub(crate) fn restored(&mut self, step: u64, clock: u64) -> Option<DetectorState> {
+        self.pending = None;
+        let place = self.kept.iter().position(|kept| kept.step == step)?;
+        self.kept.truncate(place + 1);
+        self.last = Some(clock);
+        self.kept.last().map(|kept| kept.detectors.clone())
+    }
+
+    /// The snapshot cannot be restored.
+    pub(crate) fn lost(&mut self, step: u64) {
+        self.pending = None;
+        self.kept.retain(|kept| kept.step != step);
+    }
+
+    /// The steps of all that may still be asked for, oldest first.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = u64> {
+        self.kept.iter().map(|kept| kept.step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: SnapshotConfig = SnapshotConfig {
+        interval: 10,
+        probation: 2,
+        kept: 3,
+    };
+
+    fn taken(steps: &[u64], calm_between: usize) -> Snapshots {
+        let mut snapshots = Snapshots::default();
+        for step in steps {
+            snapshots.taken(CONFIG, *step, *step, &DetectorState::default());
+            (0..calm_between).for_each(|_| snapshots.calm());
+        }
+        snapshots
+    }
+
+    fn steps(snapshots: &Snapshots) -> Vec<u64> {
+        snapshots.steps().collect()
+    }
+
+    #[test]
+    fn the_oldest_goes_but_not_the_only_trusted_one() {
+        assert_eq!(steps(&taken(&[0, 10, 20, 30], 2)), [10, 20, 30]);
+        assert_eq!(steps(&taken(&[0, 10, 20, 30], 0)), [0, 20, 30]);
+    }
+
+    #[test]
+    fn only_trusted_ones_are_gone_back_to() {
+        let mut snapshots = taken(&[0, 10, 20], 2);
+        snapshots.taken(CONFIG, 30, 30, &DetectorState::default());
+        assert_eq!(snapshots.target(CONFIG, None), Some(20));
+        assert_eq!(snapshots.target(CONFIG, Some(20)), Some(10));
+        // None is older: the same again.
+        assert_eq!(snapshots.target(CONFIG, Some(10)), Some(20));
+        assert_eq!(Snapshots::default().target(CONFIG, None), None);
+        assert_eq!(taken(&[5], 1).target(CONFIG, None), None);
+        assert_eq!(taken(&[0], 0).target(CONFIG, None), Some(0));
+    }
+
+    #[test]
+    fn going_back_discards_what_is_newer_and_a_lost_one_is_gone() {
+        let mut snapshots = taken(&[10, 20, 30], 2);
+        assert!(snapshots.restored(20, 40).is_some());
+        assert_eq!(steps(&snapshots), [10, 20]);
+        assert!(!snapshots.due(CONFIG, 49) && snapshots.due(CONFIG, 50));
+        assert!(snapshots.restored(99, 40).is_none());
+        snapshots.lost(20);
+        assert_eq!(steps(&snapshots), [10]);
+    }
+
+    #[test]
+    fn a_second_of_the_same_step_replaces_the_first() {
+        let mut snapshots = taken(&[10, 20], 2);
+        snapshots.taken(CONFIG, 20, 60, &DetectorState::default());
+        assert_eq!(steps(&snapshots), [10, 20]);
+        assert_eq!(snapshots.target(CONFIG, None), Some(10));
+    }
+}

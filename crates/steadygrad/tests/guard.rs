@@ -1,0 +1,629 @@
+//! The guard as a whole: whatever it is shown it neither panics nor lets a non-finite value through,
+//! and each rung of the ladder does what it says.
+
+use std::str::FromStr;
+
+use proptest::prelude::*;
+use steadygrad::clip::{AutoClip, GlobalNormClip, Policy, ValueClip};
+use steadygrad::detect::{Detector, DetectorConfig, OutlierBound, Severity};
+use steadygrad::guard::{GuardConfigError, Incident, Preset, Response};
+use steadygrad::recover::{RecoverConfig, Rung};
+use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
+use steadygrad::{Decision, Guard, GuardConfig, Judgement, StepReading};
+
+const LEARNING_RATE: f64 = 0.01;
+
+/// One parameter of weight norm 1 and this gradient.
+fn reading(step: u64, loss: f64, gradient: f64) -> StepReading {
+    let gradients = GradientStats {
+        tensors: vec![NamedStats {
+            name: "w".into(),
+            stats: TensorStats::of(&[gradient]),
+        }],
+    };
+    StepReading::new(step, loss, LEARNING_RATE, gradients).with_weight_norms(vec![1.0])
+}
+
+/// A healthy reading with some noise of its own.
+fn healthy(step: u64) -> StepReading {
+    let noise = [1.0, 1.1, 0.9, 1.05, 0.95][step as usize % 5];
+    reading(step, noise, noise)
+}
+
+/// A guard with an adapter that takes every snapshot it is asked for, and restores every one.
+struct Run {
+    guard: Guard,
+    step: u64,
+}
+
+impl Run {
+    fn new(config: impl Into<GuardConfig>) -> Self {
+        Self {
+            guard: Guard::new(config.into()).unwrap(),
+            step: 0,
+        }
+    }
+
+    fn show(&mut self, mut reading: StepReading) -> Judgement {
+        reading.step = self.step;
+        if self.guard.wants_snapshot(self.step) {
+            self.guard.snapshot_taken(self.step);
+        }
+        let judgement = self.guard.step(&reading);
+        if let Decision::Rollback { to_step, .. } = judgement.decision {
+            assert!(to_step <= self.step);
+            self.guard.rolled_back(to_step);
+        }
+        self.step += 1;
+        judgement
+    }
+
+    fn calm(&mut self, steps: u64) {
+        for step in 0..steps {
+            let judgement = self.show(healthy(step));
+            assert_eq!(judgement.rung, Rung::Keep, "{judgement:?}");
+        }
+    }
+
+    fn rungs(&mut self, steps: usize, reading: &StepReading) -> Vec<Rung> {
+        (0..steps)
+            .map(|_| self.show(reading.clone()).rung)
+            .collect()
+    }
+}
+
+fn tensors(rows: Vec<(f64, u64)>) -> GradientStats {
+    let tensors = rows.into_iter().enumerate();
+    GradientStats {
+        tensors: tensors
+            .map(|(index, (tensor_norm, non_finite))| NamedStats {
+                name: format!("{index}"),
+                stats: TensorStats {
+                    tensor_norm,
+                    max_abs: tensor_norm.abs(),
+                    len: 4,
+                    non_finite,
+                    ..TensorStats::default()
+                },
+            })
+            .collect(),
+    }
+}
+
+/// Readings that no healthy adapter would hand over.
+fn hostile() -> Vec<StepReading> {
+    let odd = [
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        0.0,
+        -0.0,
+        -1.0,
+        f64::MAX,
+        f64::MIN,
+        f64::MIN_POSITIVE,
+        5e-324,
+        1.0,
+    ];
+    let mut all = vec![StepReading::default()];
+    for value in odd {
+        all.push(reading(0, value, 1.0));
+        all.push(reading(u64::MAX, 1.0, value));
+        all.push(healthy(3).with_weight_norms(vec![value]));
+        all.push(healthy(3).with_weight_norms(vec![value; 4]));
+        all.push(healthy(2).with_update_norms(vec![value, 1.0]));
+        all.push(healthy(1).with_loss_after(value));
+        all.push(StepReading {
+            learning_rate: value,
+            ..healthy(0)
+        });
+        all.push(StepReading {
+            depth_growth: Some(value),
+            time_growth: Some(value),
+            ..healthy(7)
+        });
+        // The norm and the counts contradict each other, and parameters come and go.
+        all.push(StepReading::new(5, 1.0, 0.1, tensors(vec![(value, 0)])));
+        all.push(StepReading::new(
+            5,
+            1.0,
+            0.1,
+            tensors(vec![(1.0, 2), (value, 0)]),
+        ));
+        all.push(StepReading::new(5, value, 0.1, tensors(vec![])));
+    }
+    all
+}
+
+fn is_finite(reading: &StepReading) -> bool {
+    reading.loss.is_finite()
+        && reading.learning_rate.is_finite()
+        && reading.gradients.global_norm().is_finite()
+        && reading.gradients.non_finite() == 0
+        && !reading
+            .weight_norms
+            .iter()
+            .any(|norm| norm.is_nan() || *norm == f64::INFINITY)
+}
+
+/// Shows a stream to a guard, and to one that is saved and loaded before each step.
+fn survive(preset: Preset, readings: &[&StepReading], answers: u64) {
+    let mut guard = Guard::from(preset);
+    let mut resumed = guard.clone();
+    for (index, &reading) in readings.iter().enumerate() {
+        let text = serde_json::to_string(&resumed).unwrap();
+        resumed = serde_json::from_str(&text).unwrap();
+        assert_eq!(guard, resumed);
+        for guard in [&mut guard, &mut resumed] {
+            if guard.wants_snapshot(reading.step) {
+                guard.snapshot_taken(reading.step);
+            }
+        }
+        let (judgement, same) = (guard.step(reading), resumed.step(reading));
+        assert_eq!(format!("{judgement:?}"), format!("{same:?}"));
+        let applies = judgement.decision.applies();
+        if preset == Preset::Observe {
+            assert_eq!(judgement.decision, Decision::Keep);
+        } else {
+            assert!(is_finite(reading) || !applies, "{reading:?}: {judgement:?}");
+        }
+        let scale = judgement.learning_rate_scale;
+        assert!(scale > 0.0 && scale <= 1.0, "{scale}");
+        assert_eq!(scale, guard.learning_rate_scale());
+        if let Some(reason) = judgement.decision.reason() {
+            assert!(!reason.is_empty());
+        }
+        if let Some(incident) = judgement.incident(reading.step) {
+            let text = serde_json::to_string(&incident).unwrap();
+            let read: Incident = serde_json::from_str(&text).unwrap();
+            assert_eq!(format!("{read:?}"), format!("{incident:?}"));
+        } else {
+            assert_eq!(judgement.decision, Decision::Keep);
+        }
+        if let Decision::Rollback { to_step, .. } = judgement.decision {
+            for guard in [&mut guard, &mut resumed] {
+                match (index as u64 + answers) % 3 {
+                    0 => guard.rolled_back(to_step),
+                    1 => {
+                        let other = guard.rollback_failed(to_step, "torn");
+                        assert!(!other.decision.applies());
+                    }
+                    // The adapter never answers.
+                    _ => {}
+                }
+            }
+        }
+    }
+    let summary = guard.summary();
+    let rungs = summary.kept
+        + summary.clipped_by_policy
+        + summary.clipped
+        + summary.skipped
+        + summary.lowered
+        + summary.rolled_back
+        + summary.stopped;
+    assert_eq!(rungs, summary.readings);
+    assert_eq!(summary.readings, readings.len() as u64);
+}
+
+#[test]
+fn every_hostile_reading_through_every_preset() {
+    let (hostile, normal) = (hostile(), healthy(0));
+    for preset in Preset::ALL {
+        survive(preset, &hostile.iter().collect::<Vec<_>>(), 0);
+        for reading in &hostile {
+            // In the first step, alone in a calm run, and without end.
+            let mut stream = vec![reading];
+            stream.extend([&normal; 30]);
+            stream.push(reading);
+            stream.extend([&normal; 30]);
+            stream.extend([reading; 30]);
+            stream.extend([&normal; 30]);
+            for answers in 0..3 {
+                survive(preset, &stream, answers);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn hostile_readings_in_any_order(
+        picks in prop::collection::vec(0usize..200, 1..120), answers in 0u64..3,
+    ) {
+        let (hostile, normal) = (hostile(), healthy(0));
+        // Every other pick is healthy, on the average.
+        let stream: Vec<_> = picks.iter().map(|&pick| hostile.get(pick).unwrap_or(&normal)).collect();
+        for preset in Preset::ALL {
+            survive(preset, &stream, answers);
+        }
+    }
+
+    /// From the same past, a higher sensitivity does not do less.
+    #[test]
+    fn the_dial_is_monotone(
+        low in 0.0..1.0f64, high in 0.0..1.0f64, noise in 0.0..0.8f64,
+        loss in 0.5..50.0f64, gradient in -1.0..6.0f64, rate in 0.0..3.0f64, weight in 0.0..2.0f64,
+    ) {
+        let (low, high) = (low.min(high), low.max(high));
+        let at = |sensitivity: f64| {
+            let config = GuardConfig::default().with_sensitivity(sensitivity).unwrap();
+            let mut run = Run::new(config);
+            for step in 0..60u64 {
+                let swing = 1.0 + noise * ((step * 7 % 11) as f64 / 11.0 - 0.5);
+                run.show(reading(step, swing, swing));
+            }
+            let mut odd = reading(60, loss, 10f64.powf(gradient));
+            odd.learning_rate *= 10f64.powf(rate);
+            run.show(odd.with_weight_norms(vec![10f64.powf(weight)]))
+        };
+        let (calm, eager) = (at(low), at(high));
+        prop_assert!(calm.severity() <= eager.severity(), "{calm:?} {eager:?}");
+        prop_assert!(calm.rung <= eager.rung, "{calm:?} {eager:?}");
+    }
+
+    /// All gradients, or all losses, in other units: the same judgements.
+    #[test]
+    fn units_do_not_matter(power in -20i32..20, seed in 0u64..1000) {
+        let factor = 2f64.powi(power);
+        let rungs = |gradients: f64, losses: f64| -> Vec<Rung> {
+            let mut run = Run::new(GuardConfig::default());
+            (0..150u64)
+                .map(|step| {
+                    let swing = 1.0 + (step.wrapping_mul(seed * 2 + 1) % 13) as f64 / 40.0;
+                    let spike = if step % 50 == 49 { 2f64.powi((seed % 12) as i32) } else { 1.0 };
+                    // Weights and rate so that no absolute bound on the update is met.
+                    let mut reading = reading(step, swing * spike * losses, swing * spike * gradients);
+                    reading.learning_rate = 1e-12;
+                    run.show(reading).rung
+                })
+                .collect()
+        };
+        prop_assert_eq!(rungs(1.0, 1.0), rungs(factor, factor));
+    }
+}
+
+#[test]
+fn a_healthy_run_is_left_alone() {
+    for preset in Preset::ALL {
+        let mut run = Run::new(preset);
+        run.calm(500);
+        let summary = run.guard.summary();
+        assert_eq!(summary.kept, 500);
+        assert_eq!(run.guard.learning_rate_scale(), 1.0);
+    }
+}
+
+#[test]
+fn a_moderate_spike_is_clipped_to_the_largest_usual_norm_and_a_far_one_is_skipped() {
+    let mut run = Run::new(Preset::Default);
+    run.calm(50);
+    let Decision::ScaleGlobal { coefficient } = run.show(reading(0, 1.0, 50.0)).decision else {
+        panic!("not clipped");
+    };
+    // Ten times the median.
+    assert!((coefficient * 50.0 - 10.0).abs() < 1e-9, "{coefficient}");
+    let judgement = run.show(reading(0, 1.0, 1e6));
+    assert!(matches!(judgement.decision, Decision::Skip { .. }));
+    assert_eq!(judgement.severity(), Some(Severity::Harmful));
+    run.calm(50);
+    assert_eq!(run.guard.learning_rate_scale(), 1.0);
+}
+
+#[test]
+fn the_ladder_rung_by_rung_and_back() {
+    let mut run = Run::new(Preset::Default);
+    run.calm(50);
+    let nan = reading(0, f64::NAN, f64::NAN);
+    let mut expected = vec![Rung::Skip; 5];
+    expected.push(Rung::LowerLearningRate);
+    expected.extend([Rung::Skip; 4]);
+    expected.push(Rung::Rollback);
+    assert_eq!(run.rungs(11, &nan), expected);
+    // Half, and 0.3 of it.
+    assert!((run.guard.learning_rate_scale() - 0.15).abs() < 1e-12);
+    // Not at once, then step by step, and exactly to 1.
+    run.calm(19);
+    assert!((run.guard.learning_rate_scale() - 0.15).abs() < 1e-12);
+    run.calm(10);
+    let scale = run.guard.learning_rate_scale();
+    assert!(0.15 < scale && scale < 1.0, "{scale}");
+    run.calm(60);
+    assert_eq!(run.guard.learning_rate_scale(), 1.0);
+}
+
+#[test]
+fn what_never_ends_ends_in_a_stop_that_says_what_was_tried() {
+    let mut run = Run::new(Preset::Default);
+    run.calm(50);
+    let nan = reading(0, f64::NAN, 1.0);
+    let rungs = run.rungs(200, &nan);
+    assert_eq!(rungs.last(), Some(&Rung::Stop));
+    assert_eq!(run.guard.summary().rolled_back, 5);
+    let Decision::Stop { reason } = run.show(healthy(0)).decision else {
+        panic!("a stopped run goes on");
+    };
+    assert!(reason.contains("rollbacks (5)"), "{reason}");
+    assert!(!run.guard.wants_snapshot(1000));
+}
+
+#[test]
+fn without_snapshots_non_finite_values_end_the_run_and_a_new_level_is_accepted() {
+    let mut guard = Guard::default();
+    (0..50).for_each(|step| drop(guard.step(&healthy(step))));
+    let mut nan = guard.clone();
+    let rungs: Vec<Rung> = (0..12)
+        .map(|step| nan.step(&reading(step, f64::NAN, 1.0)).rung)
+        .collect();
+    assert_eq!(rungs.iter().position(|rung| *rung == Rung::Stop), Some(10));
+
+    let rungs: Vec<Rung> = (0..40)
+        .map(|step| guard.step(&reading(step, 90.0, 5e3)).rung)
+        .collect();
+    assert_eq!(guard.summary().new_levels, 1);
+    assert!(
+        rungs[11..].iter().all(|rung| *rung == Rung::Keep),
+        "{rungs:?}"
+    );
+}
+
+/// A loss that stays up whatever the batch: the weights are damaged. Then it is well again.
+#[test]
+fn damage_that_shows_in_the_loss_is_rolled_back_to_before_it() {
+    let mut run = Run::new(Preset::Default);
+    run.calm(58);
+    let high = reading(0, 80.0, 1.0);
+    assert_eq!(run.rungs(5, &high), [Rung::Skip; 5]);
+    let judgement = run.show(high);
+    // The one of step 40 has seen 18 calm steps; none was taken since.
+    assert!(
+        matches!(judgement.decision, Decision::Rollback { to_step: 40, .. }),
+        "{judgement:?}"
+    );
+    run.calm(100);
+    assert_eq!(run.guard.learning_rate_scale(), 1.0);
+}
+
+/// The same, but it is still there after the rollback: the data has changed.
+#[test]
+fn a_lasting_change_of_the_data_is_accepted_in_the_end() {
+    let mut run = Run::new(Preset::Default);
+    run.calm(60);
+    let changed = |step: u64| {
+        let noise = [1.0, 1.1, 0.9][step as usize % 3];
+        reading(step, 80.0 * noise, 5.0 * noise)
+    };
+    let rungs: Vec<Rung> = (0..200).map(|step| run.show(changed(step)).rung).collect();
+    assert_eq!(run.guard.summary().rolled_back, 1);
+    assert_eq!(run.guard.summary().new_levels, 1);
+    let last = rungs.iter().rposition(|rung| *rung != Rung::Keep);
+    assert_eq!(last, Some(11), "{rungs:?}");
+    assert_eq!(run.guard.learning_rate_scale(), 1.0);
+}
+
+#[test]
+fn damaged_weights_are_rolled_back_at_once_and_a_young_snapshot_is_not_trusted() {
+    let mut run = Run::new(Preset::Default);
+    run.calm(44);
+    for weights in [f64::NAN, f64::INFINITY, 1e20] {
+        let mut run = Run {
+            guard: run.guard.clone(),
+            step: run.step,
+        };
+        let judgement = run.show(healthy(0).with_weight_norms(vec![weights]));
+        assert!(
+            matches!(judgement.decision, Decision::Rollback { to_step: 20, .. }),
+            "{judgement:?}"
+        );
+        assert_eq!(run.guard.snapshots().collect::<Vec<_>>(), [0, 20]);
+        // Before it was calm again: an older one, and a lower learning rate.
+        let judgement = run.show(healthy(0).with_weight_norms(vec![f64::NAN]));
+        assert!(matches!(
+            judgement.decision,
+            Decision::Rollback { to_step: 0, .. }
+        ));
+        assert!((judgement.learning_rate_scale - 0.09).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_restored_gives_way_to_an_older_one_and_then_the_run_stops() {
+    let mut guard = Guard::default();
+    for step in 0..50 {
+        if guard.wants_snapshot(step) {
+            guard.snapshot_taken(step);
+        }
+        guard.step(&healthy(step));
+    }
+    let lost = healthy(50).with_weight_norms(vec![f64::NAN]);
+    let Decision::Rollback { to_step: 40, .. } = guard.step(&lost).decision else {
+        panic!("no rollback");
+    };
+    for (torn, expected) in [(40, 20), (20, 0)] {
+        let Decision::Rollback { to_step, .. } = guard.rollback_failed(torn, "torn").decision
+        else {
+            panic!("no other snapshot");
+        };
+        assert_eq!(to_step, expected);
+    }
+    assert_eq!(guard.rollback_failed(0, "torn").rung, Rung::Stop);
+    assert_eq!(guard.summary().failed_rollbacks, 3);
+}
+
+#[test]
+fn norm_and_loss_that_grow_together_lower_the_learning_rate_first() {
+    let mut run = Run::new(Preset::Default);
+    run.calm(60);
+    let mut rungs = Vec::new();
+    for step in 0..17 {
+        let (loss, norm) = (1.2 * 1.06f64.powi(step), 1.2 * 1.45f64.powi(step));
+        rungs.push(run.show(reading(0, loss, norm)).rung);
+    }
+    let at = |rung| rungs.iter().position(|other| *other == rung);
+    assert_eq!(at(Rung::LowerLearningRate), Some(7));
+    // The lower rate is given the time of another rise, and no more.
+    assert_eq!(at(Rung::Rollback), Some(16));
+    assert_eq!(at(Rung::Skip), None);
+}
+
+#[test]
+fn a_learning_rate_that_jumps_for_some_steps_is_skipped_and_one_that_stays_is_warmed_up_to() {
+    let with_rate = |rate: f64| StepReading {
+        learning_rate: rate,
+        ..healthy(0)
+    };
+    let mut run = Run::new(Preset::Default);
+    run.calm(60);
+    assert_eq!(run.rungs(4, &with_rate(1.0)), [Rung::Skip; 4]);
+    run.calm(1);
+    assert_eq!(run.guard.learning_rate_scale(), 1.0);
+
+    let mut run = Run::new(Preset::Default);
+    run.calm(60);
+    let rungs = run.rungs(8, &with_rate(1.0));
+    assert_eq!(
+        rungs[5..],
+        [Rung::LowerLearningRate, Rung::Keep, Rung::Keep]
+    );
+    // What is applied is what it was.
+    assert!((run.guard.learning_rate_scale() - 0.01).abs() < 1e-12);
+    let mut back = Run {
+        guard: run.guard.clone(),
+        step: run.step,
+    };
+    back.calm(1);
+    assert_eq!(back.guard.learning_rate_scale(), 1.0);
+    assert_eq!(run.rungs(200, &with_rate(1.0)), [Rung::Keep; 200]);
+    assert_eq!(run.guard.learning_rate_scale(), 1.0);
+}
+
+#[test]
+fn many_skips_with_calm_between_lower_the_learning_rate() {
+    let mut run = Run::new(Preset::Default);
+    run.calm(60);
+    let mut rungs = Vec::new();
+    for _ in 0..11 {
+        rungs.push(run.show(reading(0, 1.0, 1e6)).rung);
+        run.calm(3);
+    }
+    assert_eq!(rungs[..10], [Rung::Skip; 10]);
+    assert_eq!(rungs[10], Rung::LowerLearningRate);
+}
+
+#[test]
+fn the_users_clipping_and_the_ladders_act_together() {
+    let config = GuardConfig::default().with_clip(GlobalNormClip::new(1.0));
+    let mut run = Run::new(config);
+    for step in 0..100 {
+        run.show(healthy(step));
+    }
+    // What the user's clipping makes harmless is not skipped.
+    let judgement = run.show(reading(0, 1.0, 1e6));
+    assert_eq!(judgement.rung, Rung::Keep);
+    assert_eq!(
+        judgement.decision,
+        Decision::ScaleGlobal { coefficient: 1e-6 }
+    );
+    // What it does not, is: a single value that is too large.
+    let loose = GuardConfig::default().with_clip(GlobalNormClip::new(1e3));
+    let mut run = Run::new(loose);
+    run.calm(60);
+    let Decision::ScaleGlobal { coefficient } = run.show(reading(0, 1.0, 50.0)).decision else {
+        panic!("not clipped");
+    };
+    assert!((coefficient * 50.0 - 10.0).abs() < 1e-9);
+    let summary = run.guard.summary();
+    assert_eq!((summary.clipped, summary.clipped_by_policy), (1, 0));
+}
+
+#[test]
+fn a_step_that_is_not_applied_leaves_no_trace_in_the_policy() {
+    let config = GuardConfig::default().with_clip(AutoClip {
+        percentile: 100.0,
+        window: 8,
+    });
+    let (mut run, mut control) = (Run::new(config.clone()), Run::new(config));
+    for step in 0..60 {
+        run.show(healthy(step));
+        control.show(healthy(step));
+    }
+    assert_eq!(run.show(reading(0, 1.0, 1e6)).rung, Rung::Skip);
+    let judgements = [&mut run, &mut control].map(|run| run.show(reading(0, 1.0, 1.2)).decision);
+    assert_eq!(judgements[0], judgements[1]);
+}
+
+#[test]
+fn presets_by_name_and_what_cannot_be_used_is_refused_by_name() {
+    for preset in Preset::ALL {
+        assert_eq!(Preset::from_str(preset.name()), Ok(preset));
+        assert_eq!(serde_json::to_value(preset).unwrap(), preset.name());
+        let config = GuardConfig::from(preset);
+        assert_eq!(config.validate(), Ok(()));
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<GuardConfig>(&text).unwrap(), config);
+    }
+    let unknown = Preset::from_str("Brave").unwrap_err().to_string();
+    assert!(
+        unknown.contains("`Brave`") && unknown.contains("careful"),
+        "{unknown}"
+    );
+
+    let refused = |config: GuardConfig| Guard::new(config).unwrap_err().to_string();
+    let mut config = GuardConfig::default();
+    config.detectors.norm_spike.bound = OutlierBound {
+        warmup: 200,
+        ..OutlierBound::default()
+    };
+    let error = refused(config);
+    assert_eq!(
+        error,
+        "norm_spike.bound.warmup is 200; give a number from 1 to 128"
+    );
+    for z in [f64::NAN, 0.0, -1.0, f64::INFINITY] {
+        let mut detectors = DetectorConfig::default();
+        detectors.loss_spike.z = z;
+        let error = detectors.validate().unwrap_err().to_string();
+        assert!(error.starts_with("loss_spike.z is "), "{error}");
+    }
+    let recover = RecoverConfig {
+        climb: 1.0,
+        ..RecoverConfig::default()
+    };
+    let error = refused(GuardConfig {
+        response: Response::Recover(recover),
+        ..GuardConfig::default()
+    });
+    assert!(error.starts_with("recover.climb is 1"), "{error}");
+    let error = refused(GuardConfig::default().with_clip(ValueClip { max_abs: 0.0 }));
+    assert!(error.starts_with("value.max_abs is 0"), "{error}");
+    let chain = Policy::Chain { policies: vec![] };
+    let error = Guard::new(GuardConfig::default().with_clip(chain)).unwrap_err();
+    assert!(matches!(error, GuardConfigError::Policy { .. }));
+    for dial in [f64::NAN, -0.1, 1.1] {
+        assert!(GuardConfig::default().with_sensitivity(dial).is_err());
+    }
+    let same = GuardConfig::default().with_sensitivity(0.5).unwrap();
+    assert_eq!(same, GuardConfig::default());
+}
+
+#[test]
+fn a_saved_guard_with_settings_that_cannot_be_used_is_refused() {
+    let text = serde_json::to_string(&Guard::default()).unwrap();
+    let broken = text.replace("\"climb\":1.05", "\"climb\":0.5");
+    assert_ne!(broken, text);
+    let error = serde_json::from_str::<Guard>(&broken)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("recover.climb is 0.5"), "{error}");
+}
+
+#[test]
+fn counts_by_detector() {
+    let mut run = Run::new(Preset::Default);
+    run.calm(30);
+    run.show(reading(0, f64::NAN, f64::NAN));
+    let detections = &run.guard.summary().detections;
+    assert_eq!(detections.get(&Detector::NonFinite), Some(&1));
+    assert_eq!(detections.len(), 1);
+}
