@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::RecordError;
-use super::disk::{create_dir, link_or_copy, parent, remove_dir_all, rename, sync_dir, write_new};
+use super::disk::{
+    NewFolder, ToSync, create_dir, link_or_copy, parent, remove_dir_all, rename, sync_dir,
+    sync_together,
+};
 use super::problem::{Found, Problem};
 use super::seal::{seal, unseal};
 use super::snapshot::{
     FILES, FileSum, MANIFEST, NonFinite, Snapshot, SnapshotEntry, SnapshotError, SnapshotStore,
-    read_folder, read_summed, write_folder,
+    read_folder, read_summed, write_files,
 };
 use super::steps::StepRecord;
 use super::{FORMAT, steps};
@@ -170,14 +173,25 @@ pub fn list_dumps(run: &Path) -> Result<Vec<u32>, RecordError> {
     Ok(numbers)
 }
 
-/// Writes a dump: under another name, synced, then renamed.
+/// What is to be dumped.
+pub(super) struct Incident<'a> {
+    pub(super) ring: &'a ForensicRing,
+    pub(super) detections: &'a [Detection],
+    pub(super) in_memory: Option<&'a Snapshot>,
+}
+
+/// Writes a dump: under another name, synced together with `others`, then renamed.
 pub(super) fn dump(
     run: &Path,
     store: &SnapshotStore,
-    ring: &ForensicRing,
-    detections: &[Detection],
-    in_memory: Option<&Snapshot>,
+    incident: Incident<'_>,
+    others: Vec<ToSync<'_>>,
 ) -> Result<Dumped, SnapshotError> {
+    let Incident {
+        ring,
+        detections,
+        in_memory,
+    } = incident;
     let file = RingFile {
         detections: detections.to_vec(),
         steps: ring.steps().cloned().collect(),
@@ -203,9 +217,8 @@ pub(super) fn dump(
         problems,
     } = source(store, first_step, in_memory)?;
     prepare(run)?;
-    create_dir(&partial)?;
-    let written = write_into(&partial, &bytes, sum, &source).and_then(|()| {
-        sync_dir(&partial)?;
+    let new = NewFolder::create(partial.clone())?;
+    let written = write_into(new, &bytes, sum, &source, others).and_then(|()| {
         rename(&partial, &path)?;
         Ok(sync_dir(parent(&path))?)
     });
@@ -277,48 +290,53 @@ fn prepare(run: &Path) -> Result<(), RecordError> {
 }
 
 fn write_into(
-    folder: &Path,
+    mut folder: NewFolder,
     ring_bytes: &[u8],
     ring: FileSum,
     source: &Source<'_>,
+    others: Vec<ToSync<'_>>,
 ) -> Result<(), SnapshotError> {
-    write_new(folder.join(RING), ring_bytes)?;
-    let inner = folder.join(SNAPSHOT);
-    match source {
-        Source::Disk(entry) => {
-            create_dir(&inner)?;
-            for name in FILES {
-                link_or_copy(&entry.path.join(name), &inner.join(name))?;
-            }
-            sync_dir(&inner)?;
-        }
-        Source::Memory(snapshot) => {
-            create_dir(&inner)?;
-            write_folder(&inner, snapshot, NonFinite::Allow)?;
-            sync_dir(&inner)?;
-        }
-        Source::None => {}
-    }
-    let snapshot = match source {
+    folder.write(RING, ring_bytes)?;
+    let path = folder.path().join(SNAPSHOT);
+    let inner = match source {
         Source::None => None,
-        Source::Disk(_) | Source::Memory(_) => {
-            let path = inner.join(MANIFEST);
-            let bytes = fs::read(&path).map_err(|source| RecordError::io("read", &path, source))?;
-            Some(FileSum::of(&bytes))
-        }
+        Source::Disk(_) | Source::Memory(_) => Some(write_snapshot(path, source)?),
     };
+    let (inner, snapshot) = inner.unzip();
     let manifest = DumpManifest {
         format: FORMAT,
         ring,
         snapshot,
     };
-    let path = folder.join(MANIFEST);
     let bytes = seal(&manifest).map_err(|source| RecordError::Json {
-        path: path.clone(),
+        path: folder.path().join(MANIFEST),
         source,
     })?;
-    write_new(path, &bytes)?;
-    Ok(())
+    folder.write(MANIFEST, &bytes)?;
+    let mut all = folder.to_sync();
+    all.extend(inner.iter().flat_map(NewFolder::to_sync));
+    all.extend(others);
+    Ok(sync_together(&all)?)
+}
+
+/// Writes the snapshot's folder; returns it with what its manifest is.
+fn write_snapshot(
+    path: PathBuf,
+    source: &Source<'_>,
+) -> Result<(NewFolder, FileSum), SnapshotError> {
+    let mut folder = NewFolder::create(path)?;
+    match source {
+        Source::Disk(entry) => {
+            for name in FILES {
+                link_or_copy(&entry.path.join(name), &folder.path().join(name))?;
+            }
+        }
+        Source::Memory(snapshot) => write_files(&mut folder, snapshot, NonFinite::Allow)?,
+        Source::None => {}
+    }
+    let path = folder.path().join(MANIFEST);
+    let bytes = fs::read(&path).map_err(|source| RecordError::io("read", &path, source))?;
+    Ok((folder, FileSum::of(&bytes)))
 }
 
 fn read_manifest(folder: &Path) -> Result<DumpManifest, Problem> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::RecordError;
+use super::disk::ToSync;
 use super::manifest::RunFile;
 use super::problem::{Found, Problem};
 use super::segments::{Log, Rows, join};
@@ -32,8 +33,8 @@ impl IncidentWriter {
         self.log.append(&line)
     }
 
-    pub(super) fn sync(&mut self) -> Result<(), RecordError> {
-        self.log.sync()
+    pub(super) fn to_sync(&self) -> [ToSync<'_>; 2] {
+        self.log.to_sync()
     }
 }
 

@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::RecordError;
-use super::disk::{create_dir_all, sync_dir};
-use super::forensics::{self, Dumped, ForensicRing};
+use super::disk::{ToSync, create_dir_all, sync_dir, sync_together};
+use super::forensics::{self, Dumped, ForensicRing, Incident};
 use super::incidents::IncidentWriter;
 use super::manifest::{Manifest, RunFile, RunStatus};
 use super::problem::Found;
@@ -139,28 +139,30 @@ impl RunDir {
 
     /// Everything pushed so far survives a power cut too when this returns.
     pub fn sync(&mut self) -> Result<(), RecordError> {
-        let synced = self
-            .steps
-            .flush()
-            .and_then(|()| self.steps.sync())
-            .and_then(|()| self.incidents.sync());
-        self.located(synced)
+        let flushed = self.steps.flush();
+        self.located(flushed.and_then(|()| sync_together(&self.to_sync())))
     }
 
-    /// Writes a snapshot, after syncing the rows before it.
+    fn to_sync(&self) -> Vec<ToSync<'_>> {
+        let steps = self.steps.to_sync().into_iter();
+        steps.chain(self.incidents.to_sync()).collect()
+    }
+
+    /// Writes a snapshot. It counts when the rows before it have been synced too.
     ///
     /// # Errors
-    /// Those of [`SnapshotStore::write`], and of [`sync`](Self::sync).
+    /// Those of [`SnapshotStore::write`], and of [`flush`](Self::flush).
     pub fn write_snapshot(
         &mut self,
         snapshot: &Snapshot,
         non_finite: NonFinite,
     ) -> Result<SnapshotEntry, SnapshotError> {
-        self.sync()?;
-        self.snapshots.write(snapshot, non_finite)
+        self.flush()?;
+        self.snapshots
+            .write_with(snapshot, non_finite, self.to_sync())
     }
 
-    /// Writes what led to an incident into a folder of its own, after syncing the rows. The
+    /// Writes what led to an incident into a folder of its own, and syncs the rows. The
     /// snapshot in it is the newest good one on the disk that is not later than the ring's first
     /// step, else `in_memory`.
     ///
@@ -172,8 +174,13 @@ impl RunDir {
         detections: &[Detection],
         in_memory: Option<&Snapshot>,
     ) -> Result<Dumped, SnapshotError> {
-        self.sync()?;
-        forensics::dump(&self.path, &self.snapshots, ring, detections, in_memory)
+        self.flush()?;
+        let incident = Incident {
+            ring,
+            detections,
+            in_memory,
+        };
+        forensics::dump(&self.path, &self.snapshots, incident, self.to_sync())
             .map_err(|error| error.with_last_good(|| self.snapshots.last_good()))
     }
 
@@ -183,7 +190,7 @@ impl RunDir {
         let finished = self
             .steps
             .finish()
-            .and_then(|()| self.incidents.sync())
+            .and_then(|()| sync_together(&self.to_sync()))
             .and_then(|()| self.file.write(&self.path));
         self.located(finished)
     }

@@ -9,6 +9,7 @@ use arrow_schema::{ArrowError, DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::RecordError;
+use super::disk::ToSync;
 use super::summed::SummedWriter;
 use crate::{Decision, StepReading, float};
 
@@ -179,19 +180,18 @@ impl StepWriter {
         Ok(())
     }
 
-    /// Everything written so far survives a power cut when this returns.
-    pub(super) fn sync(&mut self) -> Result<(), RecordError> {
-        self.log.sync()
+    pub(super) fn to_sync(&self) -> [ToSync<'_>; 2] {
+        self.log.to_sync()
     }
 
+    /// Writes all rows and the end of the stream.
     pub(super) fn finish(&mut self) -> Result<(), RecordError> {
         self.flush()?;
         self.encoder.get_mut().clear();
         self.encoder
             .finish()
             .map_err(|source| RecordError::arrow(&self.path, source))?;
-        self.log.append(self.encoder.get_ref())?;
-        self.sync()
+        self.log.append(self.encoder.get_ref())
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::RecordError;
-use super::disk::Appended;
+use super::disk::{Appended, ToSync, Written};
 use super::problem::{Damage, Problem};
 use super::seal::hex;
 
@@ -77,10 +77,9 @@ impl SummedWriter {
         Ok(())
     }
 
-    /// Everything appended so far survives a power cut when this returns.
-    pub(super) fn sync(&mut self) -> Result<(), RecordError> {
-        self.data.sync()?;
-        self.sums.sync()
+    /// What is to be synced for all that was appended to survive a power cut.
+    pub(super) fn to_sync(&self) -> [ToSync<'_>; 2] {
+        [self.data.to_sync(), self.sums.to_sync()]
     }
 }
 
@@ -120,7 +119,7 @@ pub(super) struct Part {
     /// Where its bytes are; `None` when they are not those that were written.
     pub(super) range: Option<Range<usize>>,
     /// What was written.
-    pub(super) written: super::disk::Written,
+    pub(super) written: Written,
 }
 
 /// All bytes of the file and the parts that the checksums vouch for, in order.
@@ -226,7 +225,7 @@ fn verify(path: &Path, bytes: &[u8], lines: &[Line], problems: &mut Vec<Problem>
         }
         parts.push(Part {
             range: whole.then_some(start..end),
-            written: super::disk::Written {
+            written: Written {
                 bytes: line.bytes,
                 sum: line.sum,
             },

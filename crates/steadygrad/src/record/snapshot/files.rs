@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{NonFinite, Snapshot, SnapshotError, tensors};
-use crate::record::disk::{Written, write_new};
+use crate::record::disk::{NewFolder, Written};
 use crate::record::problem::{Damage, Problem};
 use crate::record::seal::{hex, seal, unseal};
 use crate::record::{FORMAT, RecordError};
@@ -98,16 +98,16 @@ impl SnapshotManifest {
     }
 }
 
-/// Writes the files of a snapshot into a folder that exists, each synced, the manifest last.
-pub(in crate::record) fn write_folder(
-    folder: &Path,
+/// Writes the files of a snapshot, the manifest last. Nothing is synced yet.
+pub(in crate::record) fn write_files(
+    folder: &mut NewFolder,
     snapshot: &Snapshot,
     non_finite: NonFinite,
 ) -> Result<(), SnapshotError> {
     let non_finite = snapshot.check(non_finite)?;
     let state = state_bytes(&snapshot.state)?;
-    let tensors_file = tensors::write(&folder.join(TENSORS), &snapshot.tensors)?.into();
-    let state_file = write_new(folder.join(STATE), &state)?.into();
+    let tensors_file = tensors::write(folder, TENSORS, &snapshot.tensors)?.into();
+    let state_file = folder.write(STATE, &state)?.into();
     let manifest = SnapshotManifest {
         format: FORMAT,
         step: snapshot.step,
@@ -120,12 +120,11 @@ pub(in crate::record) fn write_folder(
             .map(|tensor| tensor.name.clone())
             .collect(),
     };
-    let path = folder.join(MANIFEST);
     let bytes = seal(&manifest).map_err(|source| RecordError::Json {
-        path: path.clone(),
+        path: folder.path().join(MANIFEST),
         source,
     })?;
-    write_new(path, &bytes)?;
+    folder.write(MANIFEST, &bytes)?;
     Ok(())
 }
 

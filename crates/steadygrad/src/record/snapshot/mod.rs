@@ -5,7 +5,7 @@ mod finite;
 mod store;
 mod tensors;
 
-pub(super) use files::{FILES, FileSum, MANIFEST, read_folder, read_summed, write_folder};
+pub(super) use files::{FILES, FileSum, MANIFEST, read_folder, read_summed, write_files};
 pub use store::{SnapshotEntry, SnapshotStore};
 
 use std::collections::BTreeSet;

@@ -4,9 +4,11 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use super::files::{SnapshotManifest, read_folder, write_folder};
+use super::files::{SnapshotManifest, read_folder, write_files};
 use super::{NonFinite, Snapshot, SnapshotError};
-use crate::record::disk::{create_dir, parent, remove_dir_all, rename, sync_dir};
+use crate::record::disk::{
+    NewFolder, ToSync, create_dir, parent, remove_dir_all, rename, sync_dir, sync_together,
+};
 use crate::record::problem::{Damage, Found, Problem};
 use crate::record::{LastGood, RecordError};
 
@@ -170,7 +172,17 @@ impl SnapshotStore {
         snapshot: &Snapshot,
         non_finite: NonFinite,
     ) -> Result<SnapshotEntry, SnapshotError> {
-        self.try_write(snapshot, non_finite)
+        self.write_with(snapshot, non_finite, Vec::new())
+    }
+
+    /// The same, with other files synced together with the snapshot's and before it counts.
+    pub(in crate::record) fn write_with(
+        &self,
+        snapshot: &Snapshot,
+        non_finite: NonFinite,
+        others: Vec<ToSync<'_>>,
+    ) -> Result<SnapshotEntry, SnapshotError> {
+        self.try_write(snapshot, non_finite, others)
             .map_err(|error| error.with_last_good(|| self.last_good()))
     }
 
@@ -178,6 +190,7 @@ impl SnapshotStore {
         &self,
         snapshot: &Snapshot,
         non_finite: NonFinite,
+        others: Vec<ToSync<'_>>,
     ) -> Result<SnapshotEntry, SnapshotError> {
         self.prepare()?;
         let sequence = self
@@ -188,9 +201,11 @@ impl SnapshotStore {
         let name = format!("{sequence:06}-step-{step}");
         let partial = self.folder.join(format!("{name}{PARTIAL}"));
         let path = self.folder.join(name);
-        create_dir(&partial)?;
-        let written = write_folder(&partial, snapshot, non_finite).and_then(|()| {
-            sync_dir(&partial)?;
+        let mut new = NewFolder::create(partial.clone())?;
+        let written = write_files(&mut new, snapshot, non_finite).and_then(|()| {
+            let mut all = new.to_sync();
+            all.extend(others);
+            sync_together(&all)?;
             rename(&partial, &path)?;
             Ok(sync_dir(&self.folder)?)
         });

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::files::FileSum;
 use super::{Dtype, SnapshotError, Tensor};
-use crate::record::disk::{NewFile, Written};
+use crate::record::disk::{NewFile, NewFolder, Written};
 use crate::record::problem::Problem;
 
 /// The format's prefix: the header's length.
@@ -59,7 +59,11 @@ fn known(dtype: StoredDtype) -> Option<Dtype> {
 }
 
 /// Writes tensors that were checked to have the bytes their shapes need.
-pub(super) fn write(path: &Path, tensors: &[Tensor]) -> Result<Written, SnapshotError> {
+pub(super) fn write(
+    folder: &mut NewFolder,
+    name: &str,
+    tensors: &[Tensor],
+) -> Result<Written, SnapshotError> {
     let refused = |reason| SnapshotError::Tensors { reason };
     // Wide values first, so that each tensor begins at a multiple of its values' size.
     let mut order: Vec<&Tensor> = tensors.iter().collect();
@@ -80,13 +84,13 @@ pub(super) fn write(path: &Path, tensors: &[Tensor]) -> Result<Written, Snapshot
     let mut header = serde_json::to_vec(&metadata).map_err(|error| refused(error.to_string()))?;
     header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
 
-    let mut file = NewFile::create(path.to_owned())?;
+    let mut file = NewFile::create(folder.path().join(name))?;
     file.write(&(header.len() as u64).to_le_bytes())?;
     file.write(&header)?;
     for tensor in order {
         file.write(&tensor.bytes)?;
     }
-    Ok(file.finish()?)
+    Ok(folder.add(file)?)
 }
 
 /// Reads the tensors in the order of `names`, if the file is to the byte what `sum` says.
