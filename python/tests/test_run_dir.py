@@ -20,12 +20,17 @@ COLUMNS = {
     "step": pa.uint64(),
     "loss": pa.float64(),
     "learning_rate": pa.float64(),
+    "learning_rate_scale": pa.float64(),
     "grad_norm": pa.float64(),
     "grad_norm_clipped": pa.float64(),
+    "update_norm": pa.float64(),
     "non_finite": pa.uint64(),
     "subnormal": pa.uint64(),
+    "batch": pa.uint64(),
     "decision": pa.string(),
 }
+# What a run need not measure.
+OPTIONAL = {"update_norm", "batch"}
 
 
 def write_example(folder):
@@ -60,7 +65,8 @@ def test_the_steps_have_their_columns(run):
     assert parameters
     assert set(table.column_names) == {*COLUMNS, *parameters}
     assert all(table[name].type == pa.float64() for name in parameters)
-    assert all(column.null_count == 0 for column in table.columns)
+    always = [table[name] for name in table.column_names if name not in OPTIONAL]
+    assert all(column.null_count == 0 for column in always)
 
 
 def test_the_steps_are_consistent(run):
@@ -94,5 +100,8 @@ def test_the_example_holds_what_was_written(example):
     assert table["loss"][96] == math.inf
     assert table["grad_norm_clipped"][-3:] == [0.0] * 3
     assert table["subnormal"] == [2] * 100
+    assert table["learning_rate_scale"] == [1.0] * 100
+    assert table["batch"] == [*range(97), None, None, None]
+    assert table["update_norm"] == [None] * 100
     assert table["grad_norm"][10] == pytest.approx(math.sqrt(2) * 1e4, rel=1e-5)
     assert table["grad_norm/output.weight"][10] == pytest.approx(1e4, rel=1e-5)

@@ -23,6 +23,7 @@ usage: cargo xtask <task>
 
   bench clip   gradient statistics and clipping beside a plain sum, Burn and PyTorch (about 5 minutes)
   bench dynamics   Lyapunov spectra beside NumPy and PyTorch (about 3 minutes)
+  bench record   snapshots, rows and dumps on this machine's disk (a few seconds)
 ";
 
 fn main() -> ExitCode {
@@ -42,6 +43,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["docs"] => docs(root()?),
         ["bench", "clip"] => bench_clip(root()?),
         ["bench", "dynamics"] => bench_dynamics(root()?),
+        ["bench", "record"] => bench_record(root()?),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())
@@ -84,6 +86,11 @@ fn bench_clip(root: &Path) -> Result<()> {
 fn bench_dynamics(root: &Path) -> Result<()> {
     Step::cargo("bench --package steadygrad --bench dynamics --no-run".split(' ')).run(root)?;
     python::script(root, "benches/peers/dynamics.py")
+}
+
+/// What keeping a run costs.
+fn bench_record(root: &Path) -> Result<()> {
+    Step::cargo("bench --package steadygrad --bench record".split(' ')).run(root)
 }
 
 #[cfg(test)]

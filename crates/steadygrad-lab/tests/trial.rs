@@ -375,7 +375,7 @@ fn recorded_at(learning_rate: f64, remedy: Option<Remedy>) -> Recorded {
     Recorded {
         outcome: run(&subject, &plan, recording),
         manifest: manifest(&run_dir),
-        steps: read_steps(&run_dir.join("steps.arrow")).expect("it was written"),
+        steps: read_steps(&run_dir).expect("it was written").value,
         weights: subject.weights(),
     }
 }
@@ -569,7 +569,7 @@ fn a_cancelled_trial_is_interrupted_after_its_current_step() {
     assert_eq!((outcome.end, outcome.steps_done), (End::Interrupted, 5));
     assert!(outcome.validation_metric.is_nan());
     assert_eq!(manifest(&run_dir).status, RunStatus::Interrupted);
-    let steps = read_steps(&run_dir.join("steps.arrow")).expect("whole");
+    let steps = read_steps(&run_dir).expect("whole").value;
     assert_eq!(steps.rows.len(), 5);
 
     // The flag is still up: nothing is begun.

@@ -45,7 +45,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if let Some(incident) = NonFinite.check(&Signals::of(&reading)) {
             run.push_incident(&incident)?;
         }
-        run.push_step(StepRecord::new(&reading, &judgement.decision))?;
+        run.push_step(StepRecord {
+            batch: size.is_finite().then_some(step),
+            ..StepRecord::new(&reading, &judgement.decision)
+        })?;
     }
     run.finish(RunStatus::Ended)?;
     Ok(())

@@ -1,16 +1,60 @@
-//! A run directory: `run.json` (the manifest), `steps.arrow` (one row a step, an Arrow IPC
-//! stream) and `incidents.jsonl` (one detection a line).
+//! A run directory: nothing that was written is lost, and nothing half-written is believed.
 //!
-//! Steps and incidents are appended while the run goes on; `run.json` is written whole, through
-//! a temporary file that is then renamed, so a reader sees the old one or the new one.
+//! | file | what | how it is written |
+//! |---|---|---|
+//! | `run.json` | the [`Manifest`] | whole, ends in its own checksum |
+//! | `run.json.previous` | the version before it, read when `run.json` is damaged | the same |
+//! | `steps.arrow` | one row an optimizer step, a plain Arrow IPC stream | grows by batches of at most 64 rows |
+//! | `incidents.jsonl` | one detection a line | grows by lines |
+//! | `steps-2.arrow`, `incidents-2.jsonl`, ... | the same, from each resumption on | the same |
+//! | `steps.arrow.sums`, ... | a checksum for each part of the file it is named after | grows with it |
+//! | `snapshots/000007-step-420/` | a [`Snapshot`]: `tensors.safetensors`, `state.json`, and last `manifest.json` with their checksums | under another name, then renamed |
+//! | `incidents/0001/` | what led to an incident ([`ForensicRing`]): `ring.json`, `snapshot/`, and last `manifest.json` | the same |
+//! | `lock` | held by the process that writes the run | |
+//!
+//! **Readers** ([`read_manifest`], [`read_steps`], [`read_incidents`], [`SnapshotStore`],
+//! [`read_dump`]) work while the run is being written. They verify every byte they use, return all
+//! that is as it was written, and name the rest as [`Problem`]s. They take memory for what is
+//! there, never for what a damaged file says there is, and do not panic.
+//!
+//! **How long things last.** What was flushed (64 rows, an incident, a snapshot, the end) survives
+//! the death of the process; what was synced (a snapshot, a dump, the end) survives a power cut
+//! too. A snapshot is written after the rows before it were synced, so a run resumed from it has
+//! all its rows. A write that fails, on a full disk for example, leaves everything before it as it
+//! was, and says where the last good state is.
 
+mod disk;
+mod forensics;
+mod incidents;
+mod manifest;
+mod problem;
 mod run_dir;
+mod seal;
+mod segments;
+mod snapshot;
+mod step_table;
 mod steps;
+mod summed;
+#[cfg(test)]
+mod tests;
 
-pub use run_dir::{Manifest, RunDir, RunStatus, read_incidents, write_atomic};
-pub use steps::{StepRecord, StepTable, read_steps};
+pub use disk::write_atomic;
+pub use forensics::{Dump, Dumped, ForensicRing, RingStep, list_dumps, read_dump};
+pub use incidents::read_incidents;
+pub use manifest::{Manifest, RunStatus, read_manifest};
+pub use problem::{Damage, Found, Problem};
+pub use run_dir::RunDir;
+pub use snapshot::{
+    Dtype, NonFinite, Snapshot, SnapshotEntry, SnapshotError, SnapshotStore, Tensor,
+};
+pub use step_table::{Segment, StepTable, read_steps};
+pub use steps::StepRecord;
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The version of the layout that this module writes and reads.
+pub const FORMAT: u32 = 1;
 
 /// What can go wrong with a run directory.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +67,19 @@ pub enum RecordError {
         /// Where.
         path: PathBuf,
         /// The system's answer.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// The disk, the quota or the largest allowed file is full. Nothing written before is lost.
+    #[error("no space left to {action} `{}`: {source}; {}", path.display(), last_good_text(last_good.as_ref()))]
+    Full {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The newest snapshot that is whole.
+        last_good: Option<LastGood>,
+        /// The system's answer.
+        source: io::Error,
     },
     /// The folder holds something already.
     #[error("the output folder `{}` is not empty; name a new one, so that no earlier result is overwritten", path.display())]
@@ -31,28 +87,102 @@ pub enum RecordError {
         /// The folder.
         path: PathBuf,
     },
-    /// Not JSON of the expected shape.
-    #[error("`{}` is not readable: {source}", path.display())]
+    /// Another process writes this run.
+    #[error("the run in `{}` is being written by another process; wait until it ends, or stop it", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Not to be put as JSON.
+    #[error("`{}` cannot be written as JSON: {source}", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// The parser's answer.
+        /// The writer's answer.
         source: serde_json::Error,
     },
-    /// Not an Arrow IPC stream of the expected shape.
-    #[error("`{}` is not a readable step file: {source}", path.display())]
+    /// Not to be put as an Arrow IPC stream.
+    #[error("`{}` cannot be written as an Arrow stream: {source}", path.display())]
     Arrow {
         /// The file.
         path: PathBuf,
-        /// The reader's answer.
+        /// The writer's answer.
         source: arrow_schema::ArrowError,
     },
-    /// A column that every step file has is missing.
-    #[error("`{}` has no column `{column}` of the expected type; it was not written by steadygrad", path.display())]
-    Column {
+    /// A later version of steadygrad wrote it.
+    #[error("`{}` has layout {format}, this steadygrad reads {FORMAT}; use the version that wrote it", path.display())]
+    Format {
         /// The file.
         path: PathBuf,
-        /// The column.
-        column: String,
+        /// Its version.
+        format: u32,
     },
+    /// Nothing in its place could be used either.
+    #[error("{0}, and nothing stands in for it; is this a run directory?")]
+    Damaged(Problem),
+}
+
+/// Where a run can go on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastGood {
+    /// The step that would run next.
+    pub step: u64,
+    /// The snapshot.
+    pub path: PathBuf,
+}
+
+fn last_good_text(last_good: Option<&LastGood>) -> String {
+    match last_good {
+        Some(LastGood { step, path }) => format!(
+            "the last good state is at step {step} in `{}`: free some space and resume from there",
+            path.display()
+        ),
+        None => "there is no snapshot to go back to yet: free some space and start again".into(),
+    }
+}
+
+impl RecordError {
+    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::Full {
+                action,
+                path,
+                last_good: None,
+                source,
+            },
+            _ => Self::Io {
+                action,
+                path,
+                source,
+            },
+        }
+    }
+
+    fn arrow(path: &Path, source: arrow_schema::ArrowError) -> Self {
+        Self::Arrow {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// Says in [`Full`](Self::Full) where the run can go on from.
+    fn with_last_good(self, find: impl FnOnce() -> Option<LastGood>) -> Self {
+        match self {
+            Self::Full {
+                action,
+                path,
+                last_good: None,
+                source,
+            } => Self::Full {
+                action,
+                path,
+                last_good: find(),
+                source,
+            },
+            other => other,
+        }
+    }
 }

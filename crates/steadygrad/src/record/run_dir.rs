@@ -1,174 +1,221 @@
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+//! The writer of a run directory.
+
+use std::fs::{self, File, TryLockError};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-
 use super::RecordError;
+use super::disk::{ToSync, create_dir_all, sync_dir, sync_together};
+use super::forensics::{self, Dumped, ForensicRing, Incident};
+use super::incidents::IncidentWriter;
+use super::manifest::{Manifest, RunFile, RunStatus};
+use super::problem::Found;
+use super::segments::Log;
+use super::snapshot::{NonFinite, Snapshot, SnapshotEntry, SnapshotError, SnapshotStore};
 use super::steps::{StepRecord, StepWriter};
 use crate::detect::Detection;
 
-/// How far a run got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunStatus {
-    /// Still going, or its process was killed.
-    Running,
-    /// It ended by itself: all steps done, or stopped by the guard.
-    Ended,
-    /// A person stopped it.
-    Interrupted,
-}
-
-/// `run.json`: which run this is and how it ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// Version of this layout.
-    pub format: u32,
-    /// Name of the trial, for example `baseline`.
-    pub name: String,
-    /// What was trained.
-    pub subject: String,
-    /// Seed of weights and data order.
-    pub seed: u64,
-    /// Steps planned.
-    pub steps: u64,
-    /// Parameter names, in model order.
-    pub parameters: Vec<String>,
-    /// How far it got.
-    pub status: RunStatus,
-}
-
-/// A run directory open for writing.
+/// A run directory open for writing, by one process at a time.
 pub struct RunDir {
     path: PathBuf,
-    manifest: Manifest,
+    file: RunFile,
     steps: StepWriter,
-    incidents: File,
+    incidents: IncidentWriter,
+    snapshots: SnapshotStore,
+    /// Held while this value lives, and let go by the system if the process dies.
+    _lock: File,
 }
 
 impl RunDir {
-    /// Creates the directory (and its parents) and the three files in it.
+    /// Creates the directory (and its parents) and the files in it.
     ///
     /// # Errors
     /// [`RecordError::NotEmpty`] when the folder holds something, [`RecordError::Io`] when it
     /// cannot be created or written.
     pub fn create(path: &Path, manifest: Manifest) -> Result<Self, RecordError> {
-        let io = |action, path: &Path| {
-            let path = path.to_owned();
-            move |source| RecordError::Io {
-                action,
-                path,
-                source,
-            }
-        };
-        fs::create_dir_all(path).map_err(io("create the folder", path))?;
-        if fs::read_dir(path)
-            .map_err(io("list", path))?
-            .next()
-            .is_some()
-        {
+        create_dir_all(path)?;
+        let mut entries =
+            fs::read_dir(path).map_err(|source| RecordError::io("list", path, source))?;
+        if entries.next().is_some() {
             return Err(RecordError::NotEmpty {
                 path: path.to_owned(),
             });
         }
-        write_json(&path.join("run.json"), &manifest)?;
-        let incidents_path = path.join("incidents.jsonl");
-        let incidents = File::create_new(&incidents_path).map_err(io("create", &incidents_path))?;
-        let steps = StepWriter::create(path.join("steps.arrow"), &manifest.parameters)?;
-        Ok(Self {
-            path: path.to_owned(),
+        let lock = lock(path)?;
+        let file = RunFile {
             manifest,
-            steps,
-            incidents,
+            resumed_at: Vec::new(),
+        };
+        file.write(path)?;
+        Self::open(path, file, lock, 1)
+    }
+
+    /// Opens a run to go on with it at `next_step`, the step of the snapshot that it goes on from
+    /// (0 when there is none). The rows and incidents that follow go into new segments; nothing
+    /// that was written before is touched but `run.json`, which says `Running` again.
+    ///
+    /// # Errors
+    /// [`RecordError::InUse`] while another process writes the run, [`RecordError::Damaged`] when
+    /// neither `run.json` nor the version before it is whole.
+    pub fn resume(path: &Path, next_step: u64) -> Result<Found<Self>, RecordError> {
+        // Before the lock as well, whose file is not to be left in any folder.
+        RunFile::read(path)?;
+        let lock = lock(path)?;
+        let Found {
+            value: mut file,
+            problems,
+        } = RunFile::read(path)?;
+        let mut used = Log::Steps.on_disk(path)?;
+        used.extend(Log::Incidents.on_disk(path)?);
+        let number = match used.last() {
+            None => 1,
+            Some(&last) => last.max(file.segments()).saturating_add(1),
+        };
+        file.manifest.status = RunStatus::Running;
+        file.resume(number, next_step);
+        let run = Self::open(path, file, lock, number)?;
+        // After the segment's files: a manifest never names a segment that was not begun.
+        run.file.write(path)?;
+        Ok(Found {
+            value: run,
+            problems,
         })
     }
 
-    /// Appends one step.
-    pub fn push_step(&mut self, row: StepRecord) -> Result<(), RecordError> {
-        self.steps.push(row)
+    fn open(path: &Path, file: RunFile, lock: File, number: u32) -> Result<Self, RecordError> {
+        let steps = StepWriter::create(Log::Steps.path(path, number), &file.manifest.parameters)?;
+        let incidents = IncidentWriter::create(Log::Incidents.path(path, number))?;
+        sync_dir(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            steps,
+            incidents,
+            snapshots: SnapshotStore::new(path),
+            _lock: lock,
+        })
     }
 
-    /// Appends one incident.
+    /// Keeps so many snapshots instead of [`SnapshotStore::KEEP`].
+    pub fn keep_snapshots(mut self, keep: NonZeroUsize) -> Self {
+        self.snapshots = self.snapshots.keep(keep);
+        self
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Which run it is.
+    pub fn manifest(&self) -> &Manifest {
+        &self.file.manifest
+    }
+
+    /// Its snapshots, to list and read; to write one is [`write_snapshot`](Self::write_snapshot).
+    pub fn snapshots(&self) -> &SnapshotStore {
+        &self.snapshots
+    }
+
+    /// Appends one step. It survives the death of the process after 64 rows or the next
+    /// [`flush`](Self::flush). When this fails, the row is kept and written with the next.
+    pub fn push_step(&mut self, row: StepRecord) -> Result<(), RecordError> {
+        let pushed = self.steps.push(row);
+        self.located(pushed)
+    }
+
+    /// Appends one incident, and the rows before it unless an incident did so a moment ago.
     pub fn push_incident(&mut self, incident: &Detection) -> Result<(), RecordError> {
-        let path = self.path.join("incidents.jsonl");
-        let mut line = serde_json::to_string(incident).map_err(|source| RecordError::Json {
-            path: path.clone(),
-            source,
-        })?;
-        line.push('\n');
-        self.incidents
-            .write_all(line.as_bytes())
-            .map_err(|source| RecordError::Io {
-                action: "append to",
-                path,
-                source,
-            })
+        let pushed = self.incidents.push(incident);
+        let pushed = pushed.and_then(|()| self.steps.flush_early());
+        self.located(pushed)
+    }
+
+    /// Everything pushed so far survives the death of the process when this returns.
+    pub fn flush(&mut self) -> Result<(), RecordError> {
+        let flushed = self.steps.flush();
+        self.located(flushed)
+    }
+
+    /// Everything pushed so far survives a power cut too when this returns.
+    pub fn sync(&mut self) -> Result<(), RecordError> {
+        let flushed = self.steps.flush();
+        self.located(flushed.and_then(|()| sync_together(&self.to_sync())))
+    }
+
+    fn to_sync(&self) -> Vec<ToSync<'_>> {
+        let steps = self.steps.to_sync().into_iter();
+        steps.chain(self.incidents.to_sync()).collect()
+    }
+
+    /// Writes a snapshot. It counts when the rows before it have been synced too.
+    ///
+    /// # Errors
+    /// Those of [`SnapshotStore::write`], and of [`flush`](Self::flush).
+    pub fn write_snapshot(
+        &mut self,
+        snapshot: &Snapshot,
+        non_finite: NonFinite,
+    ) -> Result<SnapshotEntry, SnapshotError> {
+        self.flush()?;
+        self.snapshots
+            .write_with(snapshot, non_finite, self.to_sync())
+    }
+
+    /// Writes what led to an incident into a folder of its own, and syncs the rows. The
+    /// snapshot in it is the newest good one on the disk that is not later than the ring's first
+    /// step, else `in_memory`.
+    ///
+    /// # Errors
+    /// Those of [`write_snapshot`](Self::write_snapshot), but that broken weights are written.
+    pub fn dump(
+        &mut self,
+        ring: &ForensicRing,
+        detections: &[Detection],
+        in_memory: Option<&Snapshot>,
+    ) -> Result<Dumped, SnapshotError> {
+        self.flush()?;
+        let incident = Incident {
+            ring,
+            detections,
+            in_memory,
+        };
+        forensics::dump(&self.path, &self.snapshots, incident, self.to_sync())
+            .map_err(|error| error.with_last_good(|| self.snapshots.last_good()))
     }
 
     /// Writes what is pending and closes the run.
     pub fn finish(mut self, status: RunStatus) -> Result<(), RecordError> {
-        self.steps.finish()?;
-        self.manifest.status = status;
-        write_json(&self.path.join("run.json"), &self.manifest)
+        self.file.manifest.status = status;
+        let finished = self
+            .steps
+            .finish()
+            .and_then(|()| sync_together(&self.to_sync()))
+            .and_then(|()| self.file.write(&self.path));
+        self.located(finished)
+    }
+
+    fn located<T>(&self, result: Result<T, RecordError>) -> Result<T, RecordError> {
+        result.map_err(|error| error.with_last_good(|| self.snapshots.last_good()))
     }
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RecordError> {
-    let text = serde_json::to_string_pretty(value).map_err(|source| RecordError::Json {
-        path: path.to_owned(),
-        source,
-    })?;
-    write_atomic(path, (text + "\n").as_bytes())
-}
-
-/// Writes a file whole or not at all: to a temporary file beside it, synced, then renamed.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let written = File::create(&partial).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
-    });
-    written.map_err(|source| {
-        // Best effort: the error below is what the caller must see.
-        let _ = fs::remove_file(&partial);
-        RecordError::Io {
-            action: "write",
-            path: path.to_owned(),
-            source,
+fn lock(run: &Path) -> Result<File, RecordError> {
+    let path = run.join("lock");
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(|source| RecordError::io("open", &path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(RecordError::InUse {
+            path: run.to_owned(),
+        }),
+        // Some network file systems have no locks; a run there is for its owner to look after.
+        Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
+            Ok(file)
         }
-    })
-}
-
-/// Reads `incidents.jsonl`. An unfinished last line (the writer was killed) is left out.
-pub fn read_incidents(path: &Path) -> Result<Vec<Detection>, RecordError> {
-    read_lines(path)
-}
-
-fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
-    let io = |source| RecordError::Io {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    };
-    let mut reader = BufReader::new(File::open(path).map_err(io)?);
-    // Bytes, because a line can be torn in the middle of a character.
-    let (mut rows, mut line) = (Vec::new(), Vec::new());
-    while reader.read_until(b'\n', &mut line).map_err(io)? > 0 {
-        if !line.ends_with(b"\n") {
-            break;
-        }
-        rows.push(
-            serde_json::from_slice(&line).map_err(|source| RecordError::Json {
-                path: path.to_owned(),
-                source,
-            })?,
-        );
-        line.clear();
+        Err(TryLockError::Error(source)) => Err(RecordError::io("lock", &path, source)),
     }
-    Ok(rows)
 }

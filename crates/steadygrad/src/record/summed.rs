@@ -1,0 +1,247 @@
+//! Files that only grow, with a checksum for each part that was appended.
+//!
+//! The file itself holds nothing but its parts, so that any tool can read it. The checksums stand
+//! in a second file of the same name with `.sums` after it, one line a part: the part's first
+//! byte, its length, its checksum, and a checksum of the line. A part is written before its line;
+//! a reader believes no byte that a line does not vouch for.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::RecordError;
+use super::disk::{Appended, ToSync, Written};
+use super::problem::{Damage, Problem};
+use super::seal::hex;
+
+fn sums_path(path: &Path) -> PathBuf {
+    let mut sums = path.as_os_str().to_owned();
+    sums.push(super::segments::SUMS);
+    PathBuf::from(sums)
+}
+
+/// Appends parts.
+pub(super) struct SummedWriter {
+    data: Appended,
+    sums: Appended,
+    /// A write failed, and what it left could not be removed yet.
+    torn: bool,
+}
+
+impl SummedWriter {
+    pub(super) fn create(path: PathBuf) -> Result<Self, RecordError> {
+        let sums = Appended::create(sums_path(&path))?;
+        Ok(Self {
+            data: Appended::create(path)?,
+            sums,
+            torn: false,
+        })
+    }
+
+    /// Appends one part, or leaves the file as it was.
+    pub(super) fn append(&mut self, part: &[u8]) -> Result<(), RecordError> {
+        if self.torn {
+            self.cut_back()?;
+        }
+        let line = Line {
+            from: self.data.length(),
+            bytes: part.len() as u64,
+            sum: xxh3_64(part),
+        }
+        .text();
+        let written = self
+            .data
+            .append(part)
+            .and_then(|()| self.sums.append(line.as_bytes()));
+        match written {
+            Ok(()) => {
+                self.data.commit(part.len());
+                self.sums.commit(line.len());
+                Ok(())
+            }
+            Err(error) => {
+                self.torn = true;
+                // Should this fail too, the next append tries again.
+                let _ = self.cut_back();
+                Err(error)
+            }
+        }
+    }
+
+    fn cut_back(&mut self) -> Result<(), RecordError> {
+        self.sums.cut_back()?;
+        self.data.cut_back()?;
+        self.torn = false;
+        Ok(())
+    }
+
+    /// What is to be synced for all that was appended to survive a power cut.
+    pub(super) fn to_sync(&self) -> [ToSync<'_>; 2] {
+        [self.data.to_sync(), self.sums.to_sync()]
+    }
+}
+
+/// What one line of the checksum file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Line {
+    from: u64,
+    bytes: u64,
+    sum: u64,
+}
+
+impl Line {
+    fn text(self) -> String {
+        let body = self.body();
+        let sum = hex(xxh3_64(body.as_bytes()));
+        format!("{body} {sum}\n")
+    }
+
+    fn body(self) -> String {
+        format!("{} {} {}", self.from, self.bytes, hex(self.sum))
+    }
+
+    /// `None` unless it is, to the byte, what [`text`](Self::text) makes.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut words = std::str::from_utf8(text).ok()?.split(' ');
+        let line = Self {
+            from: words.next()?.parse().ok()?,
+            bytes: words.next()?.parse().ok()?,
+            sum: u64::from_str_radix(words.next()?, 16).ok()?,
+        };
+        (line.text().as_bytes() == text).then_some(line)
+    }
+}
+
+/// One part, as far as it can be had.
+pub(super) struct Part {
+    /// Where its bytes are; `None` when they are not those that were written.
+    pub(super) range: Option<Range<usize>>,
+    /// What was written.
+    pub(super) written: Written,
+}
+
+/// All bytes of the file and the parts that the checksums vouch for, in order.
+pub(super) struct Parts {
+    pub(super) bytes: Vec<u8>,
+    pub(super) parts: Vec<Part>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Reads a file that [`SummedWriter`] wrote or is writing. Memory is taken for what is there, not
+/// for what the files say there is.
+pub(super) fn read_parts(path: &Path) -> Parts {
+    let sums_path = sums_path(path);
+    let mut problems = Vec::new();
+    let mut read = |path: &Path| {
+        fs::read(path).unwrap_or_else(|error| {
+            problems.push(Problem::refused(path, &error));
+            Vec::new()
+        })
+    };
+    // First the checksums: a writer at work is never ahead with these.
+    let sums = read(&sums_path);
+    let bytes = read(path);
+    let lines = read_lines(&sums_path, &sums, &mut problems);
+    let sums_are_whole = problems.iter().all(Problem::is_torn_tail);
+    let parts = verify(path, &bytes, &lines, &mut problems);
+    if !sums_are_whole {
+        // What looks like an unfinished write may be what the lost checksums were for.
+        for problem in &mut problems {
+            if let Damage::TornTail { bytes: tail } = problem.what
+                && problem.path == path
+            {
+                let to = bytes.len() as u64;
+                let from = to.saturating_sub(tail);
+                problem.what = Damage::Unverified { from, to };
+            }
+        }
+    }
+    Parts {
+        bytes,
+        parts,
+        problems,
+    }
+}
+
+fn read_lines(path: &Path, text: &[u8], problems: &mut Vec<Problem>) -> Vec<Line> {
+    let (mut lines, mut from) = (Vec::new(), 0);
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let to = from + line.len();
+        match (Line::parse(line), line.ends_with(b"\n")) {
+            (Some(parsed), _) => lines.push(parsed),
+            (None, true) => problems.push(Problem::new(
+                path,
+                Damage::Part {
+                    from: from as u64,
+                    to: to as u64,
+                },
+            )),
+            (None, false) => problems.push(Problem::new(
+                path,
+                Damage::TornTail {
+                    bytes: line.len() as u64,
+                },
+            )),
+        }
+        from = to;
+    }
+    lines
+}
+
+fn verify(path: &Path, bytes: &[u8], lines: &[Line], problems: &mut Vec<Problem>) -> Vec<Part> {
+    let length = bytes.len() as u64;
+    let (mut parts, mut covered) = (Vec::new(), 0u64);
+    for line in lines {
+        let Some(to) = line.from.checked_add(line.bytes) else {
+            problems.push(Problem::malformed(
+                path,
+                "a checksum is for bytes beyond any file",
+            ));
+            continue;
+        };
+        if line.from < covered {
+            problems.push(Problem::malformed(
+                path,
+                "two checksums are for the same bytes",
+            ));
+            continue;
+        }
+        if line.from > covered {
+            let (from, to) = (covered, line.from);
+            problems.push(Problem::new(path, Damage::Unverified { from, to }));
+        }
+        covered = to;
+        let (Ok(start), Ok(end)) = (usize::try_from(line.from), usize::try_from(to)) else {
+            continue;
+        };
+        let whole = bytes
+            .get(start..end)
+            .is_some_and(|part| xxh3_64(part) == line.sum);
+        if !whole && to <= length {
+            let from = line.from;
+            problems.push(Problem::new(path, Damage::Part { from, to }));
+        }
+        parts.push(Part {
+            range: whole.then_some(start..end),
+            written: Written {
+                bytes: line.bytes,
+                sum: line.sum,
+            },
+        });
+    }
+    if covered > length {
+        problems.push(Problem::new(
+            path,
+            Damage::Length {
+                expected: covered,
+                found: length,
+            },
+        ));
+    } else if covered < length {
+        let bytes = length - covered;
+        problems.push(Problem::new(path, Damage::TornTail { bytes }));
+    }
+    parts
+}

@@ -1,0 +1,3 @@
+//! Tests that need to look behind the public functions.
+
+mod crashes;
