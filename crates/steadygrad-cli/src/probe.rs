@@ -37,6 +37,9 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
         LoadedSubject::Rnn(subject) => {
             steadygrad_lab::probe(subject, &study.plan, text, &device, control)
         }
+        LoadedSubject::Cnn(subject) => {
+            steadygrad_lab::probe(subject, &study.plan, text, &device, control)
+        }
     };
     if let Some(path) = &args.html {
         write_atomic(path, steadygrad_report::html::probe(&report).as_bytes())?;

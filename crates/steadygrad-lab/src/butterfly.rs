@@ -9,7 +9,7 @@ use steadygrad_burn::guarded_step;
 
 use crate::batches::Batches;
 use crate::random::{Purpose, generator};
-use crate::trial::{build, optimizer};
+use crate::trial::build;
 use crate::{Plan, Subject, Tape, flat};
 
 /// How twins are trained.
@@ -69,7 +69,7 @@ pub fn butterfly<S: Subject>(
         })
     };
     let mut guards = [guard(), guard()];
-    let mut optimizers = [optimizer(plan), optimizer(plan)];
+    let mut optimizers = [(); 2].map(|()| plan.optimizer.init(plan.momentum));
     let learning_rate = acting.learning_rate.unwrap_or(plan.learning_rate);
     let samples = subject.summary().training_samples;
     let mut batches = Batches::new(samples, plan.batch_size, plan.seed);
@@ -96,7 +96,7 @@ pub fn butterfly<S: Subject>(
                 &mut optimizers[index],
                 step,
                 loss,
-                learning_rate,
+                plan.scheduled(learning_rate, step),
             );
             models[index] = Some(match &mut caps[index] {
                 Some(cap) => cap.apply(done.model),

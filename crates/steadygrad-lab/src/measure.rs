@@ -8,9 +8,11 @@ use crate::batches::Batches;
 use crate::sharpness::sharpness;
 use crate::spectrum::spectrum;
 use crate::trial::build;
-use crate::{Plan, Subject, Tape};
+use crate::{Optimizer, Plan, Subject, Tape};
 
 /// Measures a subject at initialisation, on the first training batch of the plan's seed.
+///
+/// The sharpness is measured for SGD only: it bounds no other optimizer's learning rate.
 pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measurements {
     let summary = subject.summary();
     let (model, _) = build(subject, plan, &plan.remedies, device);
@@ -41,7 +43,10 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
             .sqrt(),
         global_norm: stats.global_norm(),
         subnormal_share: stats.subnormal() as f64 / values.max(1) as f64,
-        sharpness: sharpness(subject, &model, rows, plan.seed),
+        // What rules and remedies conclude from it holds for SGD only.
+        sharpness: (plan.optimizer == Optimizer::Sgd)
+            .then(|| sharpness(subject, &model, rows, plan.seed))
+            .flatten(),
     };
     // The theory holds without normalisation between the layers only.
     let normalized = plan

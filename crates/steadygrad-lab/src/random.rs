@@ -16,6 +16,7 @@ pub(crate) enum Purpose {
     Control = 4,
     Power = 5,
     Twin = 6,
+    Fault = 7,
 }
 
 /// The generator of one seed and purpose.

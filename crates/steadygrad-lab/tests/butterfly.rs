@@ -10,7 +10,7 @@ use steadygrad::dynamics::{Activation, ButterflyError, Horizon};
 use steadygrad_lab::data::{Table, Target};
 use steadygrad_lab::models::MlpConfig;
 use steadygrad_lab::subjects::{TableMlp, TemporalOrderRnn};
-use steadygrad_lab::{Plan, Twins, butterfly};
+use steadygrad_lab::{Optimizer, Plan, Schedule, Twins, butterfly};
 
 fn plan(learning_rate: f64, batch_size: usize) -> Plan {
     Plan {
@@ -19,6 +19,8 @@ fn plan(learning_rate: f64, batch_size: usize) -> Plan {
         momentum: 0.0,
         steps: 1,
         batch_size,
+        optimizer: Optimizer::Sgd,
+        schedule: Schedule::default(),
         remedies: vec![],
     }
 }

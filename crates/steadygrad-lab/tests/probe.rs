@@ -8,7 +8,7 @@ use steadygrad::probe::ProbeReport;
 use steadygrad_lab::data::digits;
 use steadygrad_lab::models::MlpConfig;
 use steadygrad_lab::subjects::{TableMlp, TemporalOrderRnn};
-use steadygrad_lab::{Control, Plan, Silent, Subject, probe};
+use steadygrad_lab::{Control, Optimizer, Plan, Schedule, Silent, Subject, probe};
 
 fn run<S: Subject>(subject: &S, learning_rate: f64) -> ProbeReport {
     let plan = Plan {
@@ -17,6 +17,8 @@ fn run<S: Subject>(subject: &S, learning_rate: f64) -> ProbeReport {
         momentum: 0.0,
         steps: 1,
         batch_size: 16,
+        optimizer: Optimizer::Sgd,
+        schedule: Schedule::default(),
         remedies: vec![],
     };
     let cancelled = AtomicBool::new(false);

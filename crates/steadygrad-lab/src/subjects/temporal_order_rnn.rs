@@ -8,7 +8,8 @@ use steadygrad::measurements::MatrixRole;
 use steadygrad_burn::Stages;
 
 use crate::data::TemporalOrder;
-use crate::models::{Rnn, RnnConfig};
+use crate::faults::Distortion;
+use crate::models::{Inputs, Rnn, RnnConfig};
 use crate::{Structure, Subject, Summary, Tape};
 
 /// A plain tanh recurrent network on the temporal order task.
@@ -97,6 +98,38 @@ impl Subject for TemporalOrderRnn {
         let (sequences, classes) = self.batch(rows);
         let scanned = model.scan(&sequences, &classes, tape);
         (scanned.loss, scanned.gradients)
+    }
+
+    /// Inputs are distorted as the one-hot vectors that the symbols stand for.
+    fn distorted_loss_and_gradients(
+        &self,
+        model: &Rnn,
+        rows: &[usize],
+        distortion: &Distortion,
+        tape: &mut Tape,
+    ) -> Option<(f64, GradientsParams)> {
+        let (sequences, classes) = self.batch(rows);
+        let mut distorted: Vec<usize> = classes.into_iter().map(usize::from).collect();
+        distortion.classes(&mut distorted, TemporalOrder::CLASSES);
+        let classes: Vec<u8> = distorted.into_iter().map(|class| class as u8).collect();
+        let mut values = Vec::new();
+        let inputs = if distortion.changes_inputs() {
+            for symbol in sequences.iter().copied().flatten() {
+                let one_hot = |s: usize| f32::from(u8::from(s == usize::from(*symbol)));
+                values.extend((0..TemporalOrder::SYMBOLS).map(one_hot));
+            }
+            distortion.inputs(&mut values);
+            Inputs::Vectors {
+                values: &values,
+                batch: rows.len(),
+                steps: self.training.sequence_length,
+                symbols: TemporalOrder::SYMBOLS,
+            }
+        } else {
+            Inputs::Symbols(&sequences)
+        };
+        let scanned = model.scan_inputs(inputs, &classes, tape);
+        Some((scanned.loss, scanned.gradients))
     }
 
     fn stages<'a>(&'a self, model: &'a Rnn, row: usize) -> Option<(Stages<'a>, Tensor<2>)> {
