@@ -7,7 +7,8 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData, activation::relu};
 use rand_chacha::ChaCha8Rng;
 use steadygrad::{cure::Goal, dynamics::Activation};
-use steadygrad_lab::{Control, Job, Plan, Silent, Structure, Subject, Summary, Tape, cure};
+use steadygrad_lab::{Control, Job, Optimizer, Plan, Schedule, Silent};
+use steadygrad_lab::{Structure, Subject, Summary, Tape, cure};
 
 #[derive(Module, Debug)]
 struct Net {
@@ -62,7 +63,10 @@ impl Subject for Sine {
 #[rustfmt::skip]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = Device::default().autodiff();
-    let plan = Plan { seed: 1, learning_rate: 0.002, momentum: 0.0, steps: 1500, batch_size: 50, remedies: vec![] };
+    let plan = Plan {
+        seed: 1, optimizer: Optimizer::Sgd, learning_rate: 0.002, momentum: 0.0,
+        schedule: Schedule::default(), steps: 1500, batch_size: 50, remedies: vec![],
+    };
     let job = Job { out: None, workers: 2, fresh_seeds: 3, study: None };
     let control = Control { cancelled: &false.into(), progress: &Silent };
     let report = cure(&Sine(device.clone()), &plan, &job, &device, control, |_| None)?;

@@ -96,6 +96,8 @@ pub(crate) enum Embedded {
     DigitsMlp,
     /// The temporal order task, a plain tanh RNN.
     TemporalOrderRnn,
+    /// The same digits, a small plain CNN that trains well.
+    DigitsCnn,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

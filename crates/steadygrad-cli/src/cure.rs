@@ -58,6 +58,7 @@ pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
     let report = match &subject {
         LoadedSubject::Mlp(subject) => cure(subject, &study, &job, &device, control)?,
         LoadedSubject::Rnn(subject) => cure(subject, &study, &job, &device, control)?,
+        LoadedSubject::Cnn(subject) => cure(subject, &study, &job, &device, control)?,
     };
 
     let json = steadygrad_report::json::cure(&report)

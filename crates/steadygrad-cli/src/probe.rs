@@ -42,6 +42,9 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
         LoadedSubject::Rnn(subject) => {
             steadygrad_lab::probe(subject, &study.plan, text, args.twins, &device, control)
         }
+        LoadedSubject::Cnn(subject) => {
+            steadygrad_lab::probe(subject, &study.plan, text, args.twins, &device, control)
+        }
     };
     if args.json {
         let json = steadygrad_report::json::probe(&report)

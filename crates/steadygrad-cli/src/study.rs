@@ -23,8 +23,9 @@ pub(crate) fn from_args(args: &SubjectArgs) -> Study {
     let name = match args.subject.unwrap_or(Embedded::DigitsMlp) {
         Embedded::DigitsMlp => "digits-mlp",
         Embedded::TemporalOrderRnn => "temporal-order-rnn",
+        Embedded::DigitsCnn => "digits-cnn",
     };
-    Study::embedded(name).expect("both are embedded")
+    Study::embedded(name).expect("all three are embedded")
 }
 
 /// Reads a study file.

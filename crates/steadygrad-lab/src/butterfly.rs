@@ -12,7 +12,7 @@ use steadygrad_burn::guarded_step;
 
 use crate::batches::Batches;
 use crate::random::{Purpose, generator};
-use crate::trial::{Acting, build, optimizer};
+use crate::trial::{Acting, build};
 use crate::{Plan, Subject, Tape, flat};
 
 /// How twins are trained.
@@ -133,7 +133,7 @@ fn train<S: Subject>(
         max_norm: acting.clip.map_or(f64::NAN, |clip| clip.max_norm),
     })?;
     let mut guards = [guard.clone(), guard];
-    let mut optimizers = [optimizer(plan), optimizer(plan)];
+    let mut optimizers = [(); 2].map(|()| plan.optimizer.init(plan.momentum));
     let learning_rate = acting.learning_rate.unwrap_or(plan.learning_rate);
     let samples = subjects[0].summary().training_samples;
     let mut batches = Batches::new(samples, plan.batch_size, plan.seed);
@@ -161,7 +161,7 @@ fn train<S: Subject>(
                 &mut optimizers[index],
                 step,
                 loss,
-                learning_rate,
+                plan.scheduled(learning_rate, step),
             );
             models[index] = Some(match &mut caps[index] {
                 Some(cap) => cap.apply(done.model),

@@ -19,7 +19,7 @@ use steadygrad::remedy::{Family, Remedy};
 use crate::measure::measure;
 use crate::random::{Purpose, generator};
 use crate::trial::{Control, TrialSpec, build, run_trial};
-use crate::{Plan, Subject, Summary};
+use crate::{Optimizer, Plan, Subject, Summary};
 
 /// What a cure is run with, beside the subject and its plan.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ pub fn cure<S: Subject>(
     });
 
     control.progress.phase("remedies");
-    let mut trials = remedies(&summary, plan.seed, &measurements, &setup, &outcome);
+    let mut trials = remedies(&summary, plan, &measurements, &setup, &outcome);
     bench.run_all(&mut trials)?;
 
     let best = trials
@@ -170,7 +170,7 @@ fn standard_error(summary: &Summary, best: f64) -> f64 {
 /// The six families with their computed parameters, and the controls.
 fn remedies(
     summary: &Summary,
-    seed: u64,
+    plan: &Plan,
     measurements: &Measurements,
     setup: &TrainingSetup,
     baseline: &Outcome,
@@ -183,6 +183,14 @@ fn remedies(
     let families = Family::ALL.into_iter().map(|family| {
         let (remedy, derivation, not_tried) = match derive(family, basis) {
             Ok((remedy, derivation)) => (Some(remedy), Some(derivation), None),
+            // The formula is exact for SGD, and for nothing else.
+            Err(_) if family == Family::SlowDown && plan.optimizer != Optimizer::Sgd => {
+                let reason = format!(
+                    "the sharpness bounds the learning rate of sgd, not of {}",
+                    plan.optimizer.name()
+                );
+                (None, None, Some(reason))
+            }
             Err(reason) => (None, None, Some(reason.to_string())),
         };
         let kind = TrialKind::Family(family);
@@ -195,7 +203,7 @@ fn remedies(
             outcome: None,
         }
     });
-    let mut rng = generator(seed, Purpose::Control);
+    let mut rng = generator(plan.seed, Purpose::Control);
     // A subject whose layers cannot be changed must not draw a remedy that changes them.
     let random = loop {
         let remedy = random_remedy([rng.random(), rng.random()], setup);

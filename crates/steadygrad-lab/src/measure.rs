@@ -8,9 +8,11 @@ use crate::batches::Batches;
 use crate::sharpness::sharpness;
 use crate::spectrum::spectrum;
 use crate::trial::build;
-use crate::{Plan, Subject, Tape};
+use crate::{Optimizer, Plan, Subject, Tape};
 
 /// Measures a subject at initialisation, on the first training batch of the plan's seed.
+///
+/// The sharpness is measured for SGD only: it bounds no other optimizer's learning rate.
 pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measurements {
     let summary = subject.summary();
     let (model, _) = build(subject, plan, &plan.remedies, device);

@@ -1,17 +1,21 @@
 use steadygrad::measurements::TrainingSetup;
 use steadygrad::remedy::Remedy;
 
-use crate::Summary;
+use crate::{Optimizer, Schedule, Summary};
 
-/// How a subject is trained: plain stochastic gradient descent with momentum.
+/// How a subject is trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Seed of weights and data order.
     pub seed: u64,
+    /// What turns gradients into updates.
+    pub optimizer: Optimizer,
     /// Learning rate.
     pub learning_rate: f64,
-    /// Momentum coefficient in `0..1`; 0 without.
+    /// Momentum coefficient of SGD in `0..1`; 0 without. The other optimizers have their own.
     pub momentum: f64,
+    /// What becomes of the learning rate in the course of the run.
+    pub schedule: Schedule,
     /// Optimizer steps.
     pub steps: u64,
     /// Samples a step.
@@ -21,6 +25,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The learning rate of a step, on the schedule of this plan, where `full` is the full one.
+    pub fn scheduled(&self, full: f64, step: u64) -> f64 {
+        full * self.schedule.factor(step, self.steps)
+    }
+
     /// The numbers that rules and remedies need.
     pub fn setup(&self, summary: &Summary) -> TrainingSetup {
         let depth = self.remedies.iter().rev().find_map(|remedy| match remedy {

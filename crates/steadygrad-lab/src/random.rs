@@ -17,6 +17,8 @@ pub(crate) enum Purpose {
     Power = 5,
     Twin = 6,
     Timing = 7,
+    /// Which value a fault hits.
+    Fault = 8,
 }
 
 /// The generator of one seed and purpose.

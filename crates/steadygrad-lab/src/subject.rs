@@ -8,6 +8,7 @@ use steadygrad::measurements::MatrixRole;
 use steadygrad_burn::Stages;
 
 use crate::Tape;
+use crate::faults::Distortion;
 
 /// What the lab must know about a subject before it builds a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,10 +119,24 @@ pub trait Subject: Send + Sync {
         tape: &mut Tape,
     ) -> (f64, GradientsParams) {
         let loss = self.loss(model, rows, tape);
-        let value = loss.clone().into_scalar::<f64>();
-        let gradients = loss.backward();
-        tape.read_gradients(&gradients);
-        (value, GradientsParams::from_grads(gradients, model))
+        tape.backward(loss, model)
+    }
+
+    /// [`Subject::loss_and_gradients`] on these rows as a faulty data pipeline would deliver them.
+    /// With a distortion that changes nothing it gives the very same numbers.
+    ///
+    /// `None` when the subject has no way to distort its data: the default, for every distortion
+    /// that changes something.
+    fn distorted_loss_and_gradients(
+        &self,
+        model: &Self::Model,
+        rows: &[usize],
+        distortion: &Distortion,
+        tape: &mut Tape,
+    ) -> Option<(f64, GradientsParams)> {
+        distortion
+            .is_none()
+            .then(|| self.loss_and_gradients(model, rows, tape))
     }
 
     /// Whether [`Subject::loss_and_gradients`] computes in f64, throughout, when the trainable

@@ -139,6 +139,8 @@ mod tests {
         let plan = Plan {
             seed: 7,
             learning_rate: 0.1,
+            optimizer: crate::Optimizer::Sgd,
+            schedule: crate::Schedule::default(),
             momentum: 0.0,
             steps: 1,
             batch_size: 16,

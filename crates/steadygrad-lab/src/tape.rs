@@ -1,3 +1,5 @@
+use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::{Gradients, Tensor};
 use steadygrad::dynamics::{Axis, GradientSize, GrowthProfile};
 
@@ -147,6 +149,14 @@ impl Tape {
             }
             self.count(signals);
         }
+    }
+
+    /// The loss as a number and, by Burn's autodiff, its gradients; what was watched is read.
+    pub fn backward<M: Module>(&mut self, loss: Tensor<1>, model: &M) -> (f64, GradientsParams) {
+        let value = loss.clone().into_scalar::<f64>();
+        let gradients = loss.backward();
+        self.read_gradients(&gradients);
+        (value, GradientsParams::from_grads(gradients, model))
     }
 
     /// The recorded profile; empty when the tape was off.

@@ -4,8 +4,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use burn::optim::momentum::MomentumConfig;
-use burn::optim::{ModuleOptimizer, SgdConfig};
 use burn::tensor::Device;
 use steadygrad::clip::{GlobalNormClip, Policy};
 use steadygrad::cure::{End, Outcome, Trace, Verdict};
@@ -20,7 +18,7 @@ use steadygrad_burn::{SpectralCap, for_each_parameter, guarded_step, scale_weigh
 use crate::batches::Batches;
 use crate::measure::weight_matrices;
 use crate::random::{Purpose, generator};
-use crate::{Plan, Structure, Subject, Tape};
+use crate::{Decay, Plan, Schedule, Structure, Subject, Tape};
 
 /// The baseline goes on for this many steps after its first non-finite value, so that its record
 /// shows what became of it.
@@ -186,16 +184,6 @@ fn rescale<S: Subject>(subject: &S, model: S::Model, gain: f64, input_rms: f64) 
     scale_weights(model, &factors)
 }
 
-/// The plan's optimizer, before its first step.
-pub(crate) fn optimizer(plan: &Plan) -> ModuleOptimizer {
-    let momentum = (plan.momentum > 0.0).then(|| {
-        MomentumConfig::new()
-            .with_momentum(plan.momentum)
-            .with_dampening(0.0)
-    });
-    SgdConfig::new().with_momentum(momentum).init()
-}
-
 /// The run itself. Its `work` is not yet relative to the baseline's.
 fn train<S: Subject>(
     subject: &S,
@@ -226,7 +214,7 @@ fn train<S: Subject>(
         }
     };
     let steps = if end == End::Completed { plan.steps } else { 0 };
-    let mut optimizer = optimizer(plan);
+    let mut optimizer = plan.optimizer.init(plan.momentum);
     let mut record = spec
         .run_dir
         .map(|path| RunDir::create(path, manifest(subject, plan, spec, &model)))
@@ -253,7 +241,7 @@ fn train<S: Subject>(
             &mut optimizer,
             step,
             loss,
-            learning_rate,
+            plan.scheduled(learning_rate, step),
         );
         model = done.model;
         if let Some(cap) = &mut acting.cap {
@@ -367,6 +355,11 @@ fn stability_margin<S: Subject>(
         let mut faster = plan.clone();
         faster.steps = (plan.steps / 20).max(MIN_STEPS);
         faster.learning_rate *= factor;
+        // The margin is that of the full learning rate, which a short decay would hide.
+        faster.schedule = Schedule {
+            warmup_steps: plan.schedule.warmup_steps / 20,
+            decay: Decay::Constant,
+        };
         let remedy = match spec.remedy {
             Some(Remedy::LowerLearningRate { learning_rate }) => Some(Remedy::LowerLearningRate {
                 learning_rate: learning_rate * factor,

@@ -11,7 +11,7 @@ use steadygrad::probe::Perturbed;
 use steadygrad_lab::data::{Table, Target};
 use steadygrad_lab::models::MlpConfig;
 use steadygrad_lab::subjects::{TableMlp, TemporalOrderRnn};
-use steadygrad_lab::{Plan, Subject, Twins};
+use steadygrad_lab::{Optimizer, Plan, Schedule, Subject, Twins};
 
 fn butterfly<S: Subject>(
     subject: &S,
@@ -31,6 +31,8 @@ fn plan(learning_rate: f64, batch_size: usize) -> Plan {
         momentum: 0.0,
         steps: 1,
         batch_size,
+        optimizer: Optimizer::Sgd,
+        schedule: Schedule::default(),
         remedies: vec![],
     }
 }

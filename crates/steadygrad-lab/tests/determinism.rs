@@ -10,7 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use steadygrad::cure::{CureReport, Goal};
 use steadygrad::dynamics::Activation;
-use steadygrad_lab::{Control, Job, Plan, Silent, Structure, Subject, Summary, Tape, cure};
+use steadygrad_lab::{
+    Control, Job, Optimizer, Plan, Schedule, Silent, Structure, Subject, Summary, Tape, cure,
+};
 
 const ROWS: usize = 80;
 const TRAINING: usize = 60;
@@ -117,6 +119,8 @@ fn cured(workers: usize, seed: u64) -> CureReport {
         momentum: 0.5,
         steps: 120,
         batch_size: 20,
+        optimizer: Optimizer::Sgd,
+        schedule: Schedule::default(),
         remedies: vec![],
     };
     let job = Job {

@@ -10,7 +10,7 @@ use steadygrad::remedy::Remedy;
 use steadygrad_lab::data::digits;
 use steadygrad_lab::models::MlpConfig;
 use steadygrad_lab::subjects::{TableMlp, TemporalOrderRnn};
-use steadygrad_lab::{Control, Plan, Silent, Subject, probe};
+use steadygrad_lab::{Control, Optimizer, Plan, Schedule, Silent, Subject, probe};
 
 fn run<S: Subject>(subject: &S, learning_rate: f64) -> ProbeReport {
     run_with(subject, learning_rate, None)
@@ -23,6 +23,8 @@ fn run_with<S: Subject>(subject: &S, learning_rate: f64, remedy: Option<Remedy>)
         momentum: 0.0,
         steps: 1,
         batch_size: 16,
+        optimizer: Optimizer::Sgd,
+        schedule: Schedule::default(),
         remedies: remedy.into_iter().collect(),
     };
     let cancelled = AtomicBool::new(false);

@@ -23,7 +23,8 @@ use steadygrad_lab::data::digits;
 use steadygrad_lab::models::{Mlp, MlpConfig};
 use steadygrad_lab::subjects::TableMlp;
 use steadygrad_lab::{
-    Control, Plan, Progress, Silent, Structure, Subject, Summary, Tape, TrialSpec, run_trial,
+    Control, Optimizer, Plan, Progress, Schedule, Silent, Structure, Subject, Summary, Tape,
+    TrialSpec, run_trial,
 };
 
 const DEPTH: usize = 4;
@@ -129,6 +130,8 @@ fn plan() -> Plan {
         momentum: 0.0,
         steps: STEPS,
         batch_size: 32,
+        optimizer: Optimizer::Sgd,
+        schedule: Schedule::default(),
         remedies: vec![],
     }
 }

@@ -141,7 +141,7 @@ impl Rnn {
     /// The class with the largest logit of each sequence, or `None` if any logit is not finite.
     pub fn classify(&self, sequences: &[&[u8]]) -> Option<Vec<u8>> {
         let weights = Weights::read(self);
-        let states = weights.forward(sequences, &[]);
+        let states = weights.forward(Inputs::Symbols(sequences));
         let logits = weights.logits(states.last(), sequences.len());
         if !logits.iter().all(|logit| logit.is_finite()) {
             return None;
@@ -162,26 +162,24 @@ impl Rnn {
     /// A backward signal that falls below the smallest normal f32 (1.2e-38) is set to zero: such
     /// values carry nothing and make a CPU ten times slower.
     pub fn scan(&self, sequences: &[&[u8]], classes: &[u8], tape: &mut Tape) -> ScanGradients {
-        self.scan_moved(sequences, &[], classes, tape)
+        self.scan_inputs(Inputs::Symbols(sequences), classes, tape)
     }
 
-    /// [`Rnn::scan`] of sequences whose first one-hot vectors have these added to them, one a
-    /// sequence; sequences beyond the list's end have nothing added.
-    pub(crate) fn scan_moved(
+    /// [`Rnn::scan`] on any input vectors.
+    pub(crate) fn scan_inputs(
         &self,
-        sequences: &[&[u8]],
-        first: &[&[f32]],
+        inputs: Inputs<'_>,
         classes: &[u8],
         tape: &mut Tape,
     ) -> ScanGradients {
         let weights = Weights::read(self);
-        let states = weights.forward(sequences, first);
+        let states = weights.forward(inputs);
         let (loss, d_logits) = cross_entropy(
-            weights.logits(states.last(), sequences.len()),
+            weights.logits(states.last(), inputs.batch()),
             classes,
             weights.classes,
         );
-        let back = weights.backward(&states, sequences, first, &d_logits, self.bptt_steps, tape);
+        let back = weights.backward(&states, inputs, &d_logits, self.bptt_steps, tape);
         let mut gradients = GradientsParams::new();
         let device = self.recurrent.device().inner();
         let (s, h, c) = (weights.symbols, weights.hidden, weights.classes);
@@ -201,6 +199,54 @@ impl Rnn {
         gradients.register(self.output.id, matrix(back.output, [h, c]));
         gradients.register(self.output_bias.id, vector(back.output_bias));
         ScanGradients { loss, gradients }
+    }
+}
+
+/// What a recurrent network reads.
+#[derive(Clone, Copy)]
+pub(crate) enum Inputs<'a> {
+    /// One symbol a time step of each sequence: a one-hot vector.
+    Symbols(&'a [&'a [u8]]),
+    /// Any vectors: `values[(b * steps + t) * symbols..]` is that of sequence `b` at step `t`.
+    Vectors {
+        values: &'a [f32],
+        batch: usize,
+        steps: usize,
+        symbols: usize,
+    },
+}
+
+impl Inputs<'_> {
+    fn batch(&self) -> usize {
+        match self {
+            Inputs::Symbols(sequences) => sequences.len(),
+            Inputs::Vectors { batch, .. } => *batch,
+        }
+    }
+
+    fn steps(&self) -> usize {
+        match self {
+            Inputs::Symbols(sequences) => sequences.first().map_or(0, |sequence| sequence.len()),
+            Inputs::Vectors { steps, .. } => *steps,
+        }
+    }
+
+    /// Calls `each` with the components of sequence `b` at step `t` that may not be zero.
+    fn for_each(&self, b: usize, t: usize, mut each: impl FnMut(usize, f32)) {
+        match *self {
+            Inputs::Symbols(sequences) => each(usize::from(sequences[b][t]), 1.0),
+            Inputs::Vectors {
+                values,
+                steps,
+                symbols,
+                ..
+            } => {
+                let vector = &values[(b * steps + t) * symbols..][..symbols];
+                for (symbol, value) in vector.iter().enumerate() {
+                    each(symbol, *value);
+                }
+            }
+        }
     }
 }
 
@@ -269,9 +315,8 @@ impl Weights {
         }
     }
 
-    fn forward(&self, sequences: &[&[u8]], first: &[&[f32]]) -> States {
-        let (h, batch) = (self.hidden, sequences.len());
-        let steps = sequences.first().map_or(0, |sequence| sequence.len());
+    fn forward(&self, inputs: Inputs<'_>) -> States {
+        let (h, batch, steps) = (self.hidden, inputs.batch(), inputs.steps());
         let step_len = h * batch;
         let recurrent = MatRef::from_column_major_slice(&self.recurrent, h, h);
         let mut states = States {
@@ -287,20 +332,14 @@ impl Weights {
         for t in 0..steps {
             let (past, rest) = states.after.split_at_mut((t + 1) * step_len);
             let now = &mut rest[..step_len];
-            for (column, sequence) in now.chunks_exact_mut(h).zip(sequences) {
-                let symbol = usize::from(sequence[t]);
-                let row = &self.input[symbol * h..(symbol + 1) * h];
-                for ((out, x), b) in column.iter_mut().zip(row).zip(&self.bias) {
-                    *out = x + b;
-                }
-            }
-            if t == 0 {
-                for (column, added) in now.chunks_exact_mut(h).zip(first) {
-                    for (row, share) in self.input.chunks_exact(h).zip(*added) {
-                        let pairs = column.iter_mut().zip(row);
-                        pairs.for_each(|(out, x)| *out += share * x);
+            for (b, column) in now.chunks_exact_mut(h).enumerate() {
+                column.copy_from_slice(&self.bias);
+                inputs.for_each(b, t, |symbol, value| {
+                    let row = &self.input[symbol * h..(symbol + 1) * h];
+                    for (out, x) in column.iter_mut().zip(row) {
+                        *out += x * value;
                     }
-                }
+                });
             }
             let before = MatRef::from_column_major_slice(&past[t * step_len..], h, batch);
             let out = MatMut::from_column_major_slice_mut(now, h, batch);
@@ -339,14 +378,13 @@ impl Weights {
     fn backward(
         &self,
         states: &States,
-        sequences: &[&[u8]],
-        first_inputs: &[&[f32]],
+        inputs: Inputs<'_>,
         d_logits: &[f32],
         bptt_steps: Option<usize>,
         tape: &mut Tape,
     ) -> Backward {
-        let (h, c, batch) = (self.hidden, self.classes, sequences.len());
-        let steps = sequences.first().map_or(0, |sequence| sequence.len());
+        let (h, c, batch) = (self.hidden, self.classes, inputs.batch());
+        let steps = inputs.steps();
         let step_len = states.step_len;
         let first = bptt_steps.map_or(0, |kept| steps.saturating_sub(kept));
         let d_logits_columns = MatRef::from_column_major_slice(d_logits, c, batch);
@@ -382,7 +420,7 @@ impl Weights {
 
         let recurrent = MatRef::from_column_major_slice(&self.recurrent, h, h);
         let mut d_before = vec![0.0f32; (steps - first) * step_len];
-        let mut input = vec![0.0f32; self.symbols * h];
+        let mut d_input = vec![0.0f32; self.symbols * h];
         let mut bias = vec![0.0f32; h];
         let mut norm = self.norm.as_ref().map(|_| vec![0.0f32; h]);
         let zero = GradientSize::from(0.0);
@@ -420,21 +458,14 @@ impl Weights {
                     }
                 }
             }
-            for (column, sequence) in d_now.chunks_exact(h).zip(sequences) {
-                let symbol = usize::from(sequence[t]);
-                let row = &mut input[symbol * h..(symbol + 1) * h];
-                for ((row, sum), d) in row.iter_mut().zip(&mut bias).zip(column) {
-                    *row += d;
-                    *sum += d;
-                }
-            }
-            if t == 0 {
-                for (column, added) in d_now.chunks_exact(h).zip(first_inputs) {
-                    for (row, share) in input.chunks_exact_mut(h).zip(*added) {
-                        let pairs = row.iter_mut().zip(column);
-                        pairs.for_each(|(row, d)| *row += share * d);
-                    }
-                }
+            for (b, column) in d_now.chunks_exact(h).enumerate() {
+                bias.iter_mut().zip(column).for_each(|(sum, d)| *sum += d);
+                inputs.for_each(b, t, |symbol, value| {
+                    let row = &mut d_input[symbol * h..(symbol + 1) * h];
+                    row.iter_mut()
+                        .zip(column)
+                        .for_each(|(sum, d)| *sum += d * value);
+                });
             }
             matmul(
                 MatMut::from_column_major_slice_mut(&mut d_state, h, batch),
@@ -461,7 +492,7 @@ impl Weights {
             Par::Seq,
         );
         Backward {
-            input,
+            input: d_input,
             recurrent: d_recurrent,
             bias,
             norm,
@@ -582,28 +613,47 @@ mod tests {
         }
     }
 
-    /// A first vector moved from one symbol's to another's is that symbol.
+    /// Inputs that are no symbols, against autodiff of the unrolled network on them.
     #[test]
-    fn a_moved_first_input_is_the_input() {
+    fn any_inputs_give_the_gradients_of_autodiff() {
+        const STEPS: usize = 7;
         let device = Device::flex().autodiff();
         let config = RnnConfig {
-            symbols: 4,
-            hidden_size: 6,
-            classes: 3,
+            symbols: 3,
+            hidden_size: 5,
+            classes: 4,
             init_std: 0.5,
         };
-        let rng = &mut generator(1, Purpose::Weights);
-        let model = config.init(&Structure::default(), rng, &device);
-        let scan = |sequences: &[&[u8]], first: &[&[f32]]| {
-            let scanned = model.scan_moved(sequences, first, &[0, 2], &mut Tape::off());
-            (scanned.loss, gradient_values(&model, &scanned.gradients))
+        let mut rng = generator(2, Purpose::Weights);
+        let model = config.init(&Structure::default(), &mut rng, &device);
+        let classes = [2u8, 0];
+        let values = crate::random::normal_values(2 * STEPS * 3, 2.0, &mut rng);
+        let inputs = Inputs::Vectors {
+            values: &values,
+            batch: 2,
+            steps: STEPS,
+            symbols: 3,
         };
-        let none: &[f32] = &[0.0; 4];
-        let moved = scan(&[&[1, 0, 3], &[2, 2, 1]], &[&[1.0, -1.0, 0.0, 0.0], none]);
-        let expected = scan(&[&[0, 0, 3], &[2, 2, 1]], &[]);
-        assert!((moved.0 - expected.0).abs() < 1e-6);
-        for (a, b) in moved.1.iter().flatten().zip(expected.1.iter().flatten()) {
-            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        let scanned = model.scan_inputs(inputs, &classes, &mut Tape::off());
+
+        let all = Tensor::<3>::from_data(TensorData::new(values.clone(), [2, STEPS, 3]), &device);
+        let mut state = Tensor::<2>::zeros([2, 5], &device);
+        for t in 0..STEPS {
+            let input = all.clone().narrow(1, t, 1).reshape([2, 3]);
+            state = model.advance(input.matmul(model.input.val()), state);
+        }
+        let logits = state.matmul(model.output.val()) + model.output_bias.val().unsqueeze();
+        let targets = Tensor::<1, Int>::from_data(TensorData::new(vec![2i64, 0], [2]), &device);
+        let loss = CrossEntropyLossConfig::new()
+            .init(&device)
+            .forward(logits, targets);
+        assert!((scanned.loss - f64::from(loss.clone().into_scalar::<f32>())).abs() < 1e-5);
+        let expected = GradientsParams::from_grads(loss.backward(), &model);
+        let ours = gradient_values(&model, &scanned.gradients).concat();
+        let theirs = gradient_values(&model, &expected).concat();
+        assert_eq!(ours.len(), theirs.len());
+        for (a, b) in ours.iter().zip(&theirs) {
+            assert!((a - b).abs() < 1e-5 + 1e-4 * b.abs(), "{a} and {b}");
         }
     }
 

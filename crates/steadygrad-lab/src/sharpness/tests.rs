@@ -174,6 +174,8 @@ fn a_normalised_network_is_measured_in_f32() {
         momentum: 0.0,
         steps: 1,
         batch_size: 12,
+        optimizer: crate::Optimizer::Sgd,
+        schedule: crate::Schedule::default(),
         remedies: vec![steadygrad::remedy::Remedy::RmsNorm { every: 1 }],
     };
     let device = Device::flex().autodiff();

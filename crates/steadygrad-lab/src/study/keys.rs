@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 
 use steadygrad::dynamics::Activation;
 
+use crate::{Decay, Optimizer};
+
 /// What a key may hold.
 #[derive(Debug, Clone)]
 pub(super) enum Allowed {
@@ -112,12 +114,47 @@ pub(super) const SEQUENCE_LENGTH: Key = key(
     "time steps of each sequence",
 );
 
+pub(super) const CONVOLUTIONS: Key = key(
+    "model.depth",
+    Allowed::Integer(1..=1_000),
+    "convolutions of 3x3; the second halves the image",
+);
+pub(super) const CHANNELS: Key = key(
+    "model.channels",
+    Allowed::Integer(1..=10_000),
+    "of each, with relu",
+);
+pub(super) const GAIN: Key = key(
+    "model.gain",
+    POSITIVE,
+    "kernels are drawn from N(0, gain^2 / fan_in); relu is critical at 1.41",
+);
+
+pub(super) const OPTIMIZER: Key = key(
+    "optimizer.name",
+    Allowed::OneOf(&Optimizer::NAMES),
+    "what turns gradients into updates",
+);
 pub(super) const LEARNING_RATE: Key = key(
     "optimizer.learning_rate",
     POSITIVE,
-    "of stochastic gradient descent",
+    "after the warm-up, before the decay",
 );
-pub(super) const MOMENTUM: Key = key("optimizer.momentum", Allowed::Share, "0 is none");
+pub(super) const MOMENTUM: Key = key(
+    "optimizer.momentum",
+    Allowed::Share,
+    "of sgd, 0 is none; adam and adamw have their own",
+);
+pub(super) const WARMUP_STEPS: Key = key(
+    "optimizer.warmup_steps",
+    Allowed::Integer(0..=1_000_000),
+    "the learning rate climbs over these steps",
+);
+pub(super) const DECAY: Key = key(
+    "optimizer.decay",
+    Allowed::OneOf(&Decay::NAMES),
+    "of the learning rate, to zero at the last step",
+);
 
 pub(super) const STEPS: Key = key(
     "budget.steps",
@@ -169,24 +206,25 @@ pub(super) const BPTT_STEPS: Key = key(
 
 /// The keys a study of this subject may have, in the order they are printed.
 pub(super) fn of(subject: &str) -> Vec<Key> {
-    let rnn = subject == super::SUBJECTS[1];
+    let (rnn, cnn) = (subject == super::SUBJECTS[1], subject == super::SUBJECTS[3]);
     let mut keys = vec![SUBJECT, SEED];
     if subject == super::SUBJECTS[2] {
         keys.extend([FILE, TARGET, TASK]);
     }
     if rnn {
         keys.extend([HIDDEN_SIZE, INIT_STD, SEQUENCE_LENGTH]);
+    } else if cnn {
+        keys.extend([CONVOLUTIONS, CHANNELS, GAIN]);
     } else {
         keys.extend([DEPTH, WIDTH, ACTIVATION, INIT_STD]);
     }
-    keys.extend([LEARNING_RATE, MOMENTUM, STEPS, BATCH_SIZE, GOAL]);
-    keys.extend([
-        MAX_GRAD_NORM,
-        MAX_SPECTRAL_NORM,
-        INIT_GAIN,
-        INIT_INPUT_RMS,
-        RMS_NORM_EVERY,
-    ]);
+    keys.extend([OPTIMIZER, LEARNING_RATE, MOMENTUM, WARMUP_STEPS, DECAY]);
+    keys.extend([STEPS, BATCH_SIZE, GOAL]);
+    keys.push(MAX_GRAD_NORM);
+    // The other remedies change matrices between layers, which kernels are not.
+    if !cnn {
+        keys.extend([MAX_SPECTRAL_NORM, INIT_GAIN, INIT_INPUT_RMS, RMS_NORM_EVERY]);
+    }
     if rnn {
         keys.push(BPTT_STEPS);
     }

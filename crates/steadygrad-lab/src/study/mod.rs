@@ -17,10 +17,10 @@ use burn::tensor::Device;
 use steadygrad::dynamics::Activation;
 use steadygrad::remedy::Remedy;
 
-use crate::Plan;
 use crate::data::{CsvError, CsvTask, digits, read_csv};
-use crate::models::MlpConfig;
-use crate::subjects::{TableMlp, TemporalOrderRnn};
+use crate::models::{CnnConfig, MlpConfig};
+use crate::subjects::{DigitsCnn, TableMlp, TemporalOrderRnn};
+use crate::{Decay, Optimizer, Plan, Schedule};
 
 /// Where a table of numbers comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +57,8 @@ pub enum SubjectConfig {
         /// Standard deviation of all initial weights.
         init_std: f64,
     },
+    /// A plain convolutional network on the digits.
+    DigitsCnn(CnnConfig),
 }
 
 /// A whole study. Its values are in range: it can only be made by [`parse`] and the defaults.
@@ -71,7 +73,7 @@ pub struct Study {
 }
 
 /// The name a study gives its subject.
-pub const SUBJECTS: [&str; 3] = ["digits-mlp", "temporal-order-rnn", "csv-mlp"];
+pub const SUBJECTS: [&str; 4] = ["digits-mlp", "temporal-order-rnn", "csv-mlp", "digits-cnn"];
 
 /// A subject ready to be trained.
 pub enum LoadedSubject {
@@ -79,6 +81,8 @@ pub enum LoadedSubject {
     Mlp(TableMlp),
     /// A recurrent network.
     Rnn(TemporalOrderRnn),
+    /// A convolutional network.
+    Cnn(DigitsCnn),
 }
 
 impl Study {
@@ -99,6 +103,29 @@ impl Study {
                     momentum: 0.0,
                     steps: 5000,
                     batch_size: 20,
+                    optimizer: Optimizer::Sgd,
+                    schedule: Schedule::default(),
+                    remedies: vec![],
+                },
+            }),
+            "digits-cnn" => Some(Self {
+                subject: SubjectConfig::DigitsCnn(CnnConfig {
+                    depth: 3,
+                    channels: 16,
+                    gain: std::f64::consts::SQRT_2,
+                }),
+                goal: 0.95,
+                plan: Plan {
+                    seed: 42,
+                    optimizer: Optimizer::Sgd,
+                    learning_rate: 0.05,
+                    momentum: 0.9,
+                    schedule: Schedule {
+                        warmup_steps: 0,
+                        decay: Decay::Cosine,
+                    },
+                    steps: 300,
+                    batch_size: 64,
                     remedies: vec![],
                 },
             }),
@@ -133,6 +160,8 @@ impl Study {
                 momentum: 0.0,
                 steps: 1000,
                 batch_size: 64,
+                optimizer: Optimizer::Sgd,
+                schedule: Schedule::default(),
                 remedies: vec![],
             },
         }
@@ -150,6 +179,7 @@ impl Study {
                 source: TableSource::Csv { .. },
                 ..
             } => SUBJECTS[2],
+            SubjectConfig::DigitsCnn(_) => SUBJECTS[3],
         }
     }
 
@@ -187,6 +217,9 @@ impl Study {
                 let subject =
                     TemporalOrderRnn::new(*sequence_length, *hidden_size, *init_std, self.goal);
                 LoadedSubject::Rnn(subject)
+            }
+            SubjectConfig::DigitsCnn(model) => {
+                LoadedSubject::Cnn(DigitsCnn::new(*model, self.goal, device.clone()))
             }
         })
     }
@@ -238,19 +271,17 @@ mod tests {
         for study in [
             Study::embedded("digits-mlp").unwrap(),
             Study::embedded("temporal-order-rnn").unwrap(),
+            Study::embedded("digits-cnn").unwrap(),
             csv,
         ] {
             assert_eq!(parse(&study.to_toml()).unwrap(), study);
-            let rnn = matches!(study.subject, SubjectConfig::TemporalOrderRnn { .. });
-            let simplify = if rnn {
-                Remedy::TruncateBptt { time_steps: 4 }
-            } else {
-                Remedy::ReduceDepth { depth: 3 }
+            let clip = Remedy::ClipGlobalNorm {
+                max_norm: 1.0 / 3.0,
             };
-            for remedy in [
-                Remedy::ClipGlobalNorm {
-                    max_norm: 1.0 / 3.0,
-                },
+            let slow_down = Remedy::LowerLearningRate {
+                learning_rate: 1.23e-8,
+            };
+            let matrices = [
                 Remedy::CapSpectralNorm {
                     max_spectral_norm: 2.5e-7,
                 },
@@ -259,11 +290,20 @@ mod tests {
                     input_rms: 7.64,
                 },
                 Remedy::RmsNorm { every: 1 },
-                simplify,
-                Remedy::LowerLearningRate {
-                    learning_rate: 1.23e-8,
-                },
-            ] {
+            ];
+            let mut remedies = vec![clip, slow_down];
+            match study.subject {
+                SubjectConfig::Mlp { .. } => {
+                    remedies.extend(matrices);
+                    remedies.push(Remedy::ReduceDepth { depth: 3 });
+                }
+                SubjectConfig::TemporalOrderRnn { .. } => {
+                    remedies.extend(matrices);
+                    remedies.push(Remedy::TruncateBptt { time_steps: 4 });
+                }
+                SubjectConfig::DigitsCnn(_) => (),
+            }
+            for remedy in remedies {
                 let cured = study.with_remedy(&remedy);
                 assert_ne!(cured, study);
                 assert_eq!(

@@ -7,6 +7,7 @@ use toml::Value;
 use super::keys::{self, Allowed, Key};
 use super::{SUBJECTS, Study, StudyError, SubjectConfig, nearest};
 use crate::data::CsvTask;
+use crate::{Decay, Optimizer};
 
 /// Reads a study. Keys that are left out keep the subject's default.
 ///
@@ -90,13 +91,41 @@ fn fill(study: &mut Study, values: &mut Values) -> Result<(), StudyError> {
             values.set_count(&keys::HIDDEN_SIZE, hidden_size)?;
             values.set_float(&keys::INIT_STD, init_std)?;
         }
+        SubjectConfig::DigitsCnn(model) => {
+            values.set_count(&keys::CONVOLUTIONS, &mut model.depth)?;
+            values.set_count(&keys::CHANNELS, &mut model.channels)?;
+            values.set_float(&keys::GAIN, &mut model.gain)?;
+        }
     }
     let plan = &mut study.plan;
     if let Some(seed) = values.integer(&keys::SEED)? {
         plan.seed = seed.unsigned_abs();
     }
     values.set_float(&keys::LEARNING_RATE, &mut plan.learning_rate)?;
-    values.set_float(&keys::MOMENTUM, &mut plan.momentum)?;
+    if let Some(name) = values.text(&keys::OPTIMIZER)? {
+        plan.optimizer = Optimizer::from_name(&name).unwrap_or(plan.optimizer);
+    }
+    match values.float(&keys::MOMENTUM)? {
+        Some(momentum) if momentum > 0.0 && plan.optimizer != Optimizer::Sgd => {
+            return Err(StudyError::Value {
+                key: keys::MOMENTUM.name.into(),
+                value: momentum.to_string(),
+                allowed: format!(
+                    "0, or no such key, with {}, which has its own",
+                    plan.optimizer.name()
+                ),
+            });
+        }
+        Some(momentum) => plan.momentum = momentum,
+        None if plan.optimizer != Optimizer::Sgd => plan.momentum = 0.0,
+        None => (),
+    }
+    if let Some(steps) = values.integer(&keys::WARMUP_STEPS)? {
+        plan.schedule.warmup_steps = steps.unsigned_abs();
+    }
+    if let Some(name) = values.text(&keys::DECAY)? {
+        plan.schedule.decay = Decay::from_name(&name).unwrap_or(plan.schedule.decay);
+    }
     if let Some(steps) = values.integer(&keys::STEPS)? {
         plan.steps = steps.unsigned_abs();
     }
@@ -283,11 +312,28 @@ mod tests {
                 "`optimizer.learning_rate = inf`",
             ),
             ("[optimizer]\nmomentum = 1", "up to, but not, 1"),
+            (
+                "[optimizer]\nname = \"rmsprop\"",
+                "`optimizer.name = \"rmsprop\"` is not possible: allowed is one of sgd, adam, adamw",
+            ),
+            (
+                "[optimizer]\nname = \"adam\"\nmomentum = 0.9",
+                "`optimizer.momentum = 0.9` is not possible: allowed is 0, or no such key, with adam",
+            ),
+            ("[optimizer]\nwarmup_steps = -1", "a whole number from 0"),
+            (
+                "[optimizer]\ndecay = \"step\"",
+                "one of constant, linear, cosine",
+            ),
+            (
+                "subject = \"digits-cnn\"\n[model]\ngain = 0",
+                "a number above 0",
+            ),
             ("[budget]\nsteps = 0", "`budget.steps = 0`"),
             ("seed = -1", "`seed = -1`"),
             (
                 "subject = \"digits\"",
-                "one of digits-mlp, temporal-order-rnn, csv-mlp",
+                "one of digits-mlp, temporal-order-rnn, csv-mlp, digits-cnn",
             ),
             ("subject = \"csv-mlp\"", "the key `data.file` is missing"),
             (
@@ -312,6 +358,27 @@ mod tests {
             assert_eq!(model.activation, activation);
             assert_eq!(parse(&study.to_toml()).unwrap(), study);
         }
+    }
+
+    #[test]
+    fn every_optimizer_and_schedule_is_read_and_written() {
+        for name in Optimizer::NAMES {
+            for decay in Decay::NAMES {
+                let text = format!(
+                    "subject = \"digits-cnn\"\n[optimizer]\nname = \"{name}\"\nwarmup_steps = 7\n\
+                     decay = \"{decay}\""
+                );
+                let study = parse(&text).unwrap();
+                let plan = &study.plan;
+                assert_eq!(plan.optimizer.name(), name);
+                assert_eq!(plan.schedule.decay.name(), decay);
+                assert_eq!(plan.schedule.warmup_steps, 7);
+                // SGD keeps the study's momentum, the others have none of it.
+                assert_eq!(plan.momentum > 0.0, name == "sgd");
+                assert_eq!(parse(&study.to_toml()).unwrap(), study);
+            }
+        }
+        assert_eq!(Optimizer::from_name("Adam"), None);
     }
 
     #[test]

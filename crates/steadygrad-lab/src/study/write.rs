@@ -31,7 +31,11 @@ impl Study {
         let count = |number: usize| Value::Integer(number as i64);
         let mlp = match &self.subject {
             SubjectConfig::Mlp { model, .. } => Some(model),
-            SubjectConfig::TemporalOrderRnn { .. } => None,
+            _ => None,
+        };
+        let cnn = match &self.subject {
+            SubjectConfig::DigitsCnn(model) => Some(model),
+            _ => None,
         };
         let rnn = match &self.subject {
             SubjectConfig::TemporalOrderRnn {
@@ -39,7 +43,7 @@ impl Study {
                 hidden_size,
                 init_std,
             } => Some((*sequence_length, *hidden_size, *init_std)),
-            SubjectConfig::Mlp { .. } => None,
+            _ => None,
         };
         let csv = match &self.subject {
             SubjectConfig::Mlp {
@@ -54,7 +58,12 @@ impl Study {
             "data.file" => csv.map(|(file, ..)| Value::String(file.to_string_lossy().into_owned())),
             "data.target" => csv.map(|(_, target, _)| Value::String(target.clone())),
             "data.task" => csv.map(|(.., task)| Value::String(task.name().into())),
-            "model.depth" => mlp.map(|model| count(model.depth)),
+            "model.depth" => mlp
+                .map(|model| model.depth)
+                .or(cnn.map(|model| model.depth))
+                .map(count),
+            "model.channels" => cnn.map(|model| count(model.channels)),
+            "model.gain" => cnn.map(|model| Value::Float(model.gain)),
             "model.width" => mlp.map(|model| count(model.width)),
             "model.activation" => mlp.map(|model| Value::String(model.activation.name().into())),
             "model.init_std" => mlp
@@ -63,6 +72,11 @@ impl Study {
                 .map(Value::Float),
             "model.hidden_size" => rnn.map(|(_, size, _)| count(size)),
             "model.sequence_length" => rnn.map(|(length, ..)| count(length)),
+            "optimizer.name" => Some(Value::String(self.plan.optimizer.name().into())),
+            "optimizer.warmup_steps" => {
+                Some(Value::Integer(self.plan.schedule.warmup_steps as i64))
+            }
+            "optimizer.decay" => Some(Value::String(self.plan.schedule.decay.name().into())),
             "optimizer.learning_rate" => Some(Value::Float(self.plan.learning_rate)),
             "optimizer.momentum" => Some(Value::Float(self.plan.momentum)),
             "budget.steps" => Some(Value::Integer(self.plan.steps as i64)),

@@ -9,7 +9,8 @@ use steadygrad_burn::Stages;
 
 use crate::butterfly::moved;
 use crate::data::TemporalOrder;
-use crate::models::{Rnn, RnnConfig};
+use crate::faults::Distortion;
+use crate::models::{Inputs, Rnn, RnnConfig};
 use crate::{Structure, Subject, Summary, Tape};
 
 /// A plain tanh recurrent network on the temporal order task.
@@ -51,6 +52,39 @@ impl TemporalOrderRnn {
             .map(|row| (self.training.sequence(*row), self.training.classes[*row]))
             .unzip()
     }
+
+    /// The one-hot vectors of these rows, the first of each sequence moved; `None` when none is.
+    fn moved_inputs(&self, rows: &[usize], sequences: &[&[u8]]) -> Option<Vec<f32>> {
+        if self.first_inputs.is_empty() {
+            return None;
+        }
+        let mut values = one_hot(sequences);
+        let sequence = self.training.sequence_length * TemporalOrder::SYMBOLS;
+        for (values, row) in values.chunks_exact_mut(sequence).zip(rows) {
+            let added =
+                &self.first_inputs[row * TemporalOrder::SYMBOLS..][..TemporalOrder::SYMBOLS];
+            values.iter_mut().zip(added).for_each(|(to, by)| *to += by);
+        }
+        Some(values)
+    }
+
+    fn vectors<'a>(&self, values: &'a [f32], batch: usize) -> Inputs<'a> {
+        Inputs::Vectors {
+            values,
+            batch,
+            steps: self.training.sequence_length,
+            symbols: TemporalOrder::SYMBOLS,
+        }
+    }
+}
+
+fn one_hot(sequences: &[&[u8]]) -> Vec<f32> {
+    let symbols = sequences.iter().copied().flatten();
+    let vector = |symbol: &u8| {
+        let symbol = usize::from(*symbol);
+        (0..TemporalOrder::SYMBOLS).map(move |s| f32::from(u8::from(s == symbol)))
+    };
+    symbols.flat_map(vector).collect()
 }
 
 impl Subject for TemporalOrderRnn {
@@ -99,14 +133,37 @@ impl Subject for TemporalOrderRnn {
         tape: &mut Tape,
     ) -> (f64, GradientsParams) {
         let (sequences, classes) = self.batch(rows);
-        let of = |row: &usize| {
-            self.first_inputs
-                .chunks_exact(TemporalOrder::SYMBOLS)
-                .nth(*row)
+        let values = self.moved_inputs(rows, &sequences);
+        let inputs = match &values {
+            Some(values) => self.vectors(values, rows.len()),
+            None => Inputs::Symbols(&sequences),
         };
-        let first: Vec<&[f32]> = rows.iter().filter_map(of).collect();
-        let scanned = model.scan_moved(&sequences, &first, &classes, tape);
+        let scanned = model.scan_inputs(inputs, &classes, tape);
         (scanned.loss, scanned.gradients)
+    }
+
+    /// Inputs are distorted as the one-hot vectors that the symbols stand for.
+    fn distorted_loss_and_gradients(
+        &self,
+        model: &Rnn,
+        rows: &[usize],
+        distortion: &Distortion,
+        tape: &mut Tape,
+    ) -> Option<(f64, GradientsParams)> {
+        let (sequences, classes) = self.batch(rows);
+        let mut distorted: Vec<usize> = classes.into_iter().map(usize::from).collect();
+        distortion.classes(&mut distorted, TemporalOrder::CLASSES);
+        let classes: Vec<u8> = distorted.into_iter().map(|class| class as u8).collect();
+        let mut values;
+        let inputs = if distortion.changes_inputs() {
+            values = one_hot(&sequences);
+            distortion.inputs(&mut values);
+            self.vectors(&values, rows.len())
+        } else {
+            Inputs::Symbols(&sequences)
+        };
+        let scanned = model.scan_inputs(inputs, &classes, tape);
+        Some((scanned.loss, scanned.gradients))
     }
 
     fn stages<'a>(&'a self, model: &'a Rnn, row: usize) -> Option<(Stages<'a>, Tensor<2>)> {

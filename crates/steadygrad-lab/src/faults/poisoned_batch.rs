@@ -1,0 +1,64 @@
+use serde::{Deserialize, Serialize};
+
+use super::error::check_steps;
+use super::injection::{Injection, Window};
+use super::{Distortion, FaultError};
+
+/// One value of one sample is not a number: a corrupt file, a division by zero in preprocessing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoisonedBatch {
+    /// The first attempt.
+    pub at_step: u64,
+    /// For so many attempts.
+    #[serde(default = "steps")]
+    pub steps: u64,
+    /// What the value becomes.
+    pub value: Poison,
+}
+
+/// A value that is not finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Poison {
+    /// Not a number.
+    Nan,
+    /// Positive infinity.
+    Inf,
+}
+
+fn steps() -> u64 {
+    1
+}
+
+impl PoisonedBatch {
+    /// One batch.
+    pub fn at(at_step: u64, value: Poison) -> Self {
+        Self {
+            at_step,
+            steps: steps(),
+            value,
+        }
+    }
+}
+
+impl Injection for PoisonedBatch {
+    fn check(&self) -> Result<(), FaultError> {
+        check_steps("poisoned_batch.steps", self.steps)
+    }
+
+    fn window(&self) -> Window {
+        Window {
+            at_step: self.at_step,
+            steps: Some(self.steps),
+        }
+    }
+
+    fn batch(&self, _since: u64, pick: u64, distortion: &mut Distortion) {
+        let value = match self.value {
+            Poison::Nan => f32::NAN,
+            Poison::Inf => f32::INFINITY,
+        };
+        distortion.replace_one(value, pick);
+    }
+}

@@ -1,0 +1,58 @@
+use serde::{Deserialize, Serialize};
+
+use super::error::{check, check_steps};
+use super::injection::{Injection, Window};
+use super::{Distortion, FaultError};
+
+/// Every label is wrong in the same way: class `c` becomes class `c + by`. Two columns of an
+/// annotation file that slipped against each other. The targets of a regression are mirrored at
+/// their mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotatedLabels {
+    /// The first attempt.
+    pub at_step: u64,
+    /// For so many attempts.
+    #[serde(default = "steps")]
+    pub steps: u64,
+    /// Classes further.
+    #[serde(default = "by")]
+    pub by: usize,
+}
+
+fn steps() -> u64 {
+    20
+}
+
+fn by() -> usize {
+    1
+}
+
+impl RotatedLabels {
+    /// 20 batches, one class further.
+    pub fn at(at_step: u64) -> Self {
+        Self {
+            at_step,
+            steps: steps(),
+            by: by(),
+        }
+    }
+}
+
+impl Injection for RotatedLabels {
+    fn check(&self) -> Result<(), FaultError> {
+        check_steps("rotated_labels.steps", self.steps)?;
+        check("rotated_labels.by", self.by, self.by > 0, "give at least 1")
+    }
+
+    fn window(&self) -> Window {
+        Window {
+            at_step: self.at_step,
+            steps: Some(self.steps),
+        }
+    }
+
+    fn batch(&self, _since: u64, _pick: u64, distortion: &mut Distortion) {
+        distortion.rotate_labels(self.by);
+    }
+}

@@ -1,0 +1,61 @@
+use serde::{Deserialize, Serialize};
+
+use super::error::{check, check_steps};
+use super::injection::{Injection, Window};
+use super::{Distortion, FaultError};
+
+/// All inputs of a batch are multiplied by a factor: a forgotten normalisation, a wrong unit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScaledBatch {
+    /// The first attempt.
+    pub at_step: u64,
+    /// For so many attempts.
+    #[serde(default = "steps")]
+    pub steps: u64,
+    /// The factor.
+    #[serde(default = "factor")]
+    pub factor: f32,
+}
+
+fn steps() -> u64 {
+    1
+}
+
+fn factor() -> f32 {
+    1e6
+}
+
+impl ScaledBatch {
+    /// One batch, times 1e6.
+    pub fn at(at_step: u64) -> Self {
+        Self {
+            at_step,
+            steps: steps(),
+            factor: factor(),
+        }
+    }
+}
+
+impl Injection for ScaledBatch {
+    fn check(&self) -> Result<(), FaultError> {
+        check_steps("scaled_batch.steps", self.steps)?;
+        check(
+            "scaled_batch.factor",
+            self.factor,
+            self.factor.is_finite(),
+            "give a finite number; for NaN and infinity there is poisoned_batch",
+        )
+    }
+
+    fn window(&self) -> Window {
+        Window {
+            at_step: self.at_step,
+            steps: Some(self.steps),
+        }
+    }
+
+    fn batch(&self, _since: u64, _pick: u64, distortion: &mut Distortion) {
+        distortion.scale_and_shift(self.factor, 0.0);
+    }
+}

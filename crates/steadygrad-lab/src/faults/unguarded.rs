@@ -1,0 +1,76 @@
+use burn::tensor::Device;
+use steadygrad_burn::{GradientClipper, gradient_stats};
+
+use super::{FaultError, Faults};
+use crate::batches::Batches;
+use crate::trial::build;
+use crate::{Plan, Subject, Tape};
+
+/// How a run without a guard went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unguarded {
+    /// Loss of each attempt, of its batch as the faults left it.
+    pub losses: Vec<f64>,
+    /// The first attempt whose loss or gradient was not finite.
+    pub first_non_finite: Option<u64>,
+    /// Validation metric of the last model; NaN when its predictions are not finite.
+    pub validation_metric: f64,
+}
+
+/// Trains a subject by its plan with these faults and nobody who looks on: what a guard is
+/// compared with. Every update is applied, whatever it is. A `clip` among the plan's remedies
+/// clips.
+///
+/// # Errors
+/// [`FaultError::UnknownParameter`] and [`FaultError::CannotDistort`] for a fault that would not
+/// act, [`FaultError::Clip`] for a clip that cannot be used.
+pub fn train_unguarded<S: Subject>(
+    subject: &S,
+    plan: &Plan,
+    faults: &Faults,
+    device: &Device,
+) -> Result<Unguarded, FaultError> {
+    let summary = subject.summary();
+    let (mut model, mut acting) = build(subject, plan, &plan.remedies, device);
+    faults.fits(&model)?;
+    let full = acting.learning_rate.unwrap_or(plan.learning_rate);
+    let mut clipper = acting.clip.map(GradientClipper::new).transpose()?;
+    let mut optimizer = plan.optimizer.init(plan.momentum);
+    let mut batches = Batches::new(summary.training_samples, plan.batch_size, plan.seed);
+    let mut run = Unguarded {
+        losses: Vec::new(),
+        first_non_finite: None,
+        validation_metric: f64::NAN,
+    };
+    for attempt in 0..plan.steps {
+        let rows = batches.next_batch();
+        let distortion = faults.batch(attempt);
+        model = faults.model(attempt, model);
+        let (loss, gradients) = subject
+            .distorted_loss_and_gradients(&model, rows, &distortion, &mut Tape::off())
+            .ok_or_else(|| FaultError::CannotDistort {
+                subject: summary.name.clone(),
+            })?;
+        let gradients = faults.gradients(attempt, &model, gradients);
+        if run.first_non_finite.is_none()
+            && !(loss.is_finite() && gradient_stats(&model, &gradients).non_finite() == 0)
+        {
+            run.first_non_finite = Some(attempt);
+        }
+        run.losses.push(loss);
+        let learning_rate = faults.learning_rate(attempt, plan.scheduled(full, attempt));
+        model = match &mut clipper {
+            Some(clipper) => {
+                clipper
+                    .step(&mut optimizer, learning_rate, model, gradients)
+                    .0
+            }
+            None => optimizer.step(learning_rate, model, gradients),
+        };
+        if let Some(cap) = &mut acting.cap {
+            model = cap.apply(model);
+        }
+    }
+    run.validation_metric = subject.validate(&model);
+    Ok(run)
+}

@@ -1,0 +1,65 @@
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
+
+/// Kingma and Ba (2015), algorithm 1. Burn's own default, 1e-5, is larger than many gradients of
+/// a network that has learnt its task, and then shortens the steps.
+const ADAM_EPSILON: f32 = 1e-8;
+
+/// PyTorch's default.
+const ADAMW_WEIGHT_DECAY: f32 = 0.01;
+
+/// What turns gradients into updates.
+///
+/// A learning rate derived from the sharpness bounds stochastic gradient descent only: an adaptive
+/// optimizer steps along a rescaled gradient, in a rescaled curvature. [`crate::measure`] leaves
+/// the sharpness out for the others, so that nothing is derived from it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Optimizer {
+    /// Stochastic gradient descent with the plan's momentum.
+    #[default]
+    Sgd,
+    /// Adam with `beta = (0.9, 0.999)` and `epsilon = 1e-8` (Kingma and Ba, 2015).
+    Adam,
+    /// Adam with a decoupled weight decay of 0.01 (Loshchilov and Hutter, 2019).
+    AdamW,
+}
+
+impl Optimizer {
+    /// Their names in a study.
+    pub const NAMES: [&str; 3] = ["sgd", "adam", "adamw"];
+
+    /// Its name in a study.
+    pub fn name(self) -> &'static str {
+        match self {
+            Optimizer::Sgd => "sgd",
+            Optimizer::Adam => "adam",
+            Optimizer::AdamW => "adamw",
+        }
+    }
+
+    /// The optimizer of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Optimizer::Sgd, Optimizer::Adam, Optimizer::AdamW]
+            .into_iter()
+            .find(|optimizer| optimizer.name() == name)
+    }
+
+    /// Burn's optimizer before its first step. Only [`Optimizer::Sgd`] looks at `momentum`.
+    pub fn init(self, momentum: f64) -> ModuleOptimizer {
+        match self {
+            Optimizer::Sgd => {
+                let momentum = (momentum > 0.0).then(|| {
+                    MomentumConfig::new()
+                        .with_momentum(momentum)
+                        .with_dampening(0.0)
+                });
+                SgdConfig::new().with_momentum(momentum).init()
+            }
+            Optimizer::Adam => AdamConfig::new().with_epsilon(ADAM_EPSILON).init(),
+            Optimizer::AdamW => AdamWConfig::new()
+                .with_epsilon(ADAM_EPSILON)
+                .with_weight_decay(ADAMW_WEIGHT_DECAY)
+                .init(),
+        }
+    }
+}

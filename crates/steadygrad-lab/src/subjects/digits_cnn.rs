@@ -1,0 +1,128 @@
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use rand_chacha::ChaCha8Rng;
+use steadygrad::dynamics::Activation;
+use steadygrad::measurements::MatrixRole;
+
+use super::table_task::TableTask;
+use crate::data::{Table, digits};
+use crate::faults::Distortion;
+use crate::models::{Cnn, CnnConfig};
+use crate::{Structure, Subject, Summary, Tape};
+
+/// A small convolutional network on the handwritten digits, whose pixels are scaled to 0..1.
+#[derive(Debug, Clone)]
+pub struct DigitsCnn {
+    task: TableTask,
+    config: CnnConfig,
+}
+
+impl DigitsCnn {
+    /// Pixels along each side of an image.
+    const SIDE: usize = 8;
+    /// The largest value of a raw pixel.
+    const WHITE: f32 = 16.0;
+
+    /// The network on the digits. `goal` is the accuracy that counts as solved.
+    pub fn new(config: CnnConfig, goal: f64, device: Device) -> Self {
+        Self::on(digits().scaled(Self::WHITE.recip()), config, goal, device)
+    }
+
+    /// On these images, `SIDE * SIDE` features each.
+    pub(super) fn on(table: Table, config: CnnConfig, goal: f64, device: Device) -> Self {
+        Self {
+            task: TableTask::new(table, goal, device),
+            config,
+        }
+    }
+
+    fn distorted_loss(
+        &self,
+        model: &Cnn,
+        rows: &[usize],
+        distortion: &Distortion,
+        tape: &mut Tape,
+    ) -> Tensor<1> {
+        let input = self.task.input(rows, model.dtype(), distortion);
+        let output = model.forward(images(input), tape);
+        self.task.loss(output, rows, distortion)
+    }
+}
+
+/// `[batch, pixels] -> [batch, 1, height, width]`
+fn images(input: Tensor<2>) -> Tensor<4> {
+    let [batch, _] = input.dims();
+    input.reshape([batch, 1, DigitsCnn::SIDE, DigitsCnn::SIDE])
+}
+
+impl Subject for DigitsCnn {
+    type Model = Cnn;
+
+    fn summary(&self) -> Summary {
+        let CnnConfig {
+            depth,
+            channels,
+            gain,
+        } = self.config;
+        Summary {
+            name: "digits-cnn".into(),
+            description: format!(
+                "1,797 handwritten digits; plain CNN, {depth} convolutions of 3x3 with {channels} relu channels, weights of gain {gain}"
+            ),
+            activation: Activation::Relu,
+            depth: None,
+            sequence_length: None,
+            training_samples: self.task.table.training.len(),
+            validation_samples: self.task.table.validation.len(),
+            metric: self.task.metric(),
+            goal: self.task.goal,
+        }
+    }
+
+    fn build(&self, _: &Structure, rng: &mut ChaCha8Rng, device: &Device) -> Cnn {
+        self.config
+            .init(Self::SIDE, self.task.table.outputs(), rng, device)
+    }
+
+    fn loss(&self, model: &Cnn, rows: &[usize], tape: &mut Tape) -> Tensor<1> {
+        self.distorted_loss(model, rows, &Distortion::default(), tape)
+    }
+
+    fn distorted_loss_and_gradients(
+        &self,
+        model: &Cnn,
+        rows: &[usize],
+        distortion: &Distortion,
+        tape: &mut Tape,
+    ) -> Option<(f64, GradientsParams)> {
+        let loss = self.distorted_loss(model, rows, distortion, tape);
+        Some(tape.backward(loss, model))
+    }
+
+    fn with_moved_inputs(&self, size: f64, rng: &mut ChaCha8Rng) -> Option<Self> {
+        Some(Self {
+            task: self.task.with_moved_inputs(size, rng),
+            ..self.clone()
+        })
+    }
+
+    fn validate(&self, model: &Cnn) -> f64 {
+        let input = images(self.task.validation_input(model.dtype()));
+        self.task
+            .score(model.valid().forward(input, &mut Tape::off()))
+    }
+
+    fn input_rms(&self, rows: &[usize]) -> f64 {
+        self.task.input_rms(rows)
+    }
+
+    fn role(&self, parameter: &str) -> Option<MatrixRole> {
+        // The only matrix; the other weights are kernels.
+        (parameter == "output.weight").then_some(MatrixRole::Output)
+    }
+
+    fn work(&self, model: &Cnn) -> f64 {
+        model.work(Self::SIDE)
+    }
+}
