@@ -31,7 +31,7 @@ const DIAGRAM_POINTS: usize = 33;
 /// What is known before training: growth, spectra, criticality, curvature, subnormal values,
 /// and twins trained for a few steps: once their weights differ, once their inputs. Needs no run
 /// directory and takes seconds. The twins train on a thread of their own; above
-/// [`MOST_PARAMETERS`] only if `always_twins` asks for them.
+/// two million parameters only if `always_twins` asks for them.
 pub fn probe<S: Subject>(
     subject: &S,
     plan: &Plan,

@@ -104,7 +104,7 @@ impl JacobianProduct {
     ///
     /// With fewer directions than the first factor has columns, the block goes through the factors
     /// and back through their transposes until it has turned into the leading directions
-    /// (orthogonal iteration on `P^T P`), at most [`PASSES`] times; only then are the triangular
+    /// (orthogonal iteration on `P^T P`), at most 20 times; only then are the triangular
     /// factors swept as in [`JacobianProduct::measure`].
     ///
     /// # Errors
