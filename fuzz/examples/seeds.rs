@@ -7,7 +7,6 @@ use std::path::Path;
 
 use serde_json::json;
 use steadygrad::Place;
-use steadygrad::detect::{Detection, Detector};
 use steadygrad::record::{
     Dtype, ForensicRing, Manifest, NonFinite, RingStep, RunDir, RunStatus, Snapshot, StepRecord,
     Tensor,
@@ -70,14 +69,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         parameters: vec!["w".into()],
         status: RunStatus::Running,
     };
-    let incident = Detection {
-        detector: Detector::NonFinite,
-        step: 2,
-        place: Place::Parameter("w".into()),
-        value: f64::NAN,
-        threshold: 1.0,
-        message: "m".into(),
-    };
+    let gradients = steadygrad::GradientStats { tensors: vec![] };
+    let reading = steadygrad::StepReading::new(2, f64::NAN, 0.1, gradients);
+    let judgement = steadygrad::Guard::default().step(&reading);
+    let incident = judgement.incident(2).expect("a NaN is an incident");
     let tensor = |name: &str, dtype: Dtype, shape: Vec<usize>| Tensor {
         name: name.into(),
         dtype,

@@ -86,9 +86,11 @@ def test_the_steps_are_consistent(run):
 def test_the_incidents_are_one_json_object_a_line(run):
     for line in (run / "incidents.jsonl").read_text().splitlines():
         incident = json.loads(line)
-        assert incident.keys() >= {"detector", "step", "place", "value", "threshold", "message"}
-        # Python reads the words for what JSON has no number for.
-        assert isinstance(float(incident["value"]), float)
+        assert incident.keys() >= {"step", "decision", "rung", "learning_rate_scale", "detections"}
+        for seen in incident["detections"]:
+            assert seen.keys() >= {"detector", "place", "value", "threshold", "message"}
+            # Python reads the words for what JSON has no number for.
+            assert isinstance(float(seen["value"]), float)
 
 
 def test_the_example_holds_what_was_written(example):

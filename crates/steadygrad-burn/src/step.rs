@@ -1,7 +1,7 @@
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use steadygrad::detect::Detection;
-use steadygrad::{Decision, Guard, StepReading, Workers};
+use steadygrad::guard::Judgement;
+use steadygrad::{Guard, StepReading, Workers};
 
 use crate::apply::apply;
 use crate::gradients::gradient_stats;
@@ -14,10 +14,8 @@ pub struct GuardedStep<M> {
     pub model: M,
     /// What was measured, before any intervention.
     pub reading: StepReading,
-    /// What the guard decided.
-    pub decision: Decision,
-    /// What the detectors saw.
-    pub detections: Vec<Detection>,
+    /// What the guard decided, and on what grounds.
+    pub judgement: Judgement,
 }
 
 /// Measures the gradients, asks the guard, acts on its decision, and lets the optimizer step.
@@ -42,9 +40,9 @@ pub fn guarded_step<M: Module>(
     )
     .with_weight_norms(weight_norms(&model));
     let judgement = guard.step(&reading);
-    let decision = judgement.decision;
+    let decision = &judgement.decision;
     let model = if decision.applies() {
-        apply(&model, &mut gradients, &decision, None, &[], &workers);
+        apply(&model, &mut gradients, decision, None, &[], &workers);
         let learning_rate = learning_rate * judgement.learning_rate_scale;
         optimizer.step(learning_rate, model, gradients)
     } else {
@@ -53,7 +51,6 @@ pub fn guarded_step<M: Module>(
     GuardedStep {
         model,
         reading,
-        decision,
-        detections: judgement.detections,
+        judgement,
     }
 }

@@ -44,7 +44,7 @@ fn step(config: GuardConfig, scale: f32) -> (Vec<f32>, Vec<f32>, Decision) {
         loss,
         LEARNING_RATE,
     );
-    (before, weights(&done.model), done.decision)
+    (before, weights(&done.model), done.judgement.decision)
 }
 
 fn distance(a: &[f32], b: &[f32]) -> f64 {
@@ -65,7 +65,7 @@ fn keeping_is_what_the_optimizer_would_have_done_alone() {
     let (mut a, mut b) = (SgdConfig::new().init(), SgdConfig::new().init());
     let mut guard = Guard::default();
     let done = guarded_step(&mut guard, guarded, theirs, &mut b, 0, loss, LEARNING_RATE);
-    assert_eq!(done.decision, Decision::Keep);
+    assert_eq!(done.judgement.decision, Decision::Keep);
     assert_eq!(
         weights(&a.step(LEARNING_RATE, alone, own)),
         weights(&done.model)

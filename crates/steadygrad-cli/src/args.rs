@@ -1,7 +1,10 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use steadygrad::guard::Preset;
 use steadygrad_lab::data::CsvTask;
+
+use crate::train::FaultArg;
 
 /// Find, explain and cure exploding gradients.
 #[derive(Debug, Parser)]
@@ -24,6 +27,11 @@ pub(crate) enum Verb {
     /// Exit code: 0 done, 2 bad input, 3 the output could not be printed, 130 interrupted (what was
     /// done is saved).
     Cure(CureArgs),
+    /// Train under a guard: a run that survives what goes wrong, and that can be killed and resumed.
+    ///
+    /// Exit code: 0 all steps done, 1 the guard gave up (no bad update was applied), 2 bad input or
+    /// a full disk, 3 the output could not be printed, 130 interrupted.
+    Train(TrainArgs),
     /// Print a study as commented TOML, to start from.
     Study(SubjectArgs),
 }
@@ -70,6 +78,39 @@ pub(crate) struct CureArgs {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,
     /// Print every number as JSON in place of the text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TrainArgs {
+    /// A study in TOML (`steadygrad study` prints one).
+    #[arg(conflicts_with_all = ["subject", "data"])]
+    pub(crate) study: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) subject: SubjectArgs,
+    /// Seed of weights and batches, in place of the study's.
+    #[arg(long)]
+    pub(crate) seed: Option<u32>,
+    /// Steps, in place of the study's.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) steps: Option<u64>,
+    /// How the guard acts: observe, careful, default or aggressive.
+    #[arg(long, default_value = "default", value_parser = crate::train::preset)]
+    pub(crate) preset: Preset,
+    /// Make something go wrong at a step, to see the guard work; may be given again.
+    #[arg(long, value_name = "NAME@STEP")]
+    pub(crate) fault: Vec<FaultArg>,
+    /// Folder of the run; must be new or empty [default: runs/NAME-N].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Go on with the run in this folder, with the settings that it was started with.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["study", "subject", "data", "seed", "steps", "preset", "fault", "out"])]
+    pub(crate) resume: Option<PathBuf>,
+    /// Print the steps and incidents of a run in another terminal, until it ends.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["study", "subject", "data", "resume", "json"])]
+    pub(crate) follow: Option<PathBuf>,
+    /// Print the outcome as JSON in place of the text.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -15,7 +15,7 @@ use crate::progress::Bars;
 use crate::{output, study};
 
 /// The shell's convention for a program ended by Ctrl-C.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// `steadygrad cure`
 pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
@@ -97,7 +97,7 @@ fn cure<S: Subject>(
 }
 
 /// Makes sure, before any work, that the results have a place of their own.
-fn out_folder(wanted: Option<&Path>, subject: &str) -> Result<PathBuf, RecordError> {
+pub(crate) fn out_folder(wanted: Option<&Path>, subject: &str) -> Result<PathBuf, RecordError> {
     let path = wanted.map_or_else(|| next_free(subject), Path::to_owned);
     let io = |action: &'static str| {
         let path = path.clone();

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use steadygrad::record::RecordError;
-use steadygrad_lab::StudyError;
 use steadygrad_lab::data::CsvError;
+use steadygrad_lab::{StudyError, TrainError};
 
 /// Whatever ends the tool before its work is done.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,21 @@ pub(crate) enum CliError {
     },
     #[error("in `{}`: {source}", path.display())]
     Study { path: PathBuf, source: StudyError },
+    #[error(
+        "`{}` cannot be read: {source}; --resume takes the folder of a run of `steadygrad train`",
+        path.display()
+    )]
+    NoRun {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("`{}` is damaged: {source}; start the run anew", path.display())]
+    Settings {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+    #[error(transparent)]
+    Train(#[from] TrainError),
     #[error(transparent)]
     Data(#[from] CsvError),
     #[error(transparent)]

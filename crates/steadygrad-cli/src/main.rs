@@ -7,6 +7,7 @@ mod output;
 mod probe;
 mod progress;
 mod study;
+mod train;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().verb {
         Verb::Probe(args) => probe::run(&args),
         Verb::Cure(args) => cure::run(&args),
+        Verb::Train(args) => train::run(&args),
         Verb::Study(args) => study::run(&args),
     };
     match done {

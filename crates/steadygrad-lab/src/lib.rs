@@ -23,6 +23,7 @@ mod subject;
 pub mod subjects;
 mod subnormal;
 mod tape;
+mod train;
 mod trial;
 
 pub use butterfly::{Twins, butterfly};
@@ -37,4 +38,5 @@ pub use study::{LoadedSubject, Study, StudyError};
 
 pub use subject::{Structure, Subject, Summary};
 pub use tape::Tape;
+pub use train::{Rollback, TrainEnd, TrainError, TrainOptions, Trained, train};
 pub use trial::{Control, Progress, Silent, TrialSpec, run_trial};

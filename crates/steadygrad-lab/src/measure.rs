@@ -44,7 +44,12 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
         .any(|remedy| matches!(remedy, Remedy::RmsNorm { .. }));
     let (spectrum, sharpness) = std::thread::scope(|scope| {
         let model_of_its_own = model.clone();
-        let sharpness = scope.spawn(move || sharpness(subject, &model_of_its_own, rows, plan.seed));
+        // What rules and remedies conclude from it holds for SGD only.
+        let sharpness = scope.spawn(move || {
+            (plan.optimizer == Optimizer::Sgd)
+                .then(|| sharpness(subject, &model_of_its_own, rows, plan.seed))
+                .flatten()
+        });
         let spectrum = spectrum(subject, &model, rows, plan.seed, axis, last);
         let sharpness = sharpness
             .join()

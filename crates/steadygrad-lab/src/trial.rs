@@ -253,11 +253,12 @@ fn train<S: Subject>(
         trace.loss.push(loss);
         trace.grad_norm.push(norm);
         let explosive = |seen: &Detection| seen.detector.is_about_explosion();
-        detection_steps += u64::from(done.detections.iter().any(explosive));
-        for detection in done.detections {
-            if let Some(record) = &mut record {
-                record.push_incident(&detection)?;
-            }
+        let judgement = done.judgement;
+        detection_steps += u64::from(judgement.detections.iter().any(explosive));
+        if let (Some(record), Some(incident)) = (&mut record, judgement.incident(step)) {
+            record.push_incident(&incident)?;
+        }
+        for detection in judgement.detections {
             if detection.detector == Detector::NonFinite {
                 first_non_finite_step.get_or_insert(step);
             }
@@ -268,12 +269,12 @@ fn train<S: Subject>(
                 detections.push(detection);
             }
         }
-        clipped += u64::from(matches!(done.decision, Decision::ScaleGlobal { .. }));
+        clipped += u64::from(matches!(judgement.decision, Decision::ScaleGlobal { .. }));
         if let Some(record) = &mut record {
-            record.push_step(StepRecord::new(&done.reading, &done.decision))?;
+            record.push_step(StepRecord::new(&done.reading, &judgement.decision))?;
         }
         control.progress.stepped(spec.name, step, loss);
-        if let Decision::Stop { reason } = done.decision {
+        if let Decision::Stop { reason } = judgement.decision {
             end = End::Failed {
                 reason: format!("stopped at step {step}: {reason}"),
             };

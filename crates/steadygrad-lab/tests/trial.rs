@@ -310,7 +310,10 @@ fn an_oversized_gradient_moves_the_weights_by_the_bound() {
     let clipping = GuardConfig::default().with_clip(GlobalNormClip::new(2.0));
     let (before, done) = linear_step(clipping, 1e4);
     assert!(done.reading.gradients.global_norm() > 1e6);
-    assert!(matches!(done.decision, Decision::ScaleGlobal { .. }));
+    assert!(matches!(
+        done.judgement.decision,
+        Decision::ScaleGlobal { .. }
+    ));
     let distance = moved(&before, &weights(&done.model));
     assert!((distance / (0.1 * 2.0) - 1.0).abs() < 1e-5, "{distance}");
 
@@ -321,11 +324,11 @@ fn an_oversized_gradient_moves_the_weights_by_the_bound() {
 #[test]
 fn a_nan_batch_reaches_no_weight_when_the_guard_stops() {
     let (before, done) = linear_step(GuardConfig::stop_on_non_finite(), f32::NAN);
-    assert!(matches!(done.decision, Decision::Stop { .. }));
+    assert!(matches!(done.judgement.decision, Decision::Stop { .. }));
     assert_eq!(weights(&done.model), before);
 
     let (_, done) = linear_step(GuardConfig::observe(), f32::NAN);
-    assert_eq!(done.decision, Decision::Keep);
+    assert_eq!(done.judgement.decision, Decision::Keep);
     let after = weights(&done.model);
     assert!(after["weight"].iter().all(|value| value.is_nan()));
 }

@@ -12,12 +12,11 @@ use std::error::Error;
 use std::time::Instant;
 
 use serde_json::json;
-use steadygrad::Place;
-use steadygrad::detect::{Detection, Detector};
 use steadygrad::record::{
     Dtype, ForensicRing, Manifest, NonFinite, RingStep, RunDir, RunStatus, Snapshot, SnapshotStore,
     StepRecord, Tensor, read_steps,
 };
+use steadygrad::{GradientStats, Guard, StepReading};
 
 const VALUES: usize = 1_000_000;
 const REPEATS: usize = 15;
@@ -165,14 +164,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let mut run = RunDir::create(&folder.path().join("incidents"), manifest(40))?;
-    let incident = Detection {
-        detector: Detector::NormGrowth,
-        step: 0,
-        place: Place::Run,
-        value: 2.0,
-        threshold: 1.0,
-        message: "the global norm is 12 times its running median".into(),
-    };
+    let gradients = GradientStats { tensors: vec![] };
+    let judgement = Guard::default().step(&StepReading::new(0, f64::NAN, 0.1, gradients));
+    let incident = judgement.incident(0).ok_or("a NaN is an incident")?;
     let start = Instant::now();
     for _ in 0..10_000 {
         run.push_incident(&incident)?;

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use steadygrad::detect::{NonFinite, Signals};
 use steadygrad::record::{Manifest, RunDir, RunStatus, StepRecord};
 use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
 use steadygrad::{Guard, GuardConfig, StepReading};
@@ -42,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let reading = StepReading::new(step, loss, 0.1, GradientStats { tensors })
             .with_weight_norms(vec![1.0; parameters.len()]);
         let judgement = guard.step(&reading);
-        if let Some(incident) = NonFinite.check(&Signals::of(&reading)) {
+        if let Some(incident) = judgement.incident(step) {
             run.push_incident(&incident)?;
         }
         run.push_step(StepRecord {

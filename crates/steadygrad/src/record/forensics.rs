@@ -22,7 +22,7 @@ use super::snapshot::{
 };
 use super::steps::StepRecord;
 use super::{FORMAT, steps};
-use crate::detect::Detection;
+use crate::guard::Incident;
 
 const RING: &str = "ring.json";
 const SNAPSHOT: &str = "snapshot";
@@ -121,7 +121,7 @@ pub struct Dump {
     /// Its number.
     pub number: u32,
     /// What fired.
-    pub detections: Vec<Detection>,
+    pub incidents: Vec<Incident>,
     /// The steps before, the oldest first.
     pub steps: Vec<RingStep>,
     /// The state to replay them from; `None` when none was there to be written, or none is whole.
@@ -131,7 +131,7 @@ pub struct Dump {
 /// `ring.json`.
 #[derive(Serialize, Deserialize)]
 struct RingFile {
-    detections: Vec<Detection>,
+    incidents: Vec<Incident>,
     steps: Vec<RingStep>,
 }
 
@@ -174,9 +174,9 @@ pub fn list_dumps(run: &Path) -> Result<Vec<u32>, RecordError> {
 }
 
 /// What is to be dumped.
-pub(super) struct Incident<'a> {
+pub(super) struct Fired<'a> {
     pub(super) ring: &'a ForensicRing,
-    pub(super) detections: &'a [Detection],
+    pub(super) incidents: &'a [Incident],
     pub(super) in_memory: Option<&'a Snapshot>,
 }
 
@@ -184,16 +184,16 @@ pub(super) struct Incident<'a> {
 pub(super) fn dump(
     run: &Path,
     store: &SnapshotStore,
-    incident: Incident<'_>,
+    incident: Fired<'_>,
     others: Vec<ToSync<'_>>,
 ) -> Result<Dumped, SnapshotError> {
-    let Incident {
+    let Fired {
         ring,
-        detections,
+        incidents,
         in_memory,
     } = incident;
     let file = RingFile {
-        detections: detections.to_vec(),
+        incidents: incidents.to_vec(),
         steps: ring.steps().cloned().collect(),
     };
     let bytes = json(&run.join(RING), &file)?;
@@ -382,7 +382,7 @@ pub fn read_dump(run: &Path, number: u32) -> Result<Found<Dump>, RecordError> {
     }
     let value = Dump {
         number,
-        detections: ring.detections,
+        incidents: ring.incidents,
         steps: ring.steps,
         snapshot,
     };

@@ -1,4 +1,4 @@
-//! `incidents.jsonl`: one detection a line.
+//! `incidents.jsonl`: one [`Incident`] a line.
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,9 @@ use super::manifest::RunFile;
 use super::problem::{Found, Problem};
 use super::segments::{Log, Rows, join};
 use super::summed::{SummedWriter, read_parts};
-use crate::detect::Detection;
+use crate::guard::Incident;
 
-/// Appends detections to one segment.
+/// Appends incidents to one segment.
 pub(super) struct IncidentWriter {
     path: PathBuf,
     log: SummedWriter,
@@ -24,7 +24,7 @@ impl IncidentWriter {
         })
     }
 
-    pub(super) fn push(&mut self, incident: &Detection) -> Result<(), RecordError> {
+    pub(super) fn push(&mut self, incident: &Incident) -> Result<(), RecordError> {
         let mut line = serde_json::to_vec(incident).map_err(|source| RecordError::Json {
             path: self.path.clone(),
             source,
@@ -44,7 +44,7 @@ impl IncidentWriter {
 ///
 /// # Errors
 /// [`RecordError::Io`] when the folder has none or cannot be listed.
-pub fn read_incidents(run: &Path) -> Result<Found<Vec<Detection>>, RecordError> {
+pub fn read_incidents(run: &Path) -> Result<Found<Vec<Incident>>, RecordError> {
     let manifest = RunFile::read_if_whole(run)?;
     let (manifest, mut problems) = (manifest.value, manifest.problems);
     let mut segments = Vec::new();
@@ -63,6 +63,6 @@ pub fn read_incidents(run: &Path) -> Result<Found<Vec<Detection>>, RecordError> 
         let first_step = manifest.as_ref().and_then(|run| run.first_step(number));
         segments.push(Rows { first_step, rows });
     }
-    let (value, _) = join(segments, |incident: &Detection| incident.step);
+    let (value, _) = join(segments, |incident: &Incident| incident.step);
     Ok(Found { value, problems })
 }

@@ -5,7 +5,7 @@
 //! | `run.json` | the [`Manifest`] | whole, ends in its own checksum |
 //! | `run.json.previous` | the version before it, read when `run.json` is damaged | the same |
 //! | `steps.arrow` | one row an optimizer step, a plain Arrow IPC stream | grows by batches of at most 64 rows |
-//! | `incidents.jsonl` | one detection a line | grows by lines |
+//! | `incidents.jsonl` | one [`Incident`](crate::guard::Incident) a line | grows by lines |
 //! | `steps-2.arrow`, `incidents-2.jsonl`, ... | the same, from each resumption on | the same |
 //! | `steps.arrow.sums`, ... | a checksum for each part of the file it is named after | grows with it |
 //! | `snapshots/000007-step-420/` | a [`Snapshot`]: `tensors.safetensors`, `state.json`, and last `manifest.json` with their checksums | under another name, then renamed |

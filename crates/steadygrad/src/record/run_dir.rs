@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::RecordError;
 use super::disk::{ToSync, create_dir_all, sync_dir, sync_together};
-use super::forensics::{self, Dumped, ForensicRing, Incident};
+use super::forensics::{self, Dumped, Fired, ForensicRing};
 use super::incidents::IncidentWriter;
 use super::manifest::{Manifest, RunFile, RunStatus};
 use super::problem::Found;
 use super::segments::Log;
 use super::snapshot::{NonFinite, Snapshot, SnapshotEntry, SnapshotError, SnapshotStore};
 use super::steps::{StepRecord, StepWriter};
-use crate::detect::Detection;
+use crate::guard::Incident;
 
 /// A run directory open for writing, by one process at a time.
 pub struct RunDir {
@@ -125,7 +125,7 @@ impl RunDir {
     }
 
     /// Appends one incident, and the rows before it unless an incident did so a moment ago.
-    pub fn push_incident(&mut self, incident: &Detection) -> Result<(), RecordError> {
+    pub fn push_incident(&mut self, incident: &Incident) -> Result<(), RecordError> {
         let pushed = self.incidents.push(incident);
         let pushed = pushed.and_then(|()| self.steps.flush_early());
         self.located(pushed)
@@ -171,13 +171,13 @@ impl RunDir {
     pub fn dump(
         &mut self,
         ring: &ForensicRing,
-        detections: &[Detection],
+        incidents: &[Incident],
         in_memory: Option<&Snapshot>,
     ) -> Result<Dumped, SnapshotError> {
         self.flush()?;
-        let incident = Incident {
+        let incident = Fired {
             ring,
-            detections,
+            incidents,
             in_memory,
         };
         forensics::dump(&self.path, &self.snapshots, incident, self.to_sync())

@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use steadygrad::Place;
-use steadygrad::detect::{Detection, Detector};
+use steadygrad::detect::{Detection, Detector, Severity};
+use steadygrad::guard::{Incident, Judgement};
 use steadygrad::record::{Dtype, Manifest, RunStatus, Snapshot, StepRecord, Tensor};
+use steadygrad::recover::{BudgetsLeft, Rung};
+use steadygrad::{Decision, Place};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Every kind of number a broken run brings, and some that need all 17 digits.
@@ -66,14 +68,26 @@ pub(crate) fn text(rows: &[StepRecord]) -> String {
     format!("{rows:?}")
 }
 
-pub(crate) fn incident(step: u64, value: f64, threshold: f64) -> Detection {
-    Detection {
-        detector: Detector::NonFinite,
+pub(crate) fn incident(step: u64, value: f64, threshold: f64) -> Incident {
+    Incident {
         step,
-        place: Place::Parameter("größe.weight".into()),
-        value,
-        threshold,
-        message: "one\nline".into(),
+        judgement: Judgement {
+            decision: Decision::Skip {
+                reason: "one\nline".into(),
+            },
+            rung: Rung::Skip,
+            learning_rate_scale: 0.5,
+            detections: vec![Detection {
+                detector: Detector::NonFinite,
+                severity: Severity::Harmful,
+                step,
+                place: Place::Parameter("größe.weight".into()),
+                value,
+                threshold,
+                message: "one\nline".into(),
+            }],
+            budgets_left: BudgetsLeft::default(),
+        },
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use steadygrad::detect::Detection;
+use steadygrad::guard::Incident;
 use steadygrad::record::{
     Dumped, ForensicRing, Manifest, NonFinite, Problem, RingStep, RunDir, RunStatus, Snapshot,
     SnapshotStore, StepRecord, list_dumps, read_dump, read_incidents, read_manifest, read_steps,
@@ -66,7 +66,7 @@ fn small_run() -> TempDir {
 struct Seen {
     manifest: Option<Manifest>,
     rows: Vec<StepRecord>,
-    incidents: Vec<Detection>,
+    incidents: Vec<Incident>,
     snapshot: Option<Snapshot>,
     dump: Option<(Vec<RingStep>, Option<Snapshot>)>,
     problems: Vec<Problem>,

@@ -60,7 +60,7 @@ fn the_snapshot_is_the_newest_before_the_ring() {
                 let found = read_dump(folder.path(), number).unwrap();
                 assert_eq!(found.problems, []);
                 assert_eq!(found.value.snapshot, snapshot_step.map(snapshot));
-                assert_eq!(found.value.detections, fired);
+                assert_eq!(found.value.incidents, fired);
                 let steps: Vec<_> = ring(first, 3).steps().cloned().collect();
                 assert_eq!(format!("{:?}", found.value.steps), format!("{steps:?}"));
                 snapshot_step

@@ -342,6 +342,10 @@ fn incidents_of_steps_taken_again_are_those_of_the_later_time() {
     run.push_incident(&incident(8, 2.0, 1.0)).unwrap();
     let found = read_incidents(folder.path()).unwrap();
     assert_eq!(found.problems, []);
-    let seen: Vec<_> = found.value.iter().map(|i| (i.step, i.value)).collect();
+    let seen: Vec<_> = found
+        .value
+        .iter()
+        .map(|i| (i.step, i.judgement.detections[0].value))
+        .collect();
     assert_eq!(seen, [(3, 1.0), (8, 2.0)]);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use steadygrad::detect::Detection;
+use steadygrad::guard::Incident;
 use steadygrad::record::{
     Damage, Manifest, Problem, RecordError, RunDir, RunStatus, StepRecord, StepTable,
     read_incidents, read_manifest, read_steps,
@@ -202,7 +202,7 @@ fn incidents_read_back_equal() {
         found.value
     };
     assert_eq!(read(), []);
-    let written: Vec<Detection> = ODD
+    let written: Vec<Incident> = ODD
         .iter()
         .zip(ODD.iter().rev())
         .map(|(value, threshold)| incident(3, *value, *threshold))

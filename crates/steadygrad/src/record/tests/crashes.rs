@@ -5,14 +5,15 @@ use std::path::Path;
 
 use tempfile::tempdir;
 
-use crate::detect::{Detection, Detector};
+use crate::guard::{Incident, Judgement};
 use crate::record::disk::fault::{Plan, under};
 use crate::record::{
     Dtype, Dumped, ForensicRing, Manifest, NonFinite, Problem, RecordError, RingStep, RunDir,
     RunStatus, Snapshot, SnapshotError, SnapshotStore, StepRecord, Tensor, list_dumps, read_dump,
     read_incidents, read_manifest, read_steps,
 };
-use crate::{Decision, GradientStats, Place, StepReading};
+use crate::recover::{BudgetsLeft, Rung};
+use crate::{Decision, GradientStats, StepReading};
 
 fn manifest() -> Manifest {
     Manifest {
@@ -27,13 +28,7 @@ fn manifest() -> Manifest {
 }
 
 fn row(step: u64) -> StepRecord {
-    let reading = StepReading {
-        step,
-        loss: step as f64,
-        learning_rate: 0.1,
-        gradients: GradientStats::default(),
-        weight_norms: Vec::new(),
-    };
+    let reading = StepReading::new(step, step as f64, 0.1, GradientStats::default());
     StepRecord {
         // Equal to itself, unlike the gap that an unmeasured norm leaves.
         tensor_norms: vec![1.0],
@@ -41,14 +36,18 @@ fn row(step: u64) -> StepRecord {
     }
 }
 
-fn incident(step: u64) -> Detection {
-    Detection {
-        detector: Detector::NormGrowth,
+fn incident(step: u64) -> Incident {
+    Incident {
         step,
-        place: Place::Run,
-        value: 2.0,
-        threshold: 1.0,
-        message: "it grows".into(),
+        judgement: Judgement {
+            decision: Decision::Skip {
+                reason: "it grows".into(),
+            },
+            rung: Rung::Skip,
+            learning_rate_scale: 1.0,
+            detections: vec![],
+            budgets_left: BudgetsLeft::default(),
+        },
     }
 }
 

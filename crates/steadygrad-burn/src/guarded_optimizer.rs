@@ -1,0 +1,245 @@
+//! An optimizer with a guard around it: what a training loop puts in its optimizer's place.
+
+use burn::module::Module;
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use steadygrad::guard::Judgement;
+use steadygrad::record::Snapshot;
+use steadygrad::stats::{GradientStats, NamedStats};
+use steadygrad::{Decision, Guard, StepReading, Workers};
+
+use crate::apply::apply;
+use crate::measure::{Tensors, measure};
+use crate::moments::Moments;
+use crate::training_state::{RestoreError, TrainingState};
+use crate::weights::weight_norms;
+
+/// What one step of a [`GuardedOptimizer`] did.
+#[derive(Debug)]
+pub struct Stepped<M> {
+    /// The model after it: updated, as it was, or restored.
+    pub model: M,
+    /// What was measured, before any intervention.
+    pub reading: StepReading,
+    /// What was decided, and on what grounds.
+    pub judgement: Judgement,
+    /// The step whose snapshot was restored, after a rollback.
+    pub rolled_back_to: Option<u64>,
+}
+
+/// An optimizer that asks a guard before each update, and keeps the last good states in memory to
+/// go back to.
+///
+/// Give it the gradients of a whole optimizer step, after any accumulation: it measures them once.
+/// Several parameter groups are Burn's own [`ModuleOptimizer::with_group`]; for models that are
+/// trained by turns, give each a guarded optimizer of its own. With nothing wrong, the optimizer
+/// gets the very gradients and the very learning rate that it would have got without a guard.
+///
+/// After a rollback, go on with the next batch: the batches since the snapshot, the offending
+/// ones among them, are dropped.
+///
+/// ```
+/// use burn::nn::{Linear, LinearConfig};
+/// use burn::optim::{GradientsParams, SgdConfig};
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use steadygrad::{Decision, Guard};
+/// use steadygrad_burn::GuardedOptimizer;
+///
+/// let device = Device::flex().autodiff();
+/// let mut model: Linear = LinearConfig::new(8, 1).init(&device);
+/// let mut optimizer = GuardedOptimizer::new(Guard::default(), SgdConfig::new().init());
+/// for step in 0..20 {
+///     let mut input = Tensor::<2>::random([16, 8], Distribution::Default, &device);
+///     if step == 7 {
+///         input = input * f32::NAN;
+///     }
+///     let loss = model.forward(input).powi_scalar(2).mean();
+///     let value = f64::from(loss.clone().into_scalar::<f32>());
+///     let gradients = GradientsParams::from_grads(loss.backward(), &model);
+///     let done = optimizer.step(0.01, model, gradients, value);
+///     assert_eq!(step == 7, matches!(done.judgement.decision, Decision::Skip { .. }));
+///     model = done.model;
+/// }
+/// assert_eq!(optimizer.guard().summary().skipped, 1);
+/// ```
+pub struct GuardedOptimizer<M> {
+    guard: Guard,
+    optimizer: ModuleOptimizer,
+    /// The step that runs next.
+    step: u64,
+    /// States before a step, oldest first.
+    kept: Vec<(u64, TrainingState<M>)>,
+}
+
+impl<M: Module> GuardedOptimizer<M> {
+    /// Puts a guard around an optimizer, before its first step.
+    pub fn new(guard: Guard, optimizer: ModuleOptimizer) -> Self {
+        Self {
+            guard,
+            optimizer,
+            step: 0,
+            kept: Vec::new(),
+        }
+    }
+
+    /// The guard, with the counts of what it did.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// The step that runs next, counted from 0; a rollback does not turn it back.
+    pub fn next_step(&self) -> u64 {
+        self.step
+    }
+
+    /// Measures the gradients, asks the guard and acts on its decision: lets the optimizer step,
+    /// leaves the model as it is, or restores the last good state. After [`Decision::Stop`] the run
+    /// should end: the model is as it was, and every later step is refused as well.
+    pub fn step(
+        &mut self,
+        learning_rate: f64,
+        model: M,
+        mut gradients: GradientsParams,
+        loss: f64,
+    ) -> Stepped<M> {
+        let step = self.step;
+        self.step += 1;
+        if self.guard.wants_snapshot(step) {
+            let state = TrainingState {
+                model: model.clone(),
+                optimizer: self.optimizer.clone(),
+            };
+            self.kept.push((step, state));
+            self.guard.snapshot_taken(step);
+        }
+        let workers = Workers::single();
+        let moments = Moments::default();
+        let tensors = Tensors {
+            gradients: &gradients,
+            moments: &moments,
+            updates: None,
+            exempt: &[],
+        };
+        let measured = measure(&model, tensors, self.guard.needs(), &workers);
+        let named = measured.names.iter().zip(&measured.reading.tensors);
+        let stats = GradientStats {
+            tensors: named
+                .filter_map(|(name, reading)| {
+                    Some(NamedStats {
+                        name: name.clone()?,
+                        stats: reading.stats,
+                    })
+                })
+                .collect(),
+        };
+        let reading = StepReading::new(step, loss, learning_rate, stats)
+            .with_weight_norms(weight_norms(&model));
+        let mut judgement = self.guard.step_with(&reading, &measured.reading);
+        let mut rolled_back_to = None;
+        let mut model = model;
+        while let Decision::Rollback { to_step, .. } = judgement.decision {
+            let kept = self.kept.iter().find(|(kept, _)| *kept == to_step);
+            if let Some((_, state)) = kept {
+                model = state.model.clone();
+                self.optimizer = state.optimizer.clone();
+                self.guard.rolled_back(to_step);
+                rolled_back_to = Some(to_step);
+                break;
+            }
+            judgement = self
+                .guard
+                .rollback_failed(to_step, "its snapshot is not kept");
+        }
+        if judgement.decision.applies() {
+            apply(
+                &model,
+                &mut gradients,
+                &judgement.decision,
+                None,
+                &[],
+                &workers,
+            );
+            let learning_rate = learning_rate * judgement.learning_rate_scale;
+            model = self.optimizer.step(learning_rate, model, gradients);
+        }
+        let wanted: Vec<u64> = self.guard.snapshots().collect();
+        self.kept.retain(|(kept, _)| wanted.contains(kept));
+        Stepped {
+            model,
+            reading,
+            judgement,
+            rolled_back_to,
+        }
+    }
+
+    /// Everything that the next step depends on, as a snapshot for the disk: the model, the
+    /// optimizer, the guard, and the states that it may go back to. A run that is restored from it
+    /// goes on to the bit as if it had never stopped.
+    ///
+    /// # Errors
+    /// [`RestoreError::Type`] and [`RestoreError::Optimizer`].
+    pub fn save(&self, model: &M) -> Result<Snapshot, RestoreError> {
+        let mut snapshot = Snapshot {
+            step: self.step,
+            ..Snapshot::default()
+        };
+        let now = TrainingState {
+            model: model.clone(),
+            optimizer: self.optimizer.clone(),
+        };
+        now.save(NOW, &mut snapshot)?;
+        for (step, state) in &self.kept {
+            state.save(&kept_prefix(*step), &mut snapshot)?;
+        }
+        let steps: Vec<u64> = self.kept.iter().map(|(step, _)| *step).collect();
+        let guard = serde_json::to_value(&self.guard).map_err(|error| RestoreError::Value {
+            name: GUARD.into(),
+            reason: error.to_string(),
+        })?;
+        snapshot.state.insert(GUARD.into(), guard);
+        snapshot.state.insert(KEPT.into(), serde_json::json!(steps));
+        Ok(snapshot)
+    }
+
+    /// Goes on from a snapshot. `model` is one of the same build, `self` was made with an optimizer
+    /// of the same settings; both are overwritten. The guard is the snapshot's, with its settings.
+    ///
+    /// # Errors
+    /// [`RestoreError`] names what is missing or does not fit.
+    pub fn restore(self, model: M, snapshot: &Snapshot) -> Result<(Self, M), RestoreError> {
+        let value = |name: &str| {
+            let missing = || RestoreError::Missing { name: name.into() };
+            snapshot.state.get(name).cloned().ok_or_else(missing)
+        };
+        let parsed = |name: &str, reason: serde_json::Error| RestoreError::Value {
+            name: name.into(),
+            reason: reason.to_string(),
+        };
+        let guard = serde_json::from_value(value(GUARD)?).map_err(|error| parsed(GUARD, error))?;
+        let steps: Vec<u64> =
+            serde_json::from_value(value(KEPT)?).map_err(|error| parsed(KEPT, error))?;
+        let fresh = TrainingState {
+            model,
+            optimizer: self.optimizer,
+        };
+        let now = fresh.clone().restore(NOW, snapshot)?;
+        let kept = steps.into_iter().map(|step| {
+            let state = fresh.clone().restore(&kept_prefix(step), snapshot)?;
+            Ok((step, state))
+        });
+        let restored = Self {
+            guard,
+            optimizer: now.optimizer,
+            step: snapshot.step,
+            kept: kept.collect::<Result<_, RestoreError>>()?,
+        };
+        Ok((restored, now.model))
+    }
+}
+
+const NOW: &str = "now/";
+const KEPT: &str = "kept";
+const GUARD: &str = "guard";
+
+fn kept_prefix(step: u64) -> String {
+    format!("kept/{step}/")
+}
