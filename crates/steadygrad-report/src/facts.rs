@@ -128,6 +128,7 @@ pub(crate) fn detector(detector: Detector) -> &'static str {
         Detector::NormGrowth => "norm growth",
         Detector::LossSpike => "loss spike",
         Detector::LossDivergence => "loss divergence",
+        Detector::LossRelapse => "loss relapse",
         Detector::UpdateRatio => "update ratio",
         Detector::Overshoot => "overshoot",
         Detector::WeightGrowth => "weight growth",

@@ -2,10 +2,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ClipSaturation, ClipSaturationState, Detection, GrowthThroughDepth, GrowthThroughTime,
-    LearningRateJump, LearningRateJumpState, LossDivergence, LossDivergenceState, LossSpike,
-    NearOverflow, NonFinite, NormGrowth, NormGrowthState, NormSpike, OutlierBound, Overshoot,
-    OvershootState, RunningScale, Signals, UpdateRatio, UpdateRatioState, Vanishing, WeightGrowth,
-    WeightGrowthState,
+    LearningRateJump, LearningRateJumpState, LossDivergence, LossDivergenceState, LossRelapse,
+    LossRelapseState, LossSpike, NearOverflow, NonFinite, NormGrowth, NormGrowthState, NormSpike,
+    OutlierBound, Overshoot, OvershootState, RunningScale, Signals, UpdateRatio, UpdateRatioState,
+    Vanishing, WeightGrowth, WeightGrowthState,
 };
 use crate::guard::error::{GuardConfigError, above, at_least, between, count};
 
@@ -23,6 +23,8 @@ pub struct DetectorConfig {
     pub loss_spike: LossSpike,
     /// See [`LossDivergence`].
     pub loss_divergence: LossDivergence,
+    /// See [`LossRelapse`].
+    pub loss_relapse: LossRelapse,
     /// See [`UpdateRatio`].
     pub update_ratio: UpdateRatio,
     /// See [`Overshoot`].
@@ -48,6 +50,7 @@ pub struct DetectorState {
     norm_growth: NormGrowthState,
     loss_spike: RunningScale,
     loss_divergence: LossDivergenceState,
+    loss_relapse: LossRelapseState,
     update_ratio: UpdateRatioState,
     overshoot: OvershootState,
     weight_growth: WeightGrowthState,
@@ -69,6 +72,8 @@ impl DetectorConfig {
             self.norm_growth.check(&state.norm_growth, signals),
             self.loss_spike.check(&state.loss_spike, signals),
             self.loss_divergence.check(&state.loss_divergence, signals),
+            self.loss_relapse
+                .check(&state.loss_spike, state.loss_relapse, signals),
             self.update_ratio.check(&state.update_ratio, signals),
             self.overshoot
                 .check(&state.overshoot, usual_loss.map(|usual| usual.1), signals),
@@ -91,12 +96,15 @@ impl DetectorConfig {
     pub(crate) fn accept(&self, state: &mut DetectorState, signals: &Signals<'_>, clipped: bool) {
         self.norm_spike.accept(&mut state.norm_spike, signals);
         self.norm_growth.accept(&mut state.norm_growth, signals);
+        self.loss_relapse
+            .count(&state.loss_spike, &mut state.loss_relapse, signals);
         self.loss_spike.accept(&mut state.loss_spike, signals);
         self.loss_divergence
             .accept(&mut state.loss_divergence, signals);
         self.update_ratio.accept(&mut state.update_ratio, signals);
         self.overshoot.accept(&mut state.overshoot, signals);
-        self.weight_growth.accept(&mut state.weight_growth, signals);
+        self.weight_growth
+            .accept(&mut state.weight_growth, signals, true);
         self.learning_rate_jump
             .accept(&mut state.learning_rate_jump, signals);
         self.growth_through_depth
@@ -108,10 +116,14 @@ impl DetectorConfig {
             .accept(&mut state.clip_saturation, clipped);
     }
 
-    /// Remembers of a harmful reading what is compared from step to step, and nothing else.
-    pub(crate) fn reject(&self, state: &mut DetectorState, signals: &Signals<'_>) {
+    /// Remembers of a harmful reading what is compared from step to step, and nothing else; `applied` is
+    /// whether its update is applied all the same.
+    pub(crate) fn reject(&self, state: &mut DetectorState, signals: &Signals<'_>, applied: bool) {
         self.overshoot.forget(&mut state.overshoot);
-        self.weight_growth.accept(&mut state.weight_growth, signals);
+        self.loss_relapse
+            .count(&state.loss_spike, &mut state.loss_relapse, signals);
+        self.weight_growth
+            .accept(&mut state.weight_growth, signals, applied);
     }
 
     /// Follows rises anew: the learning rate is another one.
@@ -208,6 +220,10 @@ impl DetectorConfig {
             1,
             MOST,
         )?;
+        between("loss_relapse.back", self.loss_relapse.back, 0.0, 1.0)?;
+        count("loss_relapse.patience", self.loss_relapse.patience, 1, MOST)?;
+        let deviations = self.loss_relapse.min_deviations;
+        at_least("loss_relapse.min_deviations", deviations, 0.0)?;
         above("update_ratio.max_ratio", self.update_ratio.max_ratio, 0.0)?;
         bound(
             [

@@ -13,6 +13,7 @@
 //! | [`NormSpike`] | a jump of the global norm | suspicious, harmful |
 //! | [`NormGrowth`] | a steady rise of the global norm | note; with the loss harmful |
 //! | [`LossSpike`] | a jump of the loss | suspicious, harmful |
+//! | [`LossRelapse`] | the loss against its start | harmful |
 //! | [`LossDivergence`] | the loss against its mean and start | suspicious |
 //! | [`UpdateRatio`] | update over weights, planned and measured | note, harmful; damage |
 //! | [`Overshoot`] | the loss along a step | note; damage |
@@ -28,6 +29,7 @@ mod growth_through_depth;
 mod growth_through_time;
 mod learning_rate_jump;
 mod loss_divergence;
+mod loss_relapse;
 mod loss_spike;
 mod near_overflow;
 mod non_finite;
@@ -48,6 +50,7 @@ pub use growth_through_depth::GrowthThroughDepth;
 pub use growth_through_time::GrowthThroughTime;
 pub use learning_rate_jump::{LearningRateJump, LearningRateJumpState};
 pub use loss_divergence::{LossDivergence, LossDivergenceState};
+pub use loss_relapse::{LossRelapse, LossRelapseState};
 pub use loss_spike::LossSpike;
 pub use near_overflow::NearOverflow;
 pub use non_finite::NonFinite;
@@ -81,6 +84,8 @@ pub enum Detector {
     LossSpike,
     /// The loss left its running mean and its start, upwards.
     LossDivergence,
+    /// The loss is back at its start, and stays there.
+    LossRelapse,
     /// The update is too large for the weights.
     UpdateRatio,
     /// A step raised the loss of its own batch.
@@ -101,13 +106,14 @@ pub enum Detector {
 
 impl Detector {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NonFinite,
         Self::NearOverflow,
         Self::NormSpike,
         Self::NormGrowth,
         Self::LossSpike,
         Self::LossDivergence,
+        Self::LossRelapse,
         Self::UpdateRatio,
         Self::Overshoot,
         Self::WeightGrowth,

@@ -7,6 +7,9 @@ use crate::Place;
 
 /// Weights that jump from one step to the next, as a flipped bit makes them, or that grow and grow.
 ///
+/// - [`Severity::Damage`]: the norm of all weights is another one than before, by more than a millionth
+///   (f32 keeps seven digits), although the step before was not applied: something else writes to
+///   them.
 /// - [`Severity::Damage`]: the norm of all weights is above `jump` times what it was one step
 ///   before; or one parameter's is above `parameter_jump` times, by at least a tenth of all weights.
 ///   An optimizer would have to make an update as large as the weights for it.
@@ -33,6 +36,9 @@ pub struct WeightGrowth {
     pub warmup: usize,
 }
 
+/// Relative change of a norm that rounding does not make.
+const UNCHANGED: f64 = 1e-6;
+
 /// The least share of all weights that a jump of one parameter is judged from.
 const LEAST_SHARE: f64 = 0.1;
 
@@ -54,6 +60,8 @@ pub struct WeightGrowthState {
     norms: Vec<f64>,
     totals: VecDeque<f64>,
     seen: usize,
+    /// The step before was not applied: the weights should be what they were.
+    frozen: bool,
 }
 
 impl WeightGrowth {
@@ -76,6 +84,20 @@ impl WeightGrowth {
                 message,
             })
         };
+        if state.frozen && (total - before).abs() > UNCHANGED * before {
+            let message = format!(
+                "the norm of all weights went from {before:.6e} to {total:.6e}, although the step \
+                 before was not applied"
+            );
+            let ratio = total / before;
+            return found(
+                Severity::Damage,
+                Place::Run,
+                ratio,
+                1.0 + UNCHANGED,
+                message,
+            );
+        }
         let jumped = norms.iter().zip(&state.norms).position(|(now, then)| {
             *now > self.parameter_jump * then.max(0.0) && now - then > LEAST_SHARE * before
         });
@@ -131,8 +153,14 @@ impl WeightGrowth {
         (whole && then > 0.0 && total > self.growth * then).then_some(then)
     }
 
-    /// Remembers any reading, harmful ones too: the comparison is from step to step.
-    pub(crate) fn accept(&self, state: &mut WeightGrowthState, signals: &Signals<'_>) {
+    /// Remembers any reading, harmful ones too, and whether its update is applied: the comparison is
+    /// from step to step.
+    pub(crate) fn accept(
+        &self,
+        state: &mut WeightGrowthState,
+        signals: &Signals<'_>,
+        applied: bool,
+    ) {
         let (total, norms) = (signals.weight_norm, &signals.reading.weight_norms);
         if norms.len() != state.norms.len() {
             *state = WeightGrowthState::default();
@@ -144,6 +172,7 @@ impl WeightGrowth {
             // Told: the next window begins here.
             state.totals.clear();
         }
+        state.frozen = !applied;
         state.norms.clone_from(norms);
         state.totals.push_back(total);
         while state.totals.len() > self.window.max(2) {
@@ -168,9 +197,28 @@ mod tests {
                 rule.check(&state, &signals)
                     .map(|seen| (seen.step, seen.severity, seen.place)),
             );
-            rule.accept(&mut state, &signals);
+            rule.accept(&mut state, &signals, true);
         }
         all
+    }
+
+    #[test]
+    fn weights_that_move_without_an_update_are_damaged() {
+        let rule = WeightGrowth::default();
+        let seen = |applied: bool, factor: f64| {
+            let mut state = WeightGrowthState::default();
+            for step in 0..12 {
+                let reading = reading(step, 1.0, 1.0).with_weight_norms(vec![3.0, 4.0]);
+                rule.accept(&mut state, &Signals::of(&reading), applied || step < 11);
+            }
+            let reading = reading(12, 1.0, 1.0).with_weight_norms(vec![3.0 * factor, 4.0 * factor]);
+            rule.check(&state, &Signals::of(&reading))
+                .map(|seen| seen.severity)
+        };
+        assert_eq!(seen(false, 1.05), Some(Severity::Damage));
+        assert_eq!(seen(false, 0.95), Some(Severity::Damage));
+        assert_eq!(seen(false, 1.0), None);
+        assert_eq!(seen(true, 1.05), None);
     }
 
     #[test]

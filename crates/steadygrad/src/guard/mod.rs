@@ -203,7 +203,10 @@ impl Guard {
             .iter()
             .any(|seen| seen.severity >= Severity::Harmful);
         if harmful {
-            self.config.detectors.reject(&mut self.detectors, &signals);
+            let applied = decision.applies();
+            self.config
+                .detectors
+                .reject(&mut self.detectors, &signals, applied);
         } else {
             let clipped = decision != Decision::Keep;
             self.config

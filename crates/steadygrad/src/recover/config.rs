@@ -8,9 +8,11 @@ use crate::guard::error::{GuardConfigError, at_least, between, count};
 /// Defaults: 5 errors in a row (torchtitan's practice); a tenth of 100 steps skipped; learning rate
 /// halved (Keras' ReduceLROnPlateau takes 0.1, too much for something that is undone in 24 steps) at
 /// most 4 times, re-warmed from 0.3 after a rollback, at most 5 rollbacks, all within 1,000 readings;
-/// 5 harmful losses in a row before a rollback; 10 calm readings before the learning rate climbs,
+/// 5 harmful losses in a row before a rollback, and 30 after one before a level is taken for a lasting
+/// change of the data; 10 calm readings before the learning rate climbs,
 /// doubled with every lowering and rollback in the window; then 5 % a reading, so that a re-warm takes
-/// 35 steps. They were chosen on the streams of `examples/guard_on_streams.rs`.
+/// 35 steps. Factors, waits and budgets are plausible choices that were tried on the streams of
+/// `examples/guard_on_streams.rs` and the faults of the lab, not swept.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RecoverConfig {
@@ -34,6 +36,8 @@ pub struct RecoverConfig {
     pub budget_window: usize,
     /// Harmful losses in a row that mean that the weights are damaged.
     pub loss_patience: usize,
+    /// Harmful readings in a row after a rollback before they are taken for the new usual level.
+    pub level_patience: usize,
     /// Calm readings before the learning rate climbs, the first time.
     pub cool_down: usize,
     /// What the learning rate's scale is multiplied by each reading while it climbs.
@@ -73,6 +77,7 @@ impl Default for RecoverConfig {
             max_rollbacks: 5,
             budget_window: 1000,
             loss_patience: 5,
+            level_patience: 30,
             cool_down: 10,
             climb: 1.05,
             min_scale: 1e-3,
@@ -110,6 +115,7 @@ impl RecoverConfig {
         count("recover.max_rollbacks", self.max_rollbacks, 0, Self::MOST)?;
         count("recover.budget_window", self.budget_window, 1, Self::MOST)?;
         count("recover.loss_patience", self.loss_patience, 1, Self::MOST)?;
+        count("recover.level_patience", self.level_patience, 0, Self::MOST)?;
         count("recover.cool_down", self.cool_down, 0, Self::MOST)?;
         at_least("recover.climb", self.climb, 1.001)?;
         between("recover.min_scale", self.min_scale, 1e-12, 1.0)?;

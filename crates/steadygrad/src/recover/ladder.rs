@@ -48,6 +48,9 @@ pub(crate) struct LadderState {
     stopped: Option<String>,
 }
 
+/// So many skipped steps show whether the weights stand still.
+const STILL: usize = 3;
+
 /// A jump of the user's learning rate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Jump {
@@ -243,6 +246,21 @@ impl LadderState {
             return Need::Rollback;
         }
         let retried = self.retrying.is_some();
+        // What was learnt is lost. Where going back did not help, something still writes to the weights,
+        // which shows while steps are skipped, or the data are others, and not so bad that their loss
+        // were a spike.
+        if harmful(Detector::LossRelapse).is_some() {
+            if !retried {
+                return Need::Rollback;
+            }
+            if harmful(Detector::LossSpike).is_none() {
+                return if self.consecutive <= STILL {
+                    Need::Skip
+                } else {
+                    Need::NewLevel
+                };
+            }
+        }
         if self.losses > config.loss_patience && !retried {
             return Need::Rollback;
         }
@@ -266,10 +284,11 @@ impl LadderState {
                 return Need::WarmUp { factor };
             }
             if retried {
-                return if finite {
-                    Need::NewLevel
-                } else {
-                    Need::Rollback
+                // The weights are good, so it is the data: they may be bad for a while yet.
+                return match (finite, self.consecutive > config.level_patience) {
+                    (false, _) => Need::Rollback,
+                    (true, true) => Need::NewLevel,
+                    (true, false) => Need::Skip,
                 };
             }
             if self.consecutive == most + 1 {

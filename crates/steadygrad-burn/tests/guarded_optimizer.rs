@@ -1,0 +1,160 @@
+//! What is saved comes back to the bit, and a rollback restores what was.
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor, TensorData};
+use steadygrad::record::Snapshot;
+use steadygrad::{Decision, Guard};
+use steadygrad_burn::{GuardedOptimizer, RestoreError, TrainingState, for_each_parameter};
+
+#[derive(Module, Debug)]
+struct Net {
+    first: Linear,
+    second: Linear,
+}
+
+fn net(width: usize) -> Net {
+    let device = Device::flex().autodiff();
+    Net {
+        first: LinearConfig::new(4, width).init(&device),
+        second: LinearConfig::new(width, 1).with_bias(false).init(&device),
+    }
+}
+
+fn adam() -> ModuleOptimizer {
+    AdamConfig::new().init()
+}
+
+/// Deterministic inputs of batch `step`, times `scale`.
+fn gradients(model: &Net, step: u64, scale: f32) -> (f64, GradientsParams) {
+    let values: Vec<f32> = (0..32)
+        .map(|i| (i as f32 * 0.7 + step as f32).sin() * scale)
+        .collect();
+    let device = Device::flex().autodiff();
+    let input = Tensor::<2>::from_data(TensorData::new(values, [8, 4]), &device);
+    let out = model.second.forward(model.first.forward(input).tanh());
+    let loss = (out - 1.0).powi_scalar(2).mean();
+    let value = f64::from(loss.clone().into_scalar::<f32>());
+    (value, GradientsParams::from_grads(loss.backward(), model))
+}
+
+fn bits(model: &Net) -> Vec<u32> {
+    let mut all = Vec::new();
+    for_each_parameter(model, |_, values| {
+        all.extend(values.iter().map(|value| value.to_bits()));
+    });
+    all
+}
+
+#[test]
+fn saved_and_restored_goes_on_as_if_it_had_not_been() {
+    let mut model = net(5);
+    let mut optimizer = GuardedOptimizer::new(Guard::default(), adam());
+    for step in 0..30 {
+        let (loss, gradients) = gradients(&model, step, 1.0);
+        model = optimizer.step(0.01, model, gradients, loss).model;
+    }
+    let snapshot = optimizer.save(&model).unwrap();
+    assert_eq!(snapshot.step, 30);
+    // Another build: other weights, other identities.
+    let fresh = GuardedOptimizer::new(Guard::default(), adam());
+    let (mut resumed, mut again) = fresh.restore(net(5), &snapshot).unwrap();
+    assert_eq!(bits(&again), bits(&model));
+    for step in 30..60 {
+        // A NaN on the way is skipped by both.
+        let scale = if step == 40 { f32::NAN } else { 1.0 };
+        let (loss, one) = gradients(&model, step, scale);
+        let done = optimizer.step(0.01, model, one, loss);
+        let (loss, other) = gradients(&again, step, scale);
+        let same = resumed.step(0.01, again, other, loss);
+        assert_eq!(
+            done.judgement.decision.name(),
+            same.judgement.decision.name()
+        );
+        (model, again) = (done.model, same.model);
+        assert_eq!(bits(&again), bits(&model), "{step}");
+    }
+    assert_eq!(resumed.guard(), optimizer.guard());
+    assert_eq!(optimizer.guard().summary().skipped, 1);
+}
+
+#[test]
+fn a_jump_of_the_weights_is_rolled_back() {
+    let mut model = net(5);
+    let mut optimizer = GuardedOptimizer::new(Guard::default(), adam());
+    let mut before = Vec::new();
+    for step in 0..80 {
+        before.push(bits(&model));
+        if step == 60 {
+            model = steadygrad_burn::map_parameters(model, |_, _, values| {
+                values.iter_mut().for_each(|value| *value *= 1e6);
+                true
+            });
+        }
+        let (loss, gradients) = gradients(&model, step, 1.0);
+        let done = optimizer.step(0.01, model, gradients, loss);
+        model = done.model;
+        if step == 60 {
+            let to_step = done.rolled_back_to.expect("rolled back");
+            assert!(matches!(done.judgement.decision, Decision::Rollback { .. }));
+            assert!(to_step <= 52, "a snapshot is on probation at first");
+            assert_eq!(bits(&model), before[to_step as usize]);
+        } else {
+            assert_eq!(done.rolled_back_to, None, "{step}");
+        }
+    }
+    assert_eq!(optimizer.guard().summary().rolled_back, 1);
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let state = TrainingState {
+        model: net(5),
+        optimizer: adam(),
+    };
+    let mut snapshot = Snapshot::default();
+    state.save("a/", &mut snapshot).unwrap();
+    let into = |width: usize, prefix: &str, snapshot: &Snapshot| {
+        let fresh = TrainingState {
+            model: net(width),
+            optimizer: adam(),
+        };
+        fresh.restore(prefix, snapshot).map(|_| ()).unwrap_err()
+    };
+    assert_eq!(
+        into(6, "a/", &snapshot),
+        RestoreError::Shape {
+            name: "first.weight".into(),
+            found: vec![4, 5],
+            expected: vec![4, 6]
+        }
+    );
+    assert!(matches!(
+        into(5, "b/", &snapshot),
+        RestoreError::Missing { .. }
+    ));
+    let mut without = snapshot.clone();
+    without
+        .tensors
+        .retain(|tensor| tensor.name != "a/second.weight");
+    assert_eq!(
+        into(5, "a/", &without),
+        RestoreError::Missing {
+            name: "second.weight".into()
+        }
+    );
+    let mut broken = snapshot.clone();
+    for tensor in &mut broken.tensors {
+        if tensor.name.ends_with("optimizer") {
+            tensor.bytes.truncate(3);
+        }
+    }
+    assert!(matches!(
+        into(5, "a/", &broken),
+        RestoreError::Optimizer { .. }
+    ));
+    let fresh = GuardedOptimizer::new(Guard::default(), adam());
+    let error = fresh.restore(net(5), &snapshot).map(|_| ()).unwrap_err();
+    assert!(matches!(error, RestoreError::Missing { .. }), "{error}");
+}

@@ -1,0 +1,146 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Detection, Detector, RunningScale, Severity, Signals};
+use crate::Place;
+
+/// The loss is back where the untrained model's was, and stays there: what was learnt is lost.
+/// [`Severity::Harmful`].
+///
+/// A learning rate or weights that grew step by step leave such a run without a jump that
+/// [`LossSpike`](super::LossSpike) could see: dead units, saturated units, a loss at chance. Harmful
+/// from the `patience`-th reading in a row on whose loss is above `start - (1 - back) progress`, where
+/// progress is from the loss at the start to the running median and has to exceed `min_deviations`
+/// robust deviations. Losses may be negative; non-finite ones are the non-finite detector's.
+///
+/// Defaults: back 0.8; 5 in a row, as many as the ladder takes for an error that lasts; 3 deviations.
+/// Chosen on fault injections of seeds 1,000 and up, apart from those in `benches/runs`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LossRelapse {
+    /// Share of the progress that is lost.
+    pub back: f64,
+    /// Readings in a row.
+    pub patience: usize,
+    /// Least progress, in robust deviations of the running scale.
+    pub min_deviations: f64,
+}
+
+impl Default for LossRelapse {
+    fn default() -> Self {
+        Self {
+            back: 0.8,
+            patience: 5,
+            min_deviations: 3.0,
+        }
+    }
+}
+
+/// Readings in a row that were back at the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossRelapseState {
+    in_a_row: usize,
+}
+
+impl LossRelapse {
+    /// The loss above which the run has fallen back; `None` before it has made progress.
+    fn bound(&self, scale: &RunningScale) -> Option<f64> {
+        let spread = scale.spread()?;
+        let progress = spread.start - spread.median;
+        let bound = spread.start - (1.0 - self.back) * progress;
+        (progress > self.min_deviations * spread.sigma && bound.is_finite()).then_some(bound)
+    }
+
+    /// Judges one reading against the running scale of the losses.
+    pub fn check(
+        &self,
+        scale: &RunningScale,
+        state: LossRelapseState,
+        signals: &Signals<'_>,
+    ) -> Option<Detection> {
+        let loss = signals.reading.loss;
+        let bound = self.bound(scale)?;
+        let lasts = state.in_a_row.saturating_add(1) >= self.patience;
+        (loss.is_finite() && loss > bound && lasts).then(|| Detection {
+            detector: Detector::LossRelapse,
+            severity: Severity::Harmful,
+            step: signals.reading.step,
+            place: Place::Run,
+            value: loss,
+            threshold: bound,
+            message: format!(
+                "the loss is back at {loss:.3e} for the {}th step in a row; an untrained model's is no \
+                 worse",
+                state.in_a_row.saturating_add(1)
+            ),
+        })
+    }
+
+    /// Counts a reading, applied or not.
+    pub(crate) fn count(
+        &self,
+        scale: &RunningScale,
+        state: &mut LossRelapseState,
+        signals: &Signals<'_>,
+    ) {
+        let loss = signals.reading.loss;
+        let back = self
+            .bound(scale)
+            .is_some_and(|bound| loss.is_finite() && loss > bound);
+        state.in_a_row = if back {
+            state.in_a_row.saturating_add(1)
+        } else {
+            0
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::reading;
+    use super::*;
+
+    fn run(losses: impl IntoIterator<Item = f64>) -> Vec<u64> {
+        let rule = LossRelapse::default();
+        let (mut scale, mut state) = (RunningScale::default(), LossRelapseState::default());
+        let mut fired = Vec::new();
+        for (step, loss) in losses.into_iter().enumerate() {
+            let reading = reading(step as u64, loss, 1.0);
+            let signals = Signals::of(&reading);
+            fired.extend(rule.check(&scale, state, &signals).map(|seen| seen.step));
+            rule.count(&scale, &mut state, &signals);
+            if loss.is_finite() {
+                scale.push(loss, 128, 20);
+            }
+        }
+        fired
+    }
+
+    /// Falls from 2.3 to 0.3, with a little noise.
+    fn learning(step: usize) -> f64 {
+        0.3 + 2.0 * (-(step as f64) / 10.0).exp() + 0.01 * ((step * 7 % 5) as f64 - 2.0)
+    }
+
+    #[test]
+    fn a_loss_that_climbs_back_is_seen_when_it_stays() {
+        let climbs = (0..100)
+            .map(learning)
+            .chain((0..30).map(|i| (0.3 + 0.1 * f64::from(i)).min(2.31)));
+        let fired = run(climbs);
+        // 0.8 of the way, 1.9, is reached at step 116, and the fifth in a row fires.
+        assert_eq!(fired.first(), Some(&120));
+        // Four in a row are none.
+        let short = (0..100).map(learning).chain([2.3; 4]).chain([0.3; 10]);
+        assert_eq!(run(short), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn no_progress_and_odd_losses_are_silent() {
+        assert_eq!(run([2.3; 200]), [] as [u64; 0]);
+        assert_eq!(run((0..200).map(learning)), [] as [u64; 0]);
+        for odd in [f64::NAN, f64::INFINITY, 0.0] {
+            assert_eq!(run([odd; 60]), [] as [u64; 0]);
+        }
+        let broken = (0..100).map(learning).chain([f64::NAN; 20]);
+        assert_eq!(run(broken), [] as [u64; 0]);
+    }
+}
