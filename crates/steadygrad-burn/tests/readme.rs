@@ -9,12 +9,13 @@ use std::error::Error;
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::optim::{GradientsParams, SgdConfig};
+use burn::optim::{AdamConfig, GradientsParams, SgdConfig};
 use burn::tensor::activation::tanh;
 use burn::tensor::{Device, Tensor};
+use steadygrad::Guard;
 use steadygrad::clip::ZClip;
 use steadygrad::dynamics::JacobianProduct;
-use steadygrad_burn::Stages;
+use steadygrad_burn::{GuardedOptimizer, Stages};
 
 fn layers() -> [Linear; 2] {
     let device = Device::flex().autodiff();
@@ -37,6 +38,23 @@ fn stages() -> Result<(), Box<dyn Error>> {
     println!("ln sigma: {:?}", product.log_singular_values);
     // README
     assert_eq!(product.log_singular_values.len(), 4);
+    Ok(())
+}
+
+#[test]
+fn guarded() -> Result<(), Box<dyn Error>> {
+    let [mut model, _] = layers();
+    let learning_rate = 0.1;
+    let loss = model.forward(input()).powi_scalar(2).mean();
+    let gradients = GradientsParams::from_grads(loss.clone().backward(), &model);
+    let loss = f64::from(loss.into_scalar::<f32>());
+    let before = model.weight.val().into_data();
+    // README
+    let mut optimizer = GuardedOptimizer::new(Guard::default(), AdamConfig::new().init());
+    let done = optimizer.step(learning_rate, model, gradients, loss); // after any accumulation
+    model = done.model;
+    // README
+    assert_ne!(model.weight.val().into_data(), before);
     Ok(())
 }
 

@@ -398,7 +398,8 @@ fn a_lasting_change_of_the_data_is_accepted_in_the_end() {
     assert_eq!(run.guard.summary().rolled_back, 1);
     assert_eq!(run.guard.summary().new_levels, 1);
     let last = rungs.iter().rposition(|rung| *rung != Rung::Keep);
-    assert_eq!(last, Some(11), "{rungs:?}");
+    // 5 skips, the rollback, 30 more that may have been bad data, and the one that is accepted.
+    assert_eq!(last, Some(36), "{rungs:?}");
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
 }
 

@@ -1,0 +1,181 @@
+//! `steadygrad train` as a person, and as a machine that dies, uses it.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use steadygrad::record::{SnapshotStore, read_manifest, read_steps};
+use tempfile::tempdir;
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadygrad"));
+    command.args(arguments);
+    command
+}
+
+fn steadygrad(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn faults_are_survived_and_told() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    let run = run.to_str().unwrap();
+    let done = steadygrad(&[
+        "train",
+        "--subject",
+        "digits-cnn",
+        "--steps",
+        "120",
+        "--fault",
+        "nan@50",
+        "--out",
+        run,
+    ]);
+    let out = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(0), "{out}{}", text(&done.stderr));
+    assert!(
+        out.contains("completed") && out.contains("skipped 1 "),
+        "{out}"
+    );
+    let followed = text(&steadygrad(&["train", "--follow", run]).stdout);
+    assert!(followed.contains("step     119"), "{followed}");
+    assert!(followed.contains("incident at step 50: skip"), "{followed}");
+    // The control: nobody acts.
+    let observed = folder.path().join("observed");
+    let observed = observed.to_str().unwrap();
+    let done = steadygrad(&[
+        "train",
+        "--subject",
+        "digits-cnn",
+        "--steps",
+        "120",
+        "--fault",
+        "nan@50",
+        "--preset",
+        "observe",
+        "--json",
+        "--out",
+        observed,
+    ]);
+    let json: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(json["validation_metric"], "NaN");
+    assert_eq!(json["guard"]["skipped"], 0);
+}
+
+#[test]
+fn bad_input_is_one_line_and_writes_nothing() {
+    let folder = tempdir().unwrap();
+    let out = folder.path().join("run");
+    for (arguments, expected) in [
+        (vec!["train", "--fault", "nan"], "NAME@STEP"),
+        (
+            vec!["train", "--fault", "frogs@3"],
+            "there is no fault `frogs`",
+        ),
+        (vec!["train", "--fault", "nan@x"], "no whole number"),
+        (vec!["train", "--preset", "bold"], "bold"),
+        (vec!["train", "--resume", "/nowhere/run"], "/nowhere/run"),
+        (vec!["train", "--follow", "/nowhere/run"], "/nowhere/run"),
+        (vec!["train", "--steps", "0"], "--steps"),
+    ] {
+        let done = command(&arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let error = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+        assert!(!out.exists());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+/// Weights at the end of a run, to the bit, without the identities that a build draws.
+fn weights(run: &Path) -> Vec<(String, Vec<u8>)> {
+    let found = SnapshotStore::new(run).newest_good(None).unwrap();
+    let tensors = found.value.expect("a snapshot at the end").tensors;
+    tensors
+        .into_iter()
+        .filter(|tensor| tensor.name.starts_with("now/") && !tensor.name.ends_with("optimizer"))
+        .map(|tensor| (tensor.name, tensor.bytes))
+        .collect()
+}
+
+/// Kills the process at moments spread over its whole life, goes on, and compares with a run that
+/// was never killed. `STEADYGRAD_KILLS=200` is the long version.
+#[test]
+fn a_killed_run_goes_on_to_the_bit() {
+    let kills: u32 = std::env::var("STEADYGRAD_KILLS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(8);
+    let arguments = |run: &str| {
+        [
+            "train",
+            "--subject",
+            "digits-cnn",
+            "--steps",
+            "400",
+            "--fault",
+            "nan@150",
+            "--out",
+            run,
+        ]
+        .map(str::to_owned)
+    };
+    let folder = tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let begin = std::time::Instant::now();
+    let done = Command::new(env!("CARGO_BIN_EXE_steadygrad"))
+        .args(arguments(whole.to_str().unwrap()))
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let life = begin.elapsed();
+    let (expected, rows) = (weights(&whole), read_steps(&whole).unwrap().value.rows);
+    let mut resumed_later = 0;
+    for kill in 0..kills {
+        let run = folder.path().join(format!("run-{kill}"));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_steadygrad"))
+            .args(arguments(run.to_str().unwrap()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Uneven moments: not always at the same place of a step.
+        let share = f64::from((kill * 7919) % 1000) / 1000.0;
+        std::thread::sleep(Duration::from_secs_f64(0.95 * share * life.as_secs_f64()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Killed before its folder was made: there is nothing to resume, and nothing is lost.
+        if read_manifest(&run).is_err() || !run.join("train.json").exists() {
+            continue;
+        }
+        let resumed = Command::new(env!("CARGO_BIN_EXE_steadygrad"))
+            .args(["train", "--resume", run.to_str().unwrap(), "--json"])
+            .output()
+            .unwrap();
+        assert!(
+            resumed.status.success(),
+            "{kill}: {}",
+            text(&resumed.stderr)
+        );
+        let json: serde_json::Value = serde_json::from_slice(&resumed.stdout).unwrap();
+        resumed_later += u32::from(json["resumed_at"].as_u64().unwrap() > 0);
+        assert_eq!(weights(&run), expected, "{kill}");
+        let again = read_steps(&run).unwrap().value.rows;
+        assert_eq!(format!("{again:?}"), format!("{rows:?}"), "{kill}");
+        std::fs::remove_dir_all(&run).unwrap();
+    }
+    println!("{kills} kills, {resumed_later} resumed from a snapshot");
+    assert!(
+        kills < 8 || resumed_later > 0,
+        "no kill came after a snapshot"
+    );
+}
