@@ -173,7 +173,6 @@ fn a_killed_run_goes_on_to_the_bit() {
         assert_eq!(format!("{again:?}"), format!("{rows:?}"), "{kill}");
         std::fs::remove_dir_all(&run).unwrap();
     }
-    println!("{kills} kills, {resumed_later} resumed from a snapshot");
     assert!(
         kills < 8 || resumed_later > 0,
         "no kill came after a snapshot"
