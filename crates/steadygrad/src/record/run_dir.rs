@@ -15,6 +15,11 @@ use super::snapshot::{NonFinite, Snapshot, SnapshotEntry, SnapshotError, Snapsho
 use super::steps::{StepRecord, StepWriter};
 use crate::guard::Incident;
 
+const LOCK: &str = "lock";
+
+/// What is left of a run whose process died before there was a manifest: nothing.
+const BEFORE_THE_RUN: [&str; 2] = [LOCK, "run.json.partial"];
+
 /// A run directory open for writing, by one process at a time.
 pub struct RunDir {
     path: PathBuf,
@@ -34,12 +39,13 @@ impl RunDir {
     /// cannot be created or written.
     pub fn create(path: &Path, manifest: Manifest) -> Result<Self, RecordError> {
         create_dir_all(path)?;
-        let mut entries =
-            fs::read_dir(path).map_err(|source| RecordError::io("list", path, source))?;
-        if entries.next().is_some() {
-            return Err(RecordError::NotEmpty {
-                path: path.to_owned(),
-            });
+        let io = |source| RecordError::io("list", path, source);
+        for entry in fs::read_dir(path).map_err(io)? {
+            if !BEFORE_THE_RUN.contains(&&*entry.map_err(io)?.file_name().to_string_lossy()) {
+                return Err(RecordError::NotEmpty {
+                    path: path.to_owned(),
+                });
+            }
         }
         let lock = lock(path)?;
         let file = RunFile {
@@ -201,7 +207,7 @@ impl RunDir {
 }
 
 fn lock(run: &Path) -> Result<File, RecordError> {
-    let path = run.join("lock");
+    let path = run.join(LOCK);
     let file = File::options()
         .create(true)
         .append(true)

@@ -86,16 +86,26 @@ fn rows(
     known: Option<&[String]>,
     problems: &mut Vec<Problem>,
 ) -> (Option<Vec<String>>, Vec<StepRecord>) {
-    let mut parts = read.parts.iter();
-    let Some(first) = parts.next() else {
-        return (None, Vec::new());
+    let (first, batches) = match read.parts.split_first() {
+        Some((first, batches)) if first.from == 0 => (Some(first), batches),
+        // The header's checksum is lost.
+        _ => (None, &read.parts[..]),
     };
-    // A header that was changed can be made again: the manifest has the parameters, and the
-    // header's checksum says whether it came out as it was.
-    let rebuilt = known
-        .and_then(|parameters| header(parameters).ok())
-        .filter(|bytes| xxh3_64(bytes) == first.written.sum);
-    let found = first.range.clone().and_then(|range| read.bytes.get(range));
+    if batches.is_empty() && first.is_none() {
+        return (None, Vec::new());
+    }
+    // A header that cannot be believed can be made again from the parameters in the manifest; its
+    // checksum, or else its bytes, say whether it came out as it was.
+    let rebuilt =
+        known
+            .and_then(|parameters| header(parameters).ok())
+            .filter(|bytes| match first {
+                Some(first) => xxh3_64(bytes) == first.sum,
+                None => read.bytes.starts_with(bytes),
+            });
+    let found = first
+        .and_then(|first| first.range.clone())
+        .and_then(|range| read.bytes.get(range));
     let Some(header) = found.or(rebuilt.as_deref()) else {
         problems.push(Problem::malformed(
             path,
@@ -105,7 +115,7 @@ fn rows(
     };
     let mut rows = Vec::new();
     let mut named = None;
-    for range in parts.filter_map(|part| part.range.clone()) {
+    for range in batches.iter().filter_map(|part| part.range.clone()) {
         let part = read.bytes.get(range).unwrap_or_default();
         if let Err(error) = decode(header, part, known, &mut named, &mut rows) {
             problems.push(Problem::malformed(path, error));

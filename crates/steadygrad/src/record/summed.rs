@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::RecordError;
-use super::disk::{Appended, ToSync, Written};
+use super::disk::{Appended, ToSync};
 use super::problem::{Damage, Problem};
 use super::seal::hex;
 
@@ -116,10 +116,12 @@ impl Line {
 
 /// One part, as far as it can be had.
 pub(super) struct Part {
+    /// Where it begins.
+    pub(super) from: u64,
     /// Where its bytes are; `None` when they are not those that were written.
     pub(super) range: Option<Range<usize>>,
-    /// What was written.
-    pub(super) written: Written,
+    /// The checksum of what was written.
+    pub(super) sum: u64,
 }
 
 /// All bytes of the file and the parts that the checksums vouch for, in order.
@@ -224,11 +226,9 @@ fn verify(path: &Path, bytes: &[u8], lines: &[Line], problems: &mut Vec<Problem>
             problems.push(Problem::new(path, Damage::Part { from, to }));
         }
         parts.push(Part {
+            from: line.from,
             range: whole.then_some(start..end),
-            written: Written {
-                bytes: line.bytes,
-                sum: line.sum,
-            },
+            sum: line.sum,
         });
     }
     if covered > length {

@@ -251,6 +251,21 @@ fn a_flipped_bit_in_any_byte_is_noticed() {
 }
 
 #[test]
+fn a_damaged_header_or_its_checksum_costs_no_row() {
+    for name in ["steps.arrow", "steps.arrow.sums"] {
+        let run = small_run();
+        let path = run.path().join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[0] ^= 1;
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, bytes).unwrap();
+        let found = read_steps(run.path()).unwrap();
+        assert!(!found.problems.is_empty());
+        assert_eq!(found.value.rows.len(), 9, "{name}: {:?}", found.problems);
+    }
+}
+
+#[test]
 fn only_the_batch_that_was_changed_is_left_out() {
     let folder = tempdir().unwrap();
     let mut run = RunDir::create(folder.path(), manifest(PARAMETERS)).unwrap();

@@ -206,6 +206,9 @@ impl SnapshotStore {
             let mut all = new.to_sync();
             all.extend(others);
             sync_together(&all)?;
+            drop(all);
+            // Closed: not every system renames a folder with open files.
+            drop(new);
             rename(&partial, &path)?;
             Ok(sync_dir(&self.folder)?)
         });
