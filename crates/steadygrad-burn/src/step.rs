@@ -20,7 +20,7 @@ pub struct GuardedStep<M> {
 
 /// Measures the gradients, asks the guard, acts on its decision, and lets the optimizer step.
 ///
-/// With [`Decision::Keep`] the optimizer gets the very gradients it would have got without a
+/// With [`steadygrad::Decision::Keep`] the optimizer gets the very gradients it would have got without a
 /// guard; with a decision that does not apply the step it gets none and the model stays as it was.
 pub fn guarded_step<M: Module>(
     guard: &mut Guard,
