@@ -2,7 +2,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use steadygrad::clip::Needs;
-use steadygrad::stats::{GradientStats, NamedStats};
+use steadygrad::stats::GradientStats;
 use steadygrad::{Decision, Workers};
 
 use crate::apply::apply;
@@ -20,18 +20,7 @@ pub fn gradient_stats<M: Module>(module: &M, gradients: &GradientsParams) -> Gra
         updates: None,
         exempt: &[],
     };
-    let measured = measure(module, tensors, Needs::Stats, &Workers::single());
-    let pairs = measured.names.into_iter().zip(measured.reading.tensors);
-    GradientStats {
-        tensors: pairs
-            .filter_map(|(name, reading)| {
-                Some(NamedStats {
-                    name: name?,
-                    stats: reading.stats,
-                })
-            })
-            .collect(),
-    }
+    measure(module, tensors, Needs::Stats, &Workers::single()).gradient_stats()
 }
 
 /// Every parameter's gradient as f32 values, in module order.

@@ -4,7 +4,6 @@ use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use steadygrad::guard::Judgement;
 use steadygrad::record::Snapshot;
-use steadygrad::stats::{GradientStats, NamedStats};
 use steadygrad::{Decision, Guard, StepReading, Workers};
 
 use crate::apply::apply;
@@ -120,18 +119,7 @@ impl<M: Module> GuardedOptimizer<M> {
             exempt: &[],
         };
         let measured = measure(&model, tensors, self.guard.needs(), &workers);
-        let named = measured.names.iter().zip(&measured.reading.tensors);
-        let stats = GradientStats {
-            tensors: named
-                .filter_map(|(name, reading)| {
-                    Some(NamedStats {
-                        name: name.clone()?,
-                        stats: reading.stats,
-                    })
-                })
-                .collect(),
-        };
-        let reading = StepReading::new(step, loss, learning_rate, stats)
+        let reading = StepReading::new(step, loss, learning_rate, measured.gradient_stats())
             .with_weight_norms(weight_norms(&model));
         let mut judgement = self.guard.step_with(&reading, &measured.reading);
         let mut rolled_back_to = None;

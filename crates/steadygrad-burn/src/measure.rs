@@ -6,7 +6,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use steadygrad::Workers;
 use steadygrad::clip::{ClipReading, Needs, TensorReading, UnitNorms};
-use steadygrad::stats::{TensorStats, Values};
+use steadygrad::stats::{GradientStats, NamedStats, TensorStats, Values};
 
 use crate::device;
 use crate::host::HostTensor;
@@ -30,6 +30,23 @@ pub(crate) struct Measured {
     /// The parameters' dotted paths; `None` where there was no gradient.
     pub(crate) names: Vec<Option<String>>,
     pub(crate) reading: ClipReading,
+}
+
+impl Measured {
+    /// The statistics by name; a parameter without a gradient has no entry.
+    pub(crate) fn gradient_stats(&self) -> GradientStats {
+        let pairs = self.names.iter().zip(&self.reading.tensors);
+        GradientStats {
+            tensors: pairs
+                .filter_map(|(name, reading)| {
+                    Some(NamedStats {
+                        name: name.clone()?,
+                        stats: reading.stats,
+                    })
+                })
+                .collect(),
+        }
+    }
 }
 
 /// Measures every parameter that is not exempt, in module order. One without a gradient has an empty

@@ -19,13 +19,7 @@ pub(crate) const INTERRUPTED: u8 = 130;
 
 /// `steadygrad cure`
 pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
-    let mut study = match &args.study {
-        Some(path) => study::from_file(path)?,
-        None => study::from_args(&args.subject),
-    };
-    if let Some(seed) = args.seed {
-        study.plan.seed = seed.into();
-    }
+    let mut study = study::chosen(args.study.as_deref(), &args.subject, args.seed)?;
     if let Some(steps) = args.steps {
         study.plan.steps = steps;
     }

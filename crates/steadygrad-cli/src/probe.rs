@@ -17,13 +17,7 @@ const FINDINGS: u8 = 1;
 
 /// `steadygrad probe`
 pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
-    let mut study = match &args.study {
-        Some(path) => study::from_file(path)?,
-        None => study::from_args(&args.subject),
-    };
-    if let Some(seed) = args.seed {
-        study.plan.seed = seed.into();
-    }
+    let study = study::chosen(args.study.as_deref(), &args.subject, args.seed)?;
     if let Some(path) = &args.html {
         check_writable(path)?;
     }

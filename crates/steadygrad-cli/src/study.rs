@@ -15,8 +15,24 @@ pub(crate) fn run(args: &SubjectArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The study that a verb's arguments choose: a file, or the default of a subject; with its seed.
+pub(crate) fn chosen(
+    file: Option<&Path>,
+    subject: &SubjectArgs,
+    seed: Option<u32>,
+) -> Result<Study, CliError> {
+    let mut study = match file {
+        Some(path) => from_file(path)?,
+        None => from_args(subject),
+    };
+    if let Some(seed) = seed {
+        study.plan.seed = seed.into();
+    }
+    Ok(study)
+}
+
 /// The default study of what the arguments name.
-pub(crate) fn from_args(args: &SubjectArgs) -> Study {
+fn from_args(args: &SubjectArgs) -> Study {
     if let (Some(data), Some(target)) = (&args.data, &args.target) {
         return Study::csv(data.clone(), target.clone(), args.task.into());
     }
@@ -29,7 +45,7 @@ pub(crate) fn from_args(args: &SubjectArgs) -> Study {
 }
 
 /// Reads a study file.
-pub(crate) fn from_file(path: &Path) -> Result<Study, CliError> {
+fn from_file(path: &Path) -> Result<Study, CliError> {
     let text = fs::read_to_string(path).map_err(|source| CliError::ReadStudy {
         path: path.to_owned(),
         source,

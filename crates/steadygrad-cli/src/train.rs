@@ -44,13 +44,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
     let (settings, out) = match &args.resume {
         Some(run) => (read_settings(run)?, run.clone()),
         None => {
-            let mut study = match &args.study {
-                Some(path) => study::from_file(path)?,
-                None => study::from_args(&args.subject),
-            };
-            if let Some(seed) = args.seed {
-                study.plan.seed = seed.into();
-            }
+            let mut study = study::chosen(args.study.as_deref(), &args.subject, args.seed)?;
             if let Some(steps) = args.steps {
                 study.plan.steps = steps;
             }

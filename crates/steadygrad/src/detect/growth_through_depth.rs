@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Detection, Detector, Severity, Signals};
 use crate::Place;
+use crate::dynamics::Axis;
 
 /// The gradient grows by more than a factor `max_growth` per layer.
 ///
@@ -24,19 +25,16 @@ impl Default for GrowthThroughDepth {
 impl GrowthThroughDepth {
     /// Judges one reading; `told` is whether it was above already.
     pub fn check(&self, told: &bool, signals: &Signals<'_>) -> Option<Detection> {
-        let growth = signals.reading.depth_growth?.exp();
-        (!told && growth > self.max_growth).then(|| Detection {
-            detector: Detector::GrowthThroughDepth,
-            severity: Severity::Note,
-            step: signals.reading.step,
-            place: Place::Run,
-            value: growth,
-            threshold: self.max_growth,
-            message: format!(
-                "the gradient grows by {growth:.3} per layer on its way back (healthy: below {})",
-                self.max_growth
-            ),
-        })
+        let growth = signals.reading.depth_growth?;
+        let detector = Detector::GrowthThroughDepth;
+        check_axis(
+            detector,
+            Axis::Depth,
+            growth,
+            self.max_growth,
+            *told,
+            signals,
+        )
     }
 
     /// Remembers whether it is above; a gap in the measurement changes nothing.
@@ -45,6 +43,30 @@ impl GrowthThroughDepth {
             *told = growth.exp() > self.max_growth;
         }
     }
+}
+
+/// The rule itself, for growth through depth and through time; `growth` is a logarithm.
+pub(super) fn check_axis(
+    detector: Detector,
+    axis: Axis,
+    growth: f64,
+    max_growth: f64,
+    told: bool,
+    signals: &Signals<'_>,
+) -> Option<Detection> {
+    let growth = growth.exp();
+    (!told && growth > max_growth).then(|| Detection {
+        detector,
+        severity: Severity::Note,
+        step: signals.reading.step,
+        place: Place::Run,
+        value: growth,
+        threshold: max_growth,
+        message: format!(
+            "the gradient grows by {growth:.3} per {} on its way back (healthy: below {max_growth})",
+            axis.unit()
+        ),
+    })
 }
 
 #[cfg(test)]

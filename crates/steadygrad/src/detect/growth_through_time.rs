@@ -1,11 +1,12 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector, Severity, Signals};
-use crate::Place;
+use super::growth_through_depth::check_axis;
+use super::{Detection, Detector, Signals};
+use crate::dynamics::Axis;
 
 /// The gradient grows by more than a factor `max_growth` per time step.
 ///
-/// [`Severity::Note`], once, until it has been below again. Default 1.1: past AutoTrainer's
+/// [`Severity::Note`](super::Severity::Note), once, until it has been below again. Default 1.1: past AutoTrainer's
 /// ratio of 70 (ICSE 2021) in 45 time steps, and 1.4e4 in 100.
 /// Silent where the adapter does not measure it, and for NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -24,19 +25,16 @@ impl Default for GrowthThroughTime {
 impl GrowthThroughTime {
     /// Judges one reading; `told` is whether it was above already.
     pub fn check(&self, told: &bool, signals: &Signals<'_>) -> Option<Detection> {
-        let growth = signals.reading.time_growth?.exp();
-        (!told && growth > self.max_growth).then(|| Detection {
-            detector: Detector::GrowthThroughTime,
-            severity: Severity::Note,
-            step: signals.reading.step,
-            place: Place::Run,
-            value: growth,
-            threshold: self.max_growth,
-            message: format!(
-                "the gradient grows by {growth:.3} per time step on its way back (healthy: below {})",
-                self.max_growth
-            ),
-        })
+        let growth = signals.reading.time_growth?;
+        let detector = Detector::GrowthThroughTime;
+        check_axis(
+            detector,
+            Axis::Time,
+            growth,
+            self.max_growth,
+            *told,
+            signals,
+        )
     }
 
     /// Remembers whether it is above; a gap in the measurement changes nothing.
