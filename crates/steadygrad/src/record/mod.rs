@@ -32,6 +32,7 @@ mod run_dir;
 mod seal;
 mod segments;
 mod snapshot;
+mod step_batch;
 mod step_table;
 mod steps;
 mod summed;

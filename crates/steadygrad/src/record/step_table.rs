@@ -12,6 +12,7 @@ use super::RecordError;
 use super::manifest::RunFile;
 use super::problem::{Found, Problem};
 use super::segments::{Log, Rows, join};
+use super::step_batch;
 use super::steps::{PARAMETER_PREFIX, StepRecord, header};
 use super::summed::{Parts, read_parts};
 
@@ -151,6 +152,7 @@ fn decode(
         let message = "its parameters are not those of the run";
         return Err(ArrowError::SchemaError(message.into()));
     }
+    step_batch::check(&reader.schema(), part)?;
     for batch in reader {
         append_rows(&batch?, &parameters, rows)?;
     }
@@ -203,4 +205,46 @@ fn append_rows(
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::steps::StepWriter;
+    use crate::{Decision, StepReading};
+
+    /// Checksums are the first line of defence. Behind a damage that a checksum fits, nothing may
+    /// panic either, whichever bit it is.
+    #[test]
+    fn no_flipped_bit_of_a_batch_panics() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("steps.arrow");
+        let parameters = ["a".to_owned(), "b".to_owned()];
+        let mut writer = StepWriter::create(path.clone(), &parameters).unwrap();
+        for step in 0..3 {
+            let reading = StepReading {
+                step,
+                ..StepReading::default()
+            };
+            let row = StepRecord::new(&reading, &Decision::Keep);
+            writer.push(row).unwrap();
+        }
+        writer.flush().unwrap();
+        let header = header(&parameters).unwrap();
+        let bytes = std::fs::read(path).unwrap();
+        let mut part = bytes[header.len()..].to_vec();
+        let read = |part: &[u8]| {
+            let (mut named, mut rows) = (None, Vec::new());
+            decode(&header, part, None, &mut named, &mut rows).map(|()| rows.len())
+        };
+        assert_eq!(read(&part).unwrap(), 3);
+        let mut refused = 0;
+        for bit in 0..part.len() * 8 {
+            part[bit / 8] ^= 1 << (bit % 8);
+            refused += u64::from(read(&part).is_err());
+            part[bit / 8] ^= 1 << (bit % 8);
+        }
+        // Those of the values themselves change a number and nothing else.
+        assert!(refused > 1000, "{refused}");
+    }
 }
