@@ -60,6 +60,7 @@ pub struct Stepped<M> {
 /// }
 /// assert_eq!(optimizer.guard().summary().skipped, 1);
 /// ```
+#[derive(Clone)]
 pub struct GuardedOptimizer<M> {
     guard: Guard,
     optimizer: ModuleOptimizer,
@@ -77,6 +78,15 @@ impl<M: Module> GuardedOptimizer<M> {
             optimizer,
             step: 0,
             kept: Vec::new(),
+        }
+    }
+
+    /// Goes on under another guard. The states that the old one wanted kept are dropped.
+    pub fn with_guard(self, guard: Guard) -> Self {
+        Self {
+            guard,
+            kept: Vec::new(),
+            ..self
         }
     }
 

@@ -32,6 +32,11 @@ pub(crate) enum Verb {
     /// Exit code: 0 all steps done, 1 the guard gave up (no bad update was applied), 2 bad input or
     /// a full disk, 3 the output could not be printed, 130 interrupted.
     Train(TrainArgs),
+    /// Run an incident of a guarded run again: what went wrong first, in which operation and sample.
+    ///
+    /// Exit code: 0 the record was met to the bit, 1 it was not, 2 bad input, 3 the output could not
+    /// be printed.
+    Replay(ReplayArgs),
     /// Print a study as commented TOML, to start from.
     Study(SubjectArgs),
 }
@@ -113,6 +118,30 @@ pub(crate) struct TrainArgs {
     /// Print the outcome as JSON in place of the text.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReplayArgs {
+    /// The folder of a run of `steadygrad train`.
+    pub(crate) run: PathBuf,
+    /// The number of the incident: of its folder in RUN/incidents.
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    pub(crate) incident: u32,
+    /// Run the incident's step in this type as well.
+    #[arg(long = "in", value_name = "TYPE")]
+    pub(crate) in_type: Option<InType>,
+    /// Go on from the incident for so many steps, with the guard and without it [default: 100].
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "100", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) without_decision: Option<u64>,
+    /// Print every number as JSON in place of the text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum InType {
+    /// Twice the bits of f32, and a range up to 1e308.
+    F64,
 }
 
 #[derive(Debug, clap::Args)]

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use steadygrad::record::RecordError;
 use steadygrad_lab::data::CsvError;
-use steadygrad_lab::{StudyError, TrainError};
+use steadygrad_lab::{ReplayError, StudyError, TrainError};
 
 /// Whatever ends the tool before its work is done.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +15,7 @@ pub(crate) enum CliError {
     #[error("in `{}`: {source}", path.display())]
     Study { path: PathBuf, source: StudyError },
     #[error(
-        "`{}` cannot be read: {source}; --resume takes the folder of a run of `steadygrad train`",
+        "`{}` cannot be read: {source}; expected is the folder of a run of `steadygrad train`",
         path.display()
     )]
     NoRun {
@@ -29,6 +29,8 @@ pub(crate) enum CliError {
     },
     #[error(transparent)]
     Train(#[from] TrainError),
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     #[error(transparent)]
     Data(#[from] CsvError),
     #[error(transparent)]

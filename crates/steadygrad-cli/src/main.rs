@@ -6,6 +6,7 @@ mod error;
 mod output;
 mod probe;
 mod progress;
+mod replay;
 mod study;
 mod train;
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         Verb::Probe(args) => probe::run(&args),
         Verb::Cure(args) => cure::run(&args),
         Verb::Train(args) => train::run(&args),
+        Verb::Replay(args) => replay::run(&args),
         Verb::Study(args) => study::run(&args),
     };
     match done {

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use steadygrad::cure::Outcome;
-use steadygrad_lab::Progress;
+use steadygrad_lab::{Progress, Stepped};
 
 /// One bar a running trial, on the standard error; nothing when that is not a terminal.
 pub(crate) struct Bars {
@@ -45,11 +45,11 @@ impl Progress for Bars {
             .insert(trial.to_owned(), bar);
     }
 
-    fn stepped(&self, trial: &str, step: u64, loss: f64) {
+    fn stepped(&self, trial: &str, done: Stepped<'_>) {
         self.with_bar(trial, |bar| {
-            bar.set_position(step + 1);
-            if step.is_multiple_of(10) {
-                bar.set_message(format!("loss {loss:.3e}"));
+            bar.set_position(done.step + 1);
+            if done.step.is_multiple_of(10) {
+                bar.set_message(message(&done));
             }
         });
     }
@@ -68,4 +68,17 @@ impl Progress for Bars {
     fn phase(&self, name: &str) {
         let _ = self.all.println(format!("-- {name}"));
     }
+}
+
+/// What stands beside the bar: short, since a line that is too long wraps.
+fn message(done: &Stepped<'_>) -> String {
+    let guard = done.guard;
+    let clipped = (guard.clipped + guard.clipped_by_policy) as f64 / guard.readings.max(1) as f64;
+    let interventions = guard.skipped + guard.lowered + guard.rolled_back;
+    format!(
+        "loss {:.3e}  grad_norm {:.2e}  clipped {:.0}%  interventions {interventions}",
+        done.loss,
+        done.grad_norm,
+        100.0 * clipped
+    )
 }

@@ -30,10 +30,10 @@ const SETTINGS: &str = "train.json";
 const STOPPED: u8 = 1;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Settings {
-    study: String,
-    preset: Preset,
-    faults: Vec<Fault>,
+pub(crate) struct Settings {
+    pub(crate) study: String,
+    pub(crate) preset: Preset,
+    pub(crate) faults: Vec<Fault>,
 }
 
 /// `steadygrad train`
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
         return follow(run);
     }
     let (settings, out) = match &args.resume {
-        Some(run) => (read_settings(run)?, run.clone()),
+        Some(run) => (Settings::read(run)?, run.clone()),
         None => {
             let mut study = study::chosen(args.study.as_deref(), &args.subject, args.seed)?;
             if let Some(steps) = args.steps {
@@ -57,10 +57,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
             (settings, out)
         }
     };
-    let study = parse(&settings.study).map_err(|source| CliError::Study {
-        path: out.join(SETTINGS),
-        source,
-    })?;
+    let study = settings.study(&out)?;
     let device = Device::default().autodiff();
     let subject = study.load(&device)?;
     let cancelled = Arc::new(AtomicBool::new(false));
@@ -125,13 +122,23 @@ fn go<S: Subject>(
     train(subject, &study.plan, options, device, control)
 }
 
-fn read_settings(run: &Path) -> Result<Settings, CliError> {
-    let path = run.join(SETTINGS);
-    let text = std::fs::read_to_string(&path).map_err(|source| CliError::NoRun {
-        path: path.clone(),
-        source,
-    })?;
-    serde_json::from_str(&text).map_err(|source| CliError::Settings { path, source })
+impl Settings {
+    pub(crate) fn read(run: &Path) -> Result<Self, CliError> {
+        let path = run.join(SETTINGS);
+        let text = std::fs::read_to_string(&path).map_err(|source| CliError::NoRun {
+            path: path.clone(),
+            source,
+        })?;
+        serde_json::from_str(&text).map_err(|source| CliError::Settings { path, source })
+    }
+
+    /// The study that the run in this folder was started with.
+    pub(crate) fn study(&self, run: &Path) -> Result<Study, CliError> {
+        parse(&self.study).map_err(|source| CliError::Study {
+            path: run.join(SETTINGS),
+            source,
+        })
+    }
 }
 
 /// The end of a run in a few lines.

@@ -46,6 +46,25 @@ fn faults_are_survived_and_told() {
     let followed = text(&steadygrad(&["train", "--follow", run]).stdout);
     assert!(followed.contains("step     119"), "{followed}");
     assert!(followed.contains("incident at step 50: skip"), "{followed}");
+    let replayed = steadygrad(&["replay", run, "--without-decision=30"]);
+    let told = text(&replayed.stdout);
+    assert_eq!(
+        replayed.status.code(),
+        Some(0),
+        "{told}{}",
+        text(&replayed.stderr)
+    );
+    for expected in [
+        "step 50: skip",
+        "to the bit",
+        "input: batch",
+        "the decision was worth it",
+    ] {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+    let none = steadygrad(&["replay", run, "--incident", "2"]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(text(&none.stderr).contains("has no incident 2; it has 1"));
     // The control: nobody acts.
     let observed = folder.path().join("observed");
     let observed = observed.to_str().unwrap();

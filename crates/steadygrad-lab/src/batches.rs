@@ -4,6 +4,7 @@ use crate::random::{Purpose, generator, shuffle};
 
 /// Mini-batches of row numbers: each epoch is a fresh shuffle; an incomplete last batch is
 /// dropped (the next epoch draws those rows again).
+#[derive(Debug, Clone)]
 pub(crate) struct Batches {
     order: Vec<usize>,
     next: usize,

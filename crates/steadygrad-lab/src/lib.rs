@@ -15,6 +15,7 @@ mod optimizer;
 mod plan;
 mod probe;
 mod random;
+mod replay;
 mod schedule;
 mod sharpness;
 mod spectrum;
@@ -32,6 +33,10 @@ pub use measure::measure;
 pub use optimizer::Optimizer;
 pub use plan::Plan;
 pub use probe::probe;
+pub use replay::{
+    After, Counterfactual, Culprit, Difference, FaultOf, InF64, ReplayError, ReplayOptions,
+    Replayed, Stage, replay,
+};
 pub use schedule::{Decay, Schedule};
 pub use sharpness::{SharpnessBudget, sharpness, sharpness_within};
 pub use study::{LoadedSubject, Study, StudyError};
@@ -39,4 +44,4 @@ pub use study::{LoadedSubject, Study, StudyError};
 pub use subject::{Structure, Subject, Summary};
 pub use tape::Tape;
 pub use train::{Rollback, TrainEnd, TrainError, TrainOptions, Trained, train};
-pub use trial::{Control, Progress, Silent, TrialSpec, run_trial};
+pub use trial::{Control, Progress, Silent, Stepped, TrialSpec, run_trial};

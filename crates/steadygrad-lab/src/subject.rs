@@ -122,11 +122,26 @@ pub trait Subject: Send + Sync {
         tape.backward(loss, model)
     }
 
-    /// [`Subject::loss_and_gradients`] on these rows as a faulty data pipeline would deliver them.
-    /// With a distortion that changes nothing it gives the very same numbers.
+    /// [`Subject::loss`] on these rows as a faulty data pipeline would deliver them. A replay runs
+    /// it on a tape of operations: pass each operation's output through [`Tape::operation`], and it
+    /// can name the one that went wrong.
     ///
     /// `None` when the subject has no way to distort its data: the default, for every distortion
     /// that changes something.
+    fn distorted_loss(
+        &self,
+        model: &Self::Model,
+        rows: &[usize],
+        distortion: &Distortion,
+        tape: &mut Tape,
+    ) -> Option<Tensor<1>> {
+        distortion.is_none().then(|| self.loss(model, rows, tape))
+    }
+
+    /// [`Subject::loss_and_gradients`] on these rows as a faulty data pipeline would deliver them.
+    /// With a distortion that changes nothing it gives the very same numbers.
+    ///
+    /// `None` when the subject has no way to distort its data.
     fn distorted_loss_and_gradients(
         &self,
         model: &Self::Model,
@@ -134,9 +149,11 @@ pub trait Subject: Send + Sync {
         distortion: &Distortion,
         tape: &mut Tape,
     ) -> Option<(f64, GradientsParams)> {
-        distortion
-            .is_none()
-            .then(|| self.loss_and_gradients(model, rows, tape))
+        if distortion.is_none() {
+            return Some(self.loss_and_gradients(model, rows, tape));
+        }
+        let loss = self.distorted_loss(model, rows, distortion, tape)?;
+        Some(tape.backward(loss, model))
     }
 
     /// Whether [`Subject::loss_and_gradients`] computes in f64, throughout, when the trainable
@@ -144,6 +161,12 @@ pub trait Subject: Send + Sync {
     /// parameters' type. Curvature and twins are measured in f64 where they can be.
     fn computes_in_f64(&self, _model: &Self::Model) -> bool {
         false
+    }
+
+    /// Whether [`Subject::distorted_loss`] computes in f64, throughout, when the trainable parameters
+    /// of this model are cast to f64: a replay in f64 needs it.
+    fn loss_in_f64(&self, model: &Self::Model) -> bool {
+        self.computes_in_f64(model)
     }
 
     /// Multiplications of one training step on one sample, up to a constant: for comparing the

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use steadygrad::clip::{GlobalNormClip, Policy};
 use steadygrad::cure::{End, Outcome, Trace, Verdict};
 use steadygrad::detect::{Detection, Detector};
-use steadygrad::guard::{Preset, Response};
+use steadygrad::guard::{GuardSummary, Preset, Response};
 use steadygrad::measurements::MatrixRole;
 use steadygrad::record::{Manifest, RecordError, RunDir, RunStatus, StepRecord};
 use steadygrad::remedy::Remedy;
@@ -27,12 +27,25 @@ const STEPS_AFTER_THE_END: u64 = 3;
 /// Burn's generator is one for the whole process: models are built one at a time.
 static BUILDING: Mutex<()> = Mutex::new(());
 
+/// What a person who watches is told of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Stepped<'a> {
+    /// Counted from 0.
+    pub step: u64,
+    /// Of its batch.
+    pub loss: f64,
+    /// Global norm of its gradients, before clipping.
+    pub grad_norm: f64,
+    /// What the guard has done so far.
+    pub guard: &'a GuardSummary,
+}
+
 /// Told what the trials are doing. Called from several threads.
 pub trait Progress: Sync {
     /// A trial begins.
     fn started(&self, trial: &str, steps: u64);
     /// One of its steps is done.
-    fn stepped(&self, trial: &str, step: u64, loss: f64);
+    fn stepped(&self, trial: &str, done: Stepped<'_>);
     /// It ended.
     fn ended(&self, trial: &str, outcome: &Outcome);
     /// The job enters its next phase.
@@ -45,7 +58,7 @@ pub struct Silent;
 
 impl Progress for Silent {
     fn started(&self, _trial: &str, _steps: u64) {}
-    fn stepped(&self, _trial: &str, _step: u64, _loss: f64) {}
+    fn stepped(&self, _trial: &str, _done: Stepped<'_>) {}
     fn ended(&self, _trial: &str, _outcome: &Outcome) {}
     fn phase(&self, _name: &str) {}
 }
@@ -97,6 +110,7 @@ pub fn run_trial<S: Subject>(
 }
 
 /// What remains of a list of remedies once the model is built: what acts during training.
+#[derive(Debug, Clone)]
 pub(crate) struct Acting {
     pub(crate) clip: Option<GlobalNormClip>,
     pub(crate) cap: Option<SpectralCap>,
@@ -273,7 +287,15 @@ fn train<S: Subject>(
         if let Some(record) = &mut record {
             record.push_step(StepRecord::new(&done.reading, &judgement.decision))?;
         }
-        control.progress.stepped(spec.name, step, loss);
+        control.progress.stepped(
+            spec.name,
+            Stepped {
+                step,
+                loss,
+                grad_norm: norm,
+                guard: guard.summary(),
+            },
+        );
         if let Decision::Stop { reason } = judgement.decision {
             end = End::Failed {
                 reason: format!("stopped at step {step}: {reason}"),

@@ -14,7 +14,7 @@ use steadygrad_lab::faults::{
 };
 use steadygrad_lab::subjects::{DigitsCnn, TemporalOrderRnn, healthy};
 use steadygrad_lab::{
-    Control, Plan, Progress, Subject, TrainEnd, TrainError, TrainOptions, Trained, train,
+    Control, Plan, Progress, Stepped, Subject, TrainEnd, TrainError, TrainOptions, Trained, train,
 };
 use tempfile::tempdir;
 
@@ -23,8 +23,8 @@ struct StopAt<'a>(u64, &'a AtomicBool);
 
 impl Progress for StopAt<'_> {
     fn started(&self, _: &str, _: u64) {}
-    fn stepped(&self, _: &str, step: u64, _: f64) {
-        if step == self.0 {
+    fn stepped(&self, _: &str, done: Stepped<'_>) {
+        if done.step == self.0 {
             self.1.store(true, Ordering::Relaxed);
         }
     }

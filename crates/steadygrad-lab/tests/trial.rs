@@ -23,8 +23,8 @@ use steadygrad_lab::data::digits;
 use steadygrad_lab::models::{Mlp, MlpConfig};
 use steadygrad_lab::subjects::TableMlp;
 use steadygrad_lab::{
-    Control, Optimizer, Plan, Progress, Schedule, Silent, Structure, Subject, Summary, Tape,
-    TrialSpec, run_trial,
+    Control, Optimizer, Plan, Progress, Schedule, Silent, Stepped, Structure, Subject, Summary,
+    Tape, TrialSpec, run_trial,
 };
 
 const DEPTH: usize = 4;
@@ -548,8 +548,8 @@ struct CancelAfter<'a>(u64, &'a AtomicBool);
 
 impl Progress for CancelAfter<'_> {
     fn started(&self, _trial: &str, _steps: u64) {}
-    fn stepped(&self, _trial: &str, step: u64, _loss: f64) {
-        self.1.fetch_or(step == self.0, Ordering::Relaxed);
+    fn stepped(&self, _trial: &str, done: Stepped<'_>) {
+        self.1.fetch_or(done.step == self.0, Ordering::Relaxed);
     }
     fn ended(&self, _trial: &str, outcome: &Outcome) {
         assert_eq!(outcome.end, End::Interrupted);

@@ -81,7 +81,8 @@ impl Cnn {
         let mut hidden = images;
         for (index, convolution) in self.convolutions.iter().enumerate() {
             let name = format!("convolutions.{index}");
-            hidden = tape.watch(name, relu(convolution.forward(hidden)));
+            let before = tape.operation(&*name, "convolution", convolution.forward(hidden));
+            hidden = tape.watch(name, relu(before));
         }
         self.output.forward(hidden.flatten(1, 3))
     }

@@ -90,10 +90,11 @@ impl Mlp {
     pub fn forward(&self, input: Tensor<2>, tape: &mut Tape) -> Tensor<2> {
         let mut hidden = input;
         for (index, block) in self.hidden.iter().enumerate() {
-            hidden = tape.watch(
-                format!("hidden.{index}"),
-                block.forward(hidden, self.activation),
-            );
+            let layer = format!("hidden.{index}");
+            let hidden_after = block.forward(hidden, self.activation, |name, output| {
+                tape.operation(&*layer, name, output)
+            });
+            hidden = tape.watch(layer, hidden_after);
         }
         self.output.forward(hidden)
     }
@@ -108,10 +109,11 @@ impl Mlp {
         let mut stages = Stages::new();
         for (index, block) in repeated.iter().enumerate() {
             stages = stages.stage(format!("hidden.{}", index + 1), |hidden| {
-                block.forward(hidden, self.activation)
+                block.forward(hidden, self.activation, |_, output| output)
             });
         }
-        Some((stages, first.forward(input, self.activation)))
+        let input = first.forward(input, self.activation, |_, output| output);
+        Some((stages, input))
     }
 
     /// Root mean square of the repeated layers' biases.
@@ -134,10 +136,16 @@ impl Mlp {
 }
 
 impl Block {
-    fn forward(&self, input: Tensor<2>, activation: Activation) -> Tensor<2> {
-        let mut before = self.linear.forward(input);
+    /// `watch` sees what each operation makes but the activation.
+    fn forward(
+        &self,
+        input: Tensor<2>,
+        activation: Activation,
+        mut watch: impl FnMut(&'static str, Tensor<2>) -> Tensor<2>,
+    ) -> Tensor<2> {
+        let mut before = watch("linear", self.linear.forward(input));
         if let Some(norm) = &self.norm {
-            before = norm.forward(before);
+            before = watch("rms_norm", norm.forward(before));
         }
         activate(activation, before)
     }

@@ -76,23 +76,51 @@ pub struct ScanGradients {
 impl Rnn {
     /// Logits `[batch, classes]` by Burn's own operations, differentiable.
     pub fn logits(&self, sequences: &[&[u8]]) -> Tensor<2> {
-        let batch = sequences.len();
-        let steps = sequences.first().map_or(0, |sequence| sequence.len());
-        let [h, _] = self.recurrent.dims();
-        let device = self.recurrent.device();
-        let mut state = Tensor::<2>::zeros([batch, h], &device);
+        self.logits_of(Inputs::Symbols(sequences), &mut Tape::off())
+    }
+
+    /// [`Rnn::logits`] of any input vectors, in the parameters' type.
+    pub(crate) fn logits_of(&self, inputs: Inputs<'_>, tape: &mut Tape) -> Tensor<2> {
+        let (batch, steps) = (inputs.batch(), inputs.steps());
+        let [_, h] = self.input.dims();
+        let options = (&self.recurrent.device(), self.recurrent.val().dtype());
+        let mut state = Tensor::<2>::zeros([batch, h], options);
         for t in 0..steps {
             if self.bptt_steps.is_some_and(|kept| t + kept == steps) {
                 state = state.detach();
             }
-            let symbols: Vec<i64> = sequences
-                .iter()
-                .map(|sequence| i64::from(sequence[t]))
-                .collect();
-            let symbols = Tensor::<1, Int>::from_data(TensorData::new(symbols, [batch]), &device);
-            state = self.advance(self.input.val().select(0, symbols), state);
+            let layer = format!("t={t}");
+            let input = tape.operation(&*layer, "input", self.read(inputs, t));
+            state = tape.operation(layer, "recurrent step", self.advance(input, state));
         }
-        state.matmul(self.output.val()) + self.output_bias.val().unsqueeze()
+        let output = state.matmul(self.output.val()) + self.output_bias.val().unsqueeze();
+        tape.operation("output", "linear", output)
+    }
+
+    /// What the inputs of a time step add to the units: `[batch, h]`.
+    fn read(&self, inputs: Inputs<'_>, t: usize) -> Tensor<2> {
+        let weights = self.input.val();
+        let options = (&weights.device(), weights.dtype());
+        match inputs {
+            // A product with a one-hot vector would spread what is not finite in other rows.
+            Inputs::Symbols(sequences) => {
+                let symbols = sequences.iter().map(|sequence| i64::from(sequence[t]));
+                let data = TensorData::new(symbols.collect(), [sequences.len()]);
+                let symbols = Tensor::<1, Int>::from_data(data, options.0);
+                weights.select(0, symbols)
+            }
+            Inputs::Vectors {
+                values,
+                batch,
+                steps,
+                symbols,
+            } => {
+                let of = |b: usize| &values[(b * steps + t) * symbols..][..symbols];
+                let now: Vec<f32> = (0..batch).flat_map(of).copied().collect();
+                let data = TensorData::new(now, [batch, symbols]);
+                Tensor::<2>::from_data(data, options).matmul(weights)
+            }
+        }
     }
 
     /// One time step: `[batch, h]` states, and what the symbols add to them (`[batch, h]`, or

@@ -1,5 +1,4 @@
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use steadygrad::dynamics::Activation;
@@ -37,7 +36,7 @@ impl DigitsCnn {
         }
     }
 
-    fn distorted_loss(
+    fn loss_of(
         &self,
         model: &Cnn,
         rows: &[usize],
@@ -45,8 +44,11 @@ impl DigitsCnn {
         tape: &mut Tape,
     ) -> Tensor<1> {
         let input = self.task.input(rows, model.dtype(), distortion);
+        let input = tape.operation("input", "batch", input);
         let output = model.forward(images(input), tape);
-        self.task.loss(output, rows, distortion)
+        let output = tape.operation("output", "linear", output);
+        let loss = self.task.loss(output, rows, distortion);
+        tape.operation("loss", self.task.loss_name(), loss)
     }
 }
 
@@ -86,18 +88,21 @@ impl Subject for DigitsCnn {
     }
 
     fn loss(&self, model: &Cnn, rows: &[usize], tape: &mut Tape) -> Tensor<1> {
-        self.distorted_loss(model, rows, &Distortion::default(), tape)
+        self.loss_of(model, rows, &Distortion::default(), tape)
     }
 
-    fn distorted_loss_and_gradients(
+    fn distorted_loss(
         &self,
         model: &Cnn,
         rows: &[usize],
         distortion: &Distortion,
         tape: &mut Tape,
-    ) -> Option<(f64, GradientsParams)> {
-        let loss = self.distorted_loss(model, rows, distortion, tape);
-        Some(tape.backward(loss, model))
+    ) -> Option<Tensor<1>> {
+        Some(self.loss_of(model, rows, distortion, tape))
+    }
+
+    fn loss_in_f64(&self, _model: &Cnn) -> bool {
+        true
     }
 
     fn with_moved_inputs(&self, size: f64, rng: &mut ChaCha8Rng) -> Option<Self> {

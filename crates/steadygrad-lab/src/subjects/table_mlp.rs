@@ -1,5 +1,4 @@
 use burn::module::Module;
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use steadygrad_burn::Stages;
@@ -41,7 +40,7 @@ impl TableMlp {
         }
     }
 
-    fn distorted_loss(
+    fn loss_of(
         &self,
         model: &Mlp,
         rows: &[usize],
@@ -49,7 +48,11 @@ impl TableMlp {
         tape: &mut Tape,
     ) -> Tensor<1> {
         let input = self.task.input(rows, model.dtype(), distortion);
-        self.task.loss(model.forward(input, tape), rows, distortion)
+        let input = tape.operation("input", "batch", input);
+        let output = model.forward(input, tape);
+        let output = tape.operation("output", "linear", output);
+        let loss = self.task.loss(output, rows, distortion);
+        tape.operation("loss", self.task.loss_name(), loss)
     }
 }
 
@@ -91,18 +94,17 @@ impl Subject for TableMlp {
     }
 
     fn loss(&self, model: &Mlp, rows: &[usize], tape: &mut Tape) -> Tensor<1> {
-        self.distorted_loss(model, rows, &Distortion::default(), tape)
+        self.loss_of(model, rows, &Distortion::default(), tape)
     }
 
-    fn distorted_loss_and_gradients(
+    fn distorted_loss(
         &self,
         model: &Mlp,
         rows: &[usize],
         distortion: &Distortion,
         tape: &mut Tape,
-    ) -> Option<(f64, GradientsParams)> {
-        let loss = self.distorted_loss(model, rows, distortion, tape);
-        Some(tape.backward(loss, model))
+    ) -> Option<Tensor<1>> {
+        Some(self.loss_of(model, rows, distortion, tape))
     }
 
     fn stages<'a>(&'a self, model: &'a Mlp, row: usize) -> Option<(Stages<'a>, Tensor<2>)> {

@@ -138,6 +138,14 @@ impl TableTask {
         }
     }
 
+    /// What a replay calls the loss.
+    pub(super) fn loss_name(&self) -> &'static str {
+        match self.table.target {
+            Target::Classes { .. } => "cross-entropy",
+            Target::Numbers(_) => "mean squared error",
+        }
+    }
+
     /// The metric of these outputs for all validation rows; NaN when any is not finite.
     pub(super) fn score(&self, output: Tensor<2>) -> f64 {
         let rows = &self.table.validation;

@@ -53,6 +53,22 @@ impl TemporalOrderRnn {
             .unzip()
     }
 
+    fn distorted(&self, rows: &[usize], distortion: &Distortion) -> Batch<'_> {
+        let (sequences, classes) = self.batch(rows);
+        let mut distorted: Vec<usize> = classes.into_iter().map(usize::from).collect();
+        distortion.classes(&mut distorted, TemporalOrder::CLASSES);
+        let values = distortion.changes_inputs().then(|| {
+            let mut values = one_hot(&sequences);
+            distortion.inputs(&mut values);
+            values
+        });
+        Batch {
+            sequences,
+            values,
+            classes: distorted.into_iter().map(|class| class as u8).collect(),
+        }
+    }
+
     /// The one-hot vectors of these rows, the first of each sequence moved; `None` when none is.
     fn moved_inputs(&self, rows: &[usize], sequences: &[&[u8]]) -> Option<Vec<f32>> {
         if self.first_inputs.is_empty() {
@@ -76,6 +92,33 @@ impl TemporalOrderRnn {
             symbols: TemporalOrder::SYMBOLS,
         }
     }
+}
+
+/// A batch as a faulty pipeline delivers it. `values` are the one-hot vectors that its symbols
+/// stand for, where they were changed.
+struct Batch<'a> {
+    sequences: Vec<&'a [u8]>,
+    values: Option<Vec<f32>>,
+    classes: Vec<u8>,
+}
+
+impl Batch<'_> {
+    fn inputs<'b>(&'b self, subject: &TemporalOrderRnn) -> Inputs<'b> {
+        match &self.values {
+            Some(values) => subject.vectors(values, self.classes.len()),
+            None => Inputs::Symbols(&self.sequences),
+        }
+    }
+}
+
+/// Mean over the batch; in the logits' type.
+fn cross_entropy(logits: Tensor<2>, classes: &[u8]) -> Tensor<1> {
+    let device = logits.device();
+    let targets: Vec<i64> = classes.iter().map(|class| i64::from(*class)).collect();
+    let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [classes.len()]), &device);
+    CrossEntropyLossConfig::new()
+        .init(&device)
+        .forward(logits, targets)
 }
 
 fn one_hot(sequences: &[&[u8]]) -> Vec<f32> {
@@ -115,15 +158,9 @@ impl Subject for TemporalOrderRnn {
         self.config.init(structure, rng, device)
     }
 
-    fn loss(&self, model: &Rnn, rows: &[usize], _tape: &mut Tape) -> Tensor<1> {
+    fn loss(&self, model: &Rnn, rows: &[usize], tape: &mut Tape) -> Tensor<1> {
         let (sequences, classes) = self.batch(rows);
-        let logits = model.logits(&sequences);
-        let device = logits.device();
-        let targets: Vec<i64> = classes.iter().map(|class| i64::from(*class)).collect();
-        let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [rows.len()]), &device);
-        CrossEntropyLossConfig::new()
-            .init(&device)
-            .forward(logits, targets)
+        cross_entropy(model.logits_of(Inputs::Symbols(&sequences), tape), &classes)
     }
 
     fn loss_and_gradients(
@@ -150,20 +187,27 @@ impl Subject for TemporalOrderRnn {
         distortion: &Distortion,
         tape: &mut Tape,
     ) -> Option<(f64, GradientsParams)> {
-        let (sequences, classes) = self.batch(rows);
-        let mut distorted: Vec<usize> = classes.into_iter().map(usize::from).collect();
-        distortion.classes(&mut distorted, TemporalOrder::CLASSES);
-        let classes: Vec<u8> = distorted.into_iter().map(|class| class as u8).collect();
-        let mut values;
-        let inputs = if distortion.changes_inputs() {
-            values = one_hot(&sequences);
-            distortion.inputs(&mut values);
-            self.vectors(&values, rows.len())
-        } else {
-            Inputs::Symbols(&sequences)
-        };
-        let scanned = model.scan_inputs(inputs, &classes, tape);
+        let batch = self.distorted(rows, distortion);
+        let scanned = model.scan_inputs(batch.inputs(self), &batch.classes, tape);
         Some((scanned.loss, scanned.gradients))
+    }
+
+    /// By Burn's own operations, which a replay looks at one by one; not by the scan.
+    fn distorted_loss(
+        &self,
+        model: &Rnn,
+        rows: &[usize],
+        distortion: &Distortion,
+        tape: &mut Tape,
+    ) -> Option<Tensor<1>> {
+        let batch = self.distorted(rows, distortion);
+        let logits = model.logits_of(batch.inputs(self), tape);
+        let loss = cross_entropy(logits, &batch.classes);
+        Some(tape.operation("loss", "cross-entropy", loss))
+    }
+
+    fn loss_in_f64(&self, _model: &Rnn) -> bool {
+        true
     }
 
     fn stages<'a>(&'a self, model: &'a Rnn, row: usize) -> Option<(Stages<'a>, Tensor<2>)> {

@@ -13,6 +13,22 @@ fn not_ours(what: &str) -> ArrowError {
     ArrowError::IpcError(what.into())
 }
 
+/// That a header is one message and no more: whatever followed it would be read unchecked.
+///
+/// # Errors
+/// [`ArrowError::IpcError`] when it is not.
+pub(super) fn check_header(header: &[u8]) -> Result<(), ArrowError> {
+    let whole = header.split_first_chunk::<8>().is_some_and(|(head, rest)| {
+        let [a, b, c, d, e, f, g, h] = *head;
+        [a, b, c, d] == CONTINUATION && u32::from_le_bytes([e, f, g, h]) as usize == rest.len()
+    });
+    if whole {
+        Ok(())
+    } else {
+        Err(not_ours("its columns are not described in one message"))
+    }
+}
+
 /// That a part consists of uncompressed record batches whose buffers lie inside it. Arrow's reader
 /// panics on a buffer that lies elsewhere or ends within a value, which a checksum that was made to
 /// fit can hide.

@@ -106,7 +106,8 @@ fn rows(
             });
     let found = first
         .and_then(|first| first.range.clone())
-        .and_then(|range| read.bytes.get(range));
+        .and_then(|range| read.bytes.get(range))
+        .filter(|header| step_batch::check_header(header).is_ok());
     let Some(header) = found.or(rebuilt.as_deref()) else {
         problems.push(Problem::malformed(
             path,

@@ -1,7 +1,11 @@
+mod operations;
+
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Gradients, Tensor};
 use steadygrad::dynamics::{Axis, GradientSize, GrowthProfile};
+
+pub(crate) use operations::{Operation, PerSample};
 
 type ReadGradient = Box<dyn Fn(&Gradients) -> Option<Vec<f32>>>;
 
@@ -23,6 +27,7 @@ pub struct Tape {
     entries: Option<Vec<Entry>>,
     signals: Signals,
     keeps_subnormals: bool,
+    operations: Option<Vec<operations::Watched>>,
 }
 
 /// Values of the gradients that reached layers or time steps.
@@ -42,6 +47,7 @@ impl Tape {
             entries: None,
             signals: Signals::default(),
             keeps_subnormals: false,
+            operations: None,
         }
     }
 
@@ -58,6 +64,14 @@ impl Tape {
         Self {
             keeps_subnormals: true,
             ..Self::on()
+        }
+    }
+
+    /// A tape that looks at every operation that it is told of, for a replay.
+    pub(crate) fn of_operations() -> Self {
+        Self {
+            operations: Some(Vec::new()),
+            ..Self::off()
         }
     }
 
@@ -88,6 +102,9 @@ impl Tape {
         name: impl Into<String>,
         activation: Tensor<D>,
     ) -> Tensor<D> {
+        if self.operations.is_some() {
+            return self.operation(name, "activation", activation);
+        }
         let Some(entries) = &mut self.entries else {
             return activation;
         };
@@ -114,6 +131,29 @@ impl Tape {
         activation + tap
     }
 
+    /// Notes what an operation of a layer made, and returns it, unchanged in value: a replay can
+    /// then say which of them produced the first non-finite value. Otherwise it does nothing.
+    /// The first dimension of `output` is the sample's.
+    pub fn operation<const D: usize>(
+        &mut self,
+        layer: impl Into<String>,
+        name: &'static str,
+        output: Tensor<D>,
+    ) -> Tensor<D> {
+        let Some(operations) = &mut self.operations else {
+            return output;
+        };
+        let (watched, output) = operations::watch(layer.into(), name, output);
+        operations.push(watched);
+        output
+    }
+
+    /// What was seen of each operation, in the order of the forward pass.
+    pub(crate) fn into_operations(self) -> Vec<Operation> {
+        let watched = self.operations.into_iter().flatten();
+        watched.map(|watched| watched.operation).collect()
+    }
+
     /// Notes a layer or time step whose gradient the subject has computed by itself.
     pub fn record(&mut self, name: impl Into<String>, activation_rms: f64, gradient: GradientSize) {
         if let Some(entries) = &mut self.entries {
@@ -127,6 +167,9 @@ impl Tape {
 
     /// Fetches the watched activations' gradients.
     pub fn read_gradients(&mut self, gradients: &Gradients) {
+        for watched in self.operations.iter_mut().flatten() {
+            watched.read(gradients);
+        }
         let mut found = Vec::new();
         for entry in self.entries.iter_mut().flatten() {
             if let Measured::Pending(read) = &entry.gradient {

@@ -1,5 +1,7 @@
 //! A guarded run: one that nobody watches, that can be killed at any moment and gone on with.
 
+mod attempts;
+
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -13,13 +15,14 @@ use steadygrad::record::{
     SnapshotError, SnapshotStore, StepRecord, read_manifest, write_atomic,
 };
 use steadygrad::recover::Rung;
-use steadygrad::{Decision, Guard, GuardConfig};
+use steadygrad::{Decision, GuardConfig};
 use steadygrad_burn::{GuardedOptimizer, RestoreError, for_each_parameter};
 
-use crate::batches::Batches;
 use crate::faults::{FaultError, Faults};
-use crate::trial::{Control, build};
-use crate::{Plan, Subject, Tape};
+use crate::trial::{Control, Stepped};
+use crate::{Plan, Subject};
+
+pub(crate) use attempts::{Attempts, Drawn};
 
 /// A snapshot is written at the earliest so many steps after the last one: what a killed run loses
 /// at most, where writing is cheap.
@@ -169,16 +172,8 @@ pub fn train<S: Subject>(
     control: Control<'_>,
 ) -> Result<(Trained, Vec<Problem>), TrainError> {
     control.progress.started(options.name, plan.steps);
-    let summary = subject.summary();
-    let (mut model, mut acting) = build(subject, plan, &plan.remedies, device);
-    options.faults.fits(&model)?;
-    let mut config = options.guard.clone();
-    if let Some(clip) = acting.clip {
-        config = config.with_clip(clip);
-    }
-    let full = acting.learning_rate.unwrap_or(plan.learning_rate);
-    let optimizer = plan.optimizer.init(plan.momentum);
-    let mut optimizer = GuardedOptimizer::new(Guard::new(config)?, optimizer);
+    let (mut attempts, mut model) =
+        Attempts::start(subject, plan, &options.guard, options.faults, device)?;
     let mut running = Running {
         ring: ForensicRing::new(RING),
         ..Running::default()
@@ -201,64 +196,40 @@ pub fn train<S: Subject>(
             let found = SnapshotStore::new(path).newest_good(None)?;
             problems.extend(found.problems);
             // Without one it begins again.
-            let mut next_step = 0;
             if let Some(snapshot) = found.value {
-                (optimizer, model) = optimizer.restore(model, &snapshot)?;
+                (attempts, model) = attempts.restore(model, &snapshot)?;
                 let state = snapshot.state.get(RUN).cloned().unwrap_or_default();
                 running = serde_json::from_value(state).map_err(|error| RestoreError::Value {
                     name: RUN.into(),
                     reason: error.to_string(),
                 })?;
-                next_step = snapshot.step;
             }
-            resumed_at = Some(next_step);
-            let opened = RunDir::resume(path, next_step)?;
+            resumed_at = Some(attempts.next_step());
+            let opened = RunDir::resume(path, attempts.next_step())?;
             problems.extend(opened.problems);
             record = Some(opened.value);
         }
     }
 
-    let mut batches = Batches::new(summary.training_samples, plan.batch_size, plan.seed);
-    for _ in 0..optimizer.next_step() {
-        batches.next_batch();
-    }
     let mut end = TrainEnd::Completed;
     let begin = Instant::now();
-    let mut pace = Pace::new(optimizer.next_step());
-    while optimizer.next_step() < plan.steps {
+    let mut pace = Pace::new(attempts.next_step());
+    while attempts.next_step() < plan.steps {
         if control.cancelled.load(Ordering::Relaxed) {
             end = TrainEnd::Interrupted;
             break;
         }
-        let step = optimizer.next_step();
+        let step = attempts.next_step();
         if let Some(record) = record.as_mut().filter(|_| pace.is_due(step)) {
             let writing = Instant::now();
-            write_snapshot(record, &optimizer, &model, &running)?;
+            write_snapshot(record, &attempts.optimizer, &model, &running)?;
             pace.written(step, writing.elapsed());
         }
-        let rows = batches.next_batch();
-        let distortion = options.faults.batch(step);
-        model = options.faults.model(step, model);
-        let (loss, gradients) = subject
-            .distorted_loss_and_gradients(&model, rows, &distortion, &mut Tape::off())
-            .ok_or_else(|| FaultError::CannotDistort {
-                subject: summary.name.clone(),
-            })?;
-        let gradients = options.faults.gradients(step, &model, gradients);
-        let learning_rate = options
-            .faults
-            .learning_rate(step, plan.scheduled(full, step));
-        let done = optimizer.step(learning_rate, model, gradients, loss);
+        let drawn = attempts.draw();
+        let done = attempts.make(&drawn, model)?;
         model = done.model;
-        if let Some(cap) = acting
-            .cap
-            .as_mut()
-            .filter(|_| done.judgement.decision.applies())
-        {
-            model = cap.apply(model);
-        }
         let judgement = done.judgement;
-        let finite = loss.is_finite() && done.reading.gradients.non_finite() == 0;
+        let finite = done.loss.is_finite() && done.reading.gradients.non_finite() == 0;
         if !finite {
             running.first_non_finite.get_or_insert(step);
         }
@@ -269,24 +240,32 @@ pub fn train<S: Subject>(
             let at_step = step;
             running.rollbacks.push(Rollback { at_step, to_step });
         }
+        let row = StepRecord {
+            learning_rate_scale: judgement.learning_rate_scale,
+            batch: Some(step),
+            ..StepRecord::new(&done.reading, &judgement.decision)
+        };
+        control.progress.stepped(
+            options.name,
+            Stepped {
+                step,
+                loss: done.loss,
+                grad_norm: row.grad_norm,
+                guard: attempts.optimizer.guard().summary(),
+            },
+        );
         if let Some(record) = &mut record {
-            let row = StepRecord {
-                learning_rate_scale: judgement.learning_rate_scale,
-                batch: Some(step),
-                ..StepRecord::new(&done.reading, &judgement.decision)
-            };
             running.ring.push(RingStep {
                 record: row.clone(),
-                rows: rows.iter().map(|row| *row as u64).collect(),
+                rows: drawn.rows.iter().map(|row| *row as u64).collect(),
                 random_state: serde_json::Value::Null,
             });
             record.push_step(row)?;
             if let Some(incident) = judgement.incident(step) {
                 record.push_incident(&incident)?;
-                dump(record, &mut running, &incident, &optimizer, &model)?;
+                dump(record, &mut running, &incident, &attempts.optimizer, &model)?;
             }
         }
-        control.progress.stepped(options.name, step, loss);
         if let Decision::Stop { reason } = judgement.decision {
             end = TrainEnd::Stopped { reason };
             break;
@@ -294,7 +273,7 @@ pub fn train<S: Subject>(
     }
     let seconds = begin.elapsed().as_secs_f64();
     if let Some(mut record) = record {
-        write_snapshot(&mut record, &optimizer, &model, &running)?;
+        write_snapshot(&mut record, &attempts.optimizer, &model, &running)?;
         record.finish(match end {
             TrainEnd::Interrupted => RunStatus::Interrupted,
             TrainEnd::Completed | TrainEnd::Stopped { .. } => RunStatus::Ended,
@@ -302,9 +281,9 @@ pub fn train<S: Subject>(
     }
     let trained = Trained {
         end,
-        steps: optimizer.next_step(),
+        steps: attempts.next_step(),
         validation_metric: subject.validate(&model),
-        guard: optimizer.guard().summary().clone(),
+        guard: attempts.optimizer.guard().summary().clone(),
         rollbacks: running.rollbacks,
         first_alarm: running.first_alarm,
         first_non_finite: running.first_non_finite,

@@ -1,0 +1,90 @@
+use burn::tensor::{Gradients, Tensor};
+
+/// One operation of the forward pass: what it made, and the gradient that came back to that.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Operation {
+    pub(crate) layer: String,
+    pub(crate) name: &'static str,
+    pub(crate) output: PerSample,
+    /// `None` when the loss does not depend on the output.
+    pub(crate) gradient: Option<PerSample>,
+}
+
+/// What a replay has to know of a tensor, one entry a sample.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct PerSample {
+    /// Largest magnitude among the finite values.
+    pub(crate) max_abs: Vec<f64>,
+    /// Values that are not finite.
+    pub(crate) non_finite: Vec<u64>,
+}
+
+impl PerSample {
+    pub(crate) fn of(values: &[f64], samples: usize) -> Self {
+        let mut all = Self::default();
+        for sample in values.chunks(values.len().div_ceil(samples.max(1)).max(1)) {
+            let finite = sample.iter().filter(|value| value.is_finite());
+            all.max_abs
+                .push(finite.fold(0.0, |max, value| value.abs().max(max)));
+            let broken = sample.iter().filter(|value| !value.is_finite()).count();
+            all.non_finite.push(broken as u64);
+        }
+        all
+    }
+
+    /// Non-finite values of all samples.
+    pub(crate) fn broken(&self) -> u64 {
+        self.non_finite.iter().sum()
+    }
+
+    /// Largest magnitude of all samples.
+    pub(crate) fn largest(&self) -> f64 {
+        self.max_abs.iter().copied().fold(0.0, f64::max)
+    }
+}
+
+type ReadGradient = Box<dyn Fn(&Gradients) -> Option<Vec<f64>>>;
+
+/// An operation whose gradient is still to come.
+pub(super) struct Watched {
+    pub(super) operation: Operation,
+    samples: usize,
+    read: ReadGradient,
+}
+
+/// In f64, so that nothing is lost of a replay in f64.
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    tensor.into_data().iter::<f64>().collect()
+}
+
+pub(super) fn watch<const D: usize>(
+    layer: String,
+    name: &'static str,
+    output: Tensor<D>,
+) -> (Watched, Tensor<D>) {
+    let samples = output.dims().first().copied().unwrap_or(1);
+    // As for activations: the gradient of a zero leaf that was added is the output's.
+    let options = (&output.device(), output.dtype());
+    let tap = Tensor::<D>::zeros(output.dims(), options).require_grad();
+    let watched = Watched {
+        operation: Operation {
+            layer,
+            name,
+            output: PerSample::of(&values(output.clone().inner()), samples),
+            gradient: None,
+        },
+        samples,
+        read: Box::new({
+            let tap = tap.clone();
+            move |gradients| tap.grad(gradients).map(values)
+        }),
+    };
+    (watched, output + tap)
+}
+
+impl Watched {
+    pub(super) fn read(&mut self, gradients: &Gradients) {
+        let read = (self.read)(gradients);
+        self.operation.gradient = read.map(|values| PerSample::of(&values, self.samples));
+    }
+}

@@ -1,0 +1,168 @@
+use burn::tensor::Device;
+use steadygrad::guard::{GuardConfigError, Judgement, Preset};
+use steadygrad::record::Snapshot;
+use steadygrad::{Guard, GuardConfig, StepReading};
+use steadygrad_burn::{GuardedOptimizer, RestoreError};
+
+use super::TrainError;
+use crate::batches::Batches;
+use crate::faults::{Distortion, FaultError, Faults};
+use crate::trial::{Acting, build};
+use crate::{Plan, Subject, Tape};
+
+/// The attempts of a guarded run, one after the other: what training makes once, and a replay
+/// again.
+pub(crate) struct Attempts<'a, S: Subject> {
+    subject: &'a S,
+    plan: &'a Plan,
+    faults: &'a Faults,
+    pub(crate) optimizer: GuardedOptimizer<S::Model>,
+    acting: Acting,
+    /// The learning rate that the schedule is a share of.
+    full: f64,
+    batches: Batches,
+}
+
+// Not derived: that would ask for a `Clone` subject.
+impl<S: Subject> Clone for Attempts<'_, S> {
+    fn clone(&self) -> Self {
+        Self {
+            optimizer: self.optimizer.clone(),
+            acting: self.acting.clone(),
+            batches: self.batches.clone(),
+            ..*self
+        }
+    }
+}
+
+/// What an attempt begins with.
+pub(crate) struct Drawn {
+    pub(crate) step: u64,
+    pub(crate) rows: Vec<usize>,
+    pub(crate) distortion: Distortion,
+}
+
+/// What became of an attempt.
+pub(crate) struct Attempt<M> {
+    pub(crate) model: M,
+    pub(crate) loss: f64,
+    pub(crate) reading: StepReading,
+    pub(crate) judgement: Judgement,
+    pub(crate) rolled_back_to: Option<u64>,
+}
+
+impl<'a, S: Subject> Attempts<'a, S> {
+    /// Builds the model, as it is before the first attempt.
+    pub(crate) fn start(
+        subject: &'a S,
+        plan: &'a Plan,
+        guard: &GuardConfig,
+        faults: &'a Faults,
+        device: &Device,
+    ) -> Result<(Self, S::Model), TrainError> {
+        let (model, acting) = build(subject, plan, &plan.remedies, device);
+        faults.fits(&model)?;
+        let mut config = guard.clone();
+        if let Some(clip) = acting.clip {
+            config = config.with_clip(clip);
+        }
+        let optimizer = plan.optimizer.init(plan.momentum);
+        let samples = subject.summary().training_samples;
+        let attempts = Self {
+            subject,
+            plan,
+            faults,
+            optimizer: GuardedOptimizer::new(Guard::new(config)?, optimizer),
+            full: acting.learning_rate.unwrap_or(plan.learning_rate),
+            acting,
+            batches: Batches::new(samples, plan.batch_size, plan.seed),
+        };
+        Ok((attempts, model))
+    }
+
+    /// Goes on from a snapshot. Nothing may have been drawn yet.
+    pub(crate) fn restore(
+        self,
+        model: S::Model,
+        snapshot: &Snapshot,
+    ) -> Result<(Self, S::Model), RestoreError> {
+        let (optimizer, model) = self.optimizer.restore(model, snapshot)?;
+        let mut batches = self.batches;
+        for _ in 0..optimizer.next_step() {
+            batches.next_batch();
+        }
+        let restored = Self {
+            optimizer,
+            batches,
+            ..self
+        };
+        Ok((restored, model))
+    }
+
+    /// Goes on with a guard that only looks on. The user's own clipping and the learning rate that
+    /// the guard had come to stay.
+    pub(crate) fn unguarded(self) -> Result<Self, GuardConfigError> {
+        let scale = self.optimizer.guard().learning_rate_scale();
+        let mut config = GuardConfig::from(Preset::Observe);
+        if let Some(clip) = self.acting.clip {
+            config = config.with_clip(clip);
+        }
+        Ok(Self {
+            optimizer: self.optimizer.with_guard(Guard::new(config)?),
+            full: self.full * scale,
+            ..self
+        })
+    }
+
+    /// The attempt that comes next.
+    pub(crate) fn next_step(&self) -> u64 {
+        self.optimizer.next_step()
+    }
+
+    /// Draws the next batch. An attempt must follow.
+    pub(crate) fn draw(&mut self) -> Drawn {
+        let step = self.next_step();
+        Drawn {
+            step,
+            rows: self.batches.next_batch().to_vec(),
+            distortion: self.faults.batch(step),
+        }
+    }
+
+    /// The attempt itself: forward, backward, the guard's decision, the update.
+    pub(crate) fn make(
+        &mut self,
+        drawn: &Drawn,
+        model: S::Model,
+    ) -> Result<Attempt<S::Model>, TrainError> {
+        let step = drawn.step;
+        let model = self.faults.model(step, model);
+        let tape = &mut Tape::off();
+        let (loss, gradients) = self
+            .subject
+            .distorted_loss_and_gradients(&model, &drawn.rows, &drawn.distortion, tape)
+            .ok_or_else(|| FaultError::CannotDistort {
+                subject: self.subject.summary().name,
+            })?;
+        let gradients = self.faults.gradients(step, &model, gradients);
+        let scheduled = self.plan.scheduled(self.full, step);
+        let learning_rate = self.faults.learning_rate(step, scheduled);
+        let done = self.optimizer.step(learning_rate, model, gradients, loss);
+        let mut model = done.model;
+        if let Some(cap) = self
+            .acting
+            .cap
+            .as_mut()
+            .filter(|_| done.judgement.decision.applies())
+        {
+            model = cap.apply(model);
+        }
+        Ok(Attempt {
+            model,
+            loss,
+            reading: done.reading,
+            judgement: done.judgement,
+            rolled_back_to: done.rolled_back_to,
+        })
+    }
+}
