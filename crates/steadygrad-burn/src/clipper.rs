@@ -11,6 +11,7 @@ use steadygrad::{Decision, Workers};
 use crate::apply::apply;
 use crate::measure::{Tensors, measure};
 use crate::moments::{Moments, SavedMoment, looks_at_moments};
+use crate::norms::difference;
 use crate::walk::Walk;
 
 /// Any clipping policy on a Burn module's gradients.
@@ -261,29 +262,6 @@ fn copy<M: Module>(module: &M, gradients: &GradientsParams) -> GradientsParams {
     let mut visitor = Visitor(gradients, GradientsParams::new());
     module.visit(&mut visitor);
     visitor.1
-}
-
-/// `after - before` of every trainable parameter.
-fn difference<M: Module>(before: &M, after: &M) -> GradientsParams {
-    struct Collect(GradientsParams);
-    impl ModuleVisitor for Collect {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.register(param.id, param.val().inner());
-        }
-    }
-    struct Subtract(GradientsParams, GradientsParams);
-    impl ModuleVisitor for Subtract {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(before) = self.0.remove::<D>(param.id) {
-                self.1.register(param.id, param.val().inner() - before);
-            }
-        }
-    }
-    let mut collect = Collect(GradientsParams::new());
-    before.visit(&mut collect);
-    let mut subtract = Subtract(collect.0, GradientsParams::new());
-    after.visit(&mut subtract);
-    subtract.1
 }
 
 /// Adds the scaled updates to the weights before the step.

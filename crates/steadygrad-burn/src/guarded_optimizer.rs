@@ -2,6 +2,7 @@
 
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
+use serde::{Deserialize, Serialize};
 use steadygrad::guard::Judgement;
 use steadygrad::record::Snapshot;
 use steadygrad::{Decision, Guard, StepReading, Workers};
@@ -9,8 +10,8 @@ use steadygrad::{Decision, Guard, StepReading, Workers};
 use crate::apply::apply;
 use crate::measure::{Tensors, measure};
 use crate::moments::Moments;
+use crate::norms::{update_norms, weight_norms};
 use crate::training_state::{RestoreError, TrainingState};
-use crate::weights::weight_norms;
 
 /// What one step of a [`GuardedOptimizer`] did.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Stepped<M> {
     pub judgement: Judgement,
     /// The step whose snapshot was restored, after a rollback.
     pub rolled_back_to: Option<u64>,
+    /// L2 norm of the change of all weights; `None` when the step was not applied.
+    pub update_norm: Option<f64>,
 }
 
 /// An optimizer that asks a guard before each update, and keeps the last good states in memory to
@@ -68,6 +71,8 @@ pub struct GuardedOptimizer<M> {
     step: u64,
     /// States before a step, oldest first.
     kept: Vec<(u64, TrainingState<M>)>,
+    /// Of the last step, in the order of its gradients; empty when it was not applied.
+    update_norms: Vec<f64>,
 }
 
 impl<M: Module> GuardedOptimizer<M> {
@@ -78,6 +83,7 @@ impl<M: Module> GuardedOptimizer<M> {
             optimizer,
             step: 0,
             kept: Vec::new(),
+            update_norms: Vec::new(),
         }
     }
 
@@ -130,9 +136,10 @@ impl<M: Module> GuardedOptimizer<M> {
         };
         let measured = measure(&model, tensors, self.guard.needs(), &workers);
         let reading = StepReading::new(step, loss, learning_rate, measured.gradient_stats())
-            .with_weight_norms(weight_norms(&model));
+            .with_weight_norms(weight_norms(&model, &measured))
+            .with_update_norms(std::mem::take(&mut self.update_norms));
         let mut judgement = self.guard.step_with(&reading, &measured.reading);
-        let mut rolled_back_to = None;
+        let (mut rolled_back_to, mut update_norm) = (None, None);
         let mut model = model;
         while let Decision::Rollback { to_step, .. } = judgement.decision {
             let kept = self.kept.iter().find(|(kept, _)| *kept == to_step);
@@ -157,7 +164,11 @@ impl<M: Module> GuardedOptimizer<M> {
                 &workers,
             );
             let learning_rate = learning_rate * judgement.learning_rate_scale;
+            let before = model.clone();
             model = self.optimizer.step(learning_rate, model, gradients);
+            self.update_norms = update_norms(&before, &model, &measured);
+            let whole = |norms: &[f64]| norms.iter().fold(0.0, |all: f64, norm| all.hypot(*norm));
+            update_norm = Some(whole(&self.update_norms));
         }
         let wanted: Vec<u64> = self.guard.snapshots().collect();
         self.kept.retain(|(kept, _)| wanted.contains(kept));
@@ -166,6 +177,7 @@ impl<M: Module> GuardedOptimizer<M> {
             reading,
             judgement,
             rolled_back_to,
+            update_norm,
         }
     }
 
@@ -194,6 +206,13 @@ impl<M: Module> GuardedOptimizer<M> {
             reason: error.to_string(),
         })?;
         snapshot.state.insert(GUARD.into(), guard);
+        let update_norms = UpdateNorms(self.update_norms.clone());
+        let update_norms =
+            serde_json::to_value(update_norms).map_err(|error| RestoreError::Value {
+                name: UPDATE_NORMS.into(),
+                reason: error.to_string(),
+            })?;
+        snapshot.state.insert(UPDATE_NORMS.into(), update_norms);
         snapshot.state.insert(KEPT.into(), serde_json::json!(steps));
         Ok(snapshot)
     }
@@ -215,6 +234,8 @@ impl<M: Module> GuardedOptimizer<M> {
         let guard = serde_json::from_value(value(GUARD)?).map_err(|error| parsed(GUARD, error))?;
         let steps: Vec<u64> =
             serde_json::from_value(value(KEPT)?).map_err(|error| parsed(KEPT, error))?;
+        let UpdateNorms(update_norms) = serde_json::from_value(value(UPDATE_NORMS)?)
+            .map_err(|error| parsed(UPDATE_NORMS, error))?;
         let fresh = TrainingState {
             model,
             optimizer: self.optimizer,
@@ -229,6 +250,7 @@ impl<M: Module> GuardedOptimizer<M> {
             optimizer: now.optimizer,
             step: snapshot.step,
             kept: kept.collect::<Result<_, RestoreError>>()?,
+            update_norms,
         };
         Ok((restored, now.model))
     }
@@ -237,6 +259,11 @@ impl<M: Module> GuardedOptimizer<M> {
 const NOW: &str = "now/";
 const KEPT: &str = "kept";
 const GUARD: &str = "guard";
+const UPDATE_NORMS: &str = "update_norms";
+
+/// NaN and infinity survive JSON.
+#[derive(Serialize, Deserialize)]
+struct UpdateNorms(#[serde(with = "steadygrad::float::list")] Vec<f64>);
 
 fn kept_prefix(step: u64) -> String {
     format!("kept/{step}/")

@@ -35,6 +35,7 @@ mod guarded_optimizer;
 mod host;
 mod measure;
 mod moments;
+mod norms;
 mod parameters;
 mod stages;
 mod step;

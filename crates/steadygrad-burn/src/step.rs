@@ -4,8 +4,9 @@ use steadygrad::guard::Judgement;
 use steadygrad::{Guard, StepReading, Workers};
 
 use crate::apply::apply;
-use crate::gradients::gradient_stats;
-use crate::weights::weight_norms;
+use crate::measure::{Tensors, measure};
+use crate::moments::Moments;
+use crate::norms::weight_norms;
 
 /// What one guarded step did.
 #[derive(Debug)]
@@ -32,14 +33,16 @@ pub fn guarded_step<M: Module>(
     learning_rate: f64,
 ) -> GuardedStep<M> {
     let workers = Workers::single();
-    let reading = StepReading::new(
-        step,
-        loss,
-        learning_rate,
-        gradient_stats(&model, &gradients),
-    )
-    .with_weight_norms(weight_norms(&model));
-    let judgement = guard.step(&reading);
+    let tensors = Tensors {
+        gradients: &gradients,
+        moments: &Moments::default(),
+        updates: None,
+        exempt: &[],
+    };
+    let measured = measure(&model, tensors, guard.needs(), &workers);
+    let reading = StepReading::new(step, loss, learning_rate, measured.gradient_stats())
+        .with_weight_norms(weight_norms(&model, &measured));
+    let judgement = guard.step_with(&reading, &measured.reading);
     let decision = &judgement.decision;
     let model = if decision.applies() {
         apply(&model, &mut gradients, decision, None, &[], &workers);

@@ -49,6 +49,7 @@ pub(crate) struct Attempt<M> {
     pub(crate) reading: StepReading,
     pub(crate) judgement: Judgement,
     pub(crate) rolled_back_to: Option<u64>,
+    pub(crate) update_norm: Option<f64>,
 }
 
 impl<'a, S: Subject> Attempts<'a, S> {
@@ -163,6 +164,7 @@ impl<'a, S: Subject> Attempts<'a, S> {
             reading: done.reading,
             judgement: done.judgement,
             rolled_back_to: done.rolled_back_to,
+            update_norm: done.update_norm,
         })
     }
 }

@@ -242,6 +242,7 @@ pub fn train<S: Subject>(
         }
         let row = StepRecord {
             learning_rate_scale: judgement.learning_rate_scale,
+            update_norm: done.update_norm,
             batch: Some(step),
             ..StepRecord::new(&done.reading, &judgement.decision)
         };
