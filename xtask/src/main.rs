@@ -65,8 +65,16 @@ fn test(root: &Path) -> Result<()> {
     Step::cargo("clippy --workspace --all-targets --release -- -D warnings".split(' '))
         .run(root)?;
     Step::cargo(["test", "--workspace", "--release"]).run(root)?;
+    burn_train(root)?;
     docs(root)?;
     python::test(root)
+}
+
+/// The example in `burn-train`'s learner, which is a workspace of its own.
+fn burn_train(root: &Path) -> Result<()> {
+    Step::cargo("test --release --manifest-path examples/burn-train/Cargo.toml".split(' '))
+        .env("CARGO_TARGET_DIR", "target/burn-train")
+        .run(root)
 }
 
 fn docs(root: &Path) -> Result<()> {

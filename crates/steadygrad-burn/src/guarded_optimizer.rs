@@ -5,12 +5,9 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use serde::{Deserialize, Serialize};
 use steadygrad::guard::Judgement;
 use steadygrad::record::Snapshot;
-use steadygrad::{Decision, Guard, StepReading, Workers};
+use steadygrad::{Guard, StepReading};
 
-use crate::apply::apply;
-use crate::measure::{Tensors, measure};
-use crate::moments::Moments;
-use crate::norms::{update_norms, weight_norms};
+use crate::guarded_steps::{GuardedSteps, Rate};
 use crate::training_state::{RestoreError, TrainingState};
 
 /// What one step of a [`GuardedOptimizer`] did.
@@ -65,45 +62,39 @@ pub struct Stepped<M> {
 /// ```
 #[derive(Clone)]
 pub struct GuardedOptimizer<M> {
-    guard: Guard,
+    steps: GuardedSteps<M>,
     optimizer: ModuleOptimizer,
-    /// The step that runs next.
-    step: u64,
-    /// States before a step, oldest first.
-    kept: Vec<(u64, TrainingState<M>)>,
-    /// Of the last step, in the order of its gradients; empty when it was not applied.
-    update_norms: Vec<f64>,
 }
 
 impl<M: Module> GuardedOptimizer<M> {
     /// Puts a guard around an optimizer, before its first step.
     pub fn new(guard: Guard, optimizer: ModuleOptimizer) -> Self {
         Self {
-            guard,
+            steps: GuardedSteps::new(guard),
             optimizer,
-            step: 0,
-            kept: Vec::new(),
-            update_norms: Vec::new(),
         }
     }
 
     /// Goes on under another guard. The states that the old one wanted kept are dropped.
     pub fn with_guard(self, guard: Guard) -> Self {
         Self {
-            guard,
-            kept: Vec::new(),
+            steps: GuardedSteps {
+                guard,
+                kept: Vec::new(),
+                ..self.steps
+            },
             ..self
         }
     }
 
     /// The guard, with the counts of what it did.
     pub fn guard(&self) -> &Guard {
-        &self.guard
+        &self.steps.guard
     }
 
     /// The step that runs next, counted from 0; a rollback does not turn it back.
     pub fn next_step(&self) -> u64 {
-        self.step
+        self.steps.step
     }
 
     /// Measures the gradients, asks the guard and acts on its decision: lets the optimizer step,
@@ -113,72 +104,16 @@ impl<M: Module> GuardedOptimizer<M> {
         &mut self,
         learning_rate: f64,
         model: M,
-        mut gradients: GradientsParams,
+        gradients: GradientsParams,
         loss: f64,
     ) -> Stepped<M> {
-        let step = self.step;
-        self.step += 1;
-        if self.guard.wants_snapshot(step) {
-            let state = TrainingState {
-                model: model.clone(),
-                optimizer: self.optimizer.clone(),
-            };
-            self.kept.push((step, state));
-            self.guard.snapshot_taken(step);
-        }
-        let workers = Workers::single();
-        let moments = Moments::default();
-        let tensors = Tensors {
-            gradients: &gradients,
-            moments: &moments,
-            updates: None,
-            exempt: &[],
-        };
-        let measured = measure(&model, tensors, self.guard.needs(), &workers);
-        let reading = StepReading::new(step, loss, learning_rate, measured.gradient_stats())
-            .with_weight_norms(weight_norms(&model, &measured))
-            .with_update_norms(std::mem::take(&mut self.update_norms));
-        let mut judgement = self.guard.step_with(&reading, &measured.reading);
-        let (mut rolled_back_to, mut update_norm) = (None, None);
-        let mut model = model;
-        while let Decision::Rollback { to_step, .. } = judgement.decision {
-            let kept = self.kept.iter().find(|(kept, _)| *kept == to_step);
-            if let Some((_, state)) = kept {
-                model = state.model.clone();
-                self.optimizer = state.optimizer.clone();
-                self.guard.rolled_back(to_step);
-                rolled_back_to = Some(to_step);
-                break;
-            }
-            judgement = self
-                .guard
-                .rollback_failed(to_step, "its snapshot is not kept");
-        }
-        if judgement.decision.applies() {
-            apply(
-                &model,
-                &mut gradients,
-                &judgement.decision,
-                None,
-                &[],
-                &workers,
-            );
-            let learning_rate = learning_rate * judgement.learning_rate_scale;
-            let before = model.clone();
-            model = self.optimizer.step(learning_rate, model, gradients);
-            self.update_norms = update_norms(&before, &model, &measured);
-            let whole = |norms: &[f64]| norms.iter().fold(0.0, |all: f64, norm| all.hypot(*norm));
-            update_norm = Some(whole(&self.update_norms));
-        }
-        let wanted: Vec<u64> = self.guard.snapshots().collect();
-        self.kept.retain(|(kept, _)| wanted.contains(kept));
-        Stepped {
+        self.steps.step(
+            &mut self.optimizer,
+            Rate::One(learning_rate),
             model,
-            reading,
-            judgement,
-            rolled_back_to,
-            update_norm,
-        }
+            gradients,
+            loss,
+        )
     }
 
     /// Everything that the next step depends on, as a snapshot for the disk: the model, the
@@ -189,7 +124,7 @@ impl<M: Module> GuardedOptimizer<M> {
     /// [`RestoreError::Type`] and [`RestoreError::Optimizer`].
     pub fn save(&self, model: &M) -> Result<Snapshot, RestoreError> {
         let mut snapshot = Snapshot {
-            step: self.step,
+            step: self.steps.step,
             ..Snapshot::default()
         };
         let now = TrainingState {
@@ -197,16 +132,17 @@ impl<M: Module> GuardedOptimizer<M> {
             optimizer: self.optimizer.clone(),
         };
         now.save(NOW, &mut snapshot)?;
-        for (step, state) in &self.kept {
+        for (step, state) in &self.steps.kept {
             state.save(&kept_prefix(*step), &mut snapshot)?;
         }
-        let steps: Vec<u64> = self.kept.iter().map(|(step, _)| *step).collect();
-        let guard = serde_json::to_value(&self.guard).map_err(|error| RestoreError::Value {
-            name: GUARD.into(),
-            reason: error.to_string(),
-        })?;
+        let steps: Vec<u64> = self.steps.kept.iter().map(|(step, _)| *step).collect();
+        let guard =
+            serde_json::to_value(&self.steps.guard).map_err(|error| RestoreError::Value {
+                name: GUARD.into(),
+                reason: error.to_string(),
+            })?;
         snapshot.state.insert(GUARD.into(), guard);
-        let update_norms = UpdateNorms(self.update_norms.clone());
+        let update_norms = UpdateNorms(self.steps.update_norms.clone());
         let update_norms =
             serde_json::to_value(update_norms).map_err(|error| RestoreError::Value {
                 name: UPDATE_NORMS.into(),
@@ -246,11 +182,13 @@ impl<M: Module> GuardedOptimizer<M> {
             Ok((step, state))
         });
         let restored = Self {
-            guard,
+            steps: GuardedSteps {
+                guard,
+                step: snapshot.step,
+                kept: kept.collect::<Result<_, RestoreError>>()?,
+                update_norms,
+            },
             optimizer: now.optimizer,
-            step: snapshot.step,
-            kept: kept.collect::<Result<_, RestoreError>>()?,
-            update_norms,
         };
         Ok((restored, now.model))
     }

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use steadygrad::Workers;
@@ -37,6 +37,31 @@ pub(crate) fn difference<M: Module>(before: &M, after: &M) -> GradientsParams {
     let mut subtract = Subtract(weights(before), GradientsParams::new());
     after.visit(&mut subtract);
     subtract.1
+}
+
+/// The model on the way from `before` to `after`: each trainable parameter is
+/// `before + share (after - before)`.
+pub(crate) fn towards<M: Module>(before: &M, after: M, share: f64) -> M {
+    struct Towards(GradientsParams, f64);
+    impl ModuleMapper for Towards {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(before) = self.0.remove::<D>(param.id) else {
+                return param;
+            };
+            let share = self.1;
+            param.map(|after| {
+                let trainable = after.is_require_grad();
+                let change = (after.inner() - before.clone()).mul_scalar(share);
+                let tensor = Tensor::from_inner(before + change);
+                if trainable {
+                    tensor.require_grad()
+                } else {
+                    tensor
+                }
+            })
+        }
+    }
+    after.map(&mut Towards(weights(before), share))
 }
 
 /// L2 norm of each parameter whose gradient was measured, in the order of the gradients.

@@ -1,0 +1,137 @@
+use burn::module::Module;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use steadygrad::{Decision, Guard, StepReading, Workers};
+
+use crate::apply::apply;
+use crate::guarded_optimizer::Stepped;
+use crate::measure::{Tensors, measure};
+use crate::moments::Moments;
+use crate::norms::{towards, update_norms, weight_norms};
+use crate::training_state::TrainingState;
+
+/// The learning rate of a step.
+pub(crate) enum Rate {
+    /// The same for all parameters.
+    One(f64),
+    /// One for each group of parameters.
+    Groups(ModuleLearningRate),
+}
+
+impl Rate {
+    /// That of all parameters which no group has.
+    fn base(&self) -> f64 {
+        match self {
+            Rate::One(rate) => *rate,
+            Rate::Groups(rates) => rates.base(),
+        }
+    }
+}
+
+/// A guard with what it may go back to, around an optimizer that is somebody else's.
+#[derive(Clone)]
+pub(crate) struct GuardedSteps<M> {
+    pub(crate) guard: Guard,
+    /// The step that runs next.
+    pub(crate) step: u64,
+    /// States before a step, oldest first.
+    pub(crate) kept: Vec<(u64, TrainingState<M>)>,
+    /// Of the last step, in the order of its gradients; empty when it was not applied.
+    pub(crate) update_norms: Vec<f64>,
+}
+
+impl<M: Module> GuardedSteps<M> {
+    pub(crate) fn new(guard: Guard) -> Self {
+        Self {
+            guard,
+            step: 0,
+            kept: Vec::new(),
+            update_norms: Vec::new(),
+        }
+    }
+
+    /// Measures the gradients, asks the guard and acts on its decision.
+    pub(crate) fn step(
+        &mut self,
+        optimizer: &mut ModuleOptimizer,
+        learning_rate: Rate,
+        model: M,
+        mut gradients: GradientsParams,
+        loss: f64,
+    ) -> Stepped<M> {
+        let step = self.step;
+        self.step += 1;
+        if self.guard.wants_snapshot(step) {
+            let state = TrainingState {
+                model: model.clone(),
+                optimizer: optimizer.clone(),
+            };
+            self.kept.push((step, state));
+            self.guard.snapshot_taken(step);
+        }
+        let workers = Workers::single();
+        let moments = Moments::default();
+        let tensors = Tensors {
+            gradients: &gradients,
+            moments: &moments,
+            updates: None,
+            exempt: &[],
+        };
+        let measured = measure(&model, tensors, self.guard.needs(), &workers);
+        let reading = StepReading::new(step, loss, learning_rate.base(), measured.gradient_stats())
+            .with_weight_norms(weight_norms(&model, &measured))
+            .with_update_norms(std::mem::take(&mut self.update_norms));
+        let mut judgement = self.guard.step_with(&reading, &measured.reading);
+        let (mut rolled_back_to, mut update_norm) = (None, None);
+        let mut model = model;
+        while let Decision::Rollback { to_step, .. } = judgement.decision {
+            let kept = self.kept.iter().find(|(kept, _)| *kept == to_step);
+            if let Some((_, state)) = kept {
+                model = state.model.clone();
+                *optimizer = state.optimizer.clone();
+                self.guard.rolled_back(to_step);
+                rolled_back_to = Some(to_step);
+                break;
+            }
+            judgement = self
+                .guard
+                .rollback_failed(to_step, "its snapshot is not kept");
+        }
+        if judgement.decision.applies() {
+            apply(
+                &model,
+                &mut gradients,
+                &judgement.decision,
+                None,
+                &[],
+                &workers,
+            );
+            let before = model.clone();
+            let scale = judgement.learning_rate_scale;
+            model = match learning_rate {
+                Rate::One(rate) => optimizer.step(rate * scale, model, gradients),
+                Rate::Groups(rates) => {
+                    let after = optimizer.step(rates, model, gradients);
+                    if scale == 1.0 {
+                        after
+                    } else {
+                        // Group rates cannot be read out and multiplied; their updates can.
+                        towards(&before, after, scale)
+                    }
+                }
+            };
+            self.update_norms = update_norms(&before, &model, &measured);
+            let whole = |norms: &[f64]| norms.iter().fold(0.0, |all: f64, norm| all.hypot(*norm));
+            update_norm = Some(whole(&self.update_norms));
+        }
+        let wanted: Vec<u64> = self.guard.snapshots().collect();
+        self.kept.retain(|(kept, _)| wanted.contains(kept));
+        Stepped {
+            model,
+            reading,
+            judgement,
+            rolled_back_to,
+            update_norm,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The examples do what they say: each asserts it at its end.
+
+#[path = "../examples/hand_written_loop.rs"]
+mod hand_written_loop;
+
+#[test]
+fn a_hand_written_loop() {
+    hand_written_loop::main();
+}
