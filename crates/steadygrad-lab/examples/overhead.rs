@@ -2,6 +2,7 @@
 //! interval) against a bare step of the same training loop, run by turns.
 //!
 //! Run it with `cargo run --release -p steadygrad-lab --example overhead [PAIRS]`.
+#![allow(clippy::print_stdout)]
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
