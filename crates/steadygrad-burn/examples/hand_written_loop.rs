@@ -2,6 +2,7 @@
 //! several batches, two optimizers for two parts of a model, and a batch that is broken (NaN).
 //!
 //! Run it with `cargo run --release -p steadygrad-burn --example hand_written_loop`.
+#![allow(clippy::print_stdout)]
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -30,8 +31,8 @@ fn batch(number: u64, device: &Device) -> (Tensor<2>, Tensor<2>) {
     (column(x), column(y))
 }
 
-#[allow(unreachable_pub)] // A test runs it too.
-pub fn main() {
+/// A test runs it too.
+pub(crate) fn main() {
     let device = Device::flex().autodiff();
     device.seed(1);
     let mut body = Body {
