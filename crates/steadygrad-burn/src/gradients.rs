@@ -6,21 +6,14 @@ use steadygrad::stats::GradientStats;
 use steadygrad::{Decision, Workers};
 
 use crate::apply::apply;
-use crate::measure::{Tensors, measure};
-use crate::moments::Moments;
+use crate::measure::measure_gradients;
 use crate::parameters::read;
 
 /// Statistics of every parameter's gradient, in module order. A parameter without a gradient has
 /// no entry. The gradients are only read: in place on the CPU backend, and on other devices with
 /// one read-back of all statistics together.
 pub fn gradient_stats<M: Module>(module: &M, gradients: &GradientsParams) -> GradientStats {
-    let tensors = Tensors {
-        gradients,
-        moments: &Moments::default(),
-        updates: None,
-        exempt: &[],
-    };
-    measure(module, tensors, Needs::Stats, &Workers::single()).gradient_stats()
+    measure_gradients(module, gradients, Needs::Stats).gradient_stats()
 }
 
 /// Every parameter's gradient as f32 values, in module order.

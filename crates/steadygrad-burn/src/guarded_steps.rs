@@ -5,8 +5,7 @@ use steadygrad::{Decision, Guard, StepReading, Workers};
 
 use crate::apply::apply;
 use crate::guarded_optimizer::Stepped;
-use crate::measure::{Tensors, measure};
-use crate::moments::Moments;
+use crate::measure::measure_gradients;
 use crate::norms::{towards, update_norms, weight_norms};
 use crate::training_state::TrainingState;
 
@@ -69,15 +68,7 @@ impl<M: Module> GuardedSteps<M> {
             self.kept.push((step, state));
             self.guard.snapshot_taken(step);
         }
-        let workers = Workers::single();
-        let moments = Moments::default();
-        let tensors = Tensors {
-            gradients: &gradients,
-            moments: &moments,
-            updates: None,
-            exempt: &[],
-        };
-        let measured = measure(&model, tensors, self.guard.needs(), &workers);
+        let measured = measure_gradients(&model, &gradients, self.guard.needs());
         let reading = StepReading::new(step, loss, learning_rate.base(), measured.gradient_stats())
             .with_weight_norms(weight_norms(&model, &measured))
             .with_update_norms(std::mem::take(&mut self.update_norms));
@@ -104,7 +95,7 @@ impl<M: Module> GuardedSteps<M> {
                 &judgement.decision,
                 None,
                 &[],
-                &workers,
+                &Workers::single(),
             );
             let before = model.clone();
             let scale = judgement.learning_rate_scale;

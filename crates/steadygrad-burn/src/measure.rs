@@ -49,6 +49,21 @@ impl Measured {
     }
 }
 
+/// [`measure`] of every parameter's gradient and nothing else, on the calling thread.
+pub(crate) fn measure_gradients<M: Module>(
+    module: &M,
+    gradients: &GradientsParams,
+    needs: Needs,
+) -> Measured {
+    let tensors = Tensors {
+        gradients,
+        moments: &Moments::default(),
+        updates: None,
+        exempt: &[],
+    };
+    measure(module, tensors, needs, &Workers::single())
+}
+
 /// Measures every parameter that is not exempt, in module order. One without a gradient has an empty
 /// entry: a policy that remembers by place must find each parameter where it was.
 pub(crate) fn measure<M: Module>(

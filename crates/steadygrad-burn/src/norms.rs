@@ -1,15 +1,12 @@
-use std::collections::HashSet;
-
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use steadygrad::Workers;
 use steadygrad::clip::Needs;
 use steadygrad::stats::Values;
 
 use crate::host::HostTensor;
-use crate::measure::{Measured, Tensors, measure};
-use crate::moments::Moments;
+use crate::measure::{Measured, measure_gradients};
+use crate::walk::Walk;
 
 /// The parameters themselves, as a list of the kind that gradients come in. No value is copied.
 fn weights<M: Module>(module: &M) -> GradientsParams {
@@ -78,13 +75,7 @@ pub(crate) fn update_norms<M: Module>(before: &M, after: &M, measured: &Measured
 
 /// The norms of what `tensors` has for each parameter.
 fn norms<M: Module>(module: &M, tensors: &GradientsParams, measured: &Measured) -> Vec<f64> {
-    let tensors = Tensors {
-        gradients: tensors,
-        moments: &Moments::default(),
-        updates: None,
-        exempt: &[],
-    };
-    let all = measure(module, tensors, Needs::Stats, &Workers::single());
+    let all = measure_gradients(module, tensors, Needs::Stats);
     let names = measured.names.iter().zip(all.reading.tensors);
     names
         .filter(|(name, _)| name.is_some())
@@ -95,20 +86,21 @@ fn norms<M: Module>(module: &M, tensors: &GradientsParams, measured: &Measured) 
 /// The norms of the changes, from the memory of both models, without a third; `None` when that is
 /// not to be had.
 fn on_host<M: Module>(before: &M, after: &M, measured: &Measured) -> Option<Vec<f64>> {
+    // On the way that the gradients were measured on; no name is asked for.
     struct Collect {
-        seen: HashSet<ParamId>,
+        walk: Walk<'static>,
         tensors: Vec<Option<HostTensor>>,
     }
     impl ModuleVisitor for Collect {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if self.seen.insert(param.id) {
+            if self.walk.arrive(param.id).is_some() {
                 self.tensors.push(HostTensor::new(&param.val().inner()));
             }
         }
     }
     let collect = |module: &M| {
         let mut collect = Collect {
-            seen: HashSet::new(),
+            walk: Walk::new(&[]),
             tensors: Vec::new(),
         };
         module.visit(&mut collect);
@@ -155,13 +147,7 @@ mod tests {
         let before = LinearConfig::new(37, 5).init(&device);
         let direction = [vec![0.25f32; 37 * 5], vec![-3.0; 5]];
         let after = perturb(before.clone(), &direction, 0.5);
-        let tensors = Tensors {
-            gradients: &weights(&before),
-            moments: &Moments::default(),
-            updates: None,
-            exempt: &[],
-        };
-        let measured = measure(&before, tensors, Needs::Stats, &Workers::single());
+        let measured = measure_gradients(&before, &weights(&before), Needs::Stats);
         let by_tensors = norms(&after, &difference(&before, &after), &measured);
         let in_place = update_norms(&before, &after, &measured);
         let expected = [0.125 * 185f64.sqrt(), 1.5 * 5f64.sqrt()];

@@ -4,8 +4,7 @@ use steadygrad::guard::Judgement;
 use steadygrad::{Guard, StepReading, Workers};
 
 use crate::apply::apply;
-use crate::measure::{Tensors, measure};
-use crate::moments::Moments;
+use crate::measure::measure_gradients;
 use crate::norms::weight_norms;
 
 /// What one guarded step did.
@@ -32,20 +31,20 @@ pub fn guarded_step<M: Module>(
     loss: f64,
     learning_rate: f64,
 ) -> GuardedStep<M> {
-    let workers = Workers::single();
-    let tensors = Tensors {
-        gradients: &gradients,
-        moments: &Moments::default(),
-        updates: None,
-        exempt: &[],
-    };
-    let measured = measure(&model, tensors, guard.needs(), &workers);
+    let measured = measure_gradients(&model, &gradients, guard.needs());
     let reading = StepReading::new(step, loss, learning_rate, measured.gradient_stats())
         .with_weight_norms(weight_norms(&model, &measured));
     let judgement = guard.step_with(&reading, &measured.reading);
     let decision = &judgement.decision;
     let model = if decision.applies() {
-        apply(&model, &mut gradients, decision, None, &[], &workers);
+        apply(
+            &model,
+            &mut gradients,
+            decision,
+            None,
+            &[],
+            &Workers::single(),
+        );
         let learning_rate = learning_rate * judgement.learning_rate_scale;
         optimizer.step(learning_rate, model, gradients)
     } else {

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use serde::Serialize;
+
 use crate::error::CliError;
 
 /// Prints to the standard output; styles are left out when it is not a terminal.
@@ -17,6 +19,13 @@ pub(crate) fn print(text: &str) -> Result<(), CliError> {
                 Err(CliError::Stdout(error))
             }
         })
+}
+
+/// Prints a value as JSON, every number of it.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), CliError> {
+    let json =
+        serde_json::to_string_pretty(value).map_err(|error| CliError::Json(error.to_string()))?;
+    print(&(json + "\n"))
 }
 
 /// One line on the standard error.

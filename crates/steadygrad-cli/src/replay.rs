@@ -2,11 +2,10 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use burn::tensor::Device;
-use steadygrad::record::Problem;
 use steadygrad_lab::faults::Faults;
 use steadygrad_lab::{
-    After, Counterfactual, Culprit, FaultOf, InF64, LoadedSubject, ReplayError, ReplayOptions,
-    Replayed, Stage, Study, Subject, TrainError, replay,
+    After, Counterfactual, Culprit, FaultOf, InF64, LoadedSubject, ReplayOptions, Replayed, Stage,
+    TrainError, replay,
 };
 
 use crate::args::ReplayArgs;
@@ -35,18 +34,17 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, CliError> {
         in_f64: args.in_type.is_some(),
         without_decision: args.without_decision,
     };
+    let plan = &study.plan;
     let (replayed, problems) = match &subject {
-        LoadedSubject::Mlp(subject) => go(subject, &study, &options, &device)?,
-        LoadedSubject::Rnn(subject) => go(subject, &study, &options, &device)?,
-        LoadedSubject::Cnn(subject) => go(subject, &study, &options, &device)?,
+        LoadedSubject::Mlp(subject) => replay(subject, plan, &options, &device)?,
+        LoadedSubject::Rnn(subject) => replay(subject, plan, &options, &device)?,
+        LoadedSubject::Cnn(subject) => replay(subject, plan, &options, &device)?,
     };
     for problem in &problems {
         output::say(&format!("note: {problem}"));
     }
     if args.json {
-        let json = serde_json::to_string_pretty(&replayed)
-            .map_err(|error| CliError::Json(error.to_string()))?;
-        output::print(&(json + "\n"))?;
+        output::print_json(&replayed)?;
     } else {
         output::print(&text(&replayed, args))?;
     }
@@ -54,15 +52,6 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, CliError> {
         None => ExitCode::SUCCESS,
         Some(_) => ExitCode::from(DIFFERENT),
     })
-}
-
-fn go<S: Subject>(
-    subject: &S,
-    study: &Study,
-    options: &ReplayOptions<'_>,
-    device: &Device,
-) -> Result<(Replayed, Vec<Problem>), ReplayError> {
-    replay(subject, &study.plan, options, device)
 }
 
 fn text(replayed: &Replayed, args: &ReplayArgs) -> String {
@@ -129,8 +118,9 @@ fn text(replayed: &Replayed, args: &ReplayArgs) -> String {
 fn told(culprit: &Culprit, line: &mut impl FnMut(&str, String)) {
     let place = match culprit.stage {
         Stage::Weights => format!("the weights `{}`, before the step", culprit.layer),
-        Stage::Forward | Stage::Backward => format!("{}: {}", culprit.layer, culprit.operation),
-        Stage::AfterBackward => format!("{}: {}", culprit.layer, culprit.operation),
+        Stage::Forward | Stage::Backward | Stage::AfterBackward => {
+            format!("{}: {}", culprit.layer, culprit.operation)
+        }
     };
     line("first wrong", place);
     let usual = match culprit.usual {

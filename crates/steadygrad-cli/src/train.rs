@@ -10,11 +10,11 @@ use std::time::Duration;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use steadygrad::guard::Preset;
-use steadygrad::record::{Problem, RunStatus, read_incidents, read_manifest, read_steps};
+use steadygrad::record::{RunStatus, read_incidents, read_manifest, read_steps};
 use steadygrad_lab::faults::{Fault, Faults};
 use steadygrad_lab::study::parse;
 use steadygrad_lab::{
-    Control, LoadedSubject, Study, Subject, TrainEnd, TrainError, TrainOptions, Trained, train,
+    Control, LoadedSubject, Study, TrainEnd, TrainError, TrainOptions, Trained, train,
 };
 
 use crate::args::TrainArgs;
@@ -90,18 +90,17 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
         resume: args.resume.is_some(),
         notes: &notes,
     };
+    let plan = &study.plan;
     let (trained, problems) = match &subject {
-        LoadedSubject::Mlp(subject) => go(subject, &study, &options, &device, control)?,
-        LoadedSubject::Rnn(subject) => go(subject, &study, &options, &device, control)?,
-        LoadedSubject::Cnn(subject) => go(subject, &study, &options, &device, control)?,
+        LoadedSubject::Mlp(subject) => train(subject, plan, &options, &device, control)?,
+        LoadedSubject::Rnn(subject) => train(subject, plan, &options, &device, control)?,
+        LoadedSubject::Cnn(subject) => train(subject, plan, &options, &device, control)?,
     };
     for problem in &problems {
         output::say(&format!("note: {problem}"));
     }
     if args.json {
-        let json = serde_json::to_string_pretty(&trained)
-            .map_err(|error| CliError::Json(error.to_string()))?;
-        output::print(&(json + "\n"))?;
+        output::print_json(&trained)?;
     } else {
         output::print(&text(&trained, &study, &out))?;
     }
@@ -110,16 +109,6 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
         TrainEnd::Stopped { .. } => ExitCode::from(STOPPED),
         TrainEnd::Interrupted => ExitCode::from(INTERRUPTED),
     })
-}
-
-fn go<S: Subject>(
-    subject: &S,
-    study: &Study,
-    options: &TrainOptions<'_>,
-    device: &Device,
-    control: Control<'_>,
-) -> Result<(Trained, Vec<Problem>), TrainError> {
-    train(subject, &study.plan, options, device, control)
 }
 
 impl Settings {

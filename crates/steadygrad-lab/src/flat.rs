@@ -124,7 +124,8 @@ pub(crate) fn resolution<M: Module>(model: &M) -> f64 {
     }
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+/// All values of a tensor, in f64.
+pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     let data = tensor.into_data();
     data.try_into_vec_as::<f64>()
         .expect("a float tensor converts to f64")

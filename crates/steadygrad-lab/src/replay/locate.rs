@@ -8,7 +8,7 @@ use crate::{Subject, Tape};
 
 /// A value counts as out of place when it is so many times what the step before had at the same
 /// place: an order of magnitude. It decides nothing, it says where to look first.
-pub(super) const OUT_OF_PLACE: f64 = 10.0;
+const OUT_OF_PLACE: f64 = 10.0;
 
 /// Where in a training step a value was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use steadygrad::GuardConfig;
 use steadygrad::guard::Incident;
-use steadygrad::record::{Dump, Problem, RecordError, list_dumps, read_dump};
+use steadygrad::record::{Dump, Problem, RingStep, list_dumps, read_dump};
 
 pub use counterfactual::{After, Counterfactual};
 pub use error::ReplayError;
@@ -20,7 +20,7 @@ pub use locate::{Culprit, Stage};
 
 use crate::faults::Faults;
 use crate::flat;
-use crate::train::{Attempts, Drawn};
+use crate::train::{Attempt, Attempts, Drawn};
 use crate::{Plan, Subject};
 use locate::{Pass, pass};
 
@@ -142,37 +142,20 @@ pub fn replay<S: Subject>(
     }
     let from_step = attempts.next_step();
 
-    let (mut compared, mut difference) = (0, None);
+    let mut record = Record::new(&dump.steps);
     let mut before: Option<(Drawn, S::Model)> = None;
     while attempts.next_step() < incident.step {
         let drawn = attempts.draw();
         let start = model.clone();
         let done = attempts.make(&drawn, model)?;
+        record.compare(&drawn, &done);
         model = done.model;
-        let norm = done.reading.gradients.global_norm();
-        compare(
-            &dump.steps,
-            &drawn,
-            done.loss,
-            norm,
-            &mut compared,
-            &mut difference,
-        );
         before = Some((drawn, start));
     }
     let here = attempts.clone();
     let drawn = attempts.draw();
     let start = model.clone();
-    let done = attempts.make(&drawn, model)?;
-    let norm = done.reading.gradients.global_norm();
-    compare(
-        &dump.steps,
-        &drawn,
-        done.loss,
-        norm,
-        &mut compared,
-        &mut difference,
-    );
+    record.compare(&drawn, &attempts.make(&drawn, model)?);
 
     let look = |model: &S::Model, drawn: &Drawn| -> Option<Pass> {
         let model = faults.model(drawn.step, model.clone());
@@ -206,8 +189,8 @@ pub fn replay<S: Subject>(
         culprit: now.culprit(usual.as_ref()),
         incident,
         from_step,
-        compared,
-        difference,
+        compared: record.compared,
+        difference: record.difference,
         in_f64,
         counterfactual,
     };
@@ -223,51 +206,49 @@ fn read(options: &ReplayOptions<'_>) -> Result<(Dump, Vec<Problem>), ReplayError
             there,
         });
     }
-    let found = read_dump(options.run, options.incident).map_err(|error: RecordError| error)?;
+    let found = read_dump(options.run, options.incident)?;
     Ok((found.value, found.problems))
 }
 
-/// Compares a step with its row in the ring, if that goes back so far.
-fn compare(
-    ring: &[steadygrad::record::RingStep],
-    drawn: &Drawn,
-    loss: f64,
-    grad_norm: f64,
-    compared: &mut u64,
-    difference: &mut Option<Difference>,
-) {
-    let Some(row) = ring.iter().find(|row| row.record.step == drawn.step) else {
-        return;
-    };
-    *compared += 1;
-    let same_rows = row.rows.iter().eq(drawn
-        .rows
-        .iter()
-        .map(|row| *row as u64)
-        .collect::<Vec<_>>()
-        .iter());
-    // One NaN is as good as another: their bits are nobody's choice.
-    let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
-    let record = &row.record;
-    let first = [
-        (
-            "the batch's first row",
-            !same_rows,
-            row.rows.first().map_or(f64::NAN, |row| *row as f64),
-            drawn.rows.first().map_or(f64::NAN, |row| *row as f64),
-        ),
-        ("the loss", !same(record.loss, loss), record.loss, loss),
-        (
-            "the gradient norm",
-            !same(record.grad_norm, grad_norm),
-            record.grad_norm,
-            grad_norm,
-        ),
-    ]
-    .into_iter()
-    .find(|(_, differs, ..)| *differs);
-    if let Some((what, _, recorded, replayed)) = first {
-        difference.get_or_insert(Difference {
+/// What a run recorded before an incident, and how far a replay meets it.
+struct Record<'a> {
+    ring: &'a [RingStep],
+    compared: u64,
+    difference: Option<Difference>,
+}
+
+impl<'a> Record<'a> {
+    fn new(ring: &'a [RingStep]) -> Self {
+        Self {
+            ring,
+            compared: 0,
+            difference: None,
+        }
+    }
+
+    /// Compares a step with its row, if the ring goes back so far; keeps the first difference.
+    fn compare<M>(&mut self, drawn: &Drawn, done: &Attempt<M>) {
+        let Some(row) = self.ring.iter().find(|row| row.record.step == drawn.step) else {
+            return;
+        };
+        self.compared += 1;
+        // One NaN is as good as another: their bits are nobody's choice.
+        let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+        let rows: Vec<u64> = drawn.rows.iter().map(|row| *row as u64).collect();
+        let first = |rows: &[u64]| rows.first().map_or(f64::NAN, |row| *row as f64);
+        let (loss, norm) = (done.loss, done.reading.gradients.global_norm());
+        let (old_loss, old_norm) = (row.record.loss, row.record.grad_norm);
+        let differs = if rows != row.rows {
+            ("the batch's first row", first(&row.rows), first(&rows))
+        } else if !same(old_loss, loss) {
+            ("the loss", old_loss, loss)
+        } else if !same(old_norm, norm) {
+            ("the gradient norm", old_norm, norm)
+        } else {
+            return;
+        };
+        let (what, recorded, replayed) = differs;
+        self.difference.get_or_insert(Difference {
             step: drawn.step,
             what: what.to_owned(),
             recorded,

@@ -2,6 +2,8 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
+use crate::flat::values;
+
 /// A trainable parameter or its gradient, in f64: its name and its values.
 pub(super) type Named = (String, Vec<f64>);
 
@@ -34,8 +36,7 @@ fn read<M: Module>(model: &M, gradients: Option<&GradientsParams>) -> Vec<Named>
                 None => Some(param.val().inner()).filter(|_| param.val().is_require_grad()),
             };
             if let Some(tensor) = tensor {
-                let values = tensor.into_data().iter::<f64>().collect();
-                self.all.push((self.path.join("."), values));
+                self.all.push((self.path.join("."), values(tensor)));
             }
         }
     }

@@ -108,9 +108,7 @@ impl Tape {
         let Some(entries) = &mut self.entries else {
             return activation;
         };
-        // Burn keeps gradients of leaves only. Adding a zero leaf leaves the value as it is, and
-        // the leaf's gradient is the activation's.
-        let tap = Tensor::<D>::zeros(activation.dims(), &activation.device()).require_grad();
+        let tap = tap(&activation);
         let values: Vec<f32> = activation
             .clone()
             .inner()
@@ -213,6 +211,12 @@ impl Tape {
         });
         GrowthProfile::new(axis, measured)
     }
+}
+
+/// Burn keeps gradients of leaves only. Adding this zero leaf leaves a tensor's value as it is, and
+/// the leaf's gradient is the tensor's.
+fn tap<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
+    Tensor::zeros(tensor.dims(), (&tensor.device(), tensor.dtype())).require_grad()
 }
 
 /// Root mean square in f64; 0 for nothing.

@@ -1,5 +1,7 @@
 use burn::tensor::{Gradients, Tensor};
 
+use crate::flat::values;
+
 /// One operation of the forward pass: what it made, and the gradient that came back to that.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operation {
@@ -52,20 +54,13 @@ pub(super) struct Watched {
     read: ReadGradient,
 }
 
-/// In f64, so that nothing is lost of a replay in f64.
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
-    tensor.into_data().iter::<f64>().collect()
-}
-
 pub(super) fn watch<const D: usize>(
     layer: String,
     name: &'static str,
     output: Tensor<D>,
 ) -> (Watched, Tensor<D>) {
     let samples = output.dims().first().copied().unwrap_or(1);
-    // As for activations: the gradient of a zero leaf that was added is the output's.
-    let options = (&output.device(), output.dtype());
-    let tap = Tensor::<D>::zeros(output.dims(), options).require_grad();
+    let tap = super::tap(&output);
     let watched = Watched {
         operation: Operation {
             layer,

@@ -22,7 +22,7 @@ use crate::faults::{FaultError, Faults};
 use crate::trial::{Control, Stepped};
 use crate::{Plan, Subject};
 
-pub(crate) use attempts::{Attempts, Drawn};
+pub(crate) use attempts::{Attempt, Attempts, Drawn};
 
 /// A snapshot is written at the earliest so many steps after the last one: what a killed run loses
 /// at most, where writing is cheap.
