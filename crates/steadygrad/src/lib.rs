@@ -34,10 +34,12 @@ pub mod record;
 pub mod recover;
 pub mod remedy;
 pub mod stats;
+pub mod trace;
 pub mod workers;
 
 pub use decision::Decision;
 pub use guard::{Guard, GuardConfig, Judgement};
 pub use reading::{Place, StepReading};
 pub use stats::{GradientStats, TensorStats};
+pub use trace::Trace;
 pub use workers::Workers;

@@ -19,6 +19,19 @@ pub enum FaultError {
         /// The model's parameter most like it.
         nearest: Option<String>,
     },
+    /// A fault at a step that the run does not have.
+    #[error(
+        "the fault `{fault}` is at step {at_step}, but the run ends after {attempts} steps \
+         (counted from 0): give a step below {attempts}, or train for longer"
+    )]
+    NeverReached {
+        /// The fault's name.
+        fault: &'static str,
+        /// Its first step.
+        at_step: u64,
+        /// The steps of the run.
+        attempts: u64,
+    },
     /// The plan's clipping cannot be used.
     #[error(transparent)]
     Clip(#[from] steadygrad::clip::ClipConfigError),

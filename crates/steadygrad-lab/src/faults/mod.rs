@@ -93,6 +93,25 @@ impl Faults {
         self.at(attempt).next().is_some()
     }
 
+    /// That a run of so many attempts comes to every fault. Without it a later one does nothing:
+    /// call this once, before training.
+    ///
+    /// # Errors
+    /// [`FaultError::NeverReached`] names the first that lies beyond the end.
+    pub fn reached_within(&self, attempts: u64) -> Result<(), FaultError> {
+        for fault in &self.faults {
+            let at_step = fault.injection().window().at_step;
+            if at_step >= attempts {
+                return Err(FaultError::NeverReached {
+                    fault: fault.name(),
+                    at_step,
+                    attempts,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// That the model has every parameter that a fault names. Without it such a fault does
     /// nothing: call this once, before training.
     ///

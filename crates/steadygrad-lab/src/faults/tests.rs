@@ -357,6 +357,25 @@ fn settings_that_cannot_be_used_are_named() {
 }
 
 #[test]
+fn a_fault_beyond_the_end_is_named() {
+    let faults = one(Fault::ShiftedData(ShiftedData::at(AT)), 1);
+    assert_eq!(faults.reached_within(AT + 1), Ok(()));
+    assert_eq!(Faults::default().reached_within(0), Ok(()));
+    let error = faults.reached_within(AT).unwrap_err();
+    let expected = FaultError::NeverReached {
+        fault: "shifted_data",
+        at_step: AT,
+        attempts: AT,
+    };
+    assert_eq!(error, expected);
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("give a step below {AT}"))
+    );
+}
+
+#[test]
 fn a_parameter_that_is_not_there_is_named() {
     let named = |name: &str| {
         let fault = BitFlip {

@@ -22,8 +22,8 @@ pub struct Unguarded {
 /// clips.
 ///
 /// # Errors
-/// [`FaultError::UnknownParameter`] and [`FaultError::CannotDistort`] for a fault that would not
-/// act, [`FaultError::Clip`] for a clip that cannot be used.
+/// [`FaultError::UnknownParameter`], [`FaultError::NeverReached`] and [`FaultError::CannotDistort`]
+/// for a fault that would not act, [`FaultError::Clip`] for a clip that cannot be used.
 pub fn train_unguarded<S: Subject>(
     subject: &S,
     plan: &Plan,
@@ -33,6 +33,7 @@ pub fn train_unguarded<S: Subject>(
     let summary = subject.summary();
     let (mut model, mut acting) = build(subject, plan, &plan.remedies, device);
     faults.fits(&model)?;
+    faults.reached_within(plan.steps)?;
     let full = acting.learning_rate.unwrap_or(plan.learning_rate);
     let mut clipper = acting.clip.map(GradientClipper::new).transpose()?;
     let mut optimizer = plan.optimizer.init(plan.momentum);

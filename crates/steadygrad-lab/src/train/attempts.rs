@@ -63,6 +63,7 @@ impl<'a, S: Subject> Attempts<'a, S> {
     ) -> Result<(Self, S::Model), TrainError> {
         let (model, acting) = build(subject, plan, &plan.remedies, device);
         faults.fits(&model)?;
+        faults.reached_within(plan.steps)?;
         let mut config = guard.clone();
         if let Some(clip) = acting.clip {
             config = config.with_clip(clip);

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::{Detection, Detector, Severity, Signals};
-use crate::Place;
+use crate::{Place, StepReading};
 
 /// Weights that jump from one step to the next, as a flipped bit makes them, or that grow and grow.
 ///
@@ -16,8 +16,9 @@ use crate::Place;
 /// - [`Severity::Note`]: the norm of all weights grew by more than `growth` within `window` steps;
 ///   told once a window.
 ///
-/// Silent for the first `warmup` readings, where weights that start at zero double; while the number
-/// of parameters changes; for zero and non-finite norms (the latter the non-finite detector sees).
+/// Silent for the first `warmup` readings, where weights that start at zero double; while the
+/// parameters are not those of the step before, in number or by name (experts that take turns);
+/// for zero and non-finite norms (the latter the non-finite detector sees).
 ///
 /// Defaults: jump 2, an update as large as the weights; parameter jump 10 (SageMaker Debugger's
 /// WeightUpdateRatio); growth 10 in 64 steps, 3.7 % each; warm-up 10.
@@ -58,10 +59,29 @@ impl Default for WeightGrowth {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WeightGrowthState {
     norms: Vec<f64>,
+    /// The parameters' names, as far as the readings had any.
+    #[serde(default)]
+    names: Vec<String>,
     totals: VecDeque<f64>,
     seen: usize,
     /// The step before was not applied: the weights should be what they were.
     frozen: bool,
+}
+
+impl WeightGrowthState {
+    /// Whether a reading's norms are those of the same parameters, in the same order.
+    fn has_parameters_of(&self, reading: &StepReading) -> bool {
+        self.norms.len() == reading.weight_norms.len()
+            && self.names.iter().eq(named_parameters(reading))
+    }
+}
+
+/// The names of the parameters that a weight norm stands for.
+fn named_parameters(reading: &StepReading) -> impl Iterator<Item = &String> {
+    let tensors = reading.gradients.tensors.iter();
+    tensors
+        .take(reading.weight_norms.len())
+        .map(|tensor| &tensor.name)
 }
 
 impl WeightGrowth {
@@ -69,7 +89,7 @@ impl WeightGrowth {
     pub fn check(&self, state: &WeightGrowthState, signals: &Signals<'_>) -> Option<Detection> {
         let (total, norms) = (signals.weight_norm, &signals.reading.weight_norms);
         let before = *state.totals.back()?;
-        let comparable = state.seen >= self.warmup && norms.len() == state.norms.len();
+        let comparable = state.seen >= self.warmup && state.has_parameters_of(signals.reading);
         if !comparable || !total.is_finite() || before <= 0.0 {
             return None;
         }
@@ -162,8 +182,11 @@ impl WeightGrowth {
         applied: bool,
     ) {
         let (total, norms) = (signals.weight_norm, &signals.reading.weight_norms);
-        if norms.len() != state.norms.len() {
-            *state = WeightGrowthState::default();
+        if !state.has_parameters_of(signals.reading) {
+            *state = WeightGrowthState {
+                names: named_parameters(signals.reading).cloned().collect(),
+                ..WeightGrowthState::default()
+            };
         }
         if norms.is_empty() || !total.is_finite() || norms.iter().any(|norm| !norm.is_finite()) {
             return;
@@ -245,6 +268,34 @@ mod tests {
         assert_eq!(steps, [64, 128, 192]);
         assert!(seen.iter().all(|seen| seen.1 == Severity::Note));
         assert_eq!(run((0..200).map(|step| vec![1.01f64.powi(step)])), []);
+    }
+
+    #[test]
+    fn other_parameters_in_their_places_are_no_jump() {
+        // Two experts, one a hundred times the other, of which one at a time has a gradient.
+        let (rule, mut state) = (WeightGrowth::default(), WeightGrowthState::default());
+        let mut of = |step: u64, name: &str, norm: f64| {
+            let mut reading = reading(step, 1.0, 1.0).with_weight_norms(vec![norm]);
+            reading.gradients.tensors[0].name = name.into();
+            let signals = Signals::of(&reading);
+            let seen = rule.check(&state, &signals);
+            rule.accept(&mut state, &signals, step != 24);
+            seen
+        };
+        for step in 0..12 {
+            assert_eq!(of(step, "small", 1.0), None);
+        }
+        assert_eq!(of(12, "large", 100.0), None);
+        // The count begins anew, and the same parameter's jump is seen as before.
+        for step in 13..25 {
+            assert_eq!(of(step, "large", 100.0), None);
+        }
+        // Not applied, but not the same weights either.
+        assert_eq!(of(25, "small", 1.0), None);
+        for step in 26..40 {
+            assert_eq!(of(step, "small", 1.0), None);
+        }
+        assert!(of(40, "small", 100.0).is_some());
     }
 
     #[test]
