@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::GradientStats;
 
 /// Where in the network something was seen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// The run as a whole (for example the loss).
+    #[default]
     Run,
     /// One parameter, by its dotted path.
     Parameter(String),

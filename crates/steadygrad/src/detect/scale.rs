@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Standard deviation of a normal distribution over its median absolute deviation,
 /// `1 / Phi^-1(3/4)`.
-const SIGMA_PER_MAD: f64 = 1.482_602_218_505_602;
+pub(crate) const SIGMA_PER_MAD: f64 = 1.482_602_218_505_602;
 
 /// The running scale of a quantity: the last values that were accepted, in the order seen and in
 /// the order of size, so that median and spread cost no sorting and no memory a step.
@@ -53,20 +53,20 @@ impl From<RunningScale> for Saved {
 
 /// Where a quantity usually lies.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Spread {
+pub(crate) struct Spread {
     /// Median of the window.
-    pub(super) median: f64,
+    pub(crate) median: f64,
     /// `1.4826 MAD`: the standard deviation, were the values normal.
-    pub(super) sigma: f64,
+    pub(crate) sigma: f64,
     /// Largest value of the window.
-    pub(super) max: f64,
+    pub(crate) max: f64,
     /// Median of the warm-up.
-    pub(super) start: f64,
+    pub(crate) start: f64,
 }
 
 impl RunningScale {
     /// Remembers a value; NaN and infinite ones are not remembered.
-    pub(super) fn push(&mut self, value: f64, window: usize, warmup: usize) {
+    pub(crate) fn push(&mut self, value: f64, window: usize, warmup: usize) {
         if !value.is_finite() {
             return;
         }
@@ -86,7 +86,7 @@ impl RunningScale {
     }
 
     /// Where values usually lie; `None` during the warm-up.
-    pub(super) fn spread(&self) -> Option<Spread> {
+    pub(crate) fn spread(&self) -> Option<Spread> {
         Some(Spread {
             median: self.median()?,
             sigma: SIGMA_PER_MAD * self.mad()?,

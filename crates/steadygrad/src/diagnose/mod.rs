@@ -1,63 +1,40 @@
-//! From measurements and a run to findings: one rule a file, each with a stable code.
+//! From measurements, a trial or a log to findings: one rule a file, each with a stable code.
 //!
 //! Rules are asked in causal order, root causes first, so the first finding is the headline and
-//! the others are its consequences.
+//! the others are its consequences. [`diagnose`] looks at what was measured on a model, and
+//! [`diagnose_run`] at the log of any run.
 
+mod example;
+mod finding;
+mod history;
+mod layers;
+mod rule;
 mod sg001_non_finite_gradient;
 mod sg002_explosion;
 mod sg003_growth_through_depth;
 mod sg004_growth_through_time;
+mod sg005_loss_spike;
 mod sg006_learning_rate_beyond_stability;
 mod sg007_initialisation_off_criticality;
+mod sg008_weight_growth;
+mod sg009_outlier_batch;
 mod sg010_overflow_of_the_number_format;
+mod sg011_clip_saturation;
 mod sg012_vanishing;
 mod sg013_subnormals;
+mod sg014_schedule_jump;
+mod sg015_plateau_after_a_spike;
+mod sg016_stalled_guard;
+mod sg017_suspected_backend_fault;
 mod sg018_unscaled_input;
+mod sg019_rising_norm;
 
-use serde::{Deserialize, Serialize};
+pub use finding::{Chart, Evidence, Finding, Level};
+pub use history::{Ending, History, Rise, Row, Streak};
+pub use rule::{Example, Rule};
 
 use crate::cure::Outcome;
 use crate::measurements::{Measurements, TrainingSetup};
-use crate::{Place, float};
-
-/// One number that a finding rests on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// What was measured.
-    pub name: String,
-    /// Its value.
-    #[serde(with = "float")]
-    pub value: f64,
-}
-
-impl Evidence {
-    /// Names a number.
-    pub fn new(name: impl Into<String>, value: f64) -> Self {
-        Self {
-            name: name.into(),
-            value,
-        }
-    }
-}
-
-/// One fault: what, where, why, and what to do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Finding {
-    /// Stable code, `SG001` and so on.
-    pub code: String,
-    /// One line: the fault with its number.
-    pub title: String,
-    /// Where it sits.
-    pub place: Place,
-    /// Training step at which it was seen; `None` when it is there before the first.
-    pub step: Option<u64>,
-    /// The numbers.
-    pub evidence: Vec<Evidence>,
-    /// Why this is bad, in a sentence or two.
-    pub why: String,
-    /// The concrete change.
-    pub help: String,
-}
 
 /// What the rules look at.
 #[derive(Debug, Clone, Copy)]
@@ -70,24 +47,58 @@ pub struct Case<'a> {
     pub outcome: Option<&'a Outcome>,
 }
 
-/// Asks every rule. Root causes come first.
-pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
-    [
-        sg018_unscaled_input::check,
-        sg007_initialisation_off_criticality::check,
-        sg003_growth_through_depth::check,
-        sg004_growth_through_time::check,
-        sg010_overflow_of_the_number_format::check,
-        sg012_vanishing::check,
-        sg013_subnormals::check,
-        sg006_learning_rate_beyond_stability::check,
-        sg002_explosion::check,
-        sg001_non_finite_gradient::check,
-    ]
-    .into_iter()
-    .filter_map(|rule| rule(&case))
-    .collect()
+/// Every rule, root causes first: of two findings the one whose rule comes first explains the other.
+pub static RULES: [Rule; 19] = [
+    sg018_unscaled_input::RULE,
+    sg007_initialisation_off_criticality::RULE,
+    sg014_schedule_jump::RULE,
+    sg008_weight_growth::RULE,
+    sg009_outlier_batch::RULE,
+    sg017_suspected_backend_fault::RULE,
+    sg003_growth_through_depth::RULE,
+    sg004_growth_through_time::RULE,
+    sg010_overflow_of_the_number_format::RULE,
+    sg016_stalled_guard::RULE,
+    sg005_loss_spike::RULE,
+    sg013_subnormals::RULE,
+    sg006_learning_rate_beyond_stability::RULE,
+    sg015_plateau_after_a_spike::RULE,
+    sg012_vanishing::RULE,
+    sg011_clip_saturation::RULE,
+    sg002_explosion::RULE,
+    sg001_non_finite_gradient::RULE,
+    sg019_rising_norm::RULE,
+];
+
+/// The rule with this code, in any case: `sg003` as well.
+pub fn rule(code: &str) -> Option<&'static Rule> {
+    RULES
+        .iter()
+        .find(|rule| rule.code.eq_ignore_ascii_case(code))
 }
+
+/// Asks every rule about a model before or after a trial. Root causes come first.
+pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
+    let rules = RULES.iter();
+    rules
+        .filter_map(|rule| rule.before_training.and_then(|check| check(&case)))
+        .collect()
+}
+
+/// Asks every rule about the log of a run. The first finding is the headline: of a lost run its root
+/// cause, else what is worst. Notes come last.
+pub fn diagnose_run(history: &History<'_>) -> Vec<Finding> {
+    let mut found: Vec<Finding> = RULES
+        .iter()
+        .filter_map(|rule| rule.check_run(history))
+        .collect();
+    // A sort that keeps the rules' order among equals.
+    found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    found
+}
+
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 pub(crate) mod testing {

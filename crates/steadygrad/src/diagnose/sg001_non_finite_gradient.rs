@@ -1,6 +1,7 @@
 //! SG001: a gradient or the loss is, or became, NaN or infinite.
 
-use super::{Case, Evidence, Finding};
+use super::example::{Sketch, healthy};
+use super::{Case, Ending, Evidence, Example, Finding, History, Level, Rule};
 use crate::Place;
 use crate::detect::Detector;
 use crate::dynamics::Axis;
@@ -32,6 +33,7 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
               then on the model is lost."
             .into(),
         help: "This is the end of the chain, not its start: mend the first finding.".into(),
+        ..Finding::default()
     })
 }
 
@@ -69,6 +71,110 @@ fn before_training(measurements: &Measurements) -> Option<Seen> {
             Evidence::new("its global gradient norm", measurements.global_norm),
         ],
     ))
+}
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG001",
+    name: "non-finite-gradient",
+    what: "A gradient or the loss is NaN or infinite.",
+    why: "One such value reaches every weight it is multiplied with at the next update; from then on \
+          the model is lost.",
+    evidence: "`loss` or `grad_norm`; with `grad_norm/<parameter>` it names the parameter nearest the \
+               output, where the backward pass began to carry it.",
+    blind: "Which operation made the value: `steadygrad replay` finds it in a run of its own. Values \
+            that a logger dropped or wrote as zero.",
+    remedy: "It is the end of a chain: mend the finding before it. Until then, never apply such a \
+             step: a guard skips it.",
+    fix_safety: "Skipping a step with a non-finite gradient loses that batch and nothing else.",
+    references: &["IEEE 754: infinity times zero is NaN"],
+    example: Example::Logs {
+        fires: || {
+            Sketch::healthy(60)
+                .loss(50, |_, _| f64::NAN)
+                .norm(50, |_, _| f64::NAN)
+                .trace()
+        },
+        silent: healthy,
+    },
+    before_training: Some(check),
+    of_run: Some(of_run),
+};
+
+fn of_run(history: &History<'_>) -> Option<Finding> {
+    let broken = |value: Option<f64>| value.filter(|value| !value.is_finite());
+    let rows = history.rows().iter().enumerate();
+    let all: Vec<usize> = rows
+        .filter(|(_, row)| broken(row.loss).or(broken(row.grad_norm)).is_some())
+        .map(|(index, _)| index)
+        .collect();
+    let lost = match history.ending() {
+        Ending::NonFinite { row } => Some(row),
+        _ => None,
+    };
+    let first = lost.or(all.first().copied())?;
+    let row = history.rows().get(first)?;
+    let (column, value) = match (broken(row.loss), broken(row.grad_norm)) {
+        (Some(loss), _) => ("loss", loss),
+        (None, norm) => ("grad_norm", norm?),
+    };
+    let trace = history.trace();
+    let broken_parameters: Vec<&str> = trace
+        .parameters()
+        .filter(|(_, series)| {
+            let at = series.steps().iter().rposition(|step| *step == row.step);
+            at.and_then(|index| series.values().get(index))
+                .is_some_and(|value| !value.is_finite())
+        })
+        .map(|(name, _)| name)
+        .collect();
+    let scaled = trace.series(&crate::trace::Role::LossScale).is_some();
+    let by_scaler = scaled && lost.is_none() && column == "grad_norm";
+    let mut notes = Vec::new();
+    if by_scaler {
+        notes.push("Under loss scaling single overflows are normal: the scaler skips them.".into());
+    }
+    if trace.parameters().next().is_none() {
+        notes.push("Log `grad_norm/<parameter>` to see in which layer it began.".into());
+    }
+    Some(Finding {
+        code: RULE.code.into(),
+        level: match lost {
+            Some(_) => Level::Error,
+            None if by_scaler => Level::Note,
+            None => Level::Warning,
+        },
+        title: match lost {
+            Some(_) => format!(
+                "`{column}` is {value} from step {} to the end of the log",
+                row.step
+            ),
+            None => format!(
+                "`{column}` is {value} at step {}; of {} rows {} are not finite",
+                row.step,
+                history.rows().len(),
+                all.len()
+            ),
+        },
+        place: match broken_parameters.last() {
+            Some(name) => Place::Parameter((*name).into()),
+            None => Place::Run,
+        },
+        step: Some(row.step),
+        until: lost.and(history.rows().last()).map(|row| row.step),
+        evidence: vec![
+            Evidence::new("rows that are not finite", all.len() as f64),
+            Evidence::new("rows before the first of them", *all.first()? as f64),
+        ],
+        chart: history.chart(
+            &crate::trace::Role::Loss,
+            first.saturating_sub(36)..first + 4,
+        ),
+        why: RULE.why.into(),
+        help: "This is the end of the chain, not its start: mend the first finding. Until then, \
+               skip steps that are not finite."
+            .into(),
+        notes,
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! SG003: the gradient grows from layer to layer.
 
-use super::{Case, Evidence, Finding};
+use super::example::{Sketch, diverging};
+use super::layers::Profile;
+use super::{Case, Evidence, Example, Finding, History, Level, Rule};
 use crate::Place;
 use crate::dynamics::{Axis, GrowthProfile};
 
@@ -72,8 +74,67 @@ pub(super) fn check_axis(profile: &GrowthProfile, axis: Axis, code: &str) -> Opt
                            or shorten the backward pass."
                 .into(),
         },
+        ..Finding::default()
     })
 }
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG003",
+    name: "amplification-through-depth",
+    what: "The gradient grows from layer to layer on its way back.",
+    why: "The gradient is a product of one Jacobian per layer. A mean factor above 1 makes it, and the \
+          effect of any tiny change, grow exponentially with the number of layers.",
+    evidence: "Before training, the gradient's size at each layer (`steadygrad probe`). In a log, \
+               `grad_norm/<parameter>` of four layers or more, named alike but for a number, and a run \
+               in trouble: in a healthy run the same ratio is no fault.",
+    blind: "Growth inside one layer. In a log the norms are those of weights' gradients, which also \
+            grow with the activations that come in.",
+    remedy: "Bring the factor to 1: initialise at the critical scale, normalise, add residual \
+             connections, or use fewer layers. `steadygrad cure` tries them on the model.",
+    fix_safety: "A changed initialisation or architecture means training anew.",
+    references: &[
+        "Schoenholz et al., 2017: Deep information propagation",
+        "AutoTrainer, ICSE 2021: first over last gradient above 70",
+    ],
+    example: Example::Logs {
+        fires: || diverging().layers(20, 1e5).trace(),
+        silent: || Sketch::healthy(200).layers(20, 1e5).trace(),
+    },
+    before_training: Some(check),
+    of_run: Some(of_run),
+};
+
+fn of_run(history: &History<'_>) -> Option<Finding> {
+    let onset = history.onset()?;
+    let at = history.step(onset);
+    let profile = Profile::of(&history.parameters_at(at))?;
+    let product = profile.product();
+    if product <= MAX_RATIO || profile.r_squared < STRAIGHT {
+        return None;
+    }
+    Some(Finding {
+        code: RULE.code.into(),
+        level: Level::Error,
+        title: format!(
+            "the gradient grows x{:.2} per layer, x{product:.1e} over {} layers",
+            profile.rate, profile.count
+        ),
+        place: Place::Layer(profile.first.clone()),
+        step: Some(at),
+        evidence: vec![
+            Evidence::new("growth factor per layer", profile.rate),
+            Evidence::new("layers", profile.count as f64),
+            Evidence::new("first over last", product),
+            Evidence::new("R^2 of the line through the logarithms", profile.r_squared),
+        ],
+        why: RULE.why.into(),
+        help: RULE.remedy.into(),
+        ..Finding::default()
+    })
+}
+
+/// Share of the variance that a straight line has to explain: below a half there is no such rate.
+pub(super) const STRAIGHT: f64 = 0.5;
 
 #[cfg(test)]
 mod tests {

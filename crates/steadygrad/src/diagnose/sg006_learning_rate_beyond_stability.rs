@@ -1,6 +1,7 @@
 //! SG006: the learning rate is larger than the curvature allows.
 
-use super::{Case, Evidence, Finding};
+use super::example::{diverging, healthy};
+use super::{Case, Evidence, Example, Finding, History, Level, Rule};
 use crate::Place;
 
 /// Above the limit by this factor it is a fault. Healthy training hovers around the limit itself
@@ -36,6 +37,85 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
               started from, so the error grows at each step."
             .into(),
         help: format!("Use a learning rate below {stable:.2e}, or lower the sharpness first."),
+        ..Finding::default()
+    })
+}
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG006",
+    name: "learning-rate-beyond-stability",
+    what: "The learning rate is larger than the curvature allows.",
+    why: "Along the steepest direction every step overshoots the minimum by more than it started \
+          from, so the error grows at each step.",
+    evidence: "Before training, the sharpness (`steadygrad probe`). In a log, growth by a steady factor \
+               that no other finding explains; `learning_rate` for the number in the help.",
+    blind: "In a log, the curvature itself. The factor a step tells how far beyond the limit the rate \
+            is for plain gradient descent only; for Adam and with momentum it is a guess.",
+    remedy: "Lower the learning rate below `2 learning_rate / (1 + factor a step)`, half of that to be \
+             safe; or lower the sharpness: a warm-up, normalisation, a smaller initialisation.",
+    fix_safety: "A smaller learning rate is always stable where a larger one was, and slower.",
+    references: &[
+        "Cohen et al., 2021: Gradient descent on neural networks typically occurs at the edge of stability",
+        "On a quadratic each step multiplies the error by |1 - learning_rate * sharpness|",
+    ],
+    example: Example::Logs {
+        fires: || diverging().trace(),
+        silent: healthy,
+    },
+    before_training: Some(check),
+    of_run: Some(of_run),
+};
+
+fn of_run(history: &History<'_>) -> Option<Finding> {
+    let rise = history.rise()?;
+    let (from, to) = (history.step(rise.from_row), history.step(rise.to_row));
+    let rate = history.rows().get(rise.from_row)?.learning_rate;
+    let mut evidence = vec![Evidence::new("factor a step", rise.per_step)];
+    let mut notes = Vec::new();
+    // The error grows by |1 - rate * sharpness|, hence rate * sharpness = 1 + factor; 2 is the limit.
+    let share = 2.0 / (1.0 + rise.per_step);
+    let help = match rate {
+        Some(rate) if rate > 0.0 => {
+            evidence.push(Evidence::new("learning rate", rate));
+            evidence.push(Evidence::new(
+                "largest stable learning rate, of plain SGD",
+                rate * share,
+            ));
+            format!(
+                "Use a learning rate of {:.1e} in place of {rate:.1e}.",
+                0.5 * rate * share
+            )
+        }
+        _ => {
+            notes.push("Log `learning_rate` to get the number itself.".into());
+            format!("Multiply the learning rate by {:.2}.", 0.5 * share)
+        }
+    };
+    notes.push("`steadygrad probe` measures the sharpness that this infers.".into());
+    Some(Finding {
+        code: RULE.code.into(),
+        level: Level::Error,
+        title: match rate {
+            Some(rate) => format!(
+                "at learning rate {rate:.1e} each step makes the error x{:.2} of what it was",
+                rise.per_step
+            ),
+            None => format!(
+                "each step makes the error x{:.2} of what it was",
+                rise.per_step
+            ),
+        },
+        step: Some(from),
+        until: Some(to),
+        evidence,
+        chart: history.chart(
+            &rise.role,
+            rise.from_row.saturating_sub(24)..rise.to_row + 1,
+        ),
+        why: RULE.why.into(),
+        help,
+        notes,
+        ..Finding::default()
     })
 }
 

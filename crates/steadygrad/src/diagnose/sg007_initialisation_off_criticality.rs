@@ -1,6 +1,8 @@
 //! SG007: the initial weights are too large for this activation and depth.
 
-use super::{Case, Evidence, Finding};
+use super::example::{diverging, healthy};
+use super::layers::Profile;
+use super::{Case, Evidence, Example, Finding, History, Level, Rule};
 use crate::Place;
 use crate::dynamics::{Axis, CriticalPoint, MeanField};
 
@@ -68,6 +70,71 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
             "Draw weights with standard deviation {critical:.3} / sqrt(fan_in) = {critical_std:.4} \
              in place of {std:.4}."
         ),
+        ..Finding::default()
+    })
+}
+
+/// The product of a profile at the very first step: a hundred times the ratio above which
+/// SageMaker Debugger's rule calls an initialisation poor, since gradients spread more than weights.
+const MAX_FIRST_PRODUCT: f64 = 1e3;
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG007",
+    name: "initialisation-off-criticality",
+    what: "The initial weights are too large for this activation and depth.",
+    why: "At a weight scale above the critical one each layer multiplies gradients by more than 1 on \
+          average, before anything is learnt.",
+    evidence: "Before training, the weights' scale beside mean-field theory's (`steadygrad probe`). In \
+               a log, a geometric profile of `grad_norm/<parameter>` at the very first step of a run \
+               that is lost later.",
+    blind: "In a log, the weights themselves; runs whose log begins after the tenth step.",
+    remedy: "Draw weights with standard deviation gain / sqrt(fan_in), where gain is the activation's \
+             critical one: 1 for tanh, sqrt 2 for ReLU.",
+    fix_safety: "Means training anew.",
+    references: &[
+        "Poole et al., 2016; Schoenholz et al., 2017: mean-field theory of deep networks",
+        "SageMaker Debugger, PoorWeightInitialization: ratio 10 across layers",
+    ],
+    example: Example::Logs {
+        fires: || diverging().layers(20, 1e5).trace(),
+        silent: healthy,
+    },
+    before_training: Some(check),
+    of_run: Some(of_run),
+};
+
+fn of_run(history: &History<'_>) -> Option<Finding> {
+    history.onset()?;
+    let first = history.rows().first()?.step;
+    let profile = Profile::of(&history.parameters_at(first))?;
+    let product = profile.product();
+    if first > 10
+        || product <= MAX_FIRST_PRODUCT
+        || profile.r_squared < super::sg003_growth_through_depth::STRAIGHT
+    {
+        return None;
+    }
+    let factor = 1.0 / profile.rate;
+    Some(Finding {
+        code: RULE.code.into(),
+        level: Level::Error,
+        title: format!(
+            "at step {first} already the gradient grows x{:.2} per layer, x{product:.1e} over {} layers",
+            profile.rate, profile.count
+        ),
+        place: Place::Layer(profile.first.clone()),
+        step: Some(first),
+        evidence: vec![
+            Evidence::new("growth factor per layer", profile.rate),
+            Evidence::new("layers", profile.count as f64),
+            Evidence::new("R^2 of the line through the logarithms", profile.r_squared),
+        ],
+        why: RULE.why.into(),
+        help: format!(
+            "Multiply the initial weights of these layers by {factor:.2}; `steadygrad probe` and `cure` \
+             compute the critical scale of a model."
+        ),
+        ..Finding::default()
     })
 }
 

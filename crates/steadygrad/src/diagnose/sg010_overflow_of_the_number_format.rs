@@ -1,9 +1,11 @@
 //! SG010: a signal leaves f32 within the network's own depth or length.
 
-use super::{Case, Evidence, Finding};
+use super::example::Sketch;
+use super::{Case, Ending, Evidence, Example, Finding, History, Level, Rule};
 use crate::Place;
 use crate::dynamics::NumberFormat;
 use crate::probe::GrowthForecast;
+use crate::trace::Role;
 
 pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
     let forecast = GrowthForecast::new(case.measurements)?;
@@ -41,6 +43,112 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
         help: format!(
             "Bring the growth per {unit} to 1; a wider number format only moves the limit."
         ),
+        ..Finding::default()
+    })
+}
+
+/// A loss scale is meant to fall by halves now and then; by 2^8 it has found no place to stay.
+const SCALE_FALL: f64 = 256.0;
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG010",
+    name: "overflow-of-the-number-format",
+    what: "A value is too large for its number format: 65,504 in f16, 3.4e38 in f32 and bf16.",
+    why: "What overflows is infinite; infinity times zero is NaN, and one NaN reaches every weight at \
+          the next update.",
+    evidence: "Before training, the growth per layer or time step (`steadygrad probe`). In a log, \
+               `loss_scale` that keeps falling; or an infinite `grad_norm` beside a finite `loss`, which \
+               the step before does not announce.",
+    blind: "Which value it was; overflow in the forward pass, which shows as a loss that is not finite.",
+    remedy: "Use bf16 in place of f16, or f32 where it overflows; start from a smaller loss scale; bring \
+             the growth per layer to 1. A wider format only moves the limit of a growth.",
+    fix_safety: "bf16 has three digits where f16 has four; both train, with other round-off.",
+    references: &["Micikevicius et al., 2018: Mixed precision training"],
+    example: Example::Logs {
+        fires: || {
+            Sketch::healthy(100)
+                .norm(
+                    60,
+                    |since, norm| if since % 4 == 0 { f64::INFINITY } else { norm },
+                )
+                .with(Role::LossScale, |row| {
+                    65536.0 * 0.5f64.powi(row.saturating_sub(58) as i32 / 4)
+                })
+                .trace()
+        },
+        silent: || {
+            let scale = |row: usize| if row < 60 { 65536.0 } else { 32768.0 };
+            let one = |since: usize, norm: f64| if since == 0 { f64::INFINITY } else { norm };
+            Sketch::healthy(100)
+                .norm(60, one)
+                .with(Role::LossScale, scale)
+                .trace()
+        },
+    },
+    before_training: Some(check),
+    of_run: Some(of_run),
+};
+
+/// An infinite norm beside a finite loss.
+fn overflowed(row: &super::Row) -> bool {
+    row.grad_norm == Some(f64::INFINITY) && row.loss.is_some_and(f64::is_finite)
+}
+
+fn of_run(history: &History<'_>) -> Option<Finding> {
+    let finding = |title: String, row: usize, evidence| Finding {
+        code: RULE.code.into(),
+        level: match history.ending() {
+            Ending::NonFinite { .. } => Level::Error,
+            _ => Level::Warning,
+        },
+        title,
+        step: Some(history.step(row)),
+        evidence,
+        chart: history.chart(&Role::GradNorm, row.saturating_sub(36)..row + 36),
+        why: RULE.why.into(),
+        help: RULE.remedy.into(),
+        ..Finding::default()
+    };
+    let all = history.rows().iter().filter(|row| overflowed(row)).count();
+    let first = history.rows().iter().position(overflowed);
+    if let Some(scale) = history.trace().series(&Role::LossScale) {
+        let finite = scale
+            .values()
+            .iter()
+            .copied()
+            .filter(|scale| scale.is_finite());
+        let largest = finite.fold(0.0, f64::max);
+        let fallen = scale
+            .values()
+            .iter()
+            .position(|scale| scale * SCALE_FALL <= largest);
+        let at = fallen.and_then(|index| scale.steps().get(index))?;
+        let row = history.rows().iter().position(|row| row.step >= *at)?;
+        let last = scale.values().last().copied().unwrap_or(f64::NAN);
+        return Some(finding(
+            format!(
+                "the loss scale fell from {largest:.0} to {last:.3}: gradients keep overflowing"
+            ),
+            first.unwrap_or(row).min(row),
+            vec![
+                Evidence::new("largest loss scale", largest),
+                Evidence::new("last loss scale", last),
+                Evidence::new("rows with an infinite norm and a finite loss", all as f64),
+            ],
+        ));
+    }
+    let row = first?;
+    // A rise announces it: then the format is not to blame.
+    let announced = history.rise().is_some();
+    (!announced).then(|| {
+        finding(
+            format!(
+                "`grad_norm` is infinite at step {} beside a finite loss: a gradient left its number format",
+                history.step(row)
+            ),
+            row,
+            vec![Evidence::new("rows with an infinite norm and a finite loss", all as f64)],
+        )
     })
 }
 

@@ -1,8 +1,10 @@
 //! SG012: the gradient dies out on its way back.
 
-use super::{Case, Evidence, Finding};
+use super::example::{Sketch, healthy};
+use super::{Case, Evidence, Example, Finding, History, Level, Rule};
 use crate::Place;
 use crate::dynamics::Axis;
+use crate::trace::Role;
 
 /// The first layer's gradient may be this share of the last one's before it is a fault
 /// (AutoTrainer's rule for vanishing gradients, ICSE 2021: its `beta_1`).
@@ -52,6 +54,88 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
                            gated cell."
                 .into(),
         },
+        ..Finding::default()
+    })
+}
+
+/// The norm at the end over that at the start, of a run that learnt nothing: SageMaker Debugger calls
+/// gradients a ten-millionth in size vanished; here the start is the measure.
+const MIN_END: f64 = 1e-6;
+
+/// Of the loss at the start, so much is left of a run that learnt nothing.
+const UNLEARNT: f64 = 0.9;
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG012",
+    name: "vanishing-gradient",
+    what: "The gradient dies out: on its way back through the network, or in the course of training, \
+           while the loss stays high.",
+    why: "A weight whose gradient is next to nothing does not learn, whatever the loss.",
+    evidence: "Before training, the gradient's size at each layer or time step (`steadygrad probe`). In \
+               a log, `grad_norm` and `loss`: the norm falls below a millionth of its start, and the loss \
+               has not fallen by a tenth.",
+    blind: "In a log, layers that do not learn while others do.",
+    remedy: "Bring the factor per layer to 1: initialise at the critical scale, normalise, add residual \
+             connections. In the course of training it is mostly the end of an overshoot: units that \
+             died or saturated; mend the finding before it.",
+    fix_safety: "Means training anew: dead units do not come back.",
+    references: &[
+        "AutoTrainer, ICSE 2021: first over last gradient below a thousandth",
+        "SageMaker Debugger, VanishingGradient",
+    ],
+    example: Example::Logs {
+        fires: || {
+            Sketch::healthy(100)
+                .loss(0, |_, _| 2.3)
+                .norm(10, |_, _| 1e-9)
+                .trace()
+        },
+        silent: healthy,
+    },
+    before_training: Some(check),
+    of_run: Some(of_run),
+};
+
+fn of_run(history: &History<'_>) -> Option<Finding> {
+    let rows = history.rows();
+    let few = (rows.len() / 10).max(1);
+    let norm =
+        |rows: &[super::Row]| super::history::median(rows.iter().filter_map(|row| row.grad_norm));
+    let loss = |rows: &[super::Row]| super::history::median(rows.iter().filter_map(|row| row.loss));
+    let (begin, end) = (
+        &rows[..few.min(rows.len())],
+        &rows[rows.len() - few.min(rows.len())..],
+    );
+    let (from, to) = (norm(begin)?, norm(end)?);
+    let unlearnt = loss(end)? > UNLEARNT * loss(begin)?;
+    if !(unlearnt && from > 0.0 && to <= MIN_END * from) {
+        return None;
+    }
+    let bound = MIN_END * from;
+    let low = rows
+        .iter()
+        .rev()
+        .take_while(|row| row.grad_norm.is_none_or(|norm| norm <= bound));
+    let row = rows.len() - low.count().max(1);
+    Some(Finding {
+        code: RULE.code.into(),
+        level: Level::Error,
+        title: format!(
+            "the gradient has vanished: norm {to:.1e}, at the start {from:.1e}, and the loss is still high"
+        ),
+        step: Some(history.step(row)),
+        until: rows.last().map(|row| row.step),
+        evidence: vec![
+            Evidence::new("norm at the end over that at the start", to / from),
+            Evidence::new(
+                "loss at the end over that at the start",
+                loss(end)? / loss(begin)?,
+            ),
+        ],
+        chart: history.chart(&Role::GradNorm, 0..rows.len()),
+        why: RULE.why.into(),
+        help: RULE.remedy.into(),
+        ..Finding::default()
     })
 }
 

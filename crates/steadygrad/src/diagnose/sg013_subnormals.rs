@@ -1,6 +1,6 @@
 //! SG013: gradient values are subnormal.
 
-use super::{Case, Evidence, Finding};
+use super::{Case, Evidence, Example, Finding, Rule};
 use crate::Place;
 
 /// Arithmetic on subnormal f32 values is ten times slower or worse on common CPUs, so one value
@@ -26,8 +26,28 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
             .into(),
         help: "Mend what makes the gradient vanish; until then, flush subnormal values to zero."
             .into(),
+        ..Finding::default()
     })
 }
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG013",
+    name: "subnormal-gradients",
+    what: "More than a hundredth of the gradient's values are subnormal.",
+    why: "Values below 1.2e-38 have lost most of their digits, teach nothing, and are many times slower \
+          to compute with on a CPU.",
+    evidence: "Before training, the first gradient's values (`steadygrad probe`).",
+    blind: "Logs: a count without the number of values is no share.",
+    remedy: "Mend what makes the gradient vanish; until then, flush subnormal values to zero.",
+    fix_safety: "Flushing changes only values that are below 1.2e-38.",
+    references: &["IEEE 754; measured: docs/LOG.md"],
+    example: Example::Measured {
+        fires: "half of the first gradient's values are subnormal",
+        silent: "one in a hundred is",
+    },
+    before_training: Some(check),
+    of_run: None,
+};
 
 #[cfg(test)]
 mod tests {

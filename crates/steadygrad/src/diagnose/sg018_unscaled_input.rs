@@ -1,6 +1,6 @@
 //! SG018: the data reach the network unscaled.
 
-use super::{Case, Evidence, Finding};
+use super::{Case, Evidence, Example, Finding, Rule};
 use crate::Place;
 
 /// Standardised features have root mean square 1; three times that is beyond any usual scaling
@@ -31,8 +31,29 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
               activations, the first layer's gradient and, by its square, the curvature."
             .into(),
         help: format!("Divide the input by {rms:.2}, or standardise each feature."),
+        ..Finding::default()
     })
 }
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG018",
+    name: "unscaled-input",
+    what: "The data reach the network unscaled.",
+    why: "Every initialisation rule assumes inputs of size 1. A larger input enlarges all activations, \
+          the first layer's gradient and, by its square, the curvature.",
+    evidence: "Before training, the root mean square of the first batch and the first weight matrix \
+               (`steadygrad probe`).",
+    blind: "Logs; single features out of scale among many that are not.",
+    remedy: "Divide the input by its root mean square, or standardise each feature.",
+    fix_safety: "A trained model expects its inputs as they were: train anew.",
+    references: &["LeCun et al., 1998: Efficient BackProp"],
+    example: Example::Measured {
+        fires: "root mean square 7.7 into a matrix of the usual scale",
+        silent: "root mean square 1, or a first matrix that is smaller by as much",
+    },
+    before_training: Some(check),
+    of_run: None,
+};
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,155 @@
+use serde::{Deserialize, Serialize};
+
+use super::streaks::is_broken;
+use super::{Row, median};
+use crate::detect::SIGMA_PER_MAD;
+
+/// Times the loss at the start: Lightning's SpikeDetection calls threefold a spike.
+const DIVERGED: f64 = 3.0;
+
+/// Share of the progress that is lost: the guard's own.
+const RELAPSED: f64 = 0.8;
+
+/// Times the deviation of the losses at the end that a progress has to be.
+const PROGRESS: f64 = 3.0;
+
+/// Rows that make up the start.
+const START: usize = 5;
+
+/// How a run ended, as far as its log says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// The log is empty.
+    #[default]
+    Unknown,
+    /// Nothing says that the run is lost.
+    Alive,
+    /// Loss or gradient norm are NaN or infinite from this row to the end.
+    NonFinite {
+        /// The first such row.
+        row: usize,
+    },
+    /// The loss ends above three times what it was at the start, and this row is the first of those.
+    Diverged {
+        /// The first row of the last stretch above it.
+        row: usize,
+    },
+    /// The loss ends where it began, after it had been well below.
+    Relapsed {
+        /// The first row of the last stretch up there.
+        row: usize,
+    },
+}
+
+impl Ending {
+    /// The row from which the run is lost; `None` when it is not.
+    pub fn row(self) -> Option<usize> {
+        match self {
+            Self::Unknown | Self::Alive => None,
+            Self::NonFinite { row } | Self::Diverged { row } | Self::Relapsed { row } => Some(row),
+        }
+    }
+
+    pub(super) fn of(rows: &[Row]) -> Self {
+        if rows.is_empty() {
+            return Self::Unknown;
+        }
+        let broken = rows.iter().rev().take_while(|row| is_broken(row)).count();
+        if broken > 0 {
+            return Self::NonFinite {
+                row: rows.len() - broken,
+            };
+        }
+        let losses: Vec<(usize, f64)> = rows
+            .iter()
+            .enumerate()
+            .filter_map(|(index, row)| Some((index, row.loss.filter(|loss| loss.is_finite())?)))
+            .collect();
+        Self::by_loss(&losses).unwrap_or(Self::Alive)
+    }
+
+    fn by_loss(losses: &[(usize, f64)]) -> Option<Self> {
+        // Three rows are the least that a median of the end means something for.
+        let last = (losses.len() / 20).max(START.min(losses.len() / 2)).max(1);
+        let start = middle(losses.get(..START.min(losses.len()))?)?;
+        let first = losses.first()?.1.min(start);
+        let end = middle(&losses[losses.len() - last..])?;
+        let begin_of = |bound: f64| {
+            let above = losses.iter().rev().take_while(|(_, loss)| *loss > bound);
+            above.last().map(|(row, _)| *row)
+        };
+        if first > 0.0 && end > DIVERGED * first {
+            let row = begin_of(first).unwrap_or(losses.last()?.0);
+            return Some(Self::Diverged { row });
+        }
+        let blocks = losses.chunks_exact(last);
+        let best = blocks.filter_map(middle).min_by(f64::total_cmp)?;
+        let progress = start - best;
+        let bound = start - (1.0 - RELAPSED) * progress;
+        let noise = deviation(&losses[losses.len() - last..])?;
+        let row = begin_of(bound)?;
+        (end > bound && progress > PROGRESS * noise).then_some(Self::Relapsed { row })
+    }
+}
+
+/// Median of the losses.
+fn middle(losses: &[(usize, f64)]) -> Option<f64> {
+    median(losses.iter().map(|(_, loss)| *loss))
+}
+
+/// Median distance from the median, times what makes it a standard deviation of normal values.
+fn deviation(losses: &[(usize, f64)]) -> Option<f64> {
+    let middle = middle(losses)?;
+    Some(SIGMA_PER_MAD * median(losses.iter().map(|(_, loss)| (loss - middle).abs()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(losses: impl IntoIterator<Item = f64>) -> Ending {
+        let rows: Vec<Row> = losses
+            .into_iter()
+            .zip(0..)
+            .map(|(loss, step)| Row {
+                step,
+                restarts: 0,
+                loss: Some(loss),
+                grad_norm: None,
+                learning_rate: None,
+            })
+            .collect();
+        Ending::of(&rows)
+    }
+
+    fn falling(steps: u32) -> impl Iterator<Item = f64> {
+        (0..steps).map(|step| 2.0 * 0.97f64.powi(step as i32) + 0.1)
+    }
+
+    #[test]
+    fn each_ending() {
+        assert_eq!(of([]), Ending::Unknown);
+        assert_eq!(of(falling(100)), Ending::Alive);
+        assert_eq!(of(vec![2.3; 100]), Ending::Alive);
+        let nan = falling(50).chain([f64::NAN; 3]);
+        assert_eq!(of(nan), Ending::NonFinite { row: 50 });
+        let diverged = falling(50).chain((0..30).map(|step| 1.3f64.powi(step)));
+        assert!(matches!(of(diverged), Ending::Diverged { row: 50..60 }));
+        let relapsed = falling(80).chain([2.3; 40]);
+        assert_eq!(of(relapsed), Ending::Relapsed { row: 80 });
+    }
+
+    #[test]
+    fn what_comes_back_is_alive() {
+        let spike = falling(50)
+            .chain([100.0, f64::NAN, 30.0])
+            .chain(falling(50));
+        assert_eq!(of(spike), Ending::Alive);
+        // Negative losses have no multiple, and one row has no course.
+        assert_eq!(of((0..50).map(|step| -f64::from(step))), Ending::Alive);
+        assert_eq!(of([7.0]), Ending::Alive);
+        assert_eq!(of([f64::INFINITY]), Ending::NonFinite { row: 0 });
+        assert_eq!(of([0.0; 9]), Ending::Alive);
+    }
+}

@@ -1,0 +1,224 @@
+//! A log made ready for the rules: its rows, what the detectors say to them, and how it ended.
+
+mod ending;
+mod rise;
+mod rows;
+mod streaks;
+
+pub use ending::Ending;
+pub use rise::Rise;
+pub use rows::Row;
+pub use streaks::Streak;
+
+use std::collections::HashMap;
+
+use super::finding::Chart;
+use crate::StepReading;
+use crate::detect::{Detection, Detector, Severity};
+use crate::guard::{Guard, Preset};
+use crate::stats::{GradientStats, NamedStats, TensorStats};
+use crate::trace::{Role, Series, Trace};
+
+/// Of each detector so many detections are kept: the first ones tell what began it.
+const KEPT: usize = 256;
+
+/// Values in a chart: what fits a line of a terminal.
+const CHART: usize = 72;
+
+/// A log as the rules look at it.
+#[derive(Debug, Clone)]
+pub struct History<'a> {
+    trace: &'a Trace,
+    rows: Vec<Row>,
+    seen: Vec<(usize, Detection)>,
+    streaks: Vec<Streak>,
+    ending: Ending,
+}
+
+impl<'a> History<'a> {
+    /// Reads a log: pairs its columns by step, shows them to the guard's own detectors, which only
+    /// watch, and says how the run ended.
+    pub fn of(trace: &'a Trace) -> Self {
+        let rows = rows::rows(trace);
+        let seen = detections(&rows);
+        let streaks = streaks::streaks(&rows);
+        let ending = Ending::of(&rows);
+        Self {
+            trace,
+            rows,
+            seen,
+            streaks,
+            ending,
+        }
+    }
+
+    /// The log.
+    pub fn trace(&self) -> &'a Trace {
+        self.trace
+    }
+
+    /// Its rows, in the order of the log.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// How the run ended.
+    pub fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    /// Stretches of rows that stand out from those before.
+    pub fn streaks(&self) -> &[Streak] {
+        &self.streaks
+    }
+
+    /// The step of a row; of the last one for a row beyond the end.
+    pub fn step(&self, row: usize) -> u64 {
+        let row = self.rows.get(row).or(self.rows.last());
+        row.map_or(0, |row| row.step)
+    }
+
+    /// What detectors saw, and in which row.
+    pub fn seen(&self) -> impl Iterator<Item = (usize, &Detection)> {
+        self.seen.iter().map(|(row, seen)| (*row, seen))
+    }
+
+    /// The first harmful detection of this detector within these rows.
+    pub fn harmful(
+        &self,
+        detector: Detector,
+        rows: std::ops::Range<usize>,
+    ) -> Option<(usize, &Detection)> {
+        self.seen().find(|(row, seen)| {
+            seen.detector == detector && seen.severity >= Severity::Harmful && rows.contains(row)
+        })
+    }
+
+    /// The row from which the run was in the trouble that it did not come out of: where it first
+    /// stood out. `None` for a run that ended well.
+    pub fn onset(&self) -> Option<usize> {
+        let lost = self.ending.row()?;
+        let streak = self
+            .streaks
+            .iter()
+            .find(|streak| streak.rows().contains(&lost));
+        Some(streak.map_or(lost, |streak| streak.from))
+    }
+
+    /// The parameter with the largest share of the squared norm at a step, and that share.
+    pub fn largest_share(&self, step: u64) -> Option<(&'a str, f64)> {
+        let norms = self.parameters_at(step);
+        let largest = norms.iter().map(|norm| norm.1).fold(0.0, f64::max);
+        // Over the largest, or the squares overflow.
+        let square = |norm: f64| (norm / largest).powi(2);
+        let all: f64 = norms.iter().map(|norm| square(norm.1)).sum();
+        let (name, norm) = norms.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        (largest > 0.0).then(|| (name, square(norm) / all))
+    }
+
+    /// The median of the learning rates in these rows.
+    pub fn usual_rate(&self, rows: std::ops::Range<usize>) -> Option<f64> {
+        let rows = self.rows.get(rows)?;
+        median(rows.iter().filter_map(|row| row.learning_rate))
+    }
+
+    /// The parameters' norms in the last row at or before this step that has them all finite.
+    pub fn parameters_at(&self, step: u64) -> Vec<(&'a str, f64)> {
+        let parameters: Vec<(&str, &Series)> = self.trace.parameters().collect();
+        let at = |series: &Series| {
+            let steps = series.steps();
+            (0..steps.len())
+                .rev()
+                .find(|index| steps[*index] <= step && series.values()[*index].is_finite())
+                .map(|index| series.values()[index])
+        };
+        let values = parameters
+            .iter()
+            .map(|(name, series)| Some((*name, at(series)?)));
+        values.collect::<Option<Vec<_>>>().unwrap_or_default()
+    }
+
+    /// A column around some rows, thinned to a line.
+    pub fn chart(&self, role: &Role, rows: std::ops::Range<usize>) -> Option<Chart> {
+        let column = self.trace.series(role).map(Series::column);
+        let rows = self.rows.get(rows.start..rows.end.min(self.rows.len()))?;
+        let points: Vec<(u64, f64)> = rows
+            .iter()
+            .filter_map(|row| {
+                let value = match role {
+                    Role::Loss => row.loss,
+                    Role::GradNorm => row.grad_norm,
+                    Role::LearningRate => row.learning_rate,
+                    _ => None,
+                };
+                Some((row.step, value?))
+            })
+            .collect();
+        thinned(column.unwrap_or("grad_norm"), &points)
+    }
+
+    /// A whole column that is not one of the rows', thinned to a line.
+    pub fn chart_of(&self, role: &Role) -> Option<Chart> {
+        let series = self.trace.series(role)?;
+        let steps = series.steps().iter().copied();
+        let points: Vec<(u64, f64)> = steps.zip(series.values().iter().copied()).collect();
+        thinned(series.column(), &points)
+    }
+}
+
+/// The middle value, the upper of two; `None` without any. NaN counts as the largest.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// Points as a chart; none without a point.
+fn thinned(column: &str, points: &[(u64, f64)]) -> Option<Chart> {
+    let part = points.len().div_ceil(CHART).max(1);
+    let worst = |a: &(u64, f64), b: &(u64, f64)| {
+        let odd = |value: f64| !value.is_finite();
+        odd(a.1).cmp(&odd(b.1)).then(a.1.total_cmp(&b.1))
+    };
+    let shown: Vec<(u64, f64)> = points
+        .chunks(part)
+        .filter_map(|part| part.iter().copied().max_by(worst))
+        .collect();
+    (!shown.is_empty()).then(|| Chart {
+        column: column.to_owned(),
+        steps: shown.iter().map(|point| point.0).collect(),
+        values: shown.iter().map(|point| point.1).collect(),
+    })
+}
+
+/// What a guard that only watches would have said.
+fn detections(rows: &[Row]) -> Vec<(usize, Detection)> {
+    let mut guard = Guard::from(Preset::Observe);
+    let mut counts: HashMap<Detector, usize> = HashMap::new();
+    let (mut loss, mut rate) = (0.0, 0.0);
+    let mut seen = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        // What was not logged is what it was: no detector sees a change in that.
+        loss = row.loss.unwrap_or(loss);
+        rate = row.learning_rate.unwrap_or(rate);
+        let tensors = row.grad_norm.map(|tensor_norm| NamedStats {
+            name: String::new(),
+            stats: TensorStats {
+                tensor_norm,
+                ..TensorStats::default()
+            },
+        });
+        let gradients = GradientStats {
+            tensors: tensors.into_iter().collect(),
+        };
+        let reading = StepReading::new(row.step, loss, rate, gradients);
+        for detection in guard.step(&reading).detections {
+            let count = counts.entry(detection.detector).or_default();
+            *count += 1;
+            if *count <= KEPT {
+                seen.push((index, detection));
+            }
+        }
+    }
+    seen
+}

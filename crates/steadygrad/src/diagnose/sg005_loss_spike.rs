@@ -1,0 +1,98 @@
+//! SG005: the loss jumped for several steps and came back.
+
+use super::example::{Sketch, healthy};
+use super::history::Streak;
+use super::{Evidence, Example, Finding, History, Level, Rule};
+use crate::detect::Detector;
+use crate::trace::Role;
+
+/// Up to so many rows it is a batch: SG009.
+pub(super) const BATCH_ROWS: usize = 3;
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG005",
+    name: "loss-spike",
+    what: "The loss jumps far out of its usual range, stays there for several steps and comes back.",
+    why: "A spike throws away what the steps before it had learnt, and the next one may not come back.",
+    evidence: "`loss`; with `grad_norm` and `update_norm` it says which came first.",
+    blind: "A jump of three rows or fewer, which is one batch's (SG009); a log whose cadence is longer \
+            than the spike.",
+    remedy: "Clip by the global norm a little above its usual size, lower the learning rate's peak, or, \
+             with Adam, lower beta2 (.95): its second moment then follows the gradient in time.",
+    fix_safety: "A clip above the usual norm leaves calm steps as they are.",
+    references: &[
+        "arXiv 2304.13013: spikes follow an outdated second moment",
+        "PaLM, arXiv 2204.02311: restart 100 steps back, skip 200 to 500 batches",
+    ],
+    example: Example::Logs {
+        fires: || {
+            Sketch::healthy(200)
+                .loss(100, |since, loss| if since < 12 { 40.0 } else { loss })
+                .trace()
+        },
+        silent: healthy,
+    },
+    before_training: None,
+    of_run: Some(of_run),
+};
+
+/// Whether the streak ended before the log did, and no trouble came of it.
+pub(super) fn came_back(history: &History<'_>, streak: &Streak) -> bool {
+    streak.to < history.rows().len() && history.onset() != Some(streak.from)
+}
+
+fn of_run(history: &History<'_>) -> Option<Finding> {
+    let spikes: Vec<&Streak> = history
+        .streaks()
+        .iter()
+        .filter(|streak| streak.rows().len() > BATCH_ROWS && came_back(history, streak))
+        .filter(|streak| {
+            history
+                .harmful(Detector::LossSpike, streak.rows())
+                .is_some()
+        })
+        .collect();
+    let peak = |streak: &Streak| {
+        let losses = history.rows()[streak.rows()]
+            .iter()
+            .filter_map(|row| row.loss);
+        losses.fold(f64::MIN, f64::max)
+    };
+    let worst = spikes
+        .iter()
+        .copied()
+        .max_by(|a, b| peak(a).total_cmp(&peak(b)))?;
+    let usual = worst.usual_loss?;
+    let (from, until) = (history.step(worst.from), history.step(worst.to - 1));
+    let help = match worst.usual_norm {
+        Some(norm) => format!(
+            "Clip by the global norm at {:.3}, twice its median before step {from}; with Adam, lower beta2 \
+             to .95.",
+            2.0 * norm
+        ),
+        None => {
+            "Clip by the global norm at twice its usual size; with Adam, lower beta2 to .95.".into()
+        }
+    };
+    Some(Finding {
+        code: RULE.code.into(),
+        level: Level::Warning,
+        title: format!(
+            "the loss spiked to {:.3} at step {from}, usual is {usual:.3}, and came back by step {}",
+            peak(worst),
+            history.step(worst.to)
+        ),
+        step: Some(from),
+        until: Some(until),
+        evidence: vec![
+            Evidence::new("largest loss", peak(worst)),
+            Evidence::new("usual before", usual),
+            Evidence::new("rows until it was back", worst.rows().len() as f64),
+            Evidence::new("spikes in the log", spikes.len() as f64),
+        ],
+        chart: history.chart(&Role::Loss, worst.from.saturating_sub(30)..worst.to + 30),
+        why: RULE.why.into(),
+        help,
+        ..Finding::default()
+    })
+}

@@ -1,0 +1,82 @@
+//! SG008: the weights jumped, or grew and grew.
+
+use super::example::Sketch;
+use super::{Evidence, Example, Finding, History, Level, Rule};
+use crate::detect::WeightGrowth;
+use crate::trace::Role;
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG008",
+    name: "weight-growth",
+    what: "The weights' norm doubles from one row to the next, or grows tenfold within 64 rows.",
+    why: "Larger weights make larger gradients, and the curvature grows with them: a learning rate that \
+          was stable is so no longer. A jump in one step is no optimizer's: something else wrote to them.",
+    evidence: "`weight_norm`.",
+    blind: "One parameter's weights; slow growth that ends before it is tenfold.",
+    remedy: "A jump: go back to a checkpoint before it and look for what writes to the weights (a wrong \
+             checkpoint, a bit flip, a bad all-reduce). Growth: weight decay, or a smaller learning rate.",
+    fix_safety: "Weight decay changes what is learnt: raise it in steps.",
+    references: &["The guard's own detector: a doubling is an update as large as the weights"],
+    example: Example::Logs {
+        fires: || {
+            Sketch::healthy(100)
+                .with(Role::WeightNorm, |row| if row < 70 { 10.0 } else { 90.0 })
+                .trace()
+        },
+        silent: || {
+            Sketch::healthy(100)
+                .with(Role::WeightNorm, |row| 10.0 + 0.05 * row as f64)
+                .trace()
+        },
+    },
+    before_training: None,
+    of_run: Some(of_run),
+};
+
+fn of_run(history: &History<'_>) -> Option<Finding> {
+    let series = history.trace().series(&Role::WeightNorm)?;
+    let limits = WeightGrowth::default();
+    let (steps, norms) = (series.steps(), series.values());
+    let rose = |back: usize, factor: f64| {
+        (limits.warmup.max(back)..norms.len())
+            .find(|&index| norms[index - back] > 0.0 && norms[index] > factor * norms[index - back])
+            .map(|index| (index - back, index))
+    };
+    let jump = rose(1, limits.jump);
+    let (then, now) = jump.or_else(|| rose(limits.window, limits.growth))?;
+    let (from, to) = (norms[then], norms[now]);
+    Some(Finding {
+        code: RULE.code.into(),
+        level: match history.ending().row() {
+            Some(_) => Level::Error,
+            None => Level::Warning,
+        },
+        title: match jump {
+            Some(_) => format!(
+                "the weights' norm jumped from {from:.3e} to {to:.3e} before step {}",
+                steps[now]
+            ),
+            None => format!(
+                "the weights' norm grew from {from:.3e} to {to:.3e} in {} rows",
+                limits.window
+            ),
+        },
+        step: Some(steps[then]),
+        until: Some(steps[now]),
+        evidence: vec![
+            Evidence::new("norm before", from),
+            Evidence::new("norm after", to),
+            Evidence::new("factor", to / from),
+        ],
+        chart: history.chart_of(&Role::WeightNorm),
+        why: RULE.why.into(),
+        help: match jump {
+            Some(_) => format!(
+                "Go back to a checkpoint before step {} and look for what wrote to the weights.",
+                steps[now]
+            ),
+            None => "Raise the weight decay, or lower the learning rate.".into(),
+        },
+        ..Finding::default()
+    })
+}

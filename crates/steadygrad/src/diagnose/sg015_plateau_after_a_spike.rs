@@ -1,0 +1,101 @@
+//! SG015: the run never came back from a spike.
+
+use super::example::{Sketch, healthy};
+use super::history::median;
+use super::{Ending, Evidence, Example, Finding, History, Level, Rule};
+use crate::detect::Detector;
+use crate::trace::Role;
+
+/// Rows after the spike that the new level is read from, at least: the guard's warm-up.
+const LEAST_ROWS: usize = 20;
+
+/// Of the loss before the spike, so many times is a lost level.
+const LOST: f64 = 1.5;
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG015",
+    name: "plateau-after-a-spike",
+    what: "After a spike the loss stays on a higher level, or where an untrained model's is.",
+    why: "What was learnt is gone. Often units died or saturated at the spike and get no gradient to come \
+          back by; further steps are wasted.",
+    evidence: "`loss`, with twenty rows after the spike.",
+    blind: "Why it spiked: that is what the finding before it is for. Progress that is slow but not lost.",
+    remedy: "Go back to a checkpoint before the spike and mend its cause; do not train on.",
+    fix_safety: "Going back loses the steps since, which taught nothing.",
+    references: &["The guard's own detector of a loss that is back at its start"],
+    example: Example::Logs {
+        fires: || {
+            Sketch::healthy(200)
+                .loss(120, |since, _| if since < 4 { 50.0 } else { 2.3 })
+                .trace()
+        },
+        silent: healthy,
+    },
+    before_training: None,
+    of_run: Some(of_run),
+};
+
+fn of_run(history: &History<'_>) -> Option<Finding> {
+    let rows = history.rows();
+    let relapse = match history.ending() {
+        Ending::Relapsed { row } => Some(row),
+        Ending::Alive => None,
+        _ => return None,
+    };
+    // The spike that the level begins with; of several the last.
+    let spike = history.streaks().iter().rev().find(|streak| {
+        let far = [Detector::LossSpike, Detector::LossDivergence]
+            .into_iter()
+            .any(|detector| {
+                history
+                    .seen()
+                    .any(|(row, seen)| seen.detector == detector && streak.rows().contains(&row))
+            });
+        far && relapse.is_none_or(|row| streak.from <= row + LEAST_ROWS)
+    });
+    let from = relapse.or(spike.map(|spike| spike.from))?;
+    let start = median(rows.iter().take(5).filter_map(|row| row.loss))?;
+    let before = spike
+        .and_then(|spike| spike.usual_loss)
+        .or_else(|| {
+            median(
+                rows[from.saturating_sub(LEAST_ROWS)..from]
+                    .iter()
+                    .filter_map(|row| row.loss),
+            )
+        })
+        .unwrap_or(start);
+    let since = spike.map_or(from, |spike| spike.to.min(rows.len()).max(from));
+    let after: Vec<f64> = rows[since.min(rows.len())..]
+        .iter()
+        .filter_map(|row| row.loss)
+        .collect();
+    let last = &after[after.len() - after.len().min(LEAST_ROWS)..];
+    let level = median(last.iter().copied())?;
+    let lost =
+        relapse.is_some() || (after.len() >= LEAST_ROWS && before > 0.0 && level > LOST * before);
+    if !lost {
+        return None;
+    }
+    let step = history.step(from);
+    Some(Finding {
+        code: RULE.code.into(),
+        level: Level::Error,
+        title: format!(
+            "the loss went to {level:.3} at step {step} and stayed; before it was {before:.3}"
+        ),
+        step: Some(step),
+        until: rows.last().map(|row| row.step),
+        evidence: vec![
+            Evidence::new("loss before", before),
+            Evidence::new("loss of the last rows", level),
+            Evidence::new("loss at the start", start),
+        ],
+        chart: history.chart(&Role::Loss, 0..rows.len()),
+        why: RULE.why.into(),
+        help: format!(
+            "Go back to a checkpoint before step {step}, mend what came first, and do not train on."
+        ),
+        ..Finding::default()
+    })
+}

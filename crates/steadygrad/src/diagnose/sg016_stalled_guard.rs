@@ -1,0 +1,92 @@
+//! SG016: a guard that no longer lets the run move.
+
+use super::example::Sketch;
+use super::{Evidence, Example, Finding, History, Level, Rule};
+use crate::trace::Role;
+
+/// Skipped steps in a row that end a run with those who count them (torchtitan, Megatron-LM).
+const IN_A_ROW: usize = 5;
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG016",
+    name: "stalled-guard",
+    what: "Five steps in a row or more were not applied: the guard, or a loss scaler, holds the run.",
+    why: "The weights do not move, so the next step will be as bad: what was to survive stands still and \
+          costs its time.",
+    evidence: "A run of steadygrad's, or a column that is 1 where a step was skipped.",
+    blind: "Skips that the log does not show.",
+    remedy: "Mend what the first skipped step shows. Bound the skips in a row, and stop or go back when \
+             they are spent.",
+    fix_safety: "Lifting the guard lets the bad update through: never do that.",
+    references: &["Counts in a row: torchtitan#916, Megatron-LM#3460"],
+    example: Example::Logs {
+        fires: || {
+            Sketch::healthy(100)
+                .with(Role::Skipped, |row| f64::from(row >= 90))
+                .trace()
+        },
+        silent: || {
+            Sketch::healthy(100)
+                .with(Role::Skipped, |row| f64::from(row % 30 == 7))
+                .trace()
+        },
+    },
+    before_training: None,
+    of_run: Some(of_run),
+};
+
+fn of_run(history: &History<'_>) -> Option<Finding> {
+    let series = history.trace().series(&Role::Skipped)?;
+    let skipped = |index: &usize| series.values()[*index] > 0.0;
+    let all = 0..series.values().len();
+    let (mut longest, mut from, mut length) = (0..0, 0, 0);
+    for index in all.clone() {
+        if skipped(&index) {
+            length += 1;
+            if length == 1 {
+                from = index;
+            }
+            if length > longest.len() {
+                longest = from..index + 1;
+            }
+        } else {
+            length = 0;
+        }
+    }
+    if longest.len() < IN_A_ROW {
+        return None;
+    }
+    let to_the_end = longest.end == series.values().len();
+    let (first, last) = (
+        series.steps()[longest.start],
+        series.steps()[longest.end - 1],
+    );
+    Some(Finding {
+        code: RULE.code.into(),
+        level: if to_the_end {
+            Level::Error
+        } else {
+            Level::Warning
+        },
+        title: format!(
+            "{} steps in a row were not applied, from step {first} to {last}{}",
+            longest.len(),
+            if to_the_end {
+                ", the end of the log"
+            } else {
+                ""
+            }
+        ),
+        step: Some(first),
+        until: Some(last),
+        evidence: vec![
+            Evidence::new("longest run of skipped steps", longest.len() as f64),
+            Evidence::new("skipped steps in all", all.filter(skipped).count() as f64),
+        ],
+        why: RULE.why.into(),
+        help: format!(
+            "Mend what step {first} shows; stop or go back after {IN_A_ROW} skips in a row."
+        ),
+        ..Finding::default()
+    })
+}
