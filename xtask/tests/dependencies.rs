@@ -15,6 +15,7 @@ const CORE: &str = "steadygrad";
 const ALLOWED: &[(&str, &[&str])] = &[
     (CORE, &[]),
     ("steadygrad-burn", &[CORE]),
+    ("steadygrad-logs", &[CORE]),
     ("steadygrad-python", &[CORE]),
     ("steadygrad-report", &[CORE]),
     ("steadygrad-lab", &[CORE, "steadygrad-burn"]),
@@ -24,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             CORE,
             "steadygrad-burn",
             "steadygrad-lab",
+            "steadygrad-logs",
             "steadygrad-report",
         ],
     ),

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use steadygrad::record::RecordError;
 use steadygrad_lab::data::CsvError;
 use steadygrad_lab::{ReplayError, StudyError, TrainError};
+use steadygrad_logs::LogError;
 
 /// Whatever ends the tool before its work is done.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,10 @@ pub(crate) enum CliError {
     Train(#[from] TrainError),
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    #[error("there is no rule `{code}`: the codes are {codes}")]
+    NoRule { code: String, codes: String },
+    #[error(transparent)]
+    Log(#[from] LogError),
     #[error(transparent)]
     Data(#[from] CsvError),
     #[error(transparent)]

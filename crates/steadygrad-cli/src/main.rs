@@ -2,7 +2,9 @@
 
 mod args;
 mod cure;
+mod diagnose;
 mod error;
+mod explain;
 mod output;
 mod probe;
 mod progress;
@@ -20,6 +22,8 @@ fn main() -> ExitCode {
     let done = match Args::parse().verb {
         Verb::Probe(args) => probe::run(&args),
         Verb::Cure(args) => cure::run(&args),
+        Verb::Diagnose(args) => diagnose::run(&args),
+        Verb::Explain { code } => explain::run(&code),
         Verb::Train(args) => train::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Study(args) => study::run(&args),

@@ -60,13 +60,13 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
 }
 
 /// Makes sure, before any work, that the page can be written; a page that is there stays as it is.
-fn check_writable(path: &Path) -> Result<(), RecordError> {
+pub(crate) fn check_writable(path: &Path) -> Result<(), RecordError> {
     let checked = if path.is_dir() {
         Err(std::io::ErrorKind::IsADirectory.into())
     } else {
         // What `write_atomic` does, without the page: a file beside it.
         let mut beside = path.as_os_str().to_owned();
-        beside.push(".steadygrad-probe");
+        beside.push(".steadygrad-check");
         fs::write(&beside, b"").and_then(|()| fs::remove_file(&beside))
     };
     checked.map_err(|source| RecordError::Io {

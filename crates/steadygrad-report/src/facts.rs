@@ -4,9 +4,37 @@ use steadygrad::cure::{
     CureReport, End, Outcome, RankedTrial, Trial, TrialKind, Verdict, Verification,
 };
 use steadygrad::detect::{Detection, Detector};
+use steadygrad::diagnose::{Finding, RunDiagnosis, State};
 use steadygrad::remedy::Family;
 
 use crate::number;
+
+/// When a finding is, in words.
+pub(crate) fn when(finding: &Finding) -> String {
+    match (finding.step, finding.until) {
+        (Some(step), Some(until)) if until > step => format!("steps {step} to {until}"),
+        (Some(step), _) => format!("step {step}"),
+        (None, _) => "before the first step".into(),
+    }
+}
+
+/// How a run ended, in words.
+pub(crate) fn state(run: &RunDiagnosis) -> String {
+    match run.state {
+        State::Unknown => "nothing to judge: the log has neither a loss nor a gradient norm".into(),
+        State::Alive if run.is_healthy() => "healthy: nothing is wrong".into(),
+        State::Alive => "alive at the end of the log".into(),
+        State::NonFinite { step } => format!("lost: not finite from step {step} on"),
+        State::Diverged { step } => {
+            format!(
+                "lost: the loss is above its start from step {step} on, at the end over threefold"
+            )
+        }
+        State::Relapsed { step } => {
+            format!("lost: the loss is back where it began from step {step} on")
+        }
+    }
+}
 
 /// One row of the ranking, joined with its trial.
 pub(crate) struct Ranked<'a> {

@@ -1,5 +1,6 @@
 //! The report as one HTML page that needs no network: styles, script and data are inside.
 
+mod diagnosis;
 mod findings;
 mod numbers;
 mod page;
@@ -8,6 +9,7 @@ mod prescription;
 mod probe;
 mod tables;
 
+pub use diagnosis::diagnosis;
 pub use probe::probe;
 
 use maud::{Markup, html};

@@ -10,6 +10,8 @@
 //!            --html::cure------> one page that needs no network
 //!
 //! ProbeReport --terminal::probe, json::probe, html::probe--> the same
+//! Diagnosis ----terminal, json, html::diagnosis, sarif::diagnosis--> the same, and SARIF for CI
+//! Rule ---------terminal::rule, rules::markdown--> what it means
 //! ```
 //!
 //! No document computes a result of its own: what a person sees is in the report, so it is in
@@ -21,4 +23,6 @@ pub mod html;
 pub mod json;
 mod number;
 mod probe;
+pub mod rules;
+pub mod sarif;
 pub mod terminal;

@@ -1,14 +1,19 @@
 //! The report as text for a terminal, in the manner of a compiler's diagnostics.
 
+mod diagnosis;
 mod findings;
 mod growth;
 mod prescription;
 mod probe;
+mod rule;
 mod sparkline;
 mod tables;
 mod text;
 
+pub use diagnosis::diagnosis;
 pub use probe::probe;
+pub use rule::rule;
+pub(crate) use sparkline::plain as plain_chart;
 
 use anstyle::Style;
 use steadygrad::cure::{CureReport, TrialKind};

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use steadygrad::diagnose::Finding;
 
-use crate::number;
+use crate::{facts, number};
 
 pub(super) fn section(findings: &[Finding]) -> Markup {
     html! {
@@ -29,11 +29,7 @@ fn card(finding: &Finding, cause: bool) -> Markup {
                 (finding.title)
             }
             p.place {
-                "at " code { (finding.place) } ", "
-                @match finding.step {
-                    Some(step) => { "step " (step) }
-                    None => { "before the first step" }
-                }
+                "at " code { (finding.place) } ", " (facts::when(finding))
             }
             div.columns {
                 table.evidence {
@@ -50,6 +46,7 @@ fn card(finding: &Finding, cause: bool) -> Markup {
                 div {
                     p { strong { "Why " } (finding.why) }
                     p { strong { "Help " } (finding.help) }
+                    @for note in &finding.notes { p { strong { "Note " } (note) } }
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod butterfly;
+mod course;
 mod frame;
 mod growth;
 mod layers;
@@ -14,6 +15,7 @@ mod spectrum;
 
 pub(super) use baseline::baseline;
 pub(super) use butterfly::butterfly;
+pub(super) use course::course;
 pub(super) use growth::growth;
 pub(super) use layers::layers;
 pub(super) use losses::losses;

@@ -1,10 +1,11 @@
 //! Findings, like a compiler's errors.
 
 use anstyle::Style;
-use steadygrad::diagnose::Finding;
+use steadygrad::diagnose::{Finding, Level};
 
-use super::text::{BOLD, ERROR, FRAME, NOTE, clean, paint, wrapped};
-use crate::number;
+use super::sparkline;
+use super::text::{BOLD, ERROR, FRAME, NOTE, WARN, clean, paint, wrapped};
+use crate::{facts, number};
 
 pub(super) fn section(findings: &[Finding]) -> String {
     findings
@@ -14,27 +15,31 @@ pub(super) fn section(findings: &[Finding]) -> String {
         .collect()
 }
 
-/// The first finding is the cause, so only it says why; the others follow from it.
+/// The first finding is the cause, so only it says why; the errors after it follow from it.
 fn one(finding: &Finding, headline: bool) -> String {
-    let (level, style) = if headline {
-        ("error", ERROR)
-    } else {
-        ("note", NOTE)
+    let level = match finding.level {
+        Level::Error if !headline => Level::Note,
+        level => level,
     };
-    let label = format!("{level}[{}]", finding.code);
+    let style = match level {
+        Level::Error => ERROR,
+        Level::Warning => WARN,
+        Level::Note => NOTE,
+    };
+    let label = format!("{}[{}]", level.name(), finding.code);
     let indent = " ".repeat(label.chars().count() + 2);
     let label = paint(style, &label);
     let title = wrapped(BOLD, &finding.title, &indent, &indent);
-    let when = match finding.step {
-        Some(step) => format!("step {step}"),
-        None => "before the first step".into(),
-    };
     let mut out = format!(
-        "\n{label}: {}  {} {}, {when}\n",
+        "\n{label}: {}  {} {}, {}\n",
         title.trim_start_matches(' '),
         paint(FRAME, "-->"),
-        clean(&finding.place.to_string())
+        clean(&finding.place.to_string()),
+        facts::when(finding)
     );
+    if let Some(chart) = &finding.chart {
+        out.push_str(&sparkline::in_frame(chart));
+    }
     for evidence in &finding.evidence {
         let line = format!("{}: {}", evidence.name, number::short(evidence.value));
         out.push_str(&note(&line));
@@ -43,6 +48,9 @@ fn one(finding: &Finding, headline: bool) -> String {
         out.push_str(&note(&format!("why: {}", finding.why)));
     }
     out.push_str(&note(&format!("help: {}", finding.help)));
+    for text in &finding.notes {
+        out.push_str(&note(&format!("note: {text}")));
+    }
     out
 }
 

@@ -1,6 +1,9 @@
 //! Charts of one line.
 
-use super::text::{NOTE, field, paint};
+use steadygrad::diagnose::Chart;
+
+use super::text::{DIM, FRAME, NOTE, clean, field, paint};
+use crate::number;
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// A value that has no height: not finite or, on a log scale, zero.
@@ -30,6 +33,61 @@ pub(super) fn linear(values: &[f64], unit: &str) -> String {
         "not finite",
         unit,
     )
+}
+
+/// A finding's chart in the frame of its text.
+pub(super) fn in_frame(chart: &Chart) -> String {
+    let (line, scale) = drawn(chart);
+    let bar = paint(FRAME, "|");
+    let (line, scale) = (paint(NOTE, line), paint(DIM, scale));
+    format!("   {bar}\n   {bar} {line}\n   {bar} {scale}\n   {bar}\n")
+}
+
+/// The same without styles.
+pub(crate) fn plain(chart: &Chart) -> String {
+    let (line, scale) = drawn(chart);
+    format!("   |\n   | {line}\n   | {scale}\n   |\n")
+}
+
+/// The line and what its scale is: of logarithms where a linear one would show only the largest.
+fn drawn(chart: &Chart) -> (String, String) {
+    /// Times the smallest value that the largest is.
+    const WIDE: f64 = 20.0;
+    let finite = || {
+        chart
+            .values
+            .iter()
+            .copied()
+            .filter(|value| value.is_finite())
+    };
+    let low = finite().fold(f64::INFINITY, f64::min);
+    let high = finite().fold(f64::NEG_INFINITY, f64::max);
+    let log = low > 0.0 && high > WIDE * low;
+    let heights: Vec<f64> = match log {
+        true => chart.values.iter().map(|value| value.log10()).collect(),
+        false => chart.values.clone(),
+    };
+    // At least a tenth of the largest, or noise would fill the height.
+    let least = if log {
+        1.0
+    } else {
+        (0.1 * high.abs()).max(f64::MIN_POSITIVE)
+    };
+    let line = blocks(&heights, least);
+    let mut scale = vec![clean(&chart.column)];
+    if let (Some(first), Some(last)) = (chart.steps.first(), chart.steps.last()) {
+        scale.push(format!("steps {first} to {last}"));
+    }
+    if low <= high {
+        scale.push(format!("{} to {}", number::short(low), number::short(high)));
+    }
+    if log {
+        scale.push("log scale".into());
+    }
+    if line.contains(NO_HEIGHT) {
+        scale.push(format!("{NO_HEIGHT} is not finite"));
+    }
+    (line, scale.join(", "))
 }
 
 fn chart(heights: &[f64], least_span: f64, scale: &str, odd: &str, unit: &str) -> String {
@@ -75,6 +133,24 @@ mod tests {
         assert_eq!(blocks(&[1.0, 1.1], 1.0), "▁▂");
         assert_eq!(blocks(&[1.0, 1.1], 0.1), "▁█");
         assert_eq!(blocks(&[], 1.0), "");
+    }
+
+    #[test]
+    fn a_finding_s_chart_says_its_scale() {
+        let of = |values: &[f64]| {
+            in_frame(&Chart {
+                column: "grad_norm".into(),
+                steps: (5..5 + values.len() as u64).collect(),
+                values: values.to_vec(),
+            })
+        };
+        let text = of(&[1.0, 10.0, 100.0, f64::NAN]);
+        assert!(text.contains("▁▅█×"), "{text}");
+        assert!(text.contains("grad_norm, steps 5 to 8, 1 to 100, log scale, × is not finite"));
+        let text = of(&[1.0, 1.5, 2.0]);
+        assert!(text.contains("▁▅█") && !text.contains("log"), "{text}");
+        assert!(of(&[f64::NAN]).contains('×') && of(&[]).contains("grad_norm"));
+        assert!(of(&[0.0; 4]).contains("▁▁▁▁"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! the others are its consequences. [`diagnose`] looks at what was measured on a model, and
 //! [`diagnose_run`] at the log of any run.
 
+mod diagnosis;
 mod example;
 mod finding;
 mod history;
@@ -29,6 +30,7 @@ mod sg017_suspected_backend_fault;
 mod sg018_unscaled_input;
 mod sg019_rising_norm;
 
+pub use diagnosis::{Diagnosis, Matched, RunDiagnosis, State};
 pub use finding::{Chart, Evidence, Finding, Level};
 pub use history::{Ending, History, Rise, Row, Streak};
 pub use rule::{Example, Rule};

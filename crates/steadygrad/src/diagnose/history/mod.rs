@@ -25,6 +25,9 @@ const KEPT: usize = 256;
 /// Values in a chart: what fits a line of a terminal.
 const CHART: usize = 72;
 
+/// Values in a chart of the whole log.
+const OVERVIEW: usize = 500;
+
 /// A log as the rules look at it.
 #[derive(Debug, Clone)]
 pub struct History<'a> {
@@ -140,6 +143,15 @@ impl<'a> History<'a> {
 
     /// A column around some rows, thinned to a line.
     pub fn chart(&self, role: &Role, rows: std::ops::Range<usize>) -> Option<Chart> {
+        self.drawn(role, rows, CHART)
+    }
+
+    /// A column of the rows from end to end, thinned to a plot.
+    pub fn overview(&self, role: &Role) -> Option<Chart> {
+        self.drawn(role, 0..self.rows.len(), OVERVIEW)
+    }
+
+    fn drawn(&self, role: &Role, rows: std::ops::Range<usize>, most: usize) -> Option<Chart> {
         let column = self.trace.series(role).map(Series::column);
         let rows = self.rows.get(rows.start..rows.end.min(self.rows.len()))?;
         let points: Vec<(u64, f64)> = rows
@@ -154,7 +166,7 @@ impl<'a> History<'a> {
                 Some((row.step, value?))
             })
             .collect();
-        thinned(column.unwrap_or("grad_norm"), &points)
+        thinned(column.unwrap_or("grad_norm"), &points, most)
     }
 
     /// A whole column that is not one of the rows', thinned to a line.
@@ -162,7 +174,7 @@ impl<'a> History<'a> {
         let series = self.trace.series(role)?;
         let steps = series.steps().iter().copied();
         let points: Vec<(u64, f64)> = steps.zip(series.values().iter().copied()).collect();
-        thinned(series.column(), &points)
+        thinned(series.column(), &points, CHART)
     }
 }
 
@@ -174,8 +186,8 @@ pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 /// Points as a chart; none without a point.
-fn thinned(column: &str, points: &[(u64, f64)]) -> Option<Chart> {
-    let part = points.len().div_ceil(CHART).max(1);
+fn thinned(column: &str, points: &[(u64, f64)], most: usize) -> Option<Chart> {
+    let part = points.len().div_ceil(most).max(1);
     let worst = |a: &(u64, f64), b: &(u64, f64)| {
         let odd = |value: f64| !value.is_finite();
         odd(a.1).cmp(&odd(b.1)).then(a.1.total_cmp(&b.1))

@@ -1,0 +1,20 @@
+use std::process::ExitCode;
+
+use steadygrad::diagnose::{RULES, rule};
+
+use crate::error::CliError;
+use crate::output;
+
+/// `steadygrad explain`
+pub(crate) fn run(code: &str) -> Result<ExitCode, CliError> {
+    let rule = rule(code).ok_or_else(|| {
+        let mut codes: Vec<&str> = RULES.iter().map(|rule| rule.code).collect();
+        codes.sort_unstable();
+        CliError::NoRule {
+            code: code.to_owned(),
+            codes: codes.join(", "),
+        }
+    })?;
+    output::print(&steadygrad_report::terminal::rule(rule))?;
+    Ok(ExitCode::SUCCESS)
+}

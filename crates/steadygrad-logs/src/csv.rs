@@ -1,0 +1,379 @@
+//! Tables of text: Lightning's `metrics.csv`, W&B's exports, tables of any tool.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use rayon::prelude::*;
+use steadygrad::Trace;
+
+use crate::format::without_mark;
+use crate::roles::{Selection, select};
+use crate::table::{self, Column, number};
+use crate::{Columns, LogError, name_of};
+
+/// What one thread parses at a time.
+const BLOCK: usize = 4 << 20;
+
+/// Reads one file.
+///
+/// Blocks of lines are parsed side by side, unless a quote says that a line's end may be inside a
+/// cell: then the `csv` crate reads all of it.
+pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
+    let (header, delimiter) = header(path)?;
+    let selection = select(path, &header, columns)?;
+    let mut slots: Vec<Option<usize>> = vec![None; header.len()];
+    let wanted = selection
+        .step
+        .into_iter()
+        .chain(selection.roles.iter().map(|(index, _)| *index));
+    for (slot, index) in wanted.enumerate() {
+        slots[index] = Some(slot);
+    }
+    let layout = Layout {
+        delimiter,
+        slots,
+        count: selection.roles.len() + usize::from(selection.step.is_some()),
+    };
+    let rows = match plain(path, &layout)? {
+        Some(rows) => rows,
+        None => quoted(path, &layout)?,
+    };
+    Ok(trace(path, &header, selection, rows))
+}
+
+/// How lines are taken apart.
+struct Layout {
+    delimiter: u8,
+    /// Where a column's values go; `None` for one that is not read.
+    slots: Vec<Option<usize>>,
+    /// How many are read.
+    count: usize,
+}
+
+/// The names in the first line, and what stands between them.
+fn header(path: &Path) -> Result<(Vec<String>, u8), LogError> {
+    const HEAD: u64 = 4 << 20;
+    let mut head = Vec::new();
+    let file = File::open(path).map_err(LogError::io(path))?;
+    file.take(HEAD)
+        .read_to_end(&mut head)
+        .map_err(LogError::io(path))?;
+    let head = without_mark(&head);
+    let blank = head
+        .iter()
+        .take_while(|byte| byte.is_ascii_whitespace() && **byte != b'\t')
+        .count();
+    let line = head[blank..]
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let count = |delimiter: &u8| line.iter().filter(|byte| *byte == delimiter).count();
+    // The first of equals is the comma.
+    let delimiter = [b';', b'\t', b',']
+        .into_iter()
+        .max_by_key(count)
+        .unwrap_or(b',');
+    let mut reader = ::csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(line);
+    let mut record = ::csv::ByteRecord::new();
+    // A line that is no CSV has no names.
+    let _ = reader.read_byte_record(&mut record);
+    let names = record
+        .iter()
+        .map(|name| String::from_utf8_lossy(name).trim().to_owned());
+    Ok((names.collect(), delimiter))
+}
+
+/// What was read of some lines.
+#[derive(Default)]
+struct Rows {
+    columns: Vec<Column>,
+    rows: usize,
+    /// Cells that hold no number, and the first of them with its line.
+    odd_cells: usize,
+    first_odd: Option<(usize, String)>,
+    /// Lines with another number of cells than the header, and the first.
+    odd_lines: usize,
+    first_odd_line: Option<usize>,
+}
+
+impl Rows {
+    fn new(count: usize) -> Self {
+        Self {
+            columns: vec![Column::default(); count],
+            ..Self::default()
+        }
+    }
+
+    fn append(&mut self, other: Rows) {
+        for (column, rows) in self.columns.iter_mut().zip(other.columns) {
+            column.append(rows);
+        }
+        let before = self.rows;
+        self.rows += other.rows;
+        self.odd_cells += other.odd_cells;
+        self.odd_lines += other.odd_lines;
+        let later = other.first_odd.map(|(row, text)| (row + before, text));
+        self.first_odd = self.first_odd.take().or(later);
+        let later = other.first_odd_line.map(|row| row + before);
+        self.first_odd_line = self.first_odd_line.or(later);
+    }
+
+    /// Adds one line's cells.
+    fn line<'a>(&mut self, layout: &Layout, cells: impl Iterator<Item = &'a [u8]>) {
+        let mut seen = 0;
+        for (index, cell) in cells.enumerate() {
+            seen = index + 1;
+            let Some(slot) = layout.slots.get(index).copied().flatten() else {
+                continue;
+            };
+            let value = number(cell).unwrap_or_else(|()| {
+                self.odd_cells += 1;
+                self.first_odd.get_or_insert_with(|| {
+                    let text: String = String::from_utf8_lossy(cell).chars().take(20).collect();
+                    (self.rows, text)
+                });
+                None
+            });
+            self.columns[slot].push(value);
+        }
+        if seen != layout.slots.len() {
+            self.odd_lines += 1;
+            self.first_odd_line.get_or_insert(self.rows);
+        }
+        self.rows += 1;
+        for column in &mut self.columns {
+            column.fill(self.rows);
+        }
+    }
+}
+
+/// All lines after the first, without quotes; `None` when there is a quote.
+fn plain(path: &Path, layout: &Layout) -> Result<Option<Rows>, LogError> {
+    let mut file = File::open(path).map_err(LogError::io(path))?;
+    let most = BLOCK * rayon::current_num_threads().max(1);
+    let mut all = Rows::new(layout.count);
+    let (mut buffer, mut header) = (Vec::with_capacity(most), true);
+    loop {
+        let room = most.saturating_sub(buffer.len()).max(BLOCK);
+        let mut part = file.by_ref().take(room as u64);
+        let read = part.read_to_end(&mut buffer).map_err(LogError::io(path))?;
+        let end = match (read, memchr::memrchr(b'\n', &buffer)) {
+            // The last line may have no end.
+            (0, _) => buffer.len(),
+            (_, Some(end)) => end + 1,
+            (_, None) => continue,
+        };
+        let mut lines = &buffer[..end];
+        if header && end > 0 {
+            lines = without_mark(lines);
+            let blank = lines
+                .iter()
+                .take_while(|byte| byte.is_ascii_whitespace() && **byte != b'\t')
+                .count();
+            lines = &lines[blank..];
+            let first = memchr::memchr(b'\n', lines).map_or(lines.len(), |end| end + 1);
+            lines = &lines[first..];
+            header = false;
+        }
+        if memchr::memchr(b'"', lines).is_some() {
+            return Ok(None);
+        }
+        let blocks: Vec<Rows> = blocks(lines)
+            .into_par_iter()
+            .map(|block| parse(block, layout))
+            .collect();
+        for block in blocks {
+            all.append(block);
+        }
+        if read == 0 {
+            return Ok(Some(all));
+        }
+        buffer.drain(..end);
+    }
+}
+
+/// Equal parts that end at line ends.
+fn blocks(mut lines: &[u8]) -> Vec<&[u8]> {
+    let mut blocks = Vec::new();
+    while !lines.is_empty() {
+        let end = lines
+            .get(BLOCK..)
+            .and_then(|rest| memchr::memchr(b'\n', rest))
+            .map_or(lines.len(), |end| BLOCK + end + 1);
+        let (block, rest) = lines.split_at(end);
+        blocks.push(block);
+        lines = rest;
+    }
+    blocks
+}
+
+fn parse(block: &[u8], layout: &Layout) -> Rows {
+    let mut rows = Rows::new(layout.count);
+    let mut from = 0;
+    let ends = memchr::memchr_iter(b'\n', block).chain(std::iter::once(block.len()));
+    for end in ends {
+        let line = block.get(from..end).unwrap_or_default();
+        from = end + 1;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            continue;
+        }
+        rows.line(layout, line.split(|byte| *byte == layout.delimiter));
+    }
+    rows
+}
+
+/// All lines after the first, where cells may be in quotes.
+fn quoted(path: &Path, layout: &Layout) -> Result<Rows, LogError> {
+    let mut rows = Rows::new(layout.count);
+    let mut reader = ::csv::ReaderBuilder::new()
+        .delimiter(layout.delimiter)
+        .flexible(true)
+        .from_path(path)
+        .map_err(|error| LogError::io(path)(std::io::Error::other(error)))?;
+    let mut record = ::csv::ByteRecord::new();
+    // An error ends the reading; what came before it is kept.
+    while reader.read_byte_record(&mut record).unwrap_or(false) {
+        rows.line(layout, record.iter());
+    }
+    Ok(rows)
+}
+
+fn trace(path: &Path, header: &[String], selection: Selection, mut rows: Rows) -> Trace {
+    let mut notes = selection.notes;
+    // The header is line 1.
+    if let Some((row, text)) = &rows.first_odd {
+        notes.push(format!(
+            "{} cells hold no number, the first `{text}` in line {}",
+            rows.odd_cells,
+            row + 2
+        ));
+    }
+    if let Some(row) = rows.first_odd_line {
+        notes.push(format!(
+            "{} lines have not the header's {} cells, the first is line {}: what they have was read",
+            rows.odd_lines,
+            header.len(),
+            row + 2
+        ));
+    }
+    let mut columns = rows.columns.drain(..);
+    let step = selection
+        .step
+        .and_then(|index| Some((header.get(index)?.as_str(), columns.next()?)));
+    let step = step.as_ref().map(|(name, column)| (*name, column));
+    let steps = table::steps(step, rows.rows, &mut notes);
+    let columns = selection
+        .roles
+        .into_iter()
+        .zip(columns)
+        .filter_map(|((index, role), column)| Some((role, header.get(index)?.clone(), column)))
+        .collect();
+    table::trace(
+        name_of(path),
+        "CSV",
+        &steps,
+        columns,
+        selection.unmatched,
+        notes,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use steadygrad::trace::Role;
+
+    use super::*;
+
+    fn of(text: &str) -> Trace {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        std::fs::write(&path, text).unwrap();
+        read(&path, &Columns::default()).unwrap()
+    }
+
+    fn column(trace: &Trace, role: Role) -> Vec<(u64, f64)> {
+        let series = trace.series(&role).unwrap();
+        let steps = series.steps().iter().copied();
+        steps.zip(series.values().iter().copied()).collect()
+    }
+
+    #[test]
+    fn lightning_s_blanks_are_no_values() {
+        let trace = of(
+            "epoch,lr-SGD,step,train_loss,val_loss\n0,0.1,,,\n0,,9,2.5,\n0,,9,,2.25\n1,,19,nan,\n",
+        );
+        assert_eq!(column(&trace, Role::ValidationLoss), [(9, 2.25)]);
+        let loss = column(&trace, Role::Loss);
+        assert!(loss[0] == (9, 2.5) && loss[1].0 == 19 && loss[1].1.is_nan());
+        assert_eq!(column(&trace, Role::LearningRate), [(0, 0.1)]);
+        assert_eq!(trace.unmatched, ["epoch"]);
+    }
+
+    #[test]
+    fn delimiters_quotes_and_line_ends() {
+        for text in [
+            "step,loss\n0,1.5\n1,2.5\n",
+            "step;loss\r\n0;1.5\r\n1;2.5",
+            "\u{feff}step\tloss\n0\t1.5\n\n1\t2.5\n",
+            "\"step\",\"loss\"\n\"0\",\"1.5\"\n1,2.5\n",
+            "Step,\"a, b - loss\"\n0,1.5\n1,2.5\n",
+        ] {
+            assert_eq!(
+                column(&of(text), Role::Loss),
+                [(0, 1.5), (1, 2.5)],
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn odd_cells_and_lines_are_told_with_their_line() {
+        let trace = of("step,loss\n0,1\n1,oops\n2\n3,4,5\n");
+        assert_eq!(column(&trace, Role::Loss), [(0, 1.0), (3, 4.0)]);
+        assert!(
+            trace
+                .notes
+                .iter()
+                .any(|note| note.contains("`oops` in line 3")),
+            "{:?}",
+            trace.notes
+        );
+        assert!(
+            trace
+                .notes
+                .iter()
+                .any(|note| note.starts_with("2 lines") && note.contains("line 4"))
+        );
+    }
+
+    #[test]
+    fn blocks_put_together_are_the_whole() {
+        let rows = 300_000;
+        let mut text = String::from("step,loss,grad_norm\n");
+        for row in 0..rows {
+            let norm = if row % 7 == 0 {
+                String::new()
+            } else {
+                format!("{}", row * 2)
+            };
+            text.push_str(&format!("{row},{}.5,{norm}\n", row));
+        }
+        assert!(text.len() > BLOCK);
+        let trace = of(&text);
+        let loss = column(&trace, Role::Loss);
+        assert_eq!(loss.len(), rows);
+        assert!(loss.iter().all(|(step, loss)| *loss == *step as f64 + 0.5));
+        let norm = column(&trace, Role::GradNorm);
+        assert!(
+            norm.iter()
+                .all(|(step, norm)| step % 7 != 0 && *norm == *step as f64 * 2.0)
+        );
+        assert_eq!(norm.len(), rows - rows.div_ceil(7));
+    }
+}

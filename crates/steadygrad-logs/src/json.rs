@@ -1,0 +1,170 @@
+//! JSON documents: Hugging Face's `trainer_state.json`, arrays of rows, columns by name.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+use steadygrad::Trace;
+
+use crate::format::without_mark;
+use crate::json_lines::Objects;
+use crate::{Columns, LogError, lenient, name_of};
+
+/// Where a document keeps its rows.
+const HISTORIES: [&str; 4] = ["log_history", "history", "logs", "metrics"];
+
+/// Reads one document.
+pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
+    let text = std::fs::read(path).map_err(LogError::io(path))?;
+    let unrecognised = |found: String| LogError::Unrecognised {
+        path: path.to_owned(),
+        found,
+    };
+    let value = lenient::parse(without_mark(&text))
+        .map_err(|error| unrecognised(format!("it begins as JSON, but {error}")))?;
+    let trainer = value.get("log_history").is_some();
+    let objects = objects(&value).ok_or_else(|| {
+        unrecognised(
+            "it is JSON without a list of rows (`log_history`, or an array of objects)".into(),
+        )
+    })?;
+    let format = if trainer {
+        "Hugging Face trainer state"
+    } else {
+        "JSON"
+    };
+    let mut trace = objects.trace(path, format, columns, Vec::new())?;
+    // Every such file has the same name; its folder says which run it is.
+    if let Some(folder) = path.parent().filter(|_| trainer) {
+        let checkpoint = |folder: &&Path| {
+            folder
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("checkpoint-"))
+        };
+        let folder = Some(folder)
+            .filter(checkpoint)
+            .and_then(Path::parent)
+            .unwrap_or(folder);
+        if folder.file_name().is_some() {
+            trace.name = name_of(folder);
+        }
+    }
+    Ok(trace)
+}
+
+/// The rows of a document: an array of objects, one under a known name, or arrays by name.
+fn objects(value: &Value) -> Option<Objects> {
+    match value {
+        Value::Array(rows) => of_rows(rows),
+        Value::Object(document) => HISTORIES
+            .iter()
+            .find_map(|name| objects(document.get(*name)?))
+            .or_else(|| of_columns(document)),
+        _ => None,
+    }
+}
+
+fn of_rows(rows: &[Value]) -> Option<Objects> {
+    let mut objects = Objects::default();
+    let all = rows.iter().filter_map(Value::as_object);
+    for row in all.clone() {
+        objects.push(row);
+    }
+    all.count().gt(&0).then_some(objects)
+}
+
+/// `{"loss": [..], "val_loss": [..]}`, as Keras keeps it.
+fn of_columns(document: &Map<String, Value>) -> Option<Objects> {
+    let columns: Vec<(&String, &Vec<Value>)> = document
+        .iter()
+        .filter_map(|(name, value)| Some((name, value.as_array()?)))
+        .filter(|(_, values)| values.iter().any(|value| lenient::number(value).is_some()))
+        .collect();
+    let rows = columns.iter().map(|(_, values)| values.len()).max()?;
+    let mut objects = Objects::default();
+    for row in 0..rows {
+        let cells = columns
+            .iter()
+            .filter_map(|(name, values)| Some(((*name).clone(), values.get(row)?.clone())));
+        objects.push(&cells.collect());
+    }
+    Some(objects)
+}
+
+#[cfg(test)]
+mod tests {
+    use steadygrad::trace::Role;
+
+    use super::*;
+
+    fn of(text: &str) -> Result<Trace, LogError> {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("my-run/checkpoint-20");
+        std::fs::create_dir_all(&run).unwrap();
+        let path = run.join("trainer_state.json");
+        std::fs::write(&path, text).unwrap();
+        read(&path, &Columns::default())
+    }
+
+    #[test]
+    fn a_trainer_s_state() {
+        let trace = of(r#"{"global_step": 20, "log_history": [
+            {"epoch": 0.5, "grad_norm": 1.5, "learning_rate": 5e-05, "loss": 2.5, "step": 10},
+            {"epoch": 1.0, "eval_loss": 2.25, "eval_runtime": 1.0, "step": 10},
+            {"epoch": 1.0, "grad_norm": NaN, "learning_rate": 4e-05, "loss": 0.0, "step": 20}]}"#)
+        .unwrap();
+        assert_eq!(
+            (trace.name.as_str(), trace.format.as_str()),
+            ("my-run", "Hugging Face trainer state")
+        );
+        let norm = trace.series(&Role::GradNorm).unwrap();
+        assert!(
+            &**norm.steps() == [10, 20] && norm.values()[0] == 1.5 && norm.values()[1].is_nan()
+        );
+        assert_eq!(
+            trace.series(&Role::ValidationLoss).unwrap().values(),
+            [2.25]
+        );
+        assert_eq!(
+            trace.series(&Role::LearningRate).unwrap().values(),
+            [5e-5, 4e-5]
+        );
+    }
+
+    #[test]
+    fn rows_and_columns() {
+        let values = |text: &str| {
+            of(text)
+                .unwrap()
+                .series(&Role::Loss)
+                .unwrap()
+                .values()
+                .to_vec()
+        };
+        assert_eq!(
+            values(r#"[{"_step": 0, "loss": 1}, 7, {"_step": 1, "loss": 2}]"#),
+            [1.0, 2.0]
+        );
+        assert_eq!(
+            values(r#"{"loss": [3, 2, 1], "acc": [0.1, 0.2]}"#),
+            [3.0, 2.0, 1.0]
+        );
+        assert_eq!(values(r#"{"history": {"loss": [3, null]}}"#), [3.0]);
+    }
+
+    #[test]
+    fn what_holds_no_rows_is_told() {
+        for text in [
+            "{\"a\": 1}",
+            "[]",
+            "[1, 2]",
+            "{\"log_history\": [",
+            "{\"log_history\": []}",
+            "{\"x\": [\"y\"]}",
+        ] {
+            assert!(
+                matches!(of(text), Err(LogError::Unrecognised { .. })),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! JSON as Python writes it, with bare NaN and Infinity.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+/// The value of a text. A NaN or an infinity becomes a string, which [`number`] reads.
+pub(crate) fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(&quoted(text))
+}
+
+/// A number, also one that was written as text.
+pub(crate) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => crate::table::number(text.as_bytes()).ok().flatten(),
+        Value::Bool(on) => Some(f64::from(u8::from(*on))),
+        _ => None,
+    }
+}
+
+/// The numbers of an object by name, those of objects within it by `outer/inner`.
+pub(crate) fn numbers(object: &serde_json::Map<String, Value>) -> Vec<(String, Option<f64>)> {
+    let mut found = Vec::new();
+    flatten("", object, 0, &mut found);
+    found
+}
+
+/// So deep are objects within objects looked into.
+const DEEPEST: usize = 8;
+
+fn flatten(
+    outer: &str,
+    object: &serde_json::Map<String, Value>,
+    depth: usize,
+    found: &mut Vec<(String, Option<f64>)>,
+) {
+    for (key, value) in object {
+        let name = if outer.is_empty() {
+            key.clone()
+        } else {
+            format!("{outer}/{key}")
+        };
+        match value {
+            Value::Object(inner) if depth < DEEPEST => flatten(&name, inner, depth + 1, found),
+            Value::Null => found.push((name, None)),
+            other => {
+                if let Some(number) = number(other) {
+                    found.push((name, Some(number)));
+                }
+            }
+        }
+    }
+}
+
+/// The same text with every bare NaN and Infinity in quotes.
+fn quoted(text: &[u8]) -> Cow<'_, [u8]> {
+    const WORDS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+    let bare = memchr::memmem::find(text, b"NaN").or(memchr::memmem::find(text, b"Infinity"));
+    if bare.is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len() + 64);
+    let (mut at, mut in_string) = (0, false);
+    while let Some(byte) = text.get(at) {
+        let word = WORDS
+            .iter()
+            .find(|word| !in_string && text[at..].starts_with(word));
+        match (word, byte) {
+            (Some(word), _) => {
+                out.push(b'"');
+                out.extend_from_slice(word);
+                out.push(b'"');
+                at += word.len();
+                continue;
+            }
+            (None, b'\\') if in_string => {
+                out.push(b'\\');
+                at += 1;
+                out.extend(text.get(at));
+            }
+            (None, b'"') => {
+                in_string = !in_string;
+                out.push(b'"');
+            }
+            (None, other) => out.push(*other),
+        }
+        at += 1;
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Vec<(String, Option<f64>)> {
+        numbers(parse(text.as_bytes()).unwrap().as_object().unwrap())
+    }
+
+    #[test]
+    fn python_s_own_numbers_are_read() {
+        let found = of(
+            r#"{"a": NaN, "b": -Infinity, "c": Infinity, "d": 1.5, "e": "2e3", "f": null, "g": "x", "h": true}"#,
+        );
+        let value = |name: &str| {
+            found
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|found| found.1)
+        };
+        assert!(value("a").unwrap().unwrap().is_nan());
+        assert_eq!(value("b"), Some(Some(f64::NEG_INFINITY)));
+        assert_eq!(value("c"), Some(Some(f64::INFINITY)));
+        assert_eq!(
+            (value("d"), value("e")),
+            (Some(Some(1.5)), Some(Some(2000.0)))
+        );
+        assert_eq!(
+            (value("f"), value("g"), value("h")),
+            (Some(None), None, Some(Some(1.0)))
+        );
+    }
+
+    #[test]
+    fn words_in_strings_and_nested_objects() {
+        let found =
+            of(r#"{"NaN \" Infinity": 1, "train": {"loss": NaN, "deep": {"x": 2}}, "list": [1]}"#);
+        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["NaN \" Infinity", "train/deep/x", "train/loss"]);
+        assert!(parse(b"{\"a\": NaNa}").is_err());
+        assert!(parse(b"{\"a\\").is_err() && parse(b"\"NaN\\").is_err());
+    }
+}

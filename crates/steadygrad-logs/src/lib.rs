@@ -1,0 +1,66 @@
+//! Readers of training logs: whatever a run left behind becomes a [`Trace`], which
+//! `steadygrad::diagnose` looks at.
+//!
+//! ```text
+//! steadygrad's run, TensorBoard, CSV, JSON lines, JSON --read--> Trace --diagnose_run--> Finding
+//! ```
+//!
+//! A format is recognised by what is in a file, never by its name alone. What cannot be read is left
+//! out and named in [`Trace::notes`]: a log that was cut off, or has a damaged place, gives what is
+//! left of it. No memory is taken by a number in a file.
+
+mod columns;
+mod csv;
+mod error;
+mod folder;
+mod format;
+mod json;
+mod json_lines;
+mod lenient;
+mod odd;
+mod own;
+mod roles;
+mod table;
+mod tensorboard;
+
+pub use columns::Columns;
+pub use error::LogError;
+
+use std::path::Path;
+
+use steadygrad::Trace;
+
+use format::Format;
+
+/// Reads a log, or all logs in a folder: one trace a run, in the order of their names.
+///
+/// # Errors
+/// [`LogError`] when there is nothing that could be read, or `columns` names a column that the log
+/// has not.
+pub fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
+    if path.is_dir() {
+        return folder::read(path, columns);
+    }
+    Ok(vec![read_file(path, columns)?])
+}
+
+fn read_file(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
+    match Format::of(path)? {
+        Format::TensorBoard => tensorboard::read(&[path.to_owned()], columns),
+        Format::Csv => csv::read(path, columns),
+        Format::Json => json::read(path, columns),
+        Format::JsonLines => json_lines::read(path, columns),
+    }
+}
+
+/// A run's name: the file's without its ending, or the folder's.
+fn name_of(path: &Path) -> String {
+    let name = if path.is_dir() {
+        path.file_name()
+    } else {
+        path.file_stem()
+    };
+    name.unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}

@@ -1,0 +1,68 @@
+//! What was found in logs, as a page.
+
+use maud::{Markup, html};
+use steadygrad::diagnose::{Diagnosis, RunDiagnosis};
+
+use super::page::Page;
+use super::{findings, plots};
+use crate::{facts, number};
+
+/// The findings as a self-contained page. The plots need JavaScript; all else does not.
+pub fn diagnosis(diagnosis: &Diagnosis) -> String {
+    let headline = match diagnosis.runs.as_slice() {
+        [run] => facts::state(run),
+        runs => {
+            let ill = runs.iter().filter(|run| !run.is_healthy()).count();
+            format!("{ill} of {} runs have findings", runs.len())
+        }
+    };
+    let page = Page {
+        verb: "steadygrad diagnose",
+        name: &diagnosis.path,
+        description: "What broke first, where, why, and what to do, from the log alone.",
+        headline: &headline,
+        good: diagnosis.is_healthy(),
+        warning: html! {},
+        footer: html! { "steadygrad " (diagnosis.version) },
+    };
+    let runs = diagnosis.runs.iter().enumerate();
+    page.render(html! {
+        @for (index, run) in runs { (of_run(index, run)) }
+    })
+}
+
+fn of_run(index: usize, run: &RunDiagnosis) -> Markup {
+    html! {
+        section {
+            h2 { (run.name) }
+            dl.facts {
+                dt { "Log" }
+                dd {
+                    (run.format) ", " (number::count(run.rows as u64, "row"))
+                    @if let (Some(first), Some(last)) = (run.first_step, run.last_step) {
+                        ", steps " (first) " to " (last)
+                    }
+                }
+                dt { "State" } dd { (facts::state(run)) }
+                dt { "Read" }
+                dd {
+                    @for (index, matched) in run.matched.iter().enumerate() {
+                        @if index > 0 { ", " }
+                        (matched.role) " from " code { (matched.column) }
+                    }
+                    @if run.parameters > 0 {
+                        ", gradient norms of " (number::count(run.parameters as u64, "parameter"))
+                    }
+                }
+                @if !run.missing.is_empty() {
+                    dt { "Not in the log" } dd { (run.missing.join(", ")) }
+                }
+                @for note in &run.notes { dt { "About the log" } dd { (note) } }
+            }
+            @for (plot, chart) in run.overview.iter().enumerate() {
+                (plots::course(&format!("plot-{index}-{plot}"), chart, run.findings.first()))
+            }
+        }
+        (findings::section(&run.findings))
+    }
+}
