@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn cut_anywhere_the_records_before_are_read() {
-        let records: Vec<Vec<u8>> = (0..6)
+        let records: Vec<Vec<u8>> = (1..7)
             .map(|step| record(&event(step, "loss", step as f32)))
             .collect();
         let whole = records.concat();
