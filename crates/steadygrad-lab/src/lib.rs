@@ -26,6 +26,7 @@ mod subnormal;
 mod tape;
 mod train;
 mod trial;
+pub mod zoo;
 
 pub use butterfly::{Twins, butterfly};
 pub use cure::{Job, cure};

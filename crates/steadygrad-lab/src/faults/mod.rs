@@ -51,7 +51,7 @@ pub use poisoned_batch::{Poison, PoisonedBatch};
 pub use rotated_labels::RotatedLabels;
 pub use scaled_batch::ScaledBatch;
 pub use shifted_data::ShiftedData;
-pub use unguarded::{Unguarded, train_unguarded};
+pub use unguarded::{Unguarded, Watched, train_unguarded, train_watched};
 pub use weight_growth::WeightGrowth;
 
 use burn::module::Module;

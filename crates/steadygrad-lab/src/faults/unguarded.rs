@@ -1,5 +1,7 @@
 use burn::tensor::Device;
-use steadygrad_burn::{GradientClipper, gradient_stats};
+use steadygrad::GradientStats;
+use steadygrad::stats::global_norm;
+use steadygrad_burn::{GradientClipper, gradient_stats, weight_norms};
 
 use super::{FaultError, Faults};
 use crate::batches::Batches;
@@ -17,7 +19,22 @@ pub struct Unguarded {
     pub validation_metric: f64,
 }
 
-/// Trains a subject by its plan with these faults and nobody who looks on: what a guard is
+/// One step as a logger would see it: after the backward pass, before the update.
+#[derive(Debug, Clone, Copy)]
+pub struct Watched<'a> {
+    /// The attempt.
+    pub step: u64,
+    /// Of its batch.
+    pub loss: f64,
+    /// As it is used.
+    pub learning_rate: f64,
+    /// Before clipping.
+    pub gradients: &'a GradientStats,
+    /// L2 norm of all weights.
+    pub weight_norm: f64,
+}
+
+/// Trains a subject by its plan with these faults and nobody who acts: what a guard is
 /// compared with. Every update is applied, whatever it is. A `clip` among the plan's remedies
 /// clips.
 ///
@@ -29,6 +46,20 @@ pub fn train_unguarded<S: Subject>(
     plan: &Plan,
     faults: &Faults,
     device: &Device,
+) -> Result<Unguarded, FaultError> {
+    train_watched(subject, plan, faults, device, &mut |_| ())
+}
+
+/// The same, with somebody who looks on.
+///
+/// # Errors
+/// Those of [`train_unguarded`].
+pub fn train_watched<S: Subject>(
+    subject: &S,
+    plan: &Plan,
+    faults: &Faults,
+    device: &Device,
+    watch: &mut dyn FnMut(Watched<'_>),
 ) -> Result<Unguarded, FaultError> {
     let summary = subject.summary();
     let (mut model, mut acting) = build(subject, plan, &plan.remedies, device);
@@ -53,13 +84,20 @@ pub fn train_unguarded<S: Subject>(
                 subject: summary.name.clone(),
             })?;
         let gradients = faults.gradients(attempt, &model, gradients);
-        if run.first_non_finite.is_none()
-            && !(loss.is_finite() && gradient_stats(&model, &gradients).non_finite() == 0)
-        {
+        let learning_rate = faults.learning_rate(attempt, plan.scheduled(full, attempt));
+        let stats = gradient_stats(&model, &gradients);
+        let finite = loss.is_finite() && stats.non_finite() == 0;
+        if !finite && run.first_non_finite.is_none() {
             run.first_non_finite = Some(attempt);
         }
+        watch(Watched {
+            step: attempt,
+            loss,
+            learning_rate,
+            gradients: &stats,
+            weight_norm: global_norm(weight_norms(&model).into_iter()),
+        });
         run.losses.push(loss);
-        let learning_rate = faults.learning_rate(attempt, plan.scheduled(full, attempt));
         model = match &mut clipper {
             Some(clipper) => {
                 clipper

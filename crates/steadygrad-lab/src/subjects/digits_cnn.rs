@@ -29,7 +29,7 @@ impl DigitsCnn {
     }
 
     /// On these images, `SIDE * SIDE` features each.
-    pub(super) fn on(table: Table, config: CnnConfig, goal: f64, device: Device) -> Self {
+    pub(crate) fn on(table: Table, config: CnnConfig, goal: f64, device: Device) -> Self {
         Self {
             task: TableTask::new(table, goal, device),
             config,

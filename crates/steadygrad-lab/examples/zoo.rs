@@ -1,0 +1,309 @@
+//! The zoo: about a thousand runs, and what steadygrad and others say of them.
+//!
+//! `cargo run --release -p steadygrad-lab --example zoo -- [tuning | held-out] [--list]` takes about
+//! five minutes on two cores and prints Markdown; `--list` adds every run that was judged wrong.
+//! Thresholds may be chosen on the tuning part only.
+#![allow(
+    clippy::print_stdout,
+    reason = "an experiment reports to its standard output"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burn::tensor::Device;
+use steadygrad::detect::{Detector, Severity};
+use steadygrad::diagnose::{Finding, History, Level, diagnose_run};
+use steadygrad_lab::faults::Fault;
+use steadygrad_lab::zoo::{Became, PEERS, Part, Run, configurations, run};
+
+/// A run and what was said of it.
+struct Judged {
+    run: Run,
+    findings: Vec<Finding>,
+    /// First step at which the guard's detectors would have said something that an action follows.
+    suspicious: Option<u64>,
+    harmful: Option<u64>,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let part = match arguments.first().map(String::as_str) {
+        Some("tuning") => Part::Tuning,
+        _ => Part::HeldOut,
+    };
+    let list = arguments.iter().any(|argument| argument == "--list");
+    let all: Vec<_> = configurations()
+        .into_iter()
+        .filter(|one| one.part() == part)
+        .collect();
+    let (next, judged) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                let device = Device::flex().autodiff();
+                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let run = run(one, &device).expect("the zoo's faults fit");
+                    judged.lock().expect("no thread panics").push(judge(run));
+                }
+            });
+        }
+    });
+    let mut judged = judged.into_inner().expect("no thread panics");
+    judged.sort_by_key(|one| one.run.configuration.seed);
+    println!("# The zoo, {part:?}: {} runs\n", judged.len());
+    kinds(&judged);
+    detection(&judged);
+    faults(&judged);
+    if list {
+        wrong(&judged);
+    }
+}
+
+fn judge(run: Run) -> Judged {
+    let history = History::of(&run.trace);
+    let first = |least: Severity| {
+        let mut seen = history.seen();
+        seen.find(|(_, seen)| seen.severity >= least && seen.detector != Detector::NonFinite)
+            .map(|(_, seen)| seen.step)
+    };
+    let (suspicious, harmful) = (first(Severity::Suspicious), first(Severity::Harmful));
+    let findings = diagnose_run(&history);
+    Judged {
+        findings,
+        suspicious,
+        harmful,
+        run,
+    }
+}
+
+/// What is said of a run: a note is no alarm.
+fn alarms(judged: &Judged) -> bool {
+    judged
+        .findings
+        .iter()
+        .any(|finding| finding.level > Level::Note)
+}
+
+fn kinds(judged: &[Judged]) {
+    let mut counts: BTreeMap<&str, BTreeMap<Became, usize>> = BTreeMap::new();
+    for one in judged {
+        let family = counts
+            .entry(one.run.configuration.architecture.family())
+            .or_default();
+        *family.entry(one.run.became).or_default() += 1;
+    }
+    println!("| family | healthy | recovered | diverged | non-finite |\n|---|---|---|---|---|");
+    for (family, of) in counts {
+        let count = |became| of.get(&became).copied().unwrap_or(0);
+        println!(
+            "| {family} | {} | {} | {} | {} |",
+            count(Became::Healthy),
+            count(Became::Recovered),
+            count(Became::Diverged),
+            count(Became::NonFinite)
+        );
+    }
+}
+
+fn detection(judged: &[Judged]) {
+    println!(
+        "\n## Failing runs found, and healthy runs with an alarm (95 % intervals)\n\n\
+         Lead: steps from the alarm to the first value that is not finite, median over runs that fail after \
+         step 20.\n\n| rule | failing runs found | healthy runs with an alarm | lead |\n|---|---|---|---|"
+    );
+    // A diagnosis is made afterwards: it has no lead.
+    row("steadygrad diagnose, any warning or error", judged, |one| {
+        alarms(one).then_some(None)
+    });
+    row(
+        "steadygrad's detectors while it runs, suspicious",
+        judged,
+        |one| online(one, one.suspicious),
+    );
+    row(
+        "steadygrad's detectors while it runs, harmful",
+        judged,
+        |one| online(one, one.harmful),
+    );
+    for peer in PEERS {
+        row(peer.name, judged, |one| {
+            (peer.first_alarm)(&one.run).map(Some)
+        });
+    }
+    // Trivial controls.
+    row("control: a value that is not finite", judged, |one| {
+        one.run.first_non_finite.map(Some)
+    });
+    row("control: learning rate above 0.1", judged, |one| {
+        (one.run.configuration.learning_rate > 0.1).then_some(Some(0))
+    });
+}
+
+/// A value that is not finite is an alarm too.
+fn online(one: &Judged, seen: Option<u64>) -> Option<Option<u64>> {
+    let first = [seen, one.run.first_non_finite].into_iter().flatten().min();
+    first.map(Some)
+}
+
+fn row(name: &str, judged: &[Judged], alarm: impl Fn(&Judged) -> Option<Option<u64>>) {
+    let of = |wanted: &dyn Fn(Became) -> bool| {
+        let all: Vec<&Judged> = judged.iter().filter(|one| wanted(one.run.became)).collect();
+        let found = all.iter().filter(|one| alarm(one).is_some()).count();
+        interval(found, all.len())
+    };
+    let mut leads: Vec<i64> = judged
+        .iter()
+        .filter_map(|one| {
+            let end = one.run.first_non_finite.filter(|end| *end > 20)?;
+            Some(match alarm(one) {
+                Some(Some(step)) if step <= end => (end - step) as i64,
+                Some(None) => return None,
+                // Never, or too late.
+                _ => -1,
+            })
+        })
+        .collect();
+    leads.sort_unstable();
+    let lead = match leads.get(leads.len() / 2) {
+        Some(lead) => format!("{lead} of {} runs", leads.len()),
+        None => "-".into(),
+    };
+    let healthy = of(&|became| became == Became::Healthy);
+    println!("| {name} | {} | {healthy} | {lead} |", of(&Became::failed));
+}
+
+/// A share with Wilson's interval.
+fn interval(found: usize, all: usize) -> String {
+    const Z: f64 = 1.96;
+    if all == 0 {
+        return "none".into();
+    }
+    let (count, share) = (all as f64, found as f64 / all as f64);
+    let scale = 1.0 + Z * Z / count;
+    let middle = (share + Z * Z / (2.0 * count)) / scale;
+    let half = Z / scale * (share * (1.0 - share) / count + Z * Z / (4.0 * count * count)).sqrt();
+    format!(
+        "{:.1} % ({found} of {all}; {:.1} to {:.1})",
+        100.0 * share,
+        100.0 * (middle - half).max(0.0),
+        100.0 * (middle + half).min(1.0)
+    )
+}
+
+/// The rules that name a fault rightly.
+fn expected(fault: &Fault) -> &'static [&'static str] {
+    match fault {
+        Fault::ScaledBatch(_) | Fault::PoisonedBatch(_) => &["SG009"],
+        // Batches that are odd for a while.
+        Fault::RotatedLabels(_) | Fault::ShiftedData(_) => &["SG009", "SG005"],
+        Fault::LearningRateSpike(_) | Fault::LearningRateGrowth(_) => &["SG014"],
+        Fault::BitFlip(_) | Fault::WeightGrowth(_) => &["SG008"],
+        Fault::F16Overflow(_) => &["SG010"],
+        Fault::LabelNoise(_) => &["SG005", "SG009", "SG015"],
+    }
+}
+
+fn right_rule(one: &Judged, fault: &Fault) -> bool {
+    one.findings
+        .first()
+        .is_some_and(|finding| expected(fault).contains(&finding.code.as_str()))
+}
+
+/// Whether the headline's steps touch the fault's, or the twenty after it in which it shows.
+fn right_time(one: &Judged, fault: &Fault) -> bool {
+    let (from, until) = (
+        fault.at_step(),
+        fault.at_step() + fault.steps().unwrap_or(80) + 20,
+    );
+    one.findings.first().is_some_and(|finding| {
+        let begin = finding.step.unwrap_or(0);
+        let end = finding.until.unwrap_or(begin);
+        end + 1 >= from && begin <= until
+    })
+}
+
+fn faults(judged: &[Judged]) {
+    println!(
+        "\n## Faults put in\n\n| fault | runs | without effect | right rule first | right steps | headlines |\n\
+         |---|---|---|---|---|---|"
+    );
+    let mut by_fault: BTreeMap<&str, Vec<(&Judged, &Fault)>> = BTreeMap::new();
+    for one in judged {
+        if let Some(fault) = &one.run.configuration.fault {
+            by_fault.entry(fault.name()).or_default().push((one, fault));
+        }
+    }
+    let mut all = (0, 0, 0);
+    for (name, runs) in &by_fault {
+        // Nothing was said and nothing happened.
+        let idle =
+            |(one, _): &&(&Judged, &Fault)| one.run.became == Became::Healthy && !alarms(one);
+        let shown: Vec<_> = runs.iter().filter(|run| !idle(run)).collect();
+        let rule = shown
+            .iter()
+            .filter(|(one, fault)| right_rule(one, fault))
+            .count();
+        let time = shown
+            .iter()
+            .filter(|(one, fault)| right_time(one, fault))
+            .count();
+        let mut headlines: BTreeMap<&str, usize> = BTreeMap::new();
+        for (one, _) in &shown {
+            let code = one
+                .findings
+                .first()
+                .map_or("none", |finding| finding.code.as_str());
+            *headlines.entry(code).or_default() += 1;
+        }
+        let headlines: Vec<String> = headlines
+            .iter()
+            .map(|(code, count)| format!("{code} {count}"))
+            .collect();
+        println!(
+            "| {name} | {} | {} | {rule} of {} | {time} of {} | {} |",
+            runs.len(),
+            runs.len() - shown.len(),
+            shown.len(),
+            shown.len(),
+            headlines.join(", ")
+        );
+        all = (all.0 + shown.len(), all.1 + rule, all.2 + time);
+    }
+    println!(
+        "\nRight rule first {}, right steps {}.",
+        interval(all.1, all.0),
+        interval(all.2, all.0)
+    );
+}
+
+fn wrong(judged: &[Judged]) {
+    println!("\n## Judged wrong\n");
+    for one in judged {
+        let missed = one.run.became.failed() && !alarms(one);
+        let false_alarm = one.run.became == Became::Healthy && alarms(one);
+        let misnamed = one.run.configuration.fault.as_ref().is_some_and(|fault| {
+            (alarms(one) || one.run.became.failed()) && !right_rule(one, fault)
+        });
+        let why = match (missed, false_alarm, misnamed) {
+            (true, ..) => "missed",
+            (_, true, _) => "false alarm",
+            (.., true) => "misnamed",
+            _ => continue,
+        };
+        let said: Vec<String> = one
+            .findings
+            .iter()
+            .map(|finding| format!("{} {}", finding.code, finding.title))
+            .collect();
+        println!(
+            "- {why}: {} ({}, metric {:.3}): {}",
+            one.run.configuration.name(),
+            one.run.became.name(),
+            one.run.validation_metric,
+            said.join("; ")
+        );
+    }
+}

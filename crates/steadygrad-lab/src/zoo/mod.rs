@@ -1,0 +1,140 @@
+//! Training runs of many kinds, each with what really became of it: what rules and detectors are
+//! judged on.
+//!
+//! The list of runs is fixed. It is split once, by configuration, into a part on which thresholds may
+//! be chosen and one that none ever sees.
+
+mod configuration;
+mod outcome;
+mod peers;
+
+pub use configuration::{Architecture, Configuration, Part, configurations};
+pub use outcome::Became;
+pub use peers::{PEERS, Peer};
+
+use burn::tensor::Device;
+use steadygrad::Trace;
+use steadygrad::trace::{Role, Series};
+
+use crate::faults::{FaultError, Faults, Watched, train_watched};
+use crate::subjects::DigitsNet;
+use crate::{Plan, Subject};
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// How it was set up.
+    pub configuration: Configuration,
+    /// What became of it.
+    pub became: Became,
+    /// The first step with a value that is not finite.
+    pub first_non_finite: Option<u64>,
+    /// Validation metric of the last model; NaN when its predictions are not finite.
+    pub validation_metric: f64,
+    /// Its log, as a framework would have written it.
+    pub trace: Trace,
+    /// Root mean square of each parameter's gradient, by step: what a peer's rule looks at.
+    pub gradient_rms: Vec<Vec<f64>>,
+}
+
+/// Trains one configuration with nobody who acts.
+///
+/// # Errors
+/// [`FaultError`], for none of [`configurations`].
+pub fn run(configuration: &Configuration, device: &Device) -> Result<Run, FaultError> {
+    let plan = configuration.plan();
+    match configuration.architecture {
+        Architecture::Mlp { .. } | Architecture::NormalizedMlp { .. } => {
+            of(configuration, &configuration.mlp(device), &plan, device)
+        }
+        Architecture::Cnn { .. } => of(configuration, &configuration.cnn(device), &plan, device),
+        Architecture::Rnn { .. } => of(configuration, &configuration.rnn(), &plan, device),
+        Architecture::Net { kind, depth, gain } => {
+            let net = DigitsNet::new(kind, depth, 32, gain as f32, device.clone());
+            of(configuration, &net, &plan, device)
+        }
+    }
+}
+
+fn of<S: Subject>(
+    configuration: &Configuration,
+    subject: &S,
+    plan: &Plan,
+    device: &Device,
+) -> Result<Run, FaultError> {
+    let faults = Faults::new(configuration.fault.clone().into_iter().collect(), plan.seed)?;
+    let mut log = Log::default();
+    let unguarded = train_watched(subject, plan, &faults, device, &mut |step| log.push(step))?;
+    let chance = subject.summary().goal.trivial;
+    Ok(Run {
+        configuration: configuration.clone(),
+        became: Became::of(&unguarded, chance),
+        first_non_finite: unguarded.first_non_finite,
+        validation_metric: unguarded.validation_metric,
+        gradient_rms: std::mem::take(&mut log.rms),
+        trace: log.trace(configuration.name()),
+    })
+}
+
+/// What a logger keeps.
+#[derive(Default)]
+struct Log {
+    names: Vec<String>,
+    steps: Vec<u64>,
+    columns: [Vec<f64>; 4],
+    norms: Vec<Vec<f64>>,
+    rms: Vec<Vec<f64>>,
+}
+
+impl Log {
+    fn push(&mut self, step: Watched<'_>) {
+        let tensors = &step.gradients.tensors;
+        if self.names.is_empty() {
+            self.names = tensors.iter().map(|tensor| tensor.name.clone()).collect();
+            self.norms = vec![Vec::new(); tensors.len()];
+        }
+        self.steps.push(step.step);
+        let row = [
+            step.loss,
+            step.gradients.global_norm(),
+            step.learning_rate,
+            step.weight_norm,
+        ];
+        for (column, value) in self.columns.iter_mut().zip(row) {
+            column.push(value);
+        }
+        for (norms, tensor) in self.norms.iter_mut().zip(tensors) {
+            norms.push(tensor.stats.tensor_norm);
+        }
+        let rms = tensors
+            .iter()
+            .map(|tensor| tensor.stats.tensor_norm / (tensor.stats.len as f64).sqrt());
+        self.rms.push(rms.collect());
+    }
+
+    fn trace(self, name: String) -> Trace {
+        let steps: std::sync::Arc<[u64]> = self.steps.into();
+        let roles = [
+            Role::Loss,
+            Role::GradNorm,
+            Role::LearningRate,
+            Role::WeightNorm,
+        ];
+        let parameters = self.names.into_iter().map(Role::ParameterGradNorm);
+        let columns = roles
+            .into_iter()
+            .chain(parameters)
+            .zip(self.columns.into_iter().chain(self.norms));
+        Trace {
+            name,
+            format: "zoo".into(),
+            series: columns
+                .filter_map(|(role, values)| {
+                    let column = role.column();
+                    Series::new(role, column, steps.clone(), values).ok()
+                })
+                .collect(),
+            ..Trace::default()
+        }
+    }
+}
