@@ -79,6 +79,11 @@ fn judge(run: Run) -> Judged {
     }
 }
 
+/// Healthy, and nothing was put into it.
+fn is_healthy(one: &Judged) -> bool {
+    one.run.became == Became::Healthy && one.run.configuration.fault.is_none()
+}
+
 /// What is said of a run: a note is no alarm.
 fn alarms(judged: &Judged) -> bool {
     judged
@@ -111,8 +116,8 @@ fn kinds(judged: &[Judged]) {
 fn detection(judged: &[Judged]) {
     println!(
         "\n## Failing runs found, and healthy runs with an alarm (95 % intervals)\n\n\
-         Lead: steps from the alarm to the first value that is not finite, median over runs that fail after \
-         step 20.\n\n| rule | failing runs found | healthy runs with an alarm | lead |\n|---|---|---|---|"
+         Lead: steps from the alarm to the first value that is not finite, median over runs without a fault, \
+         or with one that builds up, that fail after step 20; -1: never.\n\n| rule | failing runs found | healthy runs with an alarm | lead |\n|---|---|---|---|"
     );
     // A diagnosis is made afterwards: it has no lead.
     row("steadygrad diagnose, any warning or error", judged, |one| {
@@ -149,13 +154,19 @@ fn online(one: &Judged, seen: Option<u64>) -> Option<Option<u64>> {
 }
 
 fn row(name: &str, judged: &[Judged], alarm: impl Fn(&Judged) -> Option<Option<u64>>) {
-    let of = |wanted: &dyn Fn(Became) -> bool| {
-        let all: Vec<&Judged> = judged.iter().filter(|one| wanted(one.run.became)).collect();
+    let of = |wanted: &dyn Fn(&Judged) -> bool| {
+        let all: Vec<&Judged> = judged.iter().filter(|one| wanted(one)).collect();
         let found = all.iter().filter(|one| alarm(one).is_some()).count();
         interval(found, all.len())
     };
+    // What comes from one step to the next leads by nothing.
+    let builds_up = |one: &&Judged| {
+        let fault = one.run.configuration.fault.as_ref();
+        fault.is_none_or(Fault::builds_up)
+    };
     let mut leads: Vec<i64> = judged
         .iter()
+        .filter(builds_up)
         .filter_map(|one| {
             let end = one.run.first_non_finite.filter(|end| *end > 20)?;
             Some(match alarm(one) {
@@ -171,8 +182,11 @@ fn row(name: &str, judged: &[Judged], alarm: impl Fn(&Judged) -> Option<Option<u
         Some(lead) => format!("{lead} of {} runs", leads.len()),
         None => "-".into(),
     };
-    let healthy = of(&|became| became == Became::Healthy);
-    println!("| {name} | {} | {healthy} | {lead} |", of(&Became::failed));
+    let healthy = of(&is_healthy);
+    println!(
+        "| {name} | {} | {healthy} | {lead} |",
+        of(&|one| one.run.became.failed())
+    );
 }
 
 /// A share with Wilson's interval.
@@ -283,7 +297,7 @@ fn wrong(judged: &[Judged]) {
     println!("\n## Judged wrong\n");
     for one in judged {
         let missed = one.run.became.failed() && !alarms(one);
-        let false_alarm = one.run.became == Became::Healthy && alarms(one);
+        let false_alarm = is_healthy(one) && alarms(one);
         let misnamed = one.run.configuration.fault.as_ref().is_some_and(|fault| {
             (alarms(one) || one.run.became.failed()) && !right_rule(one, fault)
         });

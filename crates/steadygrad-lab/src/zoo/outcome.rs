@@ -4,6 +4,9 @@ use crate::faults::Unguarded;
 /// counted as one.
 const TROUBLED: f64 = 3.0;
 
+/// Of the first loss, so much is left where something was learnt.
+const LEARNT: f64 = 0.7;
+
 /// What became of a run. It is told from the last model's validation and from the losses, by no rule or
 /// detector of steadygrad's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,7 +15,8 @@ pub enum Became {
     Healthy,
     /// Its loss was above three times the first at some step, and it came back from that.
     Recovered,
-    /// It ended worse than it began, or no better than chance after a loss above three times the first.
+    /// It ended worse than it began, or no better than chance after a loss above three times the first or
+    /// below seven tenths of it: what it had learnt is lost.
     Diverged,
     /// A loss or gradient was NaN or infinite.
     NonFinite,
@@ -31,7 +35,12 @@ impl Became {
         let jumped = largest > TROUBLED * first;
         // A tenth above chance is the least that is something learnt.
         let learnt = run.validation_metric > chance + 0.1 * (1.0 - chance);
-        if end > 1.5 * first || (jumped && !learnt) {
+        let best = run
+            .losses
+            .chunks_exact(tenth)
+            .map(|part| part.iter().sum::<f64>() / tenth as f64);
+        let had_learnt = best.fold(f64::MAX, f64::min) < LEARNT * first;
+        if end > 1.5 * first || ((jumped || had_learnt) && !learnt) {
             Self::Diverged
         } else if jumped {
             Self::Recovered

@@ -87,15 +87,31 @@ pub fn diagnose(case: Case<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// Asks every rule about the log of a run. The first finding is the headline: of a lost run its root
-/// cause, else what is worst. Notes come last.
+/// Rows before the trouble that a cause may lie in.
+const CAUSE: usize = 20;
+
+/// Asks every rule about the log of a run. The first finding is the headline: the root cause of what
+/// the run was lost in, or did not come back from. Faults that were over before that come after it,
+/// notes last.
 pub fn diagnose_run(history: &History<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = RULES
         .iter()
         .filter_map(|rule| rule.check_run(history))
         .collect();
-    // A sort that keeps the rules' order among equals.
-    found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    let worst = found.iter().filter(|finding| finding.level == Level::Error);
+    let trouble = history.onset().or_else(|| {
+        let step = worst.filter_map(|finding| finding.step).min()?;
+        history.rows().iter().position(|row| row.step == step)
+    });
+    let since = trouble.map_or(0, |row| history.step(row.saturating_sub(CAUSE)));
+    // What reaches into those rows, or was there from the start.
+    let before = |finding: &Finding| {
+        let last = finding.until.or(finding.step);
+        let initial = finding.step == history.rows().first().map(|row| row.step);
+        last.is_some_and(|last| last < since) && !initial
+    };
+    // A sort that keeps the rules' order, causes first, among equals.
+    found.sort_by_key(|finding| (finding.level == Level::Note, before(finding)));
     found
 }
 

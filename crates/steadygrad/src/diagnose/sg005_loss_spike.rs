@@ -36,28 +36,40 @@ pub(super) const RULE: Rule = Rule {
     of_run: Some(of_run),
 };
 
-/// Whether the streak ended before the log did, and no trouble came of it.
+/// Whether the streak ended before the log did, and the run is not lost in it.
 pub(super) fn came_back(history: &History<'_>, streak: &Streak) -> bool {
     streak.to < history.rows().len() && history.onset() != Some(streak.from)
+}
+
+/// Whether the loss has come half of the way back from its peak by the end of the log.
+fn is_past(history: &History<'_>, streak: &Streak) -> bool {
+    let last = history.rows().iter().rev().find_map(|row| row.loss);
+    let half = streak
+        .usual_loss
+        .map(|usual| usual + 0.5 * (peak(history, streak) - usual));
+    let lost = history.onset() == Some(streak.from);
+    !lost && last.zip(half).is_some_and(|(last, half)| last < half)
+}
+
+fn peak(history: &History<'_>, streak: &Streak) -> f64 {
+    let losses = history.rows()[streak.rows()]
+        .iter()
+        .filter_map(|row| row.loss);
+    losses.fold(f64::MIN, f64::max)
 }
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
     let spikes: Vec<&Streak> = history
         .streaks()
         .iter()
-        .filter(|streak| streak.rows().len() > BATCH_ROWS && came_back(history, streak))
+        .filter(|streak| streak.rows().len() > BATCH_ROWS && is_past(history, streak))
         .filter(|streak| {
             history
                 .harmful(Detector::LossSpike, streak.rows())
                 .is_some()
         })
         .collect();
-    let peak = |streak: &Streak| {
-        let losses = history.rows()[streak.rows()]
-            .iter()
-            .filter_map(|row| row.loss);
-        losses.fold(f64::MIN, f64::max)
-    };
+    let peak = |streak: &Streak| peak(history, streak);
     let worst = spikes
         .iter()
         .copied()

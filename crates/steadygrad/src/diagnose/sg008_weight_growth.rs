@@ -1,6 +1,7 @@
 //! SG008: the weights jumped, or grew and grew.
 
 use super::example::Sketch;
+use super::sg014_schedule_jump::jumped_at;
 use super::{Evidence, Example, Finding, History, Level, Rule};
 use crate::detect::WeightGrowth;
 use crate::trace::Role;
@@ -42,14 +43,32 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
             .find(|&index| norms[index - back] > 0.0 && norms[index] > factor * norms[index - back])
             .map(|index| (index - back, index))
     };
-    let jump = rose(1, limits.jump);
+    // A step that stands out itself explains the jump that its update made.
+    let explained = |(then, _): &(usize, usize)| {
+        let row = history
+            .rows()
+            .iter()
+            .position(|row| row.step == steps[*then]);
+        row.is_some_and(|row| {
+            let in_streak = history
+                .streaks()
+                .iter()
+                .any(|streak| streak.rows().contains(&row));
+            in_streak || jumped_at(history, row).is_some()
+        })
+    };
+    let jump = rose(1, limits.jump).filter(|jump| !explained(jump));
     let (then, now) = jump.or_else(|| rose(limits.window, limits.growth))?;
+    let trouble = history.ending().row().is_some() || !history.streaks().is_empty();
     let (from, to) = (norms[then], norms[now]);
     Some(Finding {
         code: RULE.code.into(),
-        level: match history.ending().row() {
-            Some(_) => Level::Error,
-            None => Level::Warning,
+        level: match (history.ending().row(), jump) {
+            (Some(_), _) => Level::Error,
+            (None, Some(_)) => Level::Warning,
+            // Weights that grow while all else is calm do no harm yet.
+            (None, None) if trouble => Level::Warning,
+            (None, None) => Level::Note,
         },
         title: match jump {
             Some(_) => format!(

@@ -12,6 +12,9 @@ const LEAST_ROWS: usize = 20;
 /// Of the loss before the spike, so many times is a lost level.
 const LOST: f64 = 1.5;
 
+/// Of the first loss, so much is left of a run that has not learnt.
+const UNLEARNT: f64 = 0.9;
+
 pub(super) const RULE: Rule = Rule {
     code: "SG015",
     name: "plateau-after-a-spike",
@@ -43,37 +46,38 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         _ => return None,
     };
     // The spike that the level begins with; of several the last.
-    let spike = history.streaks().iter().rev().find(|streak| {
-        let far = [Detector::LossSpike, Detector::LossDivergence]
-            .into_iter()
-            .any(|detector| {
-                history
-                    .seen()
-                    .any(|(row, seen)| seen.detector == detector && streak.rows().contains(&row))
-            });
-        far && relapse.is_none_or(|row| streak.from <= row + LEAST_ROWS)
-    });
-    let from = relapse.or(spike.map(|spike| spike.from))?;
-    let start = median(rows.iter().take(5).filter_map(|row| row.loss))?;
+    let far = [Detector::LossSpike, Detector::LossDivergence];
+    let spike = history
+        .seen()
+        .filter(|(_, seen)| far.contains(&seen.detector))
+        .map(|(row, _)| row)
+        .filter(|row| relapse.is_none_or(|relapse| *row <= relapse + LEAST_ROWS))
+        .last();
+    let streak = |row: usize| {
+        history
+            .streaks()
+            .iter()
+            .find(move |streak| streak.rows().contains(&row))
+    };
+    let from =
+        relapse.or_else(|| spike.map(|row| streak(row).map_or(row, |streak| streak.from)))?;
+    let first = rows.iter().find_map(|row| row.loss)?;
+    let around = &rows[from.saturating_sub(LEAST_ROWS)..from];
     let before = spike
-        .and_then(|spike| spike.usual_loss)
-        .or_else(|| {
-            median(
-                rows[from.saturating_sub(LEAST_ROWS)..from]
-                    .iter()
-                    .filter_map(|row| row.loss),
-            )
-        })
-        .unwrap_or(start);
-    let since = spike.map_or(from, |spike| spike.to.min(rows.len()).max(from));
-    let after: Vec<f64> = rows[since.min(rows.len())..]
-        .iter()
-        .filter_map(|row| row.loss)
-        .collect();
+        .and_then(|row| streak(row)?.usual_loss)
+        .or_else(|| median(around.iter().filter_map(|row| row.loss)))
+        .unwrap_or(first);
+    let since = spike.map_or(from, |row| row.max(from) + 1).min(rows.len());
+    let after: Vec<f64> = rows[since..].iter().filter_map(|row| row.loss).collect();
     let last = &after[after.len() - after.len().min(LEAST_ROWS)..];
     let level = median(last.iter().copied())?;
-    let lost =
-        relapse.is_some() || (after.len() >= LEAST_ROWS && before > 0.0 && level > LOST * before);
+    // Worse than before it or, where it came before anything was learnt, no better than untrained.
+    let bound = if before < UNLEARNT * first {
+        LOST * before
+    } else {
+        UNLEARNT * first
+    };
+    let lost = relapse.is_some() || (after.len() >= LEAST_ROWS && before > 0.0 && level > bound);
     if !lost {
         return None;
     }
@@ -89,7 +93,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         evidence: vec![
             Evidence::new("loss before", before),
             Evidence::new("loss of the last rows", level),
-            Evidence::new("loss at the start", start),
+            Evidence::new("loss at the start", first),
         ],
         chart: history.chart(&Role::Loss, 0..rows.len()),
         why: RULE.why.into(),

@@ -10,9 +10,10 @@ pub(super) const RULE: Rule = Rule {
     what: "The gradient is NaN at a step whose loss is finite, and no step before it announced that.",
     why: "A finite loss has passed through every operation of the forward pass. A NaN that appears only \
           on the way back is the derivative of an operation at a place where it has none (square root or \
-          logarithm of zero, norm of a zero vector, a masked softmax), or a fault of a kernel.",
+          logarithm of zero, norm of a zero vector, a masked softmax), an infinite input whose size a \
+          saturating activation hid, or a fault of a kernel.",
     evidence: "`loss` and `grad_norm`, every step.",
-    blind: "Which of the two it is: a suspicion, to be tested.",
+    blind: "Which of the three it is: a suspicion, to be tested.",
     remedy: "Run that batch again in f64 or on another backend: what stays is the model's, what goes away \
              the kernel's. Add a small epsilon inside square roots, logarithms and norms.",
     fix_safety: "An epsilon below the values' size changes nothing else.",

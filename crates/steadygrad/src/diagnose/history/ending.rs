@@ -13,6 +13,9 @@ const RELAPSED: f64 = 0.8;
 /// Times the deviation of the losses at the end that a progress has to be.
 const PROGRESS: f64 = 3.0;
 
+/// Share of the loss at the start that a progress has to be: less is nothing that could be lost.
+const LEARNT: f64 = 0.2;
+
 /// Rows that make up the start.
 const START: usize = 5;
 
@@ -89,7 +92,8 @@ impl Ending {
         let bound = start - (1.0 - RELAPSED) * progress;
         let noise = deviation(&losses[losses.len() - last..])?;
         let row = begin_of(bound)?;
-        (end > bound && progress > PROGRESS * noise).then_some(Self::Relapsed { row })
+        let learnt = progress > (PROGRESS * noise).max(LEARNT * start.abs());
+        (end > bound && learnt).then_some(Self::Relapsed { row })
     }
 }
 
