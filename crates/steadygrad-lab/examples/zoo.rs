@@ -312,9 +312,23 @@ fn wrong(judged: &[Judged]) {
             .iter()
             .map(|finding| format!("{} {}", finding.code, finding.title))
             .collect();
+        let losses = one.run.trace.series[0].values();
+        let begin: Vec<String> = losses
+            .iter()
+            .take(6)
+            .map(|loss| format!("{loss:.3e}"))
+            .collect();
+        let end: Vec<String> = losses
+            .iter()
+            .rev()
+            .take(3)
+            .map(|loss| format!("{loss:.3e}"))
+            .collect();
         println!(
-            "- {why}: {} ({}, metric {:.3}): {}",
+            "- {why}: {} [{} .. {}] ({}, metric {:.3}): {}",
             one.run.configuration.name(),
+            begin.join(" "),
+            end.join(" "),
             one.run.became.name(),
             one.run.validation_metric,
             said.join("; ")

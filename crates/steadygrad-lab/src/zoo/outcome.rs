@@ -4,7 +4,7 @@ use crate::faults::Unguarded;
 /// counted as one.
 const TROUBLED: f64 = 3.0;
 
-/// Of the first loss, so much is left where something was learnt.
+/// Of the loss at chance, so much is left where something was learnt.
 const LEARNT: f64 = 0.7;
 
 /// What became of a run. It is told from the last model's validation and from the losses, by no rule or
@@ -16,7 +16,7 @@ pub enum Became {
     /// Its loss was above three times the first at some step, and it came back from that.
     Recovered,
     /// It ended worse than it began, or no better than chance after a loss above three times the first or
-    /// below seven tenths of it: what it had learnt is lost.
+    /// below seven tenths of chance's: what it had learnt is lost.
     Diverged,
     /// A loss or gradient was NaN or infinite.
     NonFinite,
@@ -39,7 +39,8 @@ impl Became {
             .losses
             .chunks_exact(tenth)
             .map(|part| part.iter().sum::<f64>() / tenth as f64);
-        let had_learnt = best.fold(f64::MAX, f64::min) < LEARNT * first;
+        // The zoo's tasks are all classification: chance has a cross-entropy of `-ln(chance)`.
+        let had_learnt = best.fold(f64::MAX, f64::min) < LEARNT * -chance.ln();
         if end > 1.5 * first || ((jumped || had_learnt) && !learnt) {
             Self::Diverged
         } else if jumped {

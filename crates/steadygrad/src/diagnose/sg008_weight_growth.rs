@@ -58,7 +58,16 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         })
     };
     let jump = rose(1, limits.jump).filter(|jump| !explained(jump));
-    let (then, now) = jump.or_else(|| rose(limits.window, limits.growth))?;
+    // Growth that is no jump in disguise.
+    let gradual = |(then, now): &(usize, usize)| {
+        let pairs = norms[*then..=*now].windows(2);
+        norms[*now].is_finite()
+            && pairs
+                .into_iter()
+                .all(|pair| pair[1] <= limits.jump * pair[0])
+    };
+    let growth = || rose(limits.window, limits.growth).filter(gradual);
+    let (then, now) = jump.or_else(growth)?;
     let trouble = history.ending().row().is_some() || !history.streaks().is_empty();
     let (from, to) = (norms[then], norms[now]);
     Some(Finding {

@@ -3,7 +3,7 @@
 use super::example::{Sketch, healthy};
 use super::history::median;
 use super::{Ending, Evidence, Example, Finding, History, Level, Rule};
-use crate::detect::Detector;
+use crate::detect::{Detection, Detector, Severity};
 use crate::trace::Role;
 
 /// Rows after the spike that the new level is read from, at least: the guard's warm-up.
@@ -12,13 +12,17 @@ const LEAST_ROWS: usize = 20;
 /// Of the loss before the spike, so many times is a lost level.
 const LOST: f64 = 1.5;
 
+/// Share of its level that a loss at chance differs by from batch to batch. Chosen on the zoo's tuning
+/// part.
+const NOISE: f64 = 0.05;
+
 /// Of the first loss, so much is left of a run that has not learnt.
 const UNLEARNT: f64 = 0.9;
 
 pub(super) const RULE: Rule = Rule {
     code: "SG015",
     name: "plateau-after-a-spike",
-    what: "After a spike the loss stays on a higher level, or where an untrained model's is.",
+    what: "After a spike the loss stays on a higher level, where an untrained model's is, or stands still.",
     why: "What was learnt is gone. Often units died or saturated at the spike and get no gradient to come \
           back by; further steps are wasted.",
     evidence: "`loss`, with twenty rows after the spike.",
@@ -38,6 +42,20 @@ pub(super) const RULE: Rule = Rule {
     of_run: Some(of_run),
 };
 
+/// Whether losses stand still from their middle on, with the little noise that the loss at chance has: a
+/// model that has learnt has losses that differ from batch to batch.
+fn is_flat(losses: &[f64]) -> bool {
+    let half = &losses[losses.len() / 2..];
+    let (third, fourth) = half.split_at(half.len() / 2);
+    let middle = |values: &[f64]| median(values.iter().copied());
+    let (Some(third), Some(fourth), Some(level)) = (middle(third), middle(fourth), middle(half))
+    else {
+        return false;
+    };
+    let away = median(half.iter().map(|loss| (loss - level).abs()));
+    away.is_some_and(|away| away <= NOISE * level) && (third - fourth).abs() <= NOISE * level
+}
+
 fn of_run(history: &History<'_>) -> Option<Finding> {
     let rows = history.rows();
     let relapse = match history.ending() {
@@ -46,10 +64,14 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         _ => return None,
     };
     // The spike that the level begins with; of several the last.
-    let far = [Detector::LossSpike, Detector::LossDivergence];
+    let far = |seen: &Detection| match seen.detector {
+        Detector::LossDivergence => true,
+        Detector::LossSpike => seen.severity >= Severity::Harmful,
+        _ => false,
+    };
     let spike = history
         .seen()
-        .filter(|(_, seen)| far.contains(&seen.detector))
+        .filter(|(_, seen)| far(seen))
         .map(|(row, _)| row)
         .filter(|row| relapse.is_none_or(|relapse| *row <= relapse + LEAST_ROWS))
         .last();
@@ -77,7 +99,8 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     } else {
         UNLEARNT * first
     };
-    let lost = relapse.is_some() || (after.len() >= LEAST_ROWS && before > 0.0 && level > bound);
+    let enough = after.len() >= LEAST_ROWS && before > 0.0;
+    let lost = relapse.is_some() || (enough && (level > bound || is_flat(&after)));
     if !lost {
         return None;
     }
