@@ -3,7 +3,7 @@
 use super::example::{Sketch, healthy};
 use super::history::Streak;
 use super::{Evidence, Example, Finding, History, Level, Rule};
-use crate::detect::Detector;
+use crate::detect::{Detection, Detector, Severity};
 use crate::trace::Role;
 
 /// Up to so many rows it is a batch: SG009.
@@ -35,6 +35,15 @@ pub(super) const RULE: Rule = Rule {
     before_training: None,
     of_run: Some(of_run),
 };
+
+/// A loss far out of its range, or three times an untrained model's.
+pub(super) fn is_loss_jump(seen: &Detection) -> bool {
+    match seen.detector {
+        Detector::LossDivergence => true,
+        Detector::LossSpike => seen.severity >= Severity::Harmful,
+        _ => false,
+    }
+}
 
 /// Whether the streak ended before the log did, and the run is not lost in it.
 pub(super) fn came_back(history: &History<'_>, streak: &Streak) -> bool {

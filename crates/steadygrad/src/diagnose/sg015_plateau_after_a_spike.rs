@@ -2,8 +2,8 @@
 
 use super::example::{Sketch, healthy};
 use super::history::median;
+use super::sg005_loss_spike::is_loss_jump;
 use super::{Ending, Evidence, Example, Finding, History, Level, Rule};
-use crate::detect::{Detection, Detector, Severity};
 use crate::trace::Role;
 
 /// Rows after the spike that the new level is read from, at least: the guard's warm-up.
@@ -64,14 +64,9 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         _ => return None,
     };
     // The spike that the level begins with; of several the last.
-    let far = |seen: &Detection| match seen.detector {
-        Detector::LossDivergence => true,
-        Detector::LossSpike => seen.severity >= Severity::Harmful,
-        _ => false,
-    };
     let spike = history
         .seen()
-        .filter(|(_, seen)| far(seen))
+        .filter(|(_, seen)| is_loss_jump(seen))
         .map(|(row, _)| row)
         .filter(|row| relapse.is_none_or(|relapse| *row <= relapse + LEAST_ROWS))
         .last();
