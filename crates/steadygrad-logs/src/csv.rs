@@ -13,7 +13,7 @@ use crate::table::{self, Column, number};
 use crate::{Columns, LogError, name_of};
 
 /// What one thread parses at a time.
-const BLOCK: usize = 4 << 20;
+const BLOCK: usize = 1 << 20;
 
 /// Reads one file.
 ///

@@ -69,7 +69,7 @@ pub(super) const RULE: Rule = Rule {
 fn of_run(history: &History<'_>) -> Option<Finding> {
     let rise = history.rise()?;
     let (from, to) = (history.step(rise.from_row), history.step(rise.to_row));
-    let rate = history.rows().get(rise.from_row)?.learning_rate;
+    let rate = history.rows().get(rise.from_row)?.learning_rate();
     let mut evidence = vec![Evidence::new("factor a step", rise.per_step)];
     let mut notes = Vec::new();
     // The error grows by |1 - rate * sharpness|, hence rate * sharpness = 1 + factor; 2 is the limit.

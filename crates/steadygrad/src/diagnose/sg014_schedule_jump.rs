@@ -48,7 +48,9 @@ pub(super) fn jumped_at(history: &History<'_>, row: usize) -> Option<(f64, f64, 
     let first = row.saturating_sub(BEFORE);
     let rates = || {
         let rows = history.rows().iter().enumerate().take(row + 1).skip(first);
-        rows.filter_map(|(index, row)| Some((index, row.learning_rate.filter(|rate| *rate > 0.0)?)))
+        rows.filter_map(|(index, row)| {
+            Some((index, row.learning_rate().filter(|rate| *rate > 0.0)?))
+        })
     };
     let (at, largest) = rates().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))?;
     let before = rates().filter(|(index, _)| *index < at);
@@ -75,7 +77,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     let in_warm_up = at < 2 * BEFORE
         && history.rows()[..at]
             .iter()
-            .all(|row| row.learning_rate <= Some(largest));
+            .all(|row| row.learning_rate() <= Some(largest));
     let what = if in_warm_up {
         "rose in the warm-up"
     } else {

@@ -64,26 +64,31 @@ impl Ending {
                 row: rows.len() - broken,
             };
         }
-        let losses: Vec<(usize, f64)> = rows
-            .iter()
-            .enumerate()
-            .filter_map(|(index, row)| Some((index, row.loss.filter(|loss| loss.is_finite())?)))
-            .collect();
-        Self::by_loss(&losses).unwrap_or(Self::Alive)
+        let finite = |row: &Row| row.loss.filter(|loss| loss.is_finite());
+        let losses: Vec<f64> = rows.iter().filter_map(finite).collect();
+        let begin_of = |bound: f64| {
+            let mut above = None;
+            for (index, row) in rows.iter().enumerate().rev() {
+                match finite(row) {
+                    Some(loss) if loss > bound => above = Some(index),
+                    Some(_) => break,
+                    None => {}
+                }
+            }
+            above
+        };
+        Self::by_loss(&losses, begin_of).unwrap_or(Self::Alive)
     }
 
-    fn by_loss(losses: &[(usize, f64)]) -> Option<Self> {
+    /// `begin_of` is the first row of the last stretch of losses above a bound.
+    fn by_loss(losses: &[f64], begin_of: impl Fn(f64) -> Option<usize>) -> Option<Self> {
         // Three rows are the least that a median of the end means something for.
         let last = (losses.len() / 20).max(START.min(losses.len() / 2)).max(1);
         let start = middle(losses.get(..START.min(losses.len()))?)?;
-        let first = losses.first()?.1.min(start);
+        let first = losses.first()?.min(start);
         let end = middle(&losses[losses.len() - last..])?;
-        let begin_of = |bound: f64| {
-            let above = losses.iter().rev().take_while(|(_, loss)| *loss > bound);
-            above.last().map(|(row, _)| *row)
-        };
         if first > 0.0 && end > DIVERGED * first {
-            let row = begin_of(first).unwrap_or(losses.last()?.0);
+            let row = begin_of(first)?;
             return Some(Self::Diverged { row });
         }
         let blocks = losses.chunks_exact(last);
@@ -98,14 +103,14 @@ impl Ending {
 }
 
 /// Median of the losses.
-fn middle(losses: &[(usize, f64)]) -> Option<f64> {
-    median(losses.iter().map(|(_, loss)| *loss))
+fn middle(losses: &[f64]) -> Option<f64> {
+    median(losses.iter().copied())
 }
 
 /// Median distance from the median, times what makes it a standard deviation of normal values.
-fn deviation(losses: &[(usize, f64)]) -> Option<f64> {
+fn deviation(losses: &[f64]) -> Option<f64> {
     let middle = middle(losses)?;
-    Some(SIGMA_PER_MAD * median(losses.iter().map(|(_, loss)| (loss - middle).abs()))?)
+    Some(SIGMA_PER_MAD * median(losses.iter().map(|loss| (loss - middle).abs()))?)
 }
 
 #[cfg(test)]
@@ -116,13 +121,7 @@ mod tests {
         let rows: Vec<Row> = losses
             .into_iter()
             .zip(0..)
-            .map(|(loss, step)| Row {
-                step,
-                restarts: 0,
-                loss: Some(loss),
-                grad_norm: None,
-                learning_rate: None,
-            })
+            .map(|(loss, step)| Row::new(step, Some(loss), None, None))
             .collect();
         Ending::of(&rows)
     }

@@ -43,9 +43,8 @@ impl<'a> History<'a> {
     /// watch, and says how the run ended.
     pub fn of(trace: &'a Trace) -> Self {
         let rows = rows::rows(trace);
-        let seen = detections(&rows);
-        let streaks = streaks::streaks(&rows);
         let ending = Ending::of(&rows);
+        let (seen, streaks) = rayon::join(|| detections(&rows), || streaks::streaks(&rows));
         Self {
             trace,
             rows,
@@ -119,12 +118,6 @@ impl<'a> History<'a> {
         (largest > 0.0).then(|| (name, square(norm) / all))
     }
 
-    /// The median of the learning rates in these rows.
-    pub fn usual_rate(&self, rows: std::ops::Range<usize>) -> Option<f64> {
-        let rows = self.rows.get(rows)?;
-        median(rows.iter().filter_map(|row| row.learning_rate))
-    }
-
     /// The parameters' norms in the last row at or before this step that has them all finite.
     pub fn parameters_at(&self, step: u64) -> Vec<(&'a str, f64)> {
         let parameters: Vec<(&str, &Series)> = self.trace.parameters().collect();
@@ -160,7 +153,7 @@ impl<'a> History<'a> {
                 let value = match role {
                     Role::Loss => row.loss,
                     Role::GradNorm => row.grad_norm,
-                    Role::LearningRate => row.learning_rate,
+                    Role::LearningRate => row.learning_rate(),
                     _ => None,
                 };
                 Some((row.step, value?))
@@ -212,7 +205,7 @@ fn detections(rows: &[Row]) -> Vec<(usize, Detection)> {
     for (index, row) in rows.iter().enumerate() {
         // What was not logged is what it was: no detector sees a change in that.
         loss = row.loss.unwrap_or(loss);
-        rate = row.learning_rate.unwrap_or(rate);
+        rate = row.learning_rate().unwrap_or(rate);
         let tensors = row.grad_norm.map(|tensor_norm| NamedStats {
             name: String::new(),
             stats: TensorStats {

@@ -137,13 +137,7 @@ mod tests {
         let rows: Vec<Row> = values
             .into_iter()
             .zip(0..)
-            .map(|((loss, norm), step)| Row {
-                step,
-                restarts: 0,
-                loss: Some(loss),
-                grad_norm: Some(norm),
-                learning_rate: None,
-            })
+            .map(|((loss, norm), step)| Row::new(step, Some(loss), Some(norm), None))
             .collect();
         let found = streaks(&rows);
         found
