@@ -20,6 +20,7 @@ usage: cargo xtask <task>
 
   test   format, lints, tests, documentation and Python's tests; stops at the first failure
   docs   the documentation, where a warning is an error
+  rules  docs/rules, from the rules' text in the code
 
   bench clip   gradient statistics and clipping beside a plain sum, Burn and PyTorch (about 5 minutes)
   bench dynamics   Lyapunov spectra beside NumPy and PyTorch (about 3 minutes)
@@ -41,6 +42,7 @@ fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["test"] => test(root()?),
         ["docs"] => docs(root()?),
+        ["rules"] => rules(root()?),
         ["bench", "clip"] => bench_clip(root()?),
         ["bench", "dynamics"] => bench_dynamics(root()?),
         ["bench", "record"] => bench_record(root()?),
@@ -81,6 +83,12 @@ fn docs(root: &Path) -> Result<()> {
     Step::cargo(["doc", "--workspace", "--no-deps"])
         .env("RUSTDOCFLAGS", "-D warnings")
         .run(root)
+}
+
+/// The rules' pages, which a test holds to the code.
+fn rules(root: &Path) -> Result<()> {
+    let command = "run --release --package steadygrad-report --example write_rules -- docs/rules";
+    Step::cargo(command.split(' ')).run(root)
 }
 
 /// Every side-by-side measurement of statistics and clipping, as JSON lines.

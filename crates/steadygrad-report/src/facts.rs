@@ -1,5 +1,6 @@
 //! What the report says, in the words every document uses.
 
+use steadygrad::Place;
 use steadygrad::cure::{
     CureReport, End, Outcome, RankedTrial, Trial, TrialKind, Verdict, Verification,
 };
@@ -15,6 +16,14 @@ pub(crate) fn when(finding: &Finding) -> String {
         (Some(step), Some(until)) if until > step => format!("steps {step} to {until}"),
         (Some(step), _) => format!("step {step}"),
         (None, _) => "before the first step".into(),
+    }
+}
+
+/// Where and when a finding is. That a step is the whole run's goes without saying.
+pub(crate) fn place(finding: &Finding) -> String {
+    match (&finding.place, finding.step) {
+        (Place::Run, Some(_)) => when(finding),
+        (place, _) => format!("{place}, {}", when(finding)),
     }
 }
 

@@ -41,12 +41,11 @@ pub fn markdown(rule: &Rule) -> String {
         Example::Logs { .. } => {
             if let Some(finding) = example(rule) {
                 out.push_str(&format!(
-                    "```text\n{}[{}]: {}\n  --> {}, {}\n",
+                    "```text\n{}[{}]: {}\n  --> {}\n",
                     finding.level.name(),
                     finding.code,
                     finding.title,
-                    finding.place,
-                    facts::when(&finding)
+                    facts::place(&finding)
                 ));
                 if let Some(chart) = &finding.chart {
                     out.push_str(&terminal::plain_chart(chart));

@@ -53,10 +53,9 @@ fn result(diagnosis: &Diagnosis, run: &RunDiagnosis, finding: &Finding) -> Value
         Level::Note => "note",
     };
     let message = format!(
-        "{} ({}, {}). {}",
+        "{} ({}). {}",
         finding.title,
-        finding.place,
-        facts::when(finding),
+        facts::place(finding),
         finding.help
     );
     json!({

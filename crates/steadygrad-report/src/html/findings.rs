@@ -29,7 +29,7 @@ fn card(finding: &Finding, cause: bool) -> Markup {
                 (finding.title)
             }
             p.place {
-                "at " code { (finding.place) } ", " (facts::when(finding))
+                "at " (facts::place(finding))
             }
             div.columns {
                 table.evidence {

@@ -31,11 +31,10 @@ fn one(finding: &Finding, headline: bool) -> String {
     let label = paint(style, &label);
     let title = wrapped(BOLD, &finding.title, &indent, &indent);
     let mut out = format!(
-        "\n{label}: {}  {} {}, {}\n",
+        "\n{label}: {}  {} {}\n",
         title.trim_start_matches(' '),
         paint(FRAME, "-->"),
-        clean(&finding.place.to_string()),
-        facts::when(finding)
+        clean(&facts::place(finding))
     );
     if let Some(chart) = &finding.chart {
         out.push_str(&sparkline::in_frame(chart));

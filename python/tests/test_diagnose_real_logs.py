@@ -1,0 +1,209 @@
+"""`steadygrad diagnose` reads what real tools write, without a flag.
+
+PyTorch's TensorBoard writer, Lightning's CSVLogger and a Hugging Face Trainer each log a run that is
+well and one that breaks. Nothing is downloaded: the models are made from their configurations.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+STEPS = 120
+# From here on the breaking run's learning rate is a thousand times what it was.
+BREAKS_AT = 80
+
+
+@pytest.fixture(scope="module")
+def steadygrad():
+    cargo = os.environ.get("CARGO", "cargo")
+    build = [cargo, "build", "--release", "-q", "--workspace", "--bin", "steadygrad"]
+    subprocess.run(build, cwd=ROOT, check=True)
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+
+    def diagnose(path):
+        command = [target / "release" / "steadygrad", "diagnose", path, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode in (0, 1), done.stderr
+        runs = json.loads(done.stdout)["runs"]
+        assert len(runs) == 1
+        # 1 says that something was found.
+        faults = [found for found in runs[0]["findings"] if found["level"] != "note"]
+        assert done.returncode == (1 if faults else 0)
+        return runs[0]
+
+    return diagnose
+
+
+def columns(run):
+    return {matched["role"]: matched["column"] for matched in run["matched"]}
+
+
+def batches(seed=0):
+    torch.manual_seed(seed)
+    inputs = torch.randn(512, 16)
+    weight = torch.randn(16, 1)
+    targets = inputs @ weight / 4 + 0.05 * torch.randn(512, 1)
+    while True:
+        rows = torch.randint(0, 512, (64,))
+        yield inputs[rows], targets[rows]
+
+
+def network():
+    torch.manual_seed(1)
+    layers = [torch.nn.Linear(16, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1)]
+    return torch.nn.Sequential(*layers)
+
+
+def learning_rate(step, breaks):
+    return 0.05 * (1000 if breaks and step >= BREAKS_AT else 1)
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_tensorboard(steadygrad, tmp_path, breaks):
+    from torch.utils.tensorboard import SummaryWriter
+
+    model, data = network(), batches()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    with SummaryWriter(tmp_path / "run") as writer:
+        for step in range(STEPS):
+            inputs, targets = next(data)
+            optimizer.param_groups[0]["lr"] = learning_rate(step, breaks)
+            loss = torch.nn.functional.mse_loss(model(inputs), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters()])
+            optimizer.step()
+            writer.add_scalar("train/loss", loss.item(), step)
+            writer.add_scalar("train/grad_norm", norm.item(), step, new_style=True)
+            writer.add_scalar("lr", optimizer.param_groups[0]["lr"], step)
+            for name, parameter in model.named_parameters():
+                writer.add_scalar(f"gradients/{name}", parameter.grad.norm().item(), step)
+                if step % 20 == 0:
+                    writer.add_histogram(f"weights/{name}", parameter, step)
+    run = steadygrad(tmp_path)
+    assert run["format"] == "TensorBoard event file"
+    assert (run["rows"], run["parameters"]) == (STEPS, 4)
+    expected = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "lr"}
+    assert columns(run) == expected
+    check(run, breaks)
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+@pytest.mark.filterwarnings("ignore")
+def test_lightning_csv_logger(steadygrad, tmp_path, breaks):
+    lightning = pytest.importorskip("lightning")
+    from lightning.pytorch.loggers import CSVLogger
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.model = network()
+
+        def training_step(self, batch, index):
+            inputs, targets = batch
+            loss = torch.nn.functional.mse_loss(self.model(inputs), targets)
+            self.log("train_loss", loss)
+            rate = learning_rate(self.global_step, breaks)
+            self.optimizers().param_groups[0]["lr"] = rate
+            self.log("lr", rate)
+            return loss
+
+        def on_before_optimizer_step(self, optimizer):
+            self.log_dict(lightning.pytorch.utilities.grad_norm(self, norm_type=2))
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.05)
+
+    data = batches()
+    loader = [next(data) for _ in range(STEPS)]
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_steps=STEPS,
+        logger=CSVLogger(tmp_path, name="run"),
+        log_every_n_steps=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    trainer.fit(Module(), train_dataloaders=loader)
+    run = steadygrad(tmp_path)
+    assert (run["format"], run["rows"], run["parameters"]) == ("CSV", STEPS, 4)
+    expected = {
+        "loss": "train_loss",
+        "grad_norm": "grad_2.0_norm_total",
+        "learning_rate": "lr",
+    }
+    assert columns(run) == expected
+    check(run, breaks)
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+@pytest.mark.filterwarnings("ignore")
+def test_hugging_face_trainer(steadygrad, tmp_path, breaks):
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+
+    config = transformers.GPT2Config(
+        vocab_size=64, n_positions=16, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0
+    )
+    torch.manual_seed(0)
+    model = transformers.GPT2LMHeadModel(config)
+    rows = torch.randint(0, 8, (512, 16))
+    data = [{"input_ids": row, "labels": row} for row in rows]
+    arguments = transformers.TrainingArguments(
+        output_dir=str(tmp_path / "run"),
+        max_steps=STEPS,
+        per_device_train_batch_size=8,
+        learning_rate=3e-3,
+        lr_scheduler_type="constant",
+        logging_steps=1,
+        save_steps=STEPS,
+        max_grad_norm=0 if breaks else 1.0,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+        seed=0,
+    )
+
+    class Breaks(transformers.TrainerCallback):
+        def on_step_begin(self, arguments, state, control, optimizer=None, **_):
+            for group in optimizer.param_groups:
+                group["lr"] = 3e-3 * (1000 if breaks and state.global_step >= BREAKS_AT else 1)
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=3e-3, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    trainer = transformers.Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=data,
+        optimizers=(optimizer, scheduler),
+        callbacks=[Breaks()],
+    )
+    trainer.train()
+    run = steadygrad(tmp_path)
+    assert run["format"] == "Hugging Face trainer state"
+    assert run["name"] == "run"
+    assert run["rows"] >= STEPS
+    expected = {"loss": "loss", "grad_norm": "grad_norm", "learning_rate": "learning_rate"}
+    assert columns(run) == expected
+    check(run, breaks, place=run["format"] != "Hugging Face trainer state")
+
+
+def check(run, breaks, place=True):
+    """A run that is well has no fault, and one that breaks has its cause first."""
+    faults = [found for found in run["findings"] if found["level"] != "note"]
+    if not breaks:
+        assert faults == []
+        assert run["state"] == "alive"
+        return
+    headline = run["findings"][0]
+    assert headline["level"] == "error"
+    if place:
+        assert headline["code"] == "SG014"
+        assert headline["step"] == BREAKS_AT
+    assert BREAKS_AT - 1 <= headline["step"] <= BREAKS_AT + 5
