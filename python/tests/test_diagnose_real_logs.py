@@ -83,7 +83,8 @@ def test_tensorboard(steadygrad, tmp_path, breaks):
             writer.add_scalar("lr", optimizer.param_groups[0]["lr"], step)
             for name, parameter in model.named_parameters():
                 writer.add_scalar(f"gradients/{name}", parameter.grad.norm().item(), step)
-                if step % 20 == 0:
+                # The writer raises on the NaN that it is asked to show.
+                if step % 20 == 0 and parameter.isfinite().all():
                     writer.add_histogram(f"weights/{name}", parameter, step)
     run = steadygrad(tmp_path)
     assert run["format"] == "TensorBoard event file"
@@ -96,7 +97,7 @@ def test_tensorboard(steadygrad, tmp_path, breaks):
 @pytest.mark.parametrize("breaks", [False, True])
 @pytest.mark.filterwarnings("ignore")
 def test_lightning_csv_logger(steadygrad, tmp_path, breaks):
-    lightning = pytest.importorskip("lightning")
+    import lightning
     from lightning.pytorch.loggers import CSVLogger
 
     class Module(lightning.LightningModule):
@@ -120,7 +121,9 @@ def test_lightning_csv_logger(steadygrad, tmp_path, breaks):
             return torch.optim.SGD(self.parameters(), lr=0.05)
 
     data = batches()
-    loader = [next(data) for _ in range(STEPS)]
+    columns_of = [torch.cat(parts) for parts in zip(*(next(data) for _ in range(STEPS)))]
+    dataset = torch.utils.data.TensorDataset(*columns_of)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=64)
     trainer = lightning.Trainer(
         accelerator="cpu",
         max_steps=STEPS,
@@ -145,8 +148,7 @@ def test_lightning_csv_logger(steadygrad, tmp_path, breaks):
 @pytest.mark.parametrize("breaks", [False, True])
 @pytest.mark.filterwarnings("ignore")
 def test_hugging_face_trainer(steadygrad, tmp_path, breaks):
-    transformers = pytest.importorskip("transformers")
-    pytest.importorskip("accelerate")
+    import transformers
 
     config = transformers.GPT2Config(
         vocab_size=64, n_positions=16, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0
@@ -191,10 +193,10 @@ def test_hugging_face_trainer(steadygrad, tmp_path, breaks):
     assert run["rows"] >= STEPS
     expected = {"loss": "loss", "grad_norm": "grad_norm", "learning_rate": "learning_rate"}
     assert columns(run) == expected
-    check(run, breaks, place=run["format"] != "Hugging Face trainer state")
+    check(run, breaks)
 
 
-def check(run, breaks, place=True):
+def check(run, breaks):
     """A run that is well has no fault, and one that breaks has its cause first."""
     faults = [found for found in run["findings"] if found["level"] != "note"]
     if not breaks:
@@ -203,7 +205,6 @@ def check(run, breaks, place=True):
         return
     headline = run["findings"][0]
     assert headline["level"] == "error"
-    if place:
-        assert headline["code"] == "SG014"
-        assert headline["step"] == BREAKS_AT
-    assert BREAKS_AT - 1 <= headline["step"] <= BREAKS_AT + 5
+    assert headline["code"] == "SG014"
+    # The trainer counts steps from 1.
+    assert BREAKS_AT <= headline["step"] <= BREAKS_AT + 1

@@ -51,12 +51,12 @@ fn run(run: &RunDiagnosis) -> String {
         ));
     }
     for (name, list) in [
-        ("read", read),
-        ("not in the log", run.missing.clone()),
-        ("columns left out", run.unmatched.clone()),
+        ("read", read.join(", ")),
+        ("not in the log", run.missing.join(", ")),
+        ("columns left out", few(&run.unmatched)),
     ] {
         if !list.is_empty() {
-            out.push_str(&field(name, &few(&list)));
+            out.push_str(&field(name, &list));
         }
     }
     for note in &run.notes {

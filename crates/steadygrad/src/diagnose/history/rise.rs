@@ -1,5 +1,5 @@
 use super::{Ending, History, Row};
-use crate::detect::Detector;
+use crate::detect::{Detector, Severity};
 use crate::trace::Role;
 
 /// Rows that a rise takes at least: two points are a jump.
@@ -33,9 +33,12 @@ impl History<'_> {
             (Ending::NonFinite { row }, Some(onset)) => (onset, row),
             (_, Some(onset)) => (onset, self.rows().len()),
             _ => {
+                // A norm that grows while the loss does not is no harm; without a loss in the log
+                // nothing says that it does not.
+                let blind = self.trace().series(&Role::Loss).is_none();
                 let growing = self.seen().filter(|(_, seen)| {
-                    seen.detector == Detector::NormGrowth
-                        && seen.severity >= crate::detect::Severity::Harmful
+                    let harmful = seen.severity >= Severity::Harmful;
+                    seen.detector == Detector::NormGrowth && (harmful || blind)
                 });
                 let (row, _) = growing.last()?;
                 // Still going on at the end of the log.
@@ -97,6 +100,16 @@ mod tests {
         assert!((102..=105).contains(&rise.from_row), "{}", rise.from_row);
         // From the median on, so a little faster than a half a step.
         assert!((1.5..1.7).contains(&rise.per_step), "{}", rise.per_step);
+    }
+
+    #[test]
+    fn a_log_without_a_loss_is_judged_by_its_norm() {
+        let mut trace = diverging().trace();
+        trace.series.retain(|series| *series.role() != Role::Loss);
+        assert_eq!(History::of(&trace).rise().unwrap().role, Role::GradNorm);
+        let mut trace = healthy();
+        trace.series.retain(|series| *series.role() != Role::Loss);
+        assert_eq!(History::of(&trace).rise(), None);
     }
 
     #[test]

@@ -1,0 +1,162 @@
+//! `steadygrad diagnose` and `explain` as a person uses them.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::tempdir;
+
+fn steadygrad(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_steadygrad"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn diagnose(path: &Path, more: &[&str]) -> (Option<i32>, String, String) {
+    let mut arguments = vec!["diagnose", path.to_str().unwrap()];
+    arguments.extend(more);
+    let done = steadygrad(&arguments);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (done.status.code(), text(&done.stdout), text(&done.stderr))
+}
+
+/// A table of losses and norms; from row 100 on both grow by a half a row.
+fn table(rows: u32, breaks: bool) -> String {
+    let mut text = String::from("step,train/loss,train/grad_norm,lr\n");
+    for row in 0..rows {
+        let noise = 1.0 + 0.1 * (f64::from(row) * 12.9).sin();
+        let grown = 1.5f64.powi(if breaks {
+            row.saturating_sub(100) as i32
+        } else {
+            0
+        });
+        let loss = (0.3 + 2.0 * (-f64::from(row) / 40.0).exp()) * noise * grown;
+        writeln!(text, "{row},{loss},{},0.1", noise * grown).unwrap();
+    }
+    text
+}
+
+#[test]
+fn exit_codes_say_healthy_ill_and_unreadable() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("metrics.csv");
+    std::fs::write(&path, table(130, false)).unwrap();
+    let (code, out, error) = diagnose(&path, &[]);
+    assert_eq!((code, error.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("healthy: nothing is wrong"), "{out}");
+
+    std::fs::write(&path, table(130, true)).unwrap();
+    let (code, out, _) = diagnose(&path, &[]);
+    assert_eq!(code, Some(1));
+    assert!(
+        out.contains("error[SG006]") && out.contains("in place of 1.0e-1"),
+        "{out}"
+    );
+
+    for (content, expected) in [
+        ("", "it is empty"),
+        ("a,b\n1,2\n", "its columns are a, b"),
+        ("{\"a\": 1", "it begins as JSON, but"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        let (code, out, error) = diagnose(&path, &[]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{content}");
+        assert!(
+            error.contains("metrics.csv") && error.contains(expected),
+            "{error}"
+        );
+    }
+    let (code, _, error) = diagnose(&folder.path().join("none"), &[]);
+    assert!(code == Some(2) && error.contains("none"), "{error}");
+}
+
+#[test]
+fn columns_can_be_named_and_every_format_be_printed() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("table.csv");
+    std::fs::write(&path, table(130, true).replace("train/loss", "objective")).unwrap();
+    let page = folder.path().join("page.html");
+    let (code, out, _) = diagnose(
+        &path,
+        &[
+            "--loss",
+            "objective",
+            "--html",
+            page.to_str().unwrap(),
+            "--json",
+        ],
+    );
+    assert_eq!(code, Some(1));
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["runs"][0]["matched"][0]["column"], "objective");
+    assert_eq!(json["runs"][0]["findings"][0]["code"], "SG006");
+    assert!(std::fs::read_to_string(page).unwrap().contains("SG006"));
+
+    let (_, out, _) = diagnose(&path, &["--format", "sarif"]);
+    let sarif: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "SG006");
+
+    let (code, _, error) = diagnose(&path, &["--loss", "objectiv"]);
+    assert!(
+        code == Some(2) && error.contains("the nearest are `objective`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_run_of_its_own_is_read() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    let name = run.to_str().unwrap();
+    let fault = ["--fault", "nan@50", "--preset", "observe", "--out", name];
+    let mut arguments = vec!["train", "--subject", "digits-cnn", "--steps", "60"];
+    arguments.extend(fault);
+    assert_eq!(steadygrad(&arguments).status.code(), Some(0));
+    let (code, out, _) = diagnose(&run, &[]);
+    assert_eq!(code, Some(1));
+    assert!(
+        out.contains("run of steadygrad, 60 rows, steps 0 to 59"),
+        "{out}"
+    );
+    assert!(
+        out.contains("error[SG009]: the batch of step 50 gives a loss of NaN"),
+        "{out}"
+    );
+    assert!(out.contains("gradient norms of 8 parameters"), "{out}");
+}
+
+#[test]
+fn a_fault_that_the_run_never_reaches_is_refused() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    let name = run.to_str().unwrap();
+    let done = steadygrad(&[
+        "train",
+        "--subject",
+        "digits-cnn",
+        "--steps",
+        "9",
+        "--fault",
+        "nan@9",
+        "--out",
+        name,
+    ]);
+    let error = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(2), "{error}");
+    assert!(error.contains("give a step below 9"), "{error}");
+}
+
+#[test]
+fn codes_are_explained() {
+    let done = steadygrad(&["explain", "sg003"]);
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success() && text.contains("SG003: amplification-through-depth"));
+    let done = steadygrad(&["explain", "SG099"]);
+    let error = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(2));
+    assert!(
+        error.contains("no rule `SG099`: the codes are SG001, SG002"),
+        "{error}"
+    );
+}
