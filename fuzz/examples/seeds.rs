@@ -87,7 +87,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             tensor("b", Dtype::Bool, vec![]),
             tensor("h", Dtype::Bf16, vec![3]),
         ],
-        state: [("k".to_owned(), json!([1, -0.0, null, {"a": "b"}]))].into_iter().collect(),
+        state: [("k".to_owned(), json!([1, -0.0, null, {"a": "b"}]))]
+            .into_iter()
+            .collect(),
     };
     let mut ring = ForensicRing::default();
     let mut open = RunDir::create(run, manifest)?;
@@ -110,8 +112,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let read = |name: &str| fs::read(run.join(name));
     let (current, previous) = (read("run.json")?, read("run.json.previous")?);
-    seed("run_manifest", "whole", 0, &[current.clone(), previous.clone()])?;
-    seed("run_manifest", "fits", 1, &[unsealed(&current), unsealed(&previous)])?;
+    seed(
+        "run_manifest",
+        "whole",
+        0,
+        &[current.clone(), previous.clone()],
+    )?;
+    seed(
+        "run_manifest",
+        "fits",
+        1,
+        &[unsealed(&current), unsealed(&previous)],
+    )?;
     for (target, one, two) in [
         ("steps", "steps.arrow", "steps-2.arrow"),
         ("incidents", "incidents.jsonl", "incidents-2.jsonl"),
@@ -140,7 +152,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     seed("snapshot", "whole", 0, &files)?;
     files[0] = names.clone();
     seed("snapshot", "fits", 1, &files)?;
-    let mut files = vec![read("incidents/0001/manifest.json")?, read("incidents/0001/ring.json")?];
+    let mut files = vec![
+        read("incidents/0001/manifest.json")?,
+        read("incidents/0001/ring.json")?,
+    ];
     files.extend(inner("incidents/0001/snapshot")?);
     seed("dump", "whole", 0, &files)?;
     files[2] = names;

@@ -27,7 +27,10 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(list_dumps(folder.path()).unwrap(), [1]);
     if let Ok(found) = read_dump(folder.path(), 1) {
         // Nothing stands in for a snapshot in an empty run.
-        assert_eq!(found.value.snapshot.is_some(), found.problems.is_empty() && input_has(&dump));
+        assert_eq!(
+            found.value.snapshot.is_some(),
+            found.problems.is_empty() && input_has(&dump)
+        );
     }
 });
 

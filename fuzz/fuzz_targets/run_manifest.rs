@@ -15,7 +15,11 @@ fuzz_target!(|data: &[u8]| {
     let run = folder.path();
     input.write_manifest(run);
     let previous = input.part(1);
-    let bytes = if input.fits { seal(previous) } else { previous.to_vec() };
+    let bytes = if input.fits {
+        seal(previous)
+    } else {
+        previous.to_vec()
+    };
     fs::write(run.join("run.json.previous"), bytes).unwrap();
     let read = read_manifest(run);
     let resumed = RunDir::resume(run, 3);

@@ -46,7 +46,11 @@ impl<'a> Input<'a> {
     /// Writes `run.json`, which is the input's first file.
     pub fn write_manifest(&self, run: &Path) {
         let bytes = self.part(0);
-        let bytes = if self.fits { seal(bytes) } else { bytes.to_vec() };
+        let bytes = if self.fits {
+            seal(bytes)
+        } else {
+            bytes.to_vec()
+        };
         fs::write(run.join("run.json"), bytes).unwrap();
     }
 

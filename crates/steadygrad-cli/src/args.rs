@@ -33,6 +33,14 @@ pub(crate) enum Verb {
     /// Face's trainer_state.json, or a folder of these. The code that wrote them needs no change.
     /// Exit code: 0 healthy, 1 something was found, 2 unreadable, 3 the output could not be printed.
     Diagnose(DiagnoseArgs),
+    /// Write what `diagnose` finds as one page with the plots, which needs no network.
+    Report {
+        /// A log, or a folder of logs.
+        path: PathBuf,
+        /// The page.
+        #[arg(long, value_name = "FILE", default_value = "steadygrad-report.html")]
+        out: PathBuf,
+    },
     /// Say what a code like SG003 means, what it needs, cannot see, and what to do.
     Explain {
         /// The code of a finding.

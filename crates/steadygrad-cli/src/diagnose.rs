@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::process::ExitCode;
 
 use steadygrad::diagnose::{Diagnosis, RunDiagnosis};
@@ -23,12 +24,7 @@ pub(crate) fn run(args: &DiagnoseArgs) -> Result<ExitCode, CliError> {
         grad_norm: args.grad_norm.clone(),
         learning_rate: args.learning_rate.clone(),
     };
-    let traces = read(&args.path, &columns)?;
-    let diagnosis = Diagnosis {
-        version: env!("CARGO_PKG_VERSION").into(),
-        path: args.path.display().to_string(),
-        runs: traces.iter().map(RunDiagnosis::of).collect(),
-    };
+    let diagnosis = of(&args.path, &columns)?;
     match if args.json { Format::Json } else { args.format } {
         Format::Text => output::print(&steadygrad_report::terminal::diagnosis(&diagnosis))?,
         Format::Json => output::print_json(&diagnosis)?,
@@ -36,15 +32,33 @@ pub(crate) fn run(args: &DiagnoseArgs) -> Result<ExitCode, CliError> {
     }
     // After the printing: a disk that has filled up since must not cost the result.
     if let Some(path) = &args.html {
-        write_atomic(
-            path,
-            steadygrad_report::html::diagnosis(&diagnosis).as_bytes(),
-        )?;
-        output::say(&format!("page: {}", path.display()));
+        write_page(&diagnosis, path)?;
     }
     Ok(if diagnosis.is_healthy() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(FINDINGS)
     })
+}
+
+/// `steadygrad report`
+pub(crate) fn report(path: &Path, out: &Path) -> Result<ExitCode, CliError> {
+    check_writable(out)?;
+    write_page(&of(path, &Columns::default())?, out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn of(path: &Path, columns: &Columns) -> Result<Diagnosis, CliError> {
+    let traces = read(path, columns)?;
+    Ok(Diagnosis {
+        version: env!("CARGO_PKG_VERSION").into(),
+        path: path.display().to_string(),
+        runs: traces.iter().map(RunDiagnosis::of).collect(),
+    })
+}
+
+fn write_page(diagnosis: &Diagnosis, path: &Path) -> Result<(), CliError> {
+    write_atomic(path, steadygrad_report::html::diagnosis(diagnosis).as_bytes())?;
+    output::say(&format!("page: {}", path.display()));
+    Ok(())
 }

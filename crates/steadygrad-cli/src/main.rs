@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Verb::Probe(args) => probe::run(&args),
         Verb::Cure(args) => cure::run(&args),
         Verb::Diagnose(args) => diagnose::run(&args),
+        Verb::Report { path, out } => diagnose::report(&path, &out),
         Verb::Explain { code } => explain::run(&code),
         Verb::Train(args) => train::run(&args),
         Verb::Replay(args) => replay::run(&args),

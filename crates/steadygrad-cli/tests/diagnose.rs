@@ -93,6 +93,10 @@ fn columns_can_be_named_and_every_format_be_printed() {
     assert_eq!(json["runs"][0]["findings"][0]["code"], "SG006");
     assert!(std::fs::read_to_string(page).unwrap().contains("SG006"));
 
+    let other = folder.path().join("other.html");
+    let done = steadygrad(&["report", path.to_str().unwrap(), "--out", other.to_str().unwrap()]);
+    assert!(done.status.success() && other.is_file());
+
     let (_, out, _) = diagnose(&path, &["--format", "sarif"]);
     let sarif: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "SG006");
