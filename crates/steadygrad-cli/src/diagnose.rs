@@ -58,7 +58,10 @@ fn of(path: &Path, columns: &Columns) -> Result<Diagnosis, CliError> {
 }
 
 fn write_page(diagnosis: &Diagnosis, path: &Path) -> Result<(), CliError> {
-    write_atomic(path, steadygrad_report::html::diagnosis(diagnosis).as_bytes())?;
+    write_atomic(
+        path,
+        steadygrad_report::html::diagnosis(diagnosis).as_bytes(),
+    )?;
     output::say(&format!("page: {}", path.display()));
     Ok(())
 }

@@ -94,7 +94,12 @@ fn columns_can_be_named_and_every_format_be_printed() {
     assert!(std::fs::read_to_string(page).unwrap().contains("SG006"));
 
     let other = folder.path().join("other.html");
-    let done = steadygrad(&["report", path.to_str().unwrap(), "--out", other.to_str().unwrap()]);
+    let done = steadygrad(&[
+        "report",
+        path.to_str().unwrap(),
+        "--out",
+        other.to_str().unwrap(),
+    ]);
     assert!(done.status.success() && other.is_file());
 
     let (_, out, _) = diagnose(&path, &["--format", "sarif"]);

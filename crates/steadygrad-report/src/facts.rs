@@ -45,6 +45,18 @@ pub(crate) fn state(run: &RunDiagnosis) -> String {
     }
 }
 
+/// The forecast of a run that is not over yet, in words: of others it is known how they ended.
+pub(crate) fn forecast(run: &RunDiagnosis) -> Option<String> {
+    /// Steps of the runs that the forecast was fitted to.
+    const BUDGET: u64 = 160;
+    let forecast = run.forecast.as_ref()?;
+    let begun = run.state == State::Alive && run.last_step? < BUDGET;
+    begun.then(|| {
+        let share = 100.0 * forecast.probability;
+        format!("{share:.0} % that it diverges within {BUDGET} steps, from its first rows alone")
+    })
+}
+
 /// One row of the ranking, joined with its trial.
 pub(crate) struct Ranked<'a> {
     pub(crate) place: &'a RankedTrial,

@@ -59,6 +59,9 @@ fn run(run: &RunDiagnosis) -> String {
             out.push_str(&field(name, &list));
         }
     }
+    if let Some(forecast) = facts::forecast(run) {
+        out.push_str(&field("forecast", &forecast));
+    }
     for note in &run.notes {
         out.push_str(&field("about the log", note));
     }

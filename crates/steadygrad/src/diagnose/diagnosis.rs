@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Chart, Ending, Finding, History, Level, diagnose_run};
+use super::{Chart, Ending, Finding, Forecast, History, Level, diagnose_run};
 use crate::trace::{Role, Trace};
 
 /// A column of a log and what it was taken for.
@@ -62,6 +62,9 @@ pub struct RunDiagnosis {
     pub notes: Vec<String>,
     /// How the run ended.
     pub state: State,
+    /// How likely it was to diverge, from its first rows alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
     /// The whole log's loss and gradient norm, thinned.
     pub overview: Vec<Chart>,
     /// What was found, the headline first.
@@ -119,6 +122,7 @@ impl RunDiagnosis {
                 Ending::Diverged { row } => State::Diverged { step: steps(row) },
                 Ending::Relapsed { row } => State::Relapsed { step: steps(row) },
             },
+            forecast: Forecast::of(&history),
             overview: overview
                 .iter()
                 .filter_map(|role| history.overview(role))

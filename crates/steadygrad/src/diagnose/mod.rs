@@ -7,6 +7,7 @@
 mod diagnosis;
 mod example;
 mod finding;
+mod forecast;
 mod history;
 mod layers;
 mod rule;
@@ -32,6 +33,7 @@ mod sg019_rising_norm;
 
 pub use diagnosis::{Diagnosis, Matched, RunDiagnosis, State};
 pub use finding::{Chart, Evidence, Finding, Level};
+pub use forecast::Forecast;
 pub use history::{Ending, History, Rise, Row, Streak};
 pub use rule::{Example, Rule};
 

@@ -1,0 +1,217 @@
+//! The forecast: its weights, fitted to the zoo's tuning part, and how often it is right on the held-out one.
+//!
+//! `cargo run --release -p steadygrad-lab --example forecast` takes about a minute on two cores and prints
+//! Markdown.
+#![allow(
+    clippy::print_stdout,
+    reason = "an experiment reports to its standard output"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burn::tensor::Device;
+use steadygrad::diagnose::{Forecast, History};
+use steadygrad::trace::Role;
+use steadygrad_lab::zoo::{Part, configurations, run};
+
+/// One run, as it began and as it ended.
+struct Begun {
+    part: Part,
+    family: &'static str,
+    learning_rate: f64,
+    normalized: bool,
+    first_norm: f64,
+    features: Vec<f64>,
+    probability: f64,
+    /// Whether it had failed by the last row that the forecast sees.
+    already: bool,
+    failed: bool,
+}
+
+/// Rows that the forecast sees.
+const SEEN: u64 = 8;
+
+fn main() {
+    let all: Vec<_> = configurations()
+        .into_iter()
+        .filter(|one| one.fault.is_none())
+        .collect();
+    let (next, begun) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                let device = Device::flex().autodiff();
+                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let run = run(one, &device).expect("no fault");
+                    let Some(forecast) = Forecast::of(&History::of(&run.trace)) else {
+                        continue;
+                    };
+                    let column = |role: &Role| {
+                        run.trace
+                            .series(role)
+                            .map_or(&[][..], |series| series.values())
+                    };
+                    let losses = column(&Role::Loss);
+                    let jumped = losses
+                        .iter()
+                        .take(SEEN as usize)
+                        .any(|loss| *loss > 3.0 * losses[0]);
+                    let row = Begun {
+                        part: one.part(),
+                        family: one.architecture.family(),
+                        learning_rate: one.learning_rate,
+                        normalized: matches!(one.architecture.family(), "mlp-norm" | "transformer"),
+                        first_norm: column(&Role::GradNorm)[0],
+                        features: forecast
+                            .features
+                            .iter()
+                            .map(|feature| feature.value)
+                            .collect(),
+                        probability: forecast.probability,
+                        already: jumped || run.first_non_finite.is_some_and(|step| step < SEEN),
+                        failed: run.became.failed(),
+                    };
+                    begun.lock().expect("no thread panics").push(row);
+                }
+            });
+        }
+    });
+    let begun = begun.into_inner().expect("no thread panics");
+    let of = |part| {
+        begun
+            .iter()
+            .filter(|one| one.part == part)
+            .collect::<Vec<&Begun>>()
+    };
+    let (tuning, held_out) = (of(Part::Tuning), of(Part::HeldOut));
+    fit(&tuning);
+    println!("\n# The forecast, held out: {} runs\n", held_out.len());
+    table(&held_out);
+    let open: Vec<&Begun> = held_out.into_iter().filter(|one| !one.already).collect();
+    println!(
+        "\n## Those that had not failed within the rows it sees: {} runs\n",
+        open.len()
+    );
+    table(&open);
+}
+
+/// Logistic regression by gradient descent on standardised features, with a little weight decay against
+/// the separable.
+fn fit(runs: &[&Begun]) {
+    const STEPS: usize = 20_000;
+    const DECAY: f64 = 1e-3;
+    let width = runs[0].features.len();
+    let count = runs.len() as f64;
+    let mean: Vec<f64> = (0..width)
+        .map(|f| runs.iter().map(|run| run.features[f]).sum::<f64>() / count)
+        .collect();
+    let deviation: Vec<f64> = (0..width)
+        .map(|f| {
+            (runs
+                .iter()
+                .map(|run| (run.features[f] - mean[f]).powi(2))
+                .sum::<f64>()
+                / count)
+                .sqrt()
+        })
+        .collect();
+    let (mut bias, mut weights) = (0.0, vec![0.0; width]);
+    for _ in 0..STEPS {
+        let (mut down, mut downs) = (0.0, vec![0.0; width]);
+        for run in runs {
+            let x: Vec<f64> = (0..width)
+                .map(|f| (run.features[f] - mean[f]) / deviation[f])
+                .collect();
+            let sum: f64 = bias
+                + x.iter()
+                    .zip(&weights)
+                    .map(|(x, weight)| x * weight)
+                    .sum::<f64>();
+            let away = 1.0 / (1.0 + (-sum).exp()) - f64::from(u8::from(run.failed));
+            down += away / count;
+            for f in 0..width {
+                downs[f] += away * x[f] / count;
+            }
+        }
+        bias -= down;
+        for f in 0..width {
+            weights[f] -= downs[f] + DECAY * weights[f];
+        }
+    }
+    let plain: Vec<f64> = (0..width).map(|f| weights[f] / deviation[f]).collect();
+    let bias = bias - (0..width).map(|f| plain[f] * mean[f]).sum::<f64>();
+    let failed = runs.iter().filter(|run| run.failed).count();
+    println!(
+        "fitted to {} tuning runs, {failed} failed: bias {bias:.4}, weights {plain:.4?}",
+        runs.len()
+    );
+}
+
+fn table(runs: &[&Begun]) {
+    println!("| score | AUROC | within family and learning rate |\n|---|---|---|");
+    let scores: [(&str, fn(&Begun) -> f64); 4] = [
+        ("forecast", |run| run.probability),
+        ("control: no normalisation", |run| {
+            f64::from(u8::from(!run.normalized))
+        }),
+        ("control: learning rate", |run| run.learning_rate),
+        ("control: first gradient norm", |run| run.first_norm),
+    ];
+    for (name, score) in scores {
+        let mut strata: BTreeMap<(&str, u64), Vec<&Begun>> = BTreeMap::new();
+        for run in runs {
+            strata
+                .entry((run.family, run.learning_rate.to_bits()))
+                .or_default()
+                .push(run);
+        }
+        let (mut right, mut pairs) = (0.0, 0.0);
+        for stratum in strata.values() {
+            let (r, p) = ordered(stratum, score);
+            right += r;
+            pairs += p;
+        }
+        let (all_right, all_pairs) = ordered(runs, score);
+        println!(
+            "| {name} | {:.4} | {:.4} of {pairs} pairs |",
+            all_right / all_pairs,
+            right / pairs
+        );
+    }
+    // Expected calibration error over tenths of the probability.
+    let mut bins = vec![(0.0, 0.0, 0.0); 10];
+    for run in runs {
+        let bin = &mut bins[((run.probability * 10.0) as usize).min(9)];
+        bin.0 += 1.0;
+        bin.1 += run.probability;
+        bin.2 += f64::from(u8::from(run.failed));
+    }
+    let error: f64 = bins
+        .iter()
+        .map(|(_, said, was)| f64::abs(said - was))
+        .sum::<f64>()
+        / runs.len() as f64;
+    println!(
+        "\nExpected calibration error {error:.4}, {} of {} failed.",
+        runs.iter().filter(|run| run.failed).count(),
+        runs.len()
+    );
+}
+
+/// Pairs of a failed and another run that the score puts in order, halves for ties, and all pairs.
+fn ordered(runs: &[&Begun], score: fn(&Begun) -> f64) -> (f64, f64) {
+    let (mut right, mut pairs) = (0.0, 0.0);
+    for failed in runs.iter().filter(|run| run.failed) {
+        for other in runs.iter().filter(|run| !run.failed) {
+            pairs += 1.0;
+            right += match score(failed).total_cmp(&score(other)) {
+                std::cmp::Ordering::Greater => 1.0,
+                std::cmp::Ordering::Equal => 0.5,
+                std::cmp::Ordering::Less => 0.0,
+            };
+        }
+    }
+    (right, pairs)
+}
