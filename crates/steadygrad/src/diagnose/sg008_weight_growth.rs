@@ -49,13 +49,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
             .rows()
             .iter()
             .position(|row| row.step == steps[*then]);
-        row.is_some_and(|row| {
-            let in_streak = history
-                .streaks()
-                .iter()
-                .any(|streak| streak.rows().contains(&row));
-            in_streak || jumped_at(history, row).is_some()
-        })
+        row.is_some_and(|row| history.streak_at(row).is_some() || jumped_at(history, row).is_some())
     };
     let jump = rose(1, limits.jump).filter(|jump| !explained(jump));
     // Growth that is no jump in disguise.

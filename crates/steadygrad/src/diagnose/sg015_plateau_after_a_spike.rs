@@ -70,12 +70,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         .map(|(row, _)| row)
         .filter(|row| relapse.is_none_or(|relapse| *row <= relapse + LEAST_ROWS))
         .last();
-    let streak = |row: usize| {
-        history
-            .streaks()
-            .iter()
-            .find(move |streak| streak.rows().contains(&row))
-    };
+    let streak = |row: usize| history.streak_at(row);
     let from =
         relapse.or_else(|| spike.map(|row| streak(row).map_or(row, |streak| streak.from)))?;
     let first = rows.iter().find_map(|row| row.loss)?;

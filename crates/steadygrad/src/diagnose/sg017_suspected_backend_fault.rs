@@ -41,10 +41,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         row.grad_norm.is_some_and(f64::is_nan) && row.loss.is_some_and(f64::is_finite)
     };
     let first = history.rows().iter().position(odd)?;
-    let streak = history
-        .streaks()
-        .iter()
-        .find(|streak| streak.rows().contains(&first))?;
+    let streak = history.streak_at(first)?;
     if streak.from != first {
         return None;
     }

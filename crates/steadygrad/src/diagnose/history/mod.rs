@@ -11,6 +11,7 @@ pub use rows::Row;
 pub use streaks::Streak;
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::finding::Chart;
 use crate::StepReading;
@@ -19,8 +20,11 @@ use crate::guard::{Guard, Preset};
 use crate::stats::{GradientStats, NamedStats, TensorStats};
 use crate::trace::{Role, Series, Trace};
 
-/// Of each detector so many detections are kept: the first ones tell what began it.
-const KEPT: usize = 256;
+/// Of each detector so many detections are kept of one after the other: the first ones tell what began.
+const KEPT: usize = 16;
+
+/// And so many in all: a log may be all noise.
+const MOST: usize = 65_536;
 
 /// Values in a chart: what fits a line of a terminal.
 const CHART: usize = 72;
@@ -85,26 +89,31 @@ impl<'a> History<'a> {
         self.seen.iter().map(|(row, seen)| (*row, seen))
     }
 
+    /// What detectors saw within these rows.
+    pub fn seen_in(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, &Detection)> {
+        let from = self.seen.partition_point(|(row, _)| *row < rows.start);
+        let seen = self.seen.get(from..).unwrap_or_default().iter();
+        let within = seen.take_while(move |(row, _)| *row < rows.end);
+        within.map(|(row, seen)| (*row, seen))
+    }
+
     /// The first harmful detection of this detector within these rows.
-    pub fn harmful(
-        &self,
-        detector: Detector,
-        rows: std::ops::Range<usize>,
-    ) -> Option<(usize, &Detection)> {
-        self.seen().find(|(row, seen)| {
-            seen.detector == detector && seen.severity >= Severity::Harmful && rows.contains(row)
-        })
+    pub fn harmful(&self, detector: Detector, rows: Range<usize>) -> Option<(usize, &Detection)> {
+        self.seen_in(rows)
+            .find(|(_, seen)| seen.detector == detector && seen.severity >= Severity::Harmful)
+    }
+
+    /// The streak that this row is in.
+    pub fn streak_at(&self, row: usize) -> Option<&Streak> {
+        let next = self.streaks.partition_point(|streak| streak.to <= row);
+        self.streaks.get(next).filter(|streak| streak.from <= row)
     }
 
     /// The row from which the run was in the trouble that it did not come out of: where it first
     /// stood out. `None` for a run that ended well.
     pub fn onset(&self) -> Option<usize> {
         let lost = self.ending.row()?;
-        let streak = self
-            .streaks
-            .iter()
-            .find(|streak| streak.rows().contains(&lost));
-        Some(streak.map_or(lost, |streak| streak.from))
+        Some(self.streak_at(lost).map_or(lost, |streak| streak.from))
     }
 
     /// The parameter with the largest share of the squared norm at a step, and that share.
@@ -135,7 +144,7 @@ impl<'a> History<'a> {
     }
 
     /// A column around some rows, thinned to a line.
-    pub fn chart(&self, role: &Role, rows: std::ops::Range<usize>) -> Option<Chart> {
+    pub fn chart(&self, role: &Role, rows: Range<usize>) -> Option<Chart> {
         self.drawn(role, rows, CHART)
     }
 
@@ -144,7 +153,7 @@ impl<'a> History<'a> {
         self.drawn(role, 0..self.rows.len(), OVERVIEW)
     }
 
-    fn drawn(&self, role: &Role, rows: std::ops::Range<usize>, most: usize) -> Option<Chart> {
+    fn drawn(&self, role: &Role, rows: Range<usize>, most: usize) -> Option<Chart> {
         let column = self.trace.series(role).map(Series::column);
         let rows = self.rows.get(rows.start..rows.end.min(self.rows.len()))?;
         let points: Vec<(u64, f64)> = rows
@@ -199,7 +208,8 @@ fn thinned(column: &str, points: &[(u64, f64)], most: usize) -> Option<Chart> {
 /// What a guard that only watches would have said.
 fn detections(rows: &[Row]) -> Vec<(usize, Detection)> {
     let mut guard = Guard::from(Preset::Observe);
-    let mut counts: HashMap<Detector, usize> = HashMap::new();
+    // Of each detector the last row it spoke in, and for how many rows on end it has.
+    let mut lasts: HashMap<Detector, (usize, usize)> = HashMap::new();
     let (mut loss, mut rate) = (0.0, 0.0);
     let mut seen = Vec::new();
     for (index, row) in rows.iter().enumerate() {
@@ -218,9 +228,10 @@ fn detections(rows: &[Row]) -> Vec<(usize, Detection)> {
         };
         let reading = StepReading::new(row.step, loss, rate, gradients);
         for detection in guard.step(&reading).detections {
-            let count = counts.entry(detection.detector).or_default();
-            *count += 1;
-            if *count <= KEPT {
+            let (last, length) = lasts.entry(detection.detector).or_insert((index, 0));
+            *length = if *last + 1 >= index { *length + 1 } else { 1 };
+            *last = index;
+            if *length <= KEPT && seen.len() < MOST {
                 seen.push((index, detection));
             }
         }

@@ -42,10 +42,7 @@ impl History<'_> {
                 });
                 let (row, _) = growing.last()?;
                 // Still going on at the end of the log.
-                let streak = self
-                    .streaks()
-                    .iter()
-                    .find(|streak| streak.rows().contains(&row))?;
+                let streak = self.streak_at(row)?;
                 let ends = streak.to == self.rows().len();
                 ends.then_some((streak.from, streak.to))?
             }
@@ -65,7 +62,9 @@ impl History<'_> {
     ) -> Option<Rise> {
         let rows = self.rows();
         let finite = |row: usize| value(rows.get(row)?).filter(|value| value.is_finite());
-        let streak = self.streaks().iter().find(|streak| streak.from == from_row);
+        let streak = self
+            .streak_at(from_row)
+            .filter(|streak| streak.from == from_row);
         let usual = streak.and_then(|streak| match role {
             Role::Loss => streak.usual_loss,
             _ => streak.usual_norm,
