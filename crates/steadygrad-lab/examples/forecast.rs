@@ -149,9 +149,12 @@ fn fit(runs: &[&Begun]) {
     );
 }
 
+/// What a run is ordered by.
+type Score = fn(&Begun) -> f64;
+
 fn table(runs: &[&Begun]) {
     println!("| score | AUROC | within family and learning rate |\n|---|---|---|");
-    let scores: [(&str, fn(&Begun) -> f64); 4] = [
+    let scores: [(&str, Score); 4] = [
         ("forecast", |run| run.probability),
         ("control: no normalisation", |run| {
             f64::from(u8::from(!run.normalized))
@@ -201,7 +204,7 @@ fn table(runs: &[&Begun]) {
 }
 
 /// Pairs of a failed and another run that the score puts in order, halves for ties, and all pairs.
-fn ordered(runs: &[&Begun], score: fn(&Begun) -> f64) -> (f64, f64) {
+fn ordered(runs: &[&Begun], score: Score) -> (f64, f64) {
     let (mut right, mut pairs) = (0.0, 0.0);
     for failed in runs.iter().filter(|run| run.failed) {
         for other in runs.iter().filter(|run| !run.failed) {

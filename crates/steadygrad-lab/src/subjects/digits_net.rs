@@ -53,6 +53,10 @@ pub struct Net {
 }
 
 #[derive(Module, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one a model, and Burn's modules are moved anyway"
+)]
 enum Middle {
     Residual(Vec<Linear>),
     Lstm(Lstm),

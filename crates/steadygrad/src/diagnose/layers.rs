@@ -18,12 +18,15 @@ pub(super) struct Profile {
     pub(super) r_squared: f64,
 }
 
+/// A layer's number, its parameter's name and gradient norm.
+type Layer<'a> = (u64, &'a str, f64);
+
 impl Profile {
     /// Of the parameters that are named alike but for one number, the most there are.
     ///
     /// `None` with fewer than four of them, or when one's norm is zero or not finite.
     pub(super) fn of(parameters: &[(&str, f64)]) -> Option<Self> {
-        let mut groups: Vec<(String, Vec<(u64, &str, f64)>)> = Vec::new();
+        let mut groups: Vec<(String, Vec<Layer<'_>>)> = Vec::new();
         for (name, norm) in parameters {
             for (pattern, number) in patterns(name) {
                 let member = (number, *name, *norm);
