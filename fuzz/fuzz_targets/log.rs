@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use steadygrad::diagnose::RunDiagnosis;
+use steadygrad::diagnose::{Level, RunDiagnosis};
 use steadygrad_fuzz::folder;
 use steadygrad_logs::{Columns, read};
 
@@ -13,6 +13,9 @@ fuzz_target!(|data: &[u8]| {
     // An error is a file that is no log.
     for trace in read(&path, &Columns::default()).unwrap_or_default() {
         let found = RunDiagnosis::of(&trace);
-        assert!(found.rows > 0 || found.findings.is_empty());
+        assert_eq!(
+            found.is_healthy(),
+            found.findings.iter().all(|one| one.level == Level::Note)
+        );
     }
 });

@@ -1,7 +1,8 @@
-"""Gradient clipping and statistics for PyTorch, in one pass over memory.
+"""A guard, gradient clipping and statistics for PyTorch, in one pass over memory.
 
 `clip_grad_norm_` and `clip_grad_value_` take the place of their namesakes in `torch.nn.utils`;
 `gradient_stats` tells which parameter's gradient is large or broken; `Clipper` does both at once.
+`Guard` keeps a run alive: it steps the optimizer unless that would do harm.
 
 Dense CPU gradients of float32, float64, float16 and bfloat16 are read, and scaled, where they lie by
 as many threads as `torch.get_num_threads()` says. All others (other devices, sparse tensors, subclasses,
@@ -28,6 +29,9 @@ from .clip import GlobalNorm, Policy
 __all__ = [
     "Clipper",
     "GradientStats",
+    "Guard",
+    "GuardStep",
+    "GuardStopped",
     "TensorStats",
     "clip_grad_norm_",
     "clip_grad_value_",
@@ -408,3 +412,6 @@ _READER = _native.Reader(
     scale=_scale_by_torch,
     clamp=_clamp_by_torch,
 )
+
+# Below what it imports from here.
+from ._guard import Guard, GuardStep, GuardStopped  # noqa: E402

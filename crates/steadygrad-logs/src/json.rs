@@ -117,9 +117,7 @@ mod tests {
             ("my-run", "Hugging Face trainer state")
         );
         let norm = trace.series(&Role::GradNorm).unwrap();
-        assert!(
-            &**norm.steps() == [10, 20] && norm.values()[0] == 1.5 && norm.values()[1].is_nan()
-        );
+        assert!(**norm.steps() == [10, 20] && norm.values()[0] == 1.5 && norm.values()[1].is_nan());
         assert_eq!(
             trace.series(&Role::ValidationLoss).unwrap().values(),
             [2.25]

@@ -3,6 +3,7 @@
 mod clipper;
 mod extras;
 mod gradients;
+mod guard;
 mod memory;
 mod reader;
 mod stats;
@@ -15,6 +16,7 @@ mod _native {
     use crate::{
         clipper::Clipper,
         gradients::{Gradients, clamp},
+        guard::{Guard, Judgement},
         reader::Reader,
         stats::{GradientStats, TensorStats},
     };

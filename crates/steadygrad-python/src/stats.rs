@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use steadygrad::Decision;
-use steadygrad::stats::{TensorStats as Stats, global_norm};
+use steadygrad::stats::{NamedStats, TensorStats as Stats, global_norm};
 
 /// What one pass over one parameter's gradient tells.
 #[pyclass(frozen, get_all, module = "steadygrad._native")]
@@ -63,6 +63,20 @@ impl GradientStats {
             actions: decisions.iter().map(Decision::name).collect(),
             coefficient: decisions.iter().map(coefficient).product(),
         }
+    }
+
+    /// As the core takes them.
+    pub(crate) fn named(&self, py: Python<'_>) -> PyResult<steadygrad::GradientStats> {
+        let rows = self.rows.iter().enumerate();
+        let tensors = rows.map(|(row, (_, stats))| {
+            Ok(NamedStats {
+                name: self.name(py, row)?.extract()?,
+                stats: *stats,
+            })
+        });
+        Ok(steadygrad::GradientStats {
+            tensors: tensors.collect::<PyResult<_>>()?,
+        })
     }
 
     fn name<'py>(&self, py: Python<'py>, row: usize) -> PyResult<Bound<'py, PyAny>> {

@@ -1,0 +1,209 @@
+//! The core's guard, on statistics that PyTorch's gradients gave. Judges; acts on nothing.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use steadygrad::guard::{Guard as Core, GuardConfig, Judgement as Judged, Preset};
+use steadygrad::record::{Manifest, RunDir, RunStatus, StepRecord};
+use steadygrad::{Decision, StepReading};
+
+use crate::stats::GradientStats;
+
+/// What the guard says of one step.
+#[pyclass(frozen, get_all, module = "steadygrad._native")]
+pub(crate) struct Judgement {
+    /// The decision's name.
+    decision: &'static str,
+    /// Whether the optimizer is to step.
+    applies: bool,
+    /// What every gradient is multiplied by before that.
+    coefficient: f64,
+    /// Why the step is not applied.
+    reason: Option<String>,
+    /// The step whose snapshot is to be restored.
+    to_step: Option<u64>,
+    /// What the learning rate is multiplied by, at this step and from now on.
+    learning_rate_scale: f64,
+    /// What was seen, in words.
+    detections: Vec<String>,
+}
+
+impl Judgement {
+    fn new(judged: &Judged) -> Self {
+        let decision = &judged.decision;
+        Self {
+            decision: decision.name(),
+            applies: decision.applies(),
+            coefficient: match decision {
+                Decision::ScaleGlobal { coefficient } => *coefficient,
+                _ => 1.0,
+            },
+            reason: decision.reason().map(str::to_owned),
+            to_step: match decision {
+                Decision::Rollback { to_step, .. } => Some(*to_step),
+                _ => None,
+            },
+            learning_rate_scale: judged.learning_rate_scale,
+            detections: judged
+                .detections
+                .iter()
+                .map(|seen| seen.message.clone())
+                .collect(),
+        }
+    }
+}
+
+/// A guard with its running state, and the run directory that it keeps.
+#[pyclass(module = "steadygrad._native")]
+pub(crate) struct Guard {
+    core: Core,
+    run: Option<RunDir>,
+}
+
+fn value_error(error: impl ToString) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+#[pymethods]
+impl Guard {
+    /// By a preset's name, or by a whole configuration as JSON.
+    #[new]
+    fn new(preset: &str) -> PyResult<Self> {
+        let config: GuardConfig = Preset::from_str(preset).map_err(value_error)?.into();
+        let core = Core::new(config).map_err(value_error)?;
+        Ok(Self { core, run: None })
+    }
+
+    /// Begins a run directory, which must be new or empty.
+    fn record(&mut self, folder: PathBuf, name: String, parameters: Vec<String>) -> PyResult<()> {
+        let manifest = Manifest {
+            format: 1,
+            name,
+            subject: "PyTorch".into(),
+            seed: 0,
+            steps: 0,
+            parameters,
+            status: RunStatus::Running,
+        };
+        let run = RunDir::create(&folder, manifest);
+        self.run = Some(run.map_err(|error| PyOSError::new_err(error.to_string()))?);
+        Ok(())
+    }
+
+    /// Judges one step, and records it.
+    #[expect(clippy::too_many_arguments, reason = "called in one place, by keyword")]
+    fn step(
+        &mut self,
+        py: Python<'_>,
+        step: u64,
+        loss: f64,
+        learning_rate: f64,
+        stats: &GradientStats,
+        weight_norms: Vec<f64>,
+    ) -> PyResult<Judgement> {
+        let gradients = stats.named(py)?;
+        let reading =
+            StepReading::new(step, loss, learning_rate, gradients).with_weight_norms(weight_norms);
+        let judged = self.core.step(&reading);
+        self.keep(&reading, &judged)?;
+        Ok(Judgement::new(&judged))
+    }
+
+    /// Whether a snapshot should be taken now, before this step.
+    fn wants_snapshot(&self, step: u64) -> bool {
+        self.core.wants_snapshot(step)
+    }
+
+    fn snapshot_taken(&mut self, step: u64) {
+        self.core.snapshot_taken(step);
+    }
+
+    /// The steps whose snapshots may still be asked for.
+    fn snapshots(&self) -> Vec<u64> {
+        self.core.snapshots().collect()
+    }
+
+    fn rolled_back(&mut self, step: u64) {
+        self.core.rolled_back(step);
+    }
+
+    /// A snapshot cannot be restored: what else is to be done.
+    fn rollback_failed(&mut self, step: u64, why: &str) -> Judgement {
+        Judgement::new(&self.core.rollback_failed(step, why))
+    }
+
+    /// Settings and state as JSON.
+    fn save(&self) -> PyResult<String> {
+        serde_json::to_string(&self.core).map_err(value_error)
+    }
+
+    /// Goes on from what `save` gave.
+    fn load(&mut self, saved: &str) -> PyResult<()> {
+        let core: Core = serde_json::from_str(saved).map_err(value_error)?;
+        if core.config() != self.core.config() {
+            return Err(value_error(
+                "the saved state is of a guard with other settings; make the Guard with the preset it was saved with",
+            ));
+        }
+        self.core = core;
+        Ok(())
+    }
+
+    /// What it has done, by name.
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        let summary = self.core.summary();
+        vec![
+            ("kept", summary.kept),
+            ("clipped", summary.clipped),
+            ("skipped", summary.skipped),
+            ("lowered", summary.lowered),
+            ("rolled_back", summary.rolled_back),
+        ]
+    }
+
+    /// Ends the run directory; a guard that keeps none does nothing.
+    fn finish(&mut self) -> PyResult<()> {
+        let finished = self.run.take().map(|run| run.finish(RunStatus::Ended));
+        finished
+            .unwrap_or(Ok(()))
+            .map_err(|error| PyOSError::new_err(error.to_string()))
+    }
+}
+
+impl Guard {
+    fn keep(&mut self, reading: &StepReading, judged: &Judged) -> PyResult<()> {
+        let Some(run) = &mut self.run else {
+            return Ok(());
+        };
+        // Parameters without a gradient have no norm, but a column.
+        let norm = |name: &String| {
+            let mut tensors = reading.gradients.tensors.iter();
+            let found = tensors.find(|tensor| tensor.name == *name);
+            found.map_or(0.0, |tensor| tensor.stats.tensor_norm)
+        };
+        let tensor_norms = match run.manifest().parameters.len() == reading.gradients.tensors.len()
+        {
+            true => reading
+                .gradients
+                .tensors
+                .iter()
+                .map(|tensor| tensor.stats.tensor_norm)
+                .collect(),
+            false => run.manifest().parameters.iter().map(norm).collect(),
+        };
+        let row = StepRecord {
+            learning_rate_scale: judged.learning_rate_scale,
+            tensor_norms,
+            ..StepRecord::new(reading, &judged.decision)
+        };
+        let pushed = run
+            .push_step(row)
+            .and_then(|()| match judged.incident(reading.step) {
+                Some(incident) => run.push_incident(&incident),
+                None => Ok(()),
+            });
+        pushed.map_err(|error| PyRuntimeError::new_err(error.to_string()))
+    }
+}
