@@ -62,6 +62,9 @@ class Guard:
             loss.backward()
             guard.step(loss)
 
+    Buffers that the forward pass of a step wrote to (batch normalisation's means) are put back when the step
+    is not applied.
+
     A healthy run is left bit for bit as it would have been. What is not healthy is answered one rung at
     a time: clip, skip the step, lower the learning rate, go back to the last good state (kept in memory), stop.
     A NaN or infinite gradient never reaches a weight, but for the preset `observe`, which only watches.
@@ -72,6 +75,9 @@ class Guard:
     The learning rate that a schedule sets is not changed: a lower one is used for the step alone. A rollback
     restores parameters, buffers and the optimizer's state, not the schedule, and training goes on with the
     next batch.
+
+    What it cannot see: a batch whose size batch normalisation swallows (its means keep it, no gradient shows
+    it), and an update that is too large for the weights where the optimizer is not plain SGD.
 
     It reads gradients after the backward pass and sets no hooks, so `torch.compile` does not matter to it.
 
@@ -109,6 +115,9 @@ class Guard:
         self._measuring = _native.Clipper('{"policy": "chain", "policies": []}')
         self._step = 0
         self._kept: dict[int, _State] = {}
+        # A forward pass writes to buffers (batch normalisation's means) before anybody can judge it.
+        self._buffers = [] if self._model is None else list(self._model.buffers())
+        self._good_buffers = [buffer.detach().clone() for buffer in self._buffers]
         if run_dir is not None:
             folder = os.fspath(run_dir)
             self._native.record(folder, os.path.basename(folder), list(self._names))
@@ -166,6 +175,10 @@ class Guard:
             judged = self._native.rollback_failed(judged.to_step, "its snapshot is not kept")
         if judged.applies:
             self._apply(judged, scaler)
+        if judged.applies or rolled_back_to is not None:
+            _copy(self._buffers, self._good_buffers)
+        else:
+            _copy(self._good_buffers, self._buffers)
         if scaler is not None:
             scaler.update()
         wanted = set(self._native.snapshots())
@@ -245,6 +258,12 @@ class Guard:
 def _scale_was_too_large(stats: GradientStats, loss: float) -> bool:
     """A finite loss whose gradients are not: what a scaler is there for."""
     return stats.non_finite > 0 and loss - loss == 0.0
+
+
+@torch.no_grad()
+def _copy(tensors: list[Tensor], to: list[Tensor]) -> None:
+    for tensor, copy_of in zip(tensors, to):
+        copy_of.copy_(tensor)
 
 
 @torch.no_grad()

@@ -1,0 +1,421 @@
+"""The guard leaves healthy runs alone to the bit, and keeps broken ones alive."""
+
+import copy
+import json
+import math
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from steadygrad.torch import Guard, GuardStopped
+
+ROOT = Path(__file__).parents[2]
+
+
+class Lstm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(2, 16, batch_first=True)
+        self.head = nn.Linear(16, 1)
+
+    def forward(self, inputs):
+        return self.head(self.lstm(inputs.reshape(-1, 4, 2))[0][:, -1])
+
+
+def network(kind, seed=0):
+    torch.manual_seed(seed)
+    if kind == "mlp":
+        return nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
+    if kind == "cnn":
+        layers = [nn.Unflatten(1, (1, 8)), nn.Conv1d(1, 8, 3, padding=1), nn.BatchNorm1d(8), nn.ReLU()]
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, 1))
+    return Lstm()
+
+
+def optimizer_of(name, parameters):
+    return {
+        "sgd": lambda: torch.optim.SGD(parameters, lr=0.05),
+        "momentum": lambda: torch.optim.SGD(parameters, lr=0.01, momentum=0.9),
+        "adam": lambda: torch.optim.Adam(parameters, lr=3e-3),
+        "adamw": lambda: torch.optim.AdamW(parameters, lr=3e-3),
+    }[name]()
+
+
+def batches(count, seed=0):
+    # The same function, whatever the batches.
+    weight = torch.randn(8, 1, generator=torch.Generator().manual_seed(7)) / 3
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(count):
+        inputs = torch.randn(32, 8, generator=generator)
+        yield inputs, torch.tanh(inputs @ weight)
+
+
+class Plain:
+    """What a guard is compared with."""
+
+    def __init__(self, model, optimizer):
+        self.optimizer = optimizer
+
+    def step(self, loss):
+        self.optimizer.step()
+
+
+def train(model, optimizer, guard, steps, fault=lambda step, inputs, model, optimizer: inputs, seed=0):
+    losses = []
+    for step, (inputs, targets) in enumerate(batches(steps, seed)):
+        inputs = fault(step, inputs, model, optimizer)
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(inputs), targets)
+        loss.backward()
+        guard.step(loss)
+        losses.append(loss.item())
+    return losses
+
+
+def final_loss(model):
+    model.eval()
+    with torch.no_grad():
+        losses = [nn.functional.mse_loss(model(x), y).item() for x, y in batches(20, seed=99)]
+    model.train()
+    return sum(losses) / len(losses)
+
+
+def recovered(loss, clean):
+    """Losses are means of squares: targets have one of about .2."""
+    return loss < 1.5 * clean + 0.005
+
+
+def weights(model):
+    return [tensor.detach().clone() for tensor in model.state_dict().values()]
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "lstm"])
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "adamw"])
+def test_a_healthy_run_is_the_same_to_the_bit(kind, name):
+    guarded, plain = network(kind), network(kind)
+    optimizer = optimizer_of(name, guarded.parameters())
+    guard = Guard(guarded, optimizer)
+    losses = train(guarded, optimizer, guard, 150)
+    optimizer = optimizer_of(name, plain.parameters())
+    assert losses == train(plain, optimizer, Plain(plain, optimizer), 150)
+    assert same(weights(guarded), weights(plain))
+    assert guard.counts == {"kept": 150, "clipped": 0, "skipped": 0, "lowered": 0, "rolled_back": 0}
+
+
+def nan_batch(step, inputs, model, optimizer):
+    return torch.full_like(inputs, math.nan) if step == 100 else inputs
+
+
+def huge_batch(step, inputs, model, optimizer):
+    return inputs * 1e6 if step == 100 else inputs
+
+
+def rate_spike(step, inputs, model, optimizer):
+    if step in (100, 101):
+        factor = 1e4 if step == 100 else 1e-4
+        for group in optimizer.param_groups:
+            group["lr"] *= factor
+    return inputs
+
+
+def damaged_weights(step, inputs, model, optimizer):
+    if step == 100:
+        with torch.no_grad():
+            next(iter(model.parameters())).mul_(1e8)
+    return inputs
+
+
+FAULTS = [nan_batch, huge_batch, rate_spike, damaged_weights]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "lstm"])
+@pytest.mark.parametrize("name", ["momentum", "adam"])
+def test_a_run_survives_what_goes_wrong(kind, name, fault):
+    def run(guarded, fault):
+        model = network(kind)
+        optimizer = optimizer_of(name, model.parameters())
+        guard = Guard(model, optimizer) if guarded else Plain(model, optimizer)
+        train(model, optimizer, guard, 250, fault)
+        return final_loss(model)
+
+    clean = run(False, lambda step, inputs, *_: inputs)
+    broken, guarded = run(False, fault), run(True, fault)
+    if (kind, fault) == ("cnn", huge_batch):
+        # What it cannot see: batch normalisation swallows the size, and keeps it in its means.
+        assert guarded == broken
+        return
+    assert recovered(guarded, clean), (clean, broken, guarded)
+    if fault is nan_batch:
+        assert math.isnan(broken)
+
+
+def test_the_faults_break_runs_that_nobody_guards():
+    """The control: without a guard most of them are lost."""
+    lost = 0
+    for fault in FAULTS:
+        for kind in ("mlp", "cnn", "lstm"):
+            model = network(kind)
+            optimizer = optimizer_of("momentum", model.parameters())
+            train(model, optimizer, Plain(model, optimizer), 250, fault)
+            loss = final_loss(model)
+            clean = network(kind)
+            optimizer = optimizer_of("momentum", clean.parameters())
+            train(clean, optimizer, Plain(clean, optimizer), 250)
+            lost += not loss < 2 * final_loss(clean) + 0.01
+    assert lost >= 8, lost
+
+
+def test_a_skipped_step_changes_neither_weights_nor_optimizer():
+    model = network("mlp")
+    optimizer = optimizer_of("adam", model.parameters())
+    guard = Guard(model, optimizer)
+    train(model, optimizer, guard, 50)
+    before, state = weights(model), copy.deepcopy(optimizer.state_dict())
+    optimizer.zero_grad()
+    loss = model(torch.full((4, 8), math.inf)).sum()
+    loss.backward()
+    done = guard.step(loss)
+    assert (done.decision, done.applied, done.grad_norm_clipped) == ("skip", False, 0.0)
+    assert "NaN or infinite" in done.reason
+    assert same(weights(model), before)
+    for key, entry in optimizer.state_dict()["state"].items():
+        assert all(torch.equal(value, state["state"][key][name]) for name, value in entry.items())
+
+
+def test_buffers_that_a_bad_batch_wrote_to_are_put_back():
+    model = network("cnn")
+    optimizer = optimizer_of("sgd", model.parameters())
+    guard = Guard(model, optimizer)
+    train(model, optimizer, guard, 50)
+    before = weights(model)
+    loss = model(torch.full((4, 8), math.nan)).sum()
+    assert model[2].running_mean.isnan().all()
+    optimizer.zero_grad()
+    loss.backward()
+    assert guard.step(loss).decision == "skip"
+    assert same(weights(model), before)
+
+
+def test_a_rollback_restores_weights_buffers_and_state_but_not_the_schedule():
+    model = network("cnn")
+    optimizer = optimizer_of("adam", model.parameters())
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.99**step)
+    guard = Guard(model, optimizer)
+    for step, (inputs, targets) in enumerate(batches(140)):
+        damaged_weights(step, inputs, model, optimizer)
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(inputs), targets)
+        loss.backward()
+        done = guard.step(loss)
+        schedule.step()
+        if done.rolled_back_to is not None:
+            break
+    assert step < 120 and guard.counts["rolled_back"] == 1
+    assert max(tensor.abs().max() for tensor in weights(model)) < 1e3
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(3e-3 * 0.99 ** (step + 1))
+    # It goes on from there.
+    assert train(model, optimizer, guard, 50)[-1] < 1.0
+
+
+def test_giving_up_stops_the_run_with_good_weights():
+    model = network("mlp")
+    optimizer = optimizer_of("momentum", model.parameters())
+    guard = Guard(model, optimizer)
+    with pytest.raises(GuardStopped, match="."):
+        train(model, optimizer, guard, 2000, lambda step, inputs, *_: inputs * (math.nan if step > 60 else 1))
+    assert all(tensor.isfinite().all() for tensor in weights(model))
+
+
+def test_observe_watches_and_never_touches():
+    a, b = network("mlp"), network("mlp")
+    guard = Guard(a, optimizer := optimizer_of("momentum", a.parameters()), preset="observe")
+    train(a, optimizer, guard, 110, huge_batch)
+    train(b, optimizer := optimizer_of("momentum", b.parameters()), Plain(b, optimizer), 110, huge_batch)
+    assert all(torch.equal(x, y) or (x.isnan() == y.isnan()).all() for x, y in zip(weights(a), weights(b)))
+    assert guard.counts["skipped"] == 0
+
+
+def test_a_lower_learning_rate_is_used_for_the_step_alone():
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    guard = Guard(model, optimizer)
+    scales = set()
+    for inputs, targets in batches(400):
+        # A slope that grows by a tenth a step, whatever the weights.
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(inputs), targets) * 1.1 ** min(guard._step, 300)
+        loss.backward()
+        try:
+            scales.add(guard.step(loss).learning_rate_scale)
+        except GuardStopped:
+            break
+        assert optimizer.param_groups[0]["lr"] == 0.05
+    assert min(scales) < 1.0
+
+
+def test_accumulation_is_judged_once_an_update():
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    guard = Guard(model, optimizer)
+    data = batches(80)
+    for _ in range(20):
+        optimizer.zero_grad()
+        losses = []
+        for _ in range(4):
+            inputs, targets = next(data)
+            loss = nn.functional.mse_loss(model(inputs), targets) / 4
+            loss.backward()
+            losses.append(loss.detach())
+        guard.step(sum(losses))
+    assert guard.counts["kept"] == 20
+
+
+def test_groups_several_optimizers_frozen_shared_and_missing():
+    model = network("mlp")
+    model[2].weight.requires_grad_(False)
+    # Shared, and never used.
+    model.twin, model.idle = model[0], nn.Linear(3, 3)
+    first = torch.optim.SGD(
+        [{"params": model[0].parameters(), "lr": 0.02}, {"params": [model[2].bias, *model.idle.parameters()]}],
+        lr=0.01,
+    )
+    second = torch.optim.Adam(model[4].parameters(), lr=1e-3)
+    guard = Guard(model, [first, second])
+    frozen = model[2].weight.clone()
+    for step, (inputs, targets) in enumerate(batches(60)):
+        first.zero_grad()
+        second.zero_grad()
+        loss = nn.functional.mse_loss(model[:5](nan_batch(step + 70, inputs, model, None)), targets)
+        loss.backward()
+        done = guard.step(loss)
+        assert done.decision == ("skip" if step == 30 else "keep")
+    assert "idle.weight" not in done.gradients and "2.bias" in done.gradients
+    assert torch.equal(model[2].weight, frozen)
+    first.add_param_group({"params": [nn.Parameter(torch.zeros(2))]})
+    with pytest.raises(RuntimeError, match="make another Guard"):
+        guard.step(loss)
+
+
+def test_a_loss_scaler_s_own_skip_is_no_incident():
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    guard = Guard(model, optimizer)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120, growth_interval=1000)
+    skipped = 0
+    for inputs, targets in batches(40):
+        optimizer.zero_grad()
+        loss = 1e4 * nn.functional.mse_loss(model(inputs), targets)
+        scaler.scale(loss).backward()
+        before = weights(model)
+        done = guard.step(loss, scaler=scaler)
+        if not done.applied:
+            assert done.reason == "the loss scaler skips it" and same(weights(model), before)
+            skipped += 1
+            for group in optimizer.param_groups:
+                group["lr"] = 1e-6
+    assert 0 < skipped < 40
+    assert scaler.get_scale() == 2.0 ** (120 - skipped)
+    assert guard.counts["skipped"] == 0 and guard.counts["kept"] > 0
+    # A loss that is not finite is one.
+    optimizer.zero_grad()
+    loss = model(torch.full((4, 8), math.nan)).sum()
+    scaler.scale(loss).backward()
+    assert guard.step(loss, scaler=scaler).decision == "skip"
+    assert guard.counts["skipped"] == 1
+
+
+def test_autocast_and_compile():
+    model = network("mlp")
+    optimizer = optimizer_of("adam", model.parameters())
+    guard = Guard(model, optimizer)
+    compiled = torch.compile(model, backend="eager")
+    for inputs, targets in batches(30):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = nn.functional.mse_loss(compiled(inputs), targets)
+        loss.backward()
+        assert guard.step(loss).decision == "keep"
+    assert guard.counts["kept"] == 30
+
+
+def test_sparse_gradients_are_measured():
+    table = nn.Embedding(50, 4, sparse=True)
+    optimizer = torch.optim.SGD(table.parameters(), lr=0.1)
+    guard = Guard(table, optimizer)
+    for step in range(30):
+        optimizer.zero_grad()
+        loss = table(torch.tensor([1, 2, 1])).pow(2).sum()
+        loss.backward()
+        assert guard.step(loss).decision == "keep"
+    table.weight.grad = torch.sparse_coo_tensor([[3]], [[math.nan] * 4], (50, 4))
+    assert guard.step(1.0).decision == "skip"
+
+
+def test_resuming_goes_on_as_uninterrupted():
+    def run(interrupted):
+        model = network("mlp")
+        optimizer = optimizer_of("adam", model.parameters())
+        guard = Guard(model, optimizer)
+        decisions = []
+        for step, (inputs, targets) in enumerate(batches(120)):
+            if step == 90 and interrupted:
+                saved = json.loads(json.dumps(guard.state_dict()))
+                guard = Guard(model, optimizer)
+                guard.load_state_dict(saved)
+            inputs = huge_batch(step, inputs, model, optimizer)
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(model(inputs), targets)
+            loss.backward()
+            done = guard.step(loss)
+            decisions.append((done.decision, done.learning_rate_scale, done.detections))
+        return decisions, weights(model)
+
+    (whole, a), (resumed, b) = run(False), run(True)
+    assert whole == resumed and same(a, b)
+    with pytest.raises(ValueError, match="other settings"):
+        model = network("mlp")
+        other = Guard(model, optimizer_of("sgd", model.parameters()), preset="careful")
+        other.load_state_dict({"step": 0, "guard": Guard(model, other._optimizers).state_dict()["guard"]})
+
+
+def test_the_record_is_read_by_diagnose(tmp_path):
+    model = network("mlp")
+    optimizer = optimizer_of("momentum", model.parameters())
+    with Guard(model, optimizer, run_dir=tmp_path / "run") as guard:
+        train(model, optimizer, guard, 150, nan_batch)
+    cargo = ["cargo", "run", "--release", "-q", "--", "diagnose", str(tmp_path / "run"), "--json"]
+    done = subprocess.run(cargo, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    run = json.loads(done.stdout)["runs"][0]
+    assert (run["format"], run["rows"], run["parameters"]) == ("run of steadygrad", 150, 6)
+    headline = run["findings"][0]
+    assert (headline["code"], headline["step"], headline["level"]) == ("SG009", 100, "warning")
+    with pytest.raises(OSError):
+        Guard(model, optimizer, run_dir=tmp_path / "run")
+
+
+def test_what_cannot_be_guarded_is_refused(monkeypatch):
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    with pytest.raises(ValueError, match="observe"):
+        Guard(model, optimizer, preset="brave")
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(NotImplementedError, match="decide for itself"):
+        Guard(model, optimizer)
+
+
+def test_a_model_without_gradients_or_parameters_is_no_error():
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    guard = Guard(model, optimizer)
+    assert guard.step(1.0).decision == "keep"
+    assert guard.step(math.nan).decision == "skip"
