@@ -93,7 +93,6 @@ impl Guard {
     }
 
     /// Judges one step, and records it.
-    #[expect(clippy::too_many_arguments, reason = "called in one place, by keyword")]
     fn step(
         &mut self,
         py: Python<'_>,
