@@ -116,7 +116,10 @@ mod tests {
     use super::*;
     use crate::diagnose::example::series;
 
-    fn of(series: Vec<Series>) -> Vec<(u64, Option<f64>, Option<f64>, Option<f64>)> {
+    /// Step, loss, norm and learning rate.
+    type Plain = (u64, Option<f64>, Option<f64>, Option<f64>);
+
+    fn of(series: Vec<Series>) -> Vec<Plain> {
         let trace = Trace {
             series,
             ..Trace::default()
