@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional, Union
 
 import torch
@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from . import _native
-from .torch import _READER, GradientStats, _collect, _named, _scale_by_torch
+from ._distributed import Local, local, together
+from ._snapshot import Snapshot
+from .clip import Chain, GlobalNorm, Policy
+from .torch import _READER, Clipper, GradientStats, _collect, _named, _scale_by_torch
 
 __all__ = ["Guard", "GuardStopped", "GuardStep"]
 
@@ -47,7 +50,15 @@ class GuardStep:
     detections: tuple[str, ...]
     """What was seen, in words."""
     gradients: GradientStats
-    """Statistics of each parameter's gradient, from before clipping."""
+    """Statistics of each parameter's gradient, from before clipping: `gradients.top(3)` names those with
+    the largest share of the norm."""
+    update_norm: Optional[float] = None
+    """Norm of the change that the optimizer made to the weights, at the steps before which a snapshot was
+    taken (one in 20 or so); None at the others, where it would cost another copy of the weights."""
+
+
+# Policies that scale all gradients by one factor: the core's guard sees and records what they do.
+_BY_ONE_FACTOR = ("global_norm", "auto_clip", "z_clip", "spike_aware")
 
 
 class Guard:
@@ -72,6 +83,11 @@ class Guard:
     With gradient accumulation, call `step` in the place of `optimizer.step()`: once for each update. With
     a `GradScaler`, give it to `step` and call neither `unscale_`, `scaler.step` nor `scaler.update`.
 
+    Where several processes train together (DistributedDataParallel, or parameters sharded by `fully_shard`),
+    give each one a guard and call `step` on all: they judge the mean loss and the norms of the whole model, so
+    all take the same decision, and a rollback happens everywhere or nowhere. One process's NaN is every
+    one's skip.
+
     The learning rate that a schedule sets is not changed: a lower one is used for the step alone. A rollback
     restores parameters, buffers and the optimizer's state, not the schedule, and training goes on with the
     next batch.
@@ -85,12 +101,19 @@ class Guard:
         model: a module, or its parameters.
         optimizer: one optimizer, or several that step together.
         preset: how much it may do: `observe`, `careful`, `default` or `aggressive`.
-        run_dir: a new or empty folder for a record that `steadygrad diagnose` reads.
+        clip: your own clipping of every step that is applied, in the place of `clip_grad_norm_`: a policy of
+            `steadygrad.clip`, or a number for the largest global norm. The guard judges what was before it.
+        sensitivity: the detectors' one dial, from 0 (acts on little) to 1 (acts early); the default preset
+            has 0.5.
+        run_dir: a new or empty folder for a record that `steadygrad diagnose` reads; of several processes the
+            first writes it.
 
     Raises:
-        ValueError: there is no such preset.
-        NotImplementedError: the parameters are sharded, or several processes train together: each would
-            decide for itself.
+        ValueError: there is no such preset, or a setting cannot be used.
+        NotImplementedError: parameters are sharded over some of the processes only or by FSDP's first, flat
+            way; or `clip` needs more than a global norm and parameters are sharded, or acts on the update of
+            several optimizers.
+        RuntimeError: the processes do not hold the same parameters.
         OSError: the folder cannot be used.
     """
 
@@ -100,6 +123,8 @@ class Guard:
         optimizer: Union[Optimizer, Sequence[Optimizer]],
         preset: str = "default",
         *,
+        clip: Union[None, Policy, float] = None,
+        sensitivity: Optional[float] = None,
         run_dir: Union[None, str, os.PathLike[str]] = None,
     ) -> None:
         self._model = model if isinstance(model, nn.Module) else None
@@ -110,15 +135,23 @@ class Guard:
         one = isinstance(optimizer, Optimizer)
         self._optimizers: list[Optimizer] = [optimizer] if one else list(optimizer)  # type: ignore[arg-type, list-item]
         self._groups = self._count_groups()
-        _refuse_distributed(self._parameters)
-        self._native = _native.Guard(preset)
+        self._together = together(self._model, self._names, self._parameters)
+        # What gradients are read from: this process's part, of a sharded parameter.
+        self._held: list[Any] = [
+            Local(name, p) if hasattr(p, "placements") else p for name, p in pairs
+        ]
+        policy, self._clipper = self._clipping(clip)
+        self._native = _native.Guard(preset, policy, sensitivity)
         self._measuring = _native.Clipper('{"policy": "chain", "policies": []}')
         self._step = 0
-        self._kept: dict[int, _State] = {}
+        self._kept: dict[int, Snapshot] = {}
+        self._spare: Optional[Snapshot] = None
+        # The learning rates of the schedule, while a lower one is in their place.
+        self._planned: Optional[list[Any]] = None
         # A forward pass writes to buffers (batch normalisation's means) before anybody can judge it.
         self._buffers = [] if self._model is None else list(self._model.buffers())
         self._good_buffers = [buffer.detach().clone() for buffer in self._buffers]
-        if run_dir is not None:
+        if run_dir is not None and (self._together is None or self._together.rank == 0):
             folder = os.fspath(run_dir)
             self._native.record(folder, os.path.basename(folder), list(self._names))
 
@@ -134,34 +167,90 @@ class Guard:
 
         Raises:
             GuardStopped: the guard gave up.
-            RuntimeError: parameters were added to an optimizer: make another guard.
+            RuntimeError: parameters were added to an optimizer: make another guard. Or a gradient is a partial
+                sum over processes: reduce it first.
         """
+        if scaler is not None and not scaler.is_enabled():
+            scaler = None
+        if scaler is not None:
+            for optimizer in self._optimizers:
+                scaler.unscale_(optimizer)
+        judged, snapshot = self._judge(loss, scaler)
+        try:
+            if scaler is not None and judged.decision == "scaler_skip":
+                for optimizer in self._optimizers:
+                    scaler.step(optimizer)
+            elif judged.applied:
+                self._apply(scaler)
+                if snapshot is not None:
+                    judged = replace(judged, update_norm=self._update_norm(snapshot))
+        finally:
+            self.after_step()
+        if scaler is not None:
+            scaler.update()
+        return judged
+
+    def before_step(
+        self, loss: Union[Tensor, float], *, scaler: Optional[torch.amp.GradScaler] = None
+    ) -> GuardStep:
+        """For a framework that steps the optimizer itself: judges, and makes the gradients ready for it.
+
+        A step that is not to be applied is left without gradients, so that an optimizer which passes
+        over parameters without one (all of PyTorch's do) changes nothing. Call `after_step` when the
+        optimizer has stepped, or when the framework has gone on without.
+
+        Args:
+            loss: as for `step`.
+            scaler: the loss scaler, which has unscaled the gradients already.
+
+        Raises:
+            GuardStopped, RuntimeError: as `step` does.
+            NotImplementedError: `clip` acts on the optimizer's update: only `step` can do that.
+        """
+        if self._clipper is not None and _looks_at_optimizer(self._clipper):
+            raise NotImplementedError("a policy on the optimizer's update needs `guard.step`")
+        judged, _ = self._judge(loss, scaler)
+        if judged.applied:
+            if self._clipper is not None:
+                self._clipper.clip_()
+        elif judged.decision != "scaler_skip":
+            for parameter in self._parameters:
+                parameter.grad = None
+        return judged
+
+    def after_step(self) -> None:
+        """Puts the schedule's learning rates back, if `before_step` lowered them."""
+        if self._planned is not None:
+            for group, rate in zip(self._param_groups(), self._planned):
+                group["lr"] = rate
+            self._planned = None
+
+    def _judge(
+        self, loss: Union[Tensor, float], scaler: Optional[torch.amp.GradScaler]
+    ) -> tuple[GuardStep, Optional[Snapshot]]:
+        """The step's judgement, and the snapshot taken before it. Scales gradients and learning rates."""
         if self._count_groups() != self._groups:
             raise RuntimeError("parameters were added to the optimizer: make another Guard")
         loss = float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
-        if scaler is not None and scaler.is_enabled():
-            for optimizer in self._optimizers:
-                scaler.unscale_(optimizer)
-        else:
-            scaler = None
-        step = self._step
-        if self._native.wants_snapshot(step):
-            self._kept[step] = _State(self._model, self._parameters, self._optimizers)
-            self._native.snapshot_taken(step)
+        step, snapshot = self._step, None
         threads = torch.get_num_threads()
-        stats = self._measuring.clip(_READER, self._parameters, self._names, threads, None)
+        stats = self._measuring.clip(_READER, self._held, self._names, threads, None)
+        weight_norms = self._weight_norms(threads)
+        if self._together is not None:
+            loss, stats, weight_norms = self._together.join(loss, self._names, stats, weight_norms)
         if scaler is not None and _scale_was_too_large(stats, loss):
-            for optimizer in self._optimizers:
-                scaler.step(optimizer)
-            scaler.update()
-            return GuardStep(
-                "skip", False, "the loss scaler skips it", stats.global_norm, 0.0, 1.0, None, (), stats
-            )
+            if self._together is not None:
+                self._tell_scaler(scaler)
+            why = "the loss scaler skips it"
+            return GuardStep("scaler_skip", False, why, stats.global_norm, 0.0, 1.0, None, (), stats), None
+        if self._native.wants_snapshot(step):
+            snapshot = Snapshot(self._model, self._parameters, self._optimizers, self._spare)
+            self._kept[step], self._spare = snapshot, None
+            self._native.snapshot_taken(step)
         self._step += 1
-        held = [p for p in self._parameters if p.grad is not None]
-        rates = [float(g["lr"]) for o in self._optimizers for g in o.param_groups]
+        rates = [float(group["lr"]) for group in self._param_groups()]
         judged = self._native.step(
-            step, loss, max(rates, default=0.0), stats, _weight_norms(held)
+            step, loss, max(rates, default=0.0), stats, list(weight_norms.values())
         )
         rolled_back_to = None
         detections = tuple(judged.detections)
@@ -174,15 +263,12 @@ class Guard:
                 break
             judged = self._native.rollback_failed(judged.to_step, "its snapshot is not kept")
         if judged.applies:
-            self._apply(judged, scaler)
+            self._make_ready(judged)
         if judged.applies or rolled_back_to is not None:
             _copy(self._buffers, self._good_buffers)
         else:
             _copy(self._good_buffers, self._buffers)
-        if scaler is not None:
-            scaler.update()
-        wanted = set(self._native.snapshots())
-        self._kept = {kept: state for kept, state in self._kept.items() if kept in wanted}
+        self._forget(set(self._native.snapshots()))
         if judged.decision == "stop":
             self.close()
             raise GuardStopped(judged.reason)
@@ -196,29 +282,87 @@ class Guard:
             rolled_back_to,
             detections,
             stats,
-        )
+        ), snapshot
 
-    def _apply(self, judged: _native.Judgement, scaler: Optional[torch.amp.GradScaler]) -> None:
+    def _make_ready(self, judged: _native.Judgement) -> None:
         if judged.coefficient != 1.0:
-            gradients = _collect(self._parameters)
+            gradients = _collect(self._held)
             gradients.scale(judged.coefficient)
             _scale_by_torch(gradients.rest, judged.coefficient)
-        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
-        planned = [group["lr"] for group in groups]
-        scale = judged.learning_rate_scale
-        if scale != 1.0:
-            for group, rate in zip(groups, planned):
-                group["lr"] = rate * scale
-        try:
-            for optimizer in self._optimizers:
-                if scaler is None:
-                    optimizer.step()
-                else:
-                    scaler.step(optimizer)
-        finally:
-            if scale != 1.0:
-                for group, rate in zip(groups, planned):
-                    group["lr"] = rate
+        if judged.learning_rate_scale != 1.0:
+            groups = self._param_groups()
+            self._planned = [group["lr"] for group in groups]
+            for group, rate in zip(groups, self._planned):
+                group["lr"] = rate * judged.learning_rate_scale
+
+    def _apply(self, scaler: Optional[torch.amp.GradScaler]) -> None:
+        if self._clipper is not None:
+            if _looks_at_optimizer(self._clipper):
+                # There is one. Its gradients are unscaled and finite: a scaler would only call it too.
+                self._clipper.step(self._optimizers[0])
+                return
+            self._clipper.clip_()
+        for optimizer in self._optimizers:
+            if scaler is None:
+                optimizer.step()
+            else:
+                scaler.step(optimizer)
+
+    def _clipping(self, clip: Union[None, Policy, float]) -> tuple[Optional[str], Optional[Clipper]]:
+        """The core's own clipping, or a clipper that acts after it."""
+        if clip is None:
+            return None, None
+        policy = clip if isinstance(clip, Policy) else GlobalNorm(float(clip))
+        if policy._name in _BY_ONE_FACTOR and not isinstance(policy, Chain):
+            return json.dumps(policy._checked_settings()), None
+        if any(isinstance(held, Local) for held in self._held):
+            raise NotImplementedError(
+                f"`clip={policy}` would be applied to each process's part by itself; with sharded "
+                "parameters use a policy on the global norm"
+            )
+        clipper = Clipper(self._parameters, policy)
+        if _looks_at_optimizer(clipper) and len(self._optimizers) != 1:
+            raise NotImplementedError(
+                f"`clip={policy}` looks at the optimizer, and there are {len(self._optimizers)}"
+            )
+        return None, clipper
+
+    def _weight_norms(self, threads: int) -> dict[int, float]:
+        """By place, of the parameters that have a gradient."""
+        places = [place for place, p in enumerate(self._parameters) if p.grad is not None]
+        tensors = [self._parameters[place] for place in places]
+        if any(isinstance(held, Local) for held in self._held):
+            tensors = [local(tensor.detach()) for tensor in tensors]
+        norms = _native.norms(_READER, tensors, threads)
+        rest = [at for at, norm in enumerate(norms) if norm is None]
+        if rest:
+            for at, norm in zip(rest, _norms_by_torch([tensors[at] for at in rest])):
+                norms[at] = norm
+        return dict(zip(places, norms))  # type: ignore[arg-type]
+
+    def _update_norm(self, snapshot: Snapshot) -> Optional[float]:
+        """None where several processes train together: the sum would need another all-reduce."""
+        if self._together is not None:
+            return None
+        changed = snapshot.change_of(self._model, self._parameters)
+        return math.hypot(*_norms_by_torch(changed)) if changed else 0.0
+
+    def _tell_scaler(self, scaler: torch.amp.GradScaler) -> None:
+        """Whoever holds no bad part of a sharded gradient skips as well, and lowers its scale alike."""
+        for optimizer in self._optimizers:
+            found = scaler._per_optimizer_states[id(optimizer)]["found_inf_per_device"]
+            for flag in found.values():
+                flag.fill_(1.0)
+
+    def _forget(self, wanted: set[int]) -> None:
+        for step in [step for step in self._kept if step not in wanted]:
+            self._spare = self._kept.pop(step)
+
+    def _param_groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self._optimizers for group in optimizer.param_groups]
+
+    def _count_groups(self) -> int:
+        return sum(len(group["params"]) for group in self._param_groups())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -238,21 +382,24 @@ class Guard:
     def state_dict(self) -> dict[str, Any]:
         """The guard's running scales and budgets, as plain numbers. The states that it may go back to are
         not in it: after loading, the first is taken within a few steps."""
-        return {"step": self._step, "guard": json.loads(self._native.save())}
+        clipper = None if self._clipper is None else self._clipper.state_dict()
+        return {"step": self._step, "guard": json.loads(self._native.save()), "clip": clipper}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from where `state_dict` was called.
 
         Raises:
-            ValueError: it is not such a state, or one of another preset.
+            ValueError: it is not such a state, or one of other settings.
         """
         self._native.load(json.dumps(state["guard"]))
+        if self._clipper is not None:
+            self._clipper.load_state_dict(state["clip"])
         self._step = int(state["step"])
-        self._kept.clear()
+        self._forget(set())
 
-    def _count_groups(self) -> int:
-        groups = (group for optimizer in self._optimizers for group in optimizer.param_groups)
-        return sum(len(group["params"]) for group in groups)
+
+def _looks_at_optimizer(clipper: Clipper) -> bool:
+    return clipper._native.acts_on_update or "moments" in clipper._needs
 
 
 def _scale_was_too_large(stats: GradientStats, loss: float) -> bool:
@@ -267,46 +414,13 @@ def _copy(tensors: list[Tensor], to: list[Tensor]) -> None:
 
 
 @torch.no_grad()
-def _weight_norms(parameters: list[Tensor]) -> list[float]:
-    if not parameters:
-        return []
-    norms = torch._foreach_norm([p.detach() for p in parameters])
-    return torch.stack([norm.to("cpu", torch.float64) for norm in norms]).tolist()
-
-
-def _refuse_distributed(parameters: list[Tensor]) -> None:
-    distributed = torch.distributed
-    together = distributed.is_available() and distributed.is_initialized()
-    if together and distributed.get_world_size() > 1:
-        raise NotImplementedError("several processes train together: each would decide for itself")
-    if any(hasattr(parameter, "placements") for parameter in parameters):
-        raise NotImplementedError("sharded parameters (DTensor) are not guarded")
-
-
-class _State:
-    """Copies of parameters, buffers and the optimizers' states."""
-
-    @torch.no_grad()
-    def __init__(
-        self, model: Optional[nn.Module], parameters: list[Tensor], optimizers: list[Optimizer]
-    ) -> None:
-        self._tensors = [tensor.detach().clone() for tensor in _tensors(model, parameters)]
-        # A copy of its own: an optimizer steps in place.
-        self._states = [copy.deepcopy(o.state_dict()["state"]) for o in optimizers]
-
-    @torch.no_grad()
-    def restore(
-        self, model: Optional[nn.Module], parameters: list[Tensor], optimizers: list[Optimizer]
-    ) -> None:
-        for tensor, kept in zip(_tensors(model, parameters), self._tensors):
-            tensor.copy_(kept)
-        for optimizer, state in zip(optimizers, self._states):
-            # The groups as they are now: the schedule goes on.
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": copy.deepcopy(state), "param_groups": groups})
-
-
-def _tensors(model: Optional[nn.Module], parameters: list[Tensor]) -> list[Tensor]:
-    if model is None:
-        return parameters
-    return [*model.parameters(), *model.buffers()]
+def _norms_by_torch(tensors: list[Tensor]) -> list[float]:
+    """With one wait for each device."""
+    norms = torch._foreach_norm([tensor.detach() for tensor in tensors])
+    values = [0.0] * len(norms)
+    for device in {norm.device for norm in norms}:
+        at = [place for place, norm in enumerate(norms) if norm.device == device]
+        read = torch.stack([norms[place].double() for place in at]).tolist()
+        for place, value in zip(at, read):
+            values[place] = value
+    return values

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Optional, final
 
 import torch
@@ -58,6 +58,12 @@ class GradientStats(Mapping[str, TensorStats]):
     def actions(self) -> tuple[str, ...]:
         """What each policy did: "keep", "scale_global", "scale_per_tensor", "scale_per_unit",
         "clamp" or "clamp_to_second_moment"; empty when nothing was to be clipped."""
+    @staticmethod
+    def of_rows(
+        names: tuple[str, ...], rows: Sequence[tuple[int, float, float, int, int, int, int]]
+    ) -> GradientStats: ...
+    def rows(self) -> list[tuple[int, float, float, int, int, int, int]]:
+        """The place of each parameter's name, then the fields of `TensorStats` but `share`."""
     def top(self, k: int) -> list[tuple[str, TensorStats]]:
         """The `k` parameters with the largest norms, NaN first, then infinite ones."""
     def __getitem__(self, name: str, /) -> TensorStats: ...
@@ -143,7 +149,9 @@ class Judgement:
 class Guard:
     """Judges steps by a preset's settings, and keeps a run directory."""
 
-    def __init__(self, preset: str) -> None: ...
+    def __init__(
+        self, preset: str, clip: Optional[str], sensitivity: Optional[float]
+    ) -> None: ...
     def record(self, folder: str, name: str, parameters: list[str]) -> None: ...
     def step(
         self,
@@ -167,3 +175,11 @@ def clamp(
     reader: Reader, parameters: list[Tensor], threads: int, max_abs: float
 ) -> list[Tensor]:
     """Clamps the gradients that are read natively, and returns the others."""
+
+def norms(
+    reader: Reader, tensors: Sequence[Tensor], threads: int
+) -> list[Optional[float]]:
+    """L2 norms of tensors, which may be parameters; `None` for those that are not read natively."""
+
+def command(arguments: list[str]) -> int:
+    """Runs the command `steadygrad`, its own name first, and gives its exit code."""

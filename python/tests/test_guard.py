@@ -3,16 +3,13 @@
 import copy
 import json
 import math
-import subprocess
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from steadygrad.torch import Guard, GuardStopped
-
-ROOT = Path(__file__).parents[2]
+from steadygrad.clip import AdaptiveGradient, AutoClip, Chain, TensorNorm, UpdateRms, Value
+from steadygrad.torch import Clipper, Guard, GuardStopped
 
 
 class Lstm(nn.Module):
@@ -386,13 +383,12 @@ def test_resuming_goes_on_as_uninterrupted():
         other.load_state_dict({"step": 0, "guard": Guard(model, other._optimizers).state_dict()["guard"]})
 
 
-def test_the_record_is_read_by_diagnose(tmp_path):
+def test_the_record_is_read_by_diagnose(steadygrad, tmp_path):
     model = network("mlp")
     optimizer = optimizer_of("momentum", model.parameters())
     with Guard(model, optimizer, run_dir=tmp_path / "run") as guard:
         train(model, optimizer, guard, 150, nan_batch)
-    cargo = ["cargo", "run", "--release", "-q", "--", "diagnose", str(tmp_path / "run"), "--json"]
-    done = subprocess.run(cargo, cwd=ROOT, capture_output=True, text=True)
+    done = steadygrad("diagnose", tmp_path / "run", "--json")
     assert done.returncode == 1, done.stderr
     run = json.loads(done.stdout)["runs"][0]
     assert (run["format"], run["rows"], run["parameters"]) == ("run of steadygrad", 150, 6)
@@ -402,15 +398,19 @@ def test_the_record_is_read_by_diagnose(tmp_path):
         Guard(model, optimizer, run_dir=tmp_path / "run")
 
 
-def test_what_cannot_be_guarded_is_refused(monkeypatch):
+def test_what_cannot_be_guarded_is_refused():
     model = network("mlp")
     optimizer = optimizer_of("sgd", model.parameters())
     with pytest.raises(ValueError, match="observe"):
         Guard(model, optimizer, preset="brave")
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    with pytest.raises(NotImplementedError, match="decide for itself"):
-        Guard(model, optimizer)
+    with pytest.raises(ValueError, match="sensitivity"):
+        Guard(model, optimizer, sensitivity=2.0)
+    with pytest.raises(ValueError, match="max_norm"):
+        Guard(model, optimizer, clip=-1.0)
+    with pytest.raises(NotImplementedError, match="there are 2"):
+        Guard(model, [optimizer, optimizer], clip=UpdateRms())
+    with pytest.raises(NotImplementedError, match="guard.step"):
+        Guard(model, optimizer_of("adam", model.parameters()), clip=UpdateRms()).before_step(1.0)
 
 
 def test_a_model_without_gradients_or_parameters_is_no_error():
@@ -419,3 +419,109 @@ def test_a_model_without_gradients_or_parameters_is_no_error():
     guard = Guard(model, optimizer)
     assert guard.step(1.0).decision == "keep"
     assert guard.step(math.nan).decision == "skip"
+
+
+POLICIES = [0.05, AutoClip(), TensorNorm(0.02), Value(1e-3), AdaptiveGradient(), UpdateRms(), Chain(Value(1e-2), TensorNorm(0.02))]
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
+def test_the_users_own_clipping_is_what_a_clipper_does(policy):
+    guarded, plain = network("mlp"), network("mlp")
+    optimizer = optimizer_of("adamw", guarded.parameters())
+    guard = Guard(guarded, optimizer, clip=policy)
+    losses = train(guarded, optimizer, guard, 60)
+    optimizer = optimizer_of("adamw", plain.parameters())
+    clipper = Clipper(plain, policy)
+
+    class Clipped:
+        def step(self, loss):
+            clipper.step(optimizer)
+
+    assert losses == train(plain, optimizer, Clipped(), 60)
+    assert same(weights(guarded), weights(plain))
+    # And it does something.
+    bare = network("mlp")
+    optimizer = optimizer_of("adamw", bare.parameters())
+    train(bare, optimizer, Plain(bare, optimizer), 60)
+    assert not same(weights(guarded), weights(bare)) or isinstance(policy, (AutoClip, UpdateRms))
+
+
+def test_clipping_does_not_hide_what_was_before_it():
+    model = network("mlp")
+    optimizer = optimizer_of("momentum", model.parameters())
+    guard = Guard(model, optimizer, clip=0.01)
+    norms = []
+    for step, (inputs, targets) in enumerate(batches(120)):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(inputs), targets) * (1e4 if step == 100 else 1.0)
+        loss.backward()
+        seen = guard.step(loss)
+        norms.append(seen.grad_norm)
+        if seen.applied:
+            assert seen.grad_norm_clipped <= 0.01 * (1 + 1e-9)
+    assert norms[100] > 1e3 * norms[99]
+    assert guard.counts["skipped"] == 1
+
+
+def test_a_framework_that_steps_itself():
+    """`before_step` and `after_step` around another's step are `step`."""
+    runs = []
+    for own in (True, False):
+        model = network("mlp")
+        optimizer = optimizer_of("momentum", model.parameters())
+        guard = Guard(model, optimizer)
+        rates = []
+        for step, (inputs, targets) in enumerate(batches(160)):
+            inputs = damaged_weights(step, inputs, model, optimizer)
+            inputs = nan_batch(step + 60, inputs, model, optimizer)
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(model(inputs), targets)
+            loss.backward()
+            if own:
+                seen = guard.step(loss)
+            else:
+                seen = guard.before_step(loss)
+                optimizer.step()
+                guard.after_step()
+            rates.append((seen.decision, seen.learning_rate_scale, optimizer.param_groups[0]["lr"]))
+        runs.append((rates, weights(model)))
+    assert runs[0][0] == runs[1][0] and same(runs[0][1], runs[1][1])
+    decisions = {decision for decision, _, _ in runs[0][0]}
+    assert {"skip", "rollback"} <= decisions
+    # The schedule's own rate is never touched, while a lower one was used.
+    assert {rate for _, _, rate in runs[0][0]} == {0.01}
+    assert min(scale for _, scale, _ in runs[0][0]) < 1.0
+
+
+def test_the_update_norm_is_the_change_of_the_weights():
+    model = network("mlp")
+    optimizer = optimizer_of("adam", model.parameters())
+    guard = Guard(model, optimizer)
+    seen = 0
+    for inputs, targets in batches(60):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(inputs), targets)
+        loss.backward()
+        before = torch.cat([p.detach().flatten() for p in model.parameters()])
+        done = guard.step(loss)
+        change = torch.cat([p.detach().flatten() for p in model.parameters()]) - before
+        if done.update_norm is not None:
+            assert math.isclose(done.update_norm, change.norm().item(), rel_tol=1e-5)
+            seen += 1
+    assert seen >= 3
+
+
+def test_a_snapshots_memory_is_used_again_and_its_values_hold():
+    model = network("cnn")
+    optimizer = optimizer_of("adamw", model.parameters())
+    guard = Guard(model, optimizer)
+    train(model, optimizer, guard, 200)
+    step, kept = max(guard._kept.items())
+    held = [tensor.clone() for tensor in kept._kept]
+    train(model, optimizer, guard, 10, seed=5)
+    assert same(held, kept._kept)
+    kept.restore(guard._model, guard._parameters, guard._optimizers)
+    live = [p.detach() for p in model.parameters()] + list(model.buffers())
+    assert same(live, held[: len(live)])
+    for state in optimizer.state.values():
+        assert set(state) == {"step", "exp_avg", "exp_avg_sq"}

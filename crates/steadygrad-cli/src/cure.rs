@@ -7,12 +7,13 @@ use std::thread::available_parallelism;
 use burn::tensor::Device;
 use steadygrad::cure::CureReport;
 use steadygrad::record::{RecordError, write_atomic};
+use steadygrad_diagnose::{OutputError, output};
 use steadygrad_lab::{Control, Job, LoadedSubject, Study, Subject};
 
 use crate::args::CureArgs;
 use crate::error::CliError;
 use crate::progress::Bars;
-use crate::{output, study};
+use crate::study;
 
 /// The shell's convention for a program ended by Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -56,7 +57,7 @@ pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
     };
 
     let json = steadygrad_report::json::cure(&report)
-        .map_err(|error| CliError::Json(error.to_string()))?;
+        .map_err(|error| OutputError::Json(error.to_string()))?;
     write_atomic(&out.join("study.toml"), study.to_toml().as_bytes())?;
     write_atomic(&out.join("report.json"), json.as_bytes())?;
     write_atomic(

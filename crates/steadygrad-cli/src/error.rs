@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 
 use steadygrad::record::RecordError;
+use steadygrad_diagnose::{DiagnoseError, OutputError};
 use steadygrad_lab::data::CsvError;
 use steadygrad_lab::{ReplayError, StudyError, TrainError};
-use steadygrad_logs::LogError;
 
 /// Whatever ends the tool before its work is done.
 #[derive(Debug, thiserror::Error)]
@@ -32,18 +32,14 @@ pub(crate) enum CliError {
     Train(#[from] TrainError),
     #[error(transparent)]
     Replay(#[from] ReplayError),
-    #[error("there is no rule `{code}`: the codes are {codes}")]
-    NoRule { code: String, codes: String },
     #[error(transparent)]
-    Log(#[from] LogError),
+    Diagnose(#[from] DiagnoseError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
     #[error(transparent)]
     Data(#[from] CsvError),
     #[error(transparent)]
     Record(#[from] RecordError),
-    #[error("cannot write the JSON report: {0}")]
-    Json(String),
-    #[error("cannot write to the standard output: {0}")]
-    Stdout(std::io::Error),
     #[error("cannot watch for Ctrl-C: {0}")]
     CtrlC(#[from] ctrlc::Error),
 }
@@ -53,7 +49,8 @@ impl CliError {
     /// has no part in. 1 is left to `probe`'s findings.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            CliError::Stdout(_) | CliError::CtrlC(_) | CliError::Json(_) => 3,
+            CliError::Output(_) | CliError::CtrlC(_) => 3,
+            CliError::Diagnose(error) => error.exit_code(),
             _ => 2,
         }
     }

@@ -2,10 +2,7 @@
 
 mod args;
 mod cure;
-mod diagnose;
 mod error;
-mod explain;
-mod output;
 mod probe;
 mod progress;
 mod replay;
@@ -15,16 +12,16 @@ mod train;
 use std::process::ExitCode;
 
 use clap::Parser;
+use steadygrad_diagnose::output;
 
 use crate::args::{Args, Verb};
+use crate::error::CliError;
 
 fn main() -> ExitCode {
     let done = match Args::parse().verb {
         Verb::Probe(args) => probe::run(&args),
         Verb::Cure(args) => cure::run(&args),
-        Verb::Diagnose(args) => diagnose::run(&args),
-        Verb::Report { path, out } => diagnose::report(&path, &out),
-        Verb::Explain { code } => explain::run(&code),
+        Verb::Logs(verb) => verb.run().map_err(CliError::from),
         Verb::Train(args) => train::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Study(args) => study::run(&args),

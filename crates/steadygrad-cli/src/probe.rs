@@ -1,16 +1,16 @@
-use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use steadygrad::record::{RecordError, write_atomic};
+use steadygrad::record::write_atomic;
+use steadygrad_diagnose::OutputError;
+use steadygrad_diagnose::output::{self, check_writable};
 use steadygrad_lab::{Control, LoadedSubject};
 
 use crate::args::ProbeArgs;
 use crate::error::CliError;
 use crate::progress::Bars;
-use crate::{output, study};
+use crate::study;
 
 /// A finding is no failure of the tool, but a build that asks for a healthy network should stop.
 const FINDINGS: u8 = 1;
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
     };
     if args.json {
         let json = steadygrad_report::json::probe(&report)
-            .map_err(|error| CliError::Json(error.to_string()))?;
+            .map_err(|error| OutputError::Json(error.to_string()))?;
         output::print(&(json + "\n"))?;
     } else {
         output::print(&steadygrad_report::terminal::probe(&report))?;
@@ -56,22 +56,5 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(FINDINGS)
-    })
-}
-
-/// Makes sure, before any work, that the page can be written; a page that is there stays as it is.
-pub(crate) fn check_writable(path: &Path) -> Result<(), RecordError> {
-    let checked = if path.is_dir() {
-        Err(std::io::ErrorKind::IsADirectory.into())
-    } else {
-        // What `write_atomic` does, without the page: a file beside it.
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".steadygrad-check");
-        fs::write(&beside, b"").and_then(|()| fs::remove_file(&beside))
-    };
-    checked.map_err(|source| RecordError::Io {
-        action: "write the page to",
-        path: path.to_owned(),
-        source,
     })
 }

@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use burn::tensor::Device;
+use steadygrad_diagnose::output;
 use steadygrad_lab::faults::Faults;
 use steadygrad_lab::{
     After, Counterfactual, Culprit, FaultOf, InF64, LoadedSubject, ReplayOptions, Replayed, Stage,
@@ -10,7 +11,6 @@ use steadygrad_lab::{
 
 use crate::args::ReplayArgs;
 use crate::error::CliError;
-use crate::output;
 use crate::train::Settings;
 
 /// The replay does not meet the record.

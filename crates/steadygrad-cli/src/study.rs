@@ -2,12 +2,12 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
+use steadygrad_diagnose::output;
 use steadygrad_lab::Study;
 use steadygrad_lab::study::parse;
 
 use crate::args::{Embedded, SubjectArgs};
 use crate::error::CliError;
-use crate::output;
 
 /// `steadygrad study`
 pub(crate) fn run(args: &SubjectArgs) -> Result<ExitCode, CliError> {

@@ -11,6 +11,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use steadygrad::guard::Preset;
 use steadygrad::record::{RunStatus, read_incidents, read_manifest, read_steps};
+use steadygrad_diagnose::{OutputError, output};
 use steadygrad_lab::faults::{Fault, Faults};
 use steadygrad_lab::study::parse;
 use steadygrad_lab::{
@@ -21,7 +22,7 @@ use crate::args::TrainArgs;
 use crate::cure::{INTERRUPTED, out_folder};
 use crate::error::CliError;
 use crate::progress::Bars;
-use crate::{output, study};
+use crate::study;
 
 /// What a run was started with, for the one that goes on with it.
 const SETTINGS: &str = "train.json";
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
         (
             SETTINGS,
             serde_json::to_string_pretty(&settings)
-                .map_err(|error| CliError::Json(error.to_string()))?,
+                .map_err(|error| OutputError::Json(error.to_string()))?,
         ),
     ];
     let options = TrainOptions {

@@ -190,3 +190,29 @@ pub(crate) fn clamp<'py>(
     reader.mark_changed(py, &collected.read.tensors)?;
     PyList::new(py, collected.rest.tensors)
 }
+
+/// L2 norms of tensors, which may be parameters; `None` for those that are not read natively.
+#[pyfunction]
+pub(crate) fn norms(
+    py: Python<'_>,
+    reader: &Bound<'_, Reader>,
+    tensors: &Bound<'_, PyList>,
+    threads: usize,
+) -> PyResult<Vec<Option<f64>>> {
+    let reader = reader.get();
+    let mut found = Vec::with_capacity(tensors.len());
+    for tensor in tensors.iter() {
+        found.push(reader.view_to_read(&tensor)?);
+    }
+    let (views, taken) = Views::new(found.iter().flatten().copied().collect());
+    let measured = reader.threads.run(py, threads, views.len(), |workers| {
+        workers.measure(&views.values())
+    })?;
+    let (mut measured, mut taken) = (measured.into_iter(), taken.into_iter());
+    let norm = |view: Option<View>| {
+        view?;
+        let of_values = |_: bool| measured.next().map(|stats| stats.tensor_norm);
+        taken.next().filter(|taken| *taken).and_then(of_values)
+    };
+    Ok(found.into_iter().map(norm).collect())
+}

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use steadygrad::clip::Policy;
 use steadygrad::guard::{Guard as Core, GuardConfig, Judgement as Judged, Preset};
 use steadygrad::record::{Manifest, RunDir, RunStatus, StepRecord};
 use steadygrad::{Decision, StepReading};
@@ -68,10 +69,17 @@ fn value_error(error: impl ToString) -> PyErr {
 
 #[pymethods]
 impl Guard {
-    /// By a preset's name, or by a whole configuration as JSON.
+    /// By a preset's name, the user's own clipping as JSON, and the one dial.
     #[new]
-    fn new(preset: &str) -> PyResult<Self> {
-        let config: GuardConfig = Preset::from_str(preset).map_err(value_error)?.into();
+    fn new(preset: &str, clip: Option<&str>, sensitivity: Option<f64>) -> PyResult<Self> {
+        let mut config: GuardConfig = Preset::from_str(preset).map_err(value_error)?.into();
+        if let Some(clip) = clip {
+            let policy: Policy = serde_json::from_str(clip).map_err(value_error)?;
+            config = config.with_clip(policy);
+        }
+        if let Some(sensitivity) = sensitivity {
+            config = config.with_sensitivity(sensitivity).map_err(value_error)?;
+        }
         let core = Core::new(config).map_err(value_error)?;
         Ok(Self { core, run: None })
     }

@@ -1,6 +1,7 @@
 //! `steadygrad._native`: what `python/steadygrad` calls. Conversions, and nothing else.
 
 mod clipper;
+mod command;
 mod extras;
 mod gradients;
 mod guard;
@@ -15,7 +16,8 @@ mod _native {
     #[pymodule_export]
     use crate::{
         clipper::Clipper,
-        gradients::{Gradients, clamp},
+        command::command,
+        gradients::{Gradients, clamp, norms},
         guard::{Guard, Judgement},
         reader::Reader,
         stats::{GradientStats, TensorStats},

@@ -150,8 +150,49 @@ fn coefficient(decision: &Decision) -> f64 {
 /// How many rows `repr` shows.
 const SHOWN: usize = 10;
 
+/// A row as plain numbers: the place of its name, then the fields of [`Stats`] in their order.
+type Row = (usize, f64, f64, u64, u64, u64, u64);
+
 #[pymethods]
 impl GradientStats {
+    /// From rows as `rows` gives them.
+    #[staticmethod]
+    fn of_rows(names: Py<PyTuple>, rows: Vec<Row>) -> Self {
+        let rows = rows.into_iter();
+        let rows = rows.map(
+            |(place, tensor_norm, max_abs, len, non_finite, subnormal, zero)| {
+                let stats = Stats {
+                    tensor_norm,
+                    max_abs,
+                    len,
+                    non_finite,
+                    subnormal,
+                    zero,
+                };
+                (place, stats)
+            },
+        );
+        Self::new(names, rows.collect(), &[])
+    }
+
+    /// All rows as plain numbers: the place of the parameter's name, norm, largest value, number of
+    /// values, of those not finite, subnormal and zero.
+    fn rows(&self) -> Vec<Row> {
+        let rows = self.rows.iter();
+        rows.map(|(place, stats)| {
+            (
+                *place,
+                stats.tensor_norm,
+                stats.max_abs,
+                stats.len,
+                stats.non_finite,
+                stats.subnormal,
+                stats.zero,
+            )
+        })
+        .collect()
+    }
+
     #[getter]
     fn global_norm(&self) -> f64 {
         self.global_norm

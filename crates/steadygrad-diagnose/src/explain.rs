@@ -2,15 +2,15 @@ use std::process::ExitCode;
 
 use steadygrad::diagnose::{RULES, rule};
 
-use crate::error::CliError;
+use crate::error::DiagnoseError;
 use crate::output;
 
 /// `steadygrad explain`
-pub(crate) fn run(code: &str) -> Result<ExitCode, CliError> {
+pub(crate) fn run(code: &str) -> Result<ExitCode, DiagnoseError> {
     let rule = rule(code).ok_or_else(|| {
         let mut codes: Vec<&str> = RULES.iter().map(|rule| rule.code).collect();
         codes.sort_unstable();
-        CliError::NoRule {
+        DiagnoseError::NoRule {
             code: code.to_owned(),
             codes: codes.join(", "),
         }

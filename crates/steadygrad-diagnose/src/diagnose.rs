@@ -6,15 +6,14 @@ use steadygrad::record::write_atomic;
 use steadygrad_logs::{Columns, read};
 
 use crate::args::{DiagnoseArgs, Format};
-use crate::error::CliError;
-use crate::output;
-use crate::probe::check_writable;
+use crate::error::DiagnoseError;
+use crate::output::{self, check_writable};
 
 /// As `probe`: a build that asks for a healthy run should stop.
-const FINDINGS: u8 = 1;
+pub(crate) const FINDINGS: u8 = 1;
 
 /// `steadygrad diagnose`
-pub(crate) fn run(args: &DiagnoseArgs) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &DiagnoseArgs) -> Result<ExitCode, DiagnoseError> {
     if let Some(path) = &args.html {
         check_writable(path)?;
     }
@@ -42,13 +41,13 @@ pub(crate) fn run(args: &DiagnoseArgs) -> Result<ExitCode, CliError> {
 }
 
 /// `steadygrad report`
-pub(crate) fn report(path: &Path, out: &Path) -> Result<ExitCode, CliError> {
+pub(crate) fn report(path: &Path, out: &Path) -> Result<ExitCode, DiagnoseError> {
     check_writable(out)?;
     write_page(&of(path, &Columns::default())?, out)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn of(path: &Path, columns: &Columns) -> Result<Diagnosis, CliError> {
+fn of(path: &Path, columns: &Columns) -> Result<Diagnosis, DiagnoseError> {
     let traces = read(path, columns)?;
     Ok(Diagnosis {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -57,7 +56,7 @@ fn of(path: &Path, columns: &Columns) -> Result<Diagnosis, CliError> {
     })
 }
 
-fn write_page(diagnosis: &Diagnosis, path: &Path) -> Result<(), CliError> {
+fn write_page(diagnosis: &Diagnosis, path: &Path) -> Result<(), DiagnoseError> {
     write_atomic(
         path,
         steadygrad_report::html::diagnosis(diagnosis).as_bytes(),

@@ -1,0 +1,254 @@
+"""Times `steadygrad.torch.Guard.step` against PyTorch's clipping and step, and against what people log with.
+
+    python benches/peers/guard_torch.py [--rounds 9] [--only mlp]
+
+Six models, AdamW, 1 and 2 threads; each round times every variant once over a stretch of steps long enough
+to hold the guard's snapshots, in turn; medians over rounds. Prints a Markdown table and the geometric mean.
+
+- `step`: `clip_grad_norm_(1.0)` and `optimizer.step()`, on gradients that are there already.
+- `guard`: `guard.step(loss)`, snapshots at their own interval included; `recorded`: with a run directory.
+- Whole training steps (forward, backward, clip, step) plain and with the guard in place of the last two,
+  with `detect_anomaly`, with full backward hooks on every module that keep the gradient's norm, with 64-bin
+  histograms of every gradient at every step, and with those of weights and gradients every 100 steps, as
+  `wandb.watch(log="all")` has it.
+
+The guard's share of a training step is measured in place: its own `step` less the optimizer's, over the whole.
+"""
+
+import argparse
+import math
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import steadygrad.torch
+
+
+class Residual(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.second = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(outputs), nn.BatchNorm2d(outputs)])
+        self.skip = nn.Identity() if stride == 1 and inputs == outputs else nn.Conv2d(inputs, outputs, 1, stride)
+
+    def forward(self, x):
+        out = self.norms[0](self.first(x)).relu()
+        return (self.norms[1](self.second(out)) + self.skip(x)).relu()
+
+
+class Sequence(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(32, 256, num_layers=2, batch_first=True)
+        self.head = nn.Linear(256, 10)
+
+    def forward(self, x):
+        return self.head(self.lstm(x)[0][:, -1])
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.heads = heads
+
+    def forward(self, x):
+        rows, length, width = x.shape
+        parts = self.qkv(self.norms[0](x)).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = nn.functional.scaled_dot_product_attention(*parts, is_causal=True)
+        x = x + self.out(mixed.transpose(1, 2).reshape(rows, length, width))
+        return x + self.down(nn.functional.gelu(self.up(self.norms[1](x))))
+
+
+class Gpt2(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(50257, 768), nn.Embedding(1024, 768)
+        self.blocks = nn.Sequential(*(Block(768, 12) for _ in range(12)))
+        self.norm = nn.LayerNorm(768)
+
+    def forward(self, x):
+        hidden = self.tokens(x) + self.places.weight[: x.shape[1]]
+        return self.norm(self.blocks(hidden))[:, -1] @ self.tokens.weight.T
+
+
+def mlp(depth, width):
+    layers = [layer for _ in range(depth) for layer in (nn.Linear(width, width), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(width, 10))
+
+
+def resnet():
+    sizes = [(64, 64, 1)] * 2 + [(64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2), (512, 512, 1)]
+    stem = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
+    return nn.Sequential(*stem, *(Residual(*s) for s in sizes), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
+
+
+# Name, model, inputs, steps in a timed stretch, of `step` alone and of whole training steps.
+MODELS = {
+    "mlp 3x128": (lambda: mlp(3, 128), lambda: torch.randn(32, 128), 400, 200),
+    "mlp 10x256": (lambda: mlp(10, 256), lambda: torch.randn(32, 256), 200, 100),
+    "mlp 50x64": (lambda: mlp(50, 64), lambda: torch.randn(32, 64), 200, 100),
+    "resnet-18": (resnet, lambda: torch.randn(32, 3, 32, 32), 60, 6),
+    "lstm 2x256": (Sequence, lambda: torch.randn(32, 100, 32), 200, 10),
+    "gpt2 small": (Gpt2, lambda: torch.randint(0, 50257, (4, 128)), 20, 4),
+}
+
+
+class Bench:
+    """One variant with its own model, so that none warms another's memory."""
+
+    def __init__(self, make, inputs, guarded, folder=None):
+        torch.manual_seed(0)
+        self.model, self.inputs = make(), inputs
+        self.targets = torch.randint(0, 10, (len(inputs),))
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
+        self.parameters = list(self.model.parameters())
+        self.guard = steadygrad.torch.Guard(self.model, self.optimizer, run_dir=folder) if guarded else None
+        self.loss = self.backward()
+        self.spent = 0.0
+
+    def backward(self):
+        self.optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(self.model(self.inputs), self.targets)
+        loss.backward()
+        return loss.detach()
+
+    def update(self, loss):
+        if self.guard is None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            self.optimizer.step()
+        else:
+            assert self.guard.step(loss).applied
+
+    def train(self):
+        loss = self.backward()
+        start = time.perf_counter()
+        self.update(loss)
+        self.spent += time.perf_counter() - start
+
+
+def hooked(bench):
+    norms = {}
+
+    def hook(name):
+        def keep(module, grad_input, grad_output):
+            norms[name] = [g.norm() for g in grad_output if g is not None]
+
+        return keep
+
+    for name, module in bench.model.named_modules():
+        if not list(module.children()):
+            module.register_full_backward_hook(hook(name))
+    return bench
+
+
+class Histograms(Bench):
+    every, weights = 1, False
+
+    def update(self, loss):
+        self.steps = getattr(self, "steps", 0) + 1
+        if self.steps % self.every == 0:
+            for p in self.parameters:
+                for tensor in (p.grad, p.detach())[: 2 if self.weights else 1]:
+                    torch.histc(tensor, 64).tolist()
+        super().update(loss)
+
+
+class Watched(Histograms):
+    every, weights = 100, True
+
+
+def seconds(call, count):
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - start) / count
+
+
+def anomalous(bench):
+    def train():
+        with torch.autograd.set_detect_anomaly(True):
+            bench.train()
+
+    return train
+
+
+def measure(name, rounds, folder):
+    make, inputs, steps, whole = MODELS[name]
+    torch.manual_seed(1)
+    inputs = inputs()
+    plain, guarded = Bench(make, inputs, False), Bench(make, inputs, True)
+    recorded = Bench(make, inputs, True, folder)
+    alone = {
+        "step": lambda: plain.update(plain.loss),
+        "guard": lambda: guarded.update(guarded.loss),
+        "recorded": lambda: recorded.update(recorded.loss),
+    }
+    for call in alone.values():
+        seconds(call, 3)
+    times = {variant: [] for variant in alone}
+    for _ in range(rounds):
+        for variant, call in alone.items():
+            times[variant].append(seconds(call, steps))
+    del recorded, alone
+    peers = {
+        "plain": plain.train,
+        "with guard": guarded.train,
+        "detect_anomaly": anomalous(Bench(make, inputs, False)),
+        "backward hooks": hooked(Bench(make, inputs, False)).train,
+        "histograms": Histograms(make, inputs, False).train,
+        "watch": Watched(make, inputs, False).train,
+    }
+    for call in peers.values():
+        seconds(call, 2)
+    times |= {variant: [] for variant in peers}
+    shares = []
+    for _ in range(max(3, rounds // 2)):
+        for variant, call in peers.items():
+            guarded.spent = plain.spent = 0.0
+            times[variant].append(seconds(call, whole))
+            if variant == "plain":
+                of_step = plain.spent / whole
+            elif variant == "with guard":
+                shares.append((guarded.spent / whole - of_step) / times[variant][-1])
+    return {v: statistics.median(t) for v, t in times.items()}, statistics.median(shares)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    print("| model | threads | step, ms | guard | recorded | training step, ms | with guard | guard's share |", end="")
+    print(" anomaly | hooks | histograms | watch |\n|---|---|---|---|---|---|---|---|---|---|---|---|")
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        ratios, shares = {"guard": [], "recorded": []}, []
+        for name in MODELS:
+            if arguments.only not in name:
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                t, share = measure(name, arguments.rounds, Path(folder) / "run")
+            for variant, seen in ratios.items():
+                seen.append(t[variant] / t["step"])
+            shares.append(share)
+            cells = [f"{name}", f"{threads}", f"{1e3 * t['step']:.3f}"]
+            cells += [f"{t[v] / t['step']:.3f}x" for v in ("guard", "recorded")]
+            cells += [f"{1e3 * t['plain']:.2f}", f"{t['with guard'] / t['plain']:.3f}x", f"{100 * share:.1f} %"]
+            peers = ("detect_anomaly", "backward hooks", "histograms", "watch")
+            cells += [f"{t[v] / t['plain']:.2f}x" for v in peers]
+            print("| " + " | ".join(cells) + " |", flush=True)
+        mean = {v: math.exp(statistics.mean(map(math.log, seen))) for v, seen in ratios.items()}
+        print(f"\n{threads} threads, geometric mean: guard {mean['guard']:.3f}x, recorded {mean['recorded']:.3f}x;", end=" ")
+        print(f"the guard's share: {100 * statistics.mean(shares):.1f} %, worst {100 * max(shares):.1f} %\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Copies of what a training step changes, and the way back to them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Optional
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ._distributed import local
+
+
+class Snapshot:
+    """Parameters, buffers and the optimizers' states as they were.
+
+    Args:
+        spare: a snapshot that is no longer needed: its memory is used again where it fits, since fresh
+            memory costs as much as the copying.
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        model: Optional[nn.Module],
+        parameters: list[Tensor],
+        optimizers: list[Optimizer],
+        spare: Optional[Snapshot] = None,
+    ) -> None:
+        self._others: list[tuple[int, Any, str, Any]] = []
+        self._keys: list[tuple[int, Any, str]] = []
+        live = _tensors(model, parameters)
+        self._weights = len(live)
+        for number, optimizer in enumerate(optimizers):
+            for parameter, state in optimizer.state.items():
+                for name, value in state.items():
+                    if isinstance(value, Tensor):
+                        self._keys.append((number, parameter, name))
+                        live.append(value.detach())
+                    else:
+                        self._others.append((number, parameter, name, copy.deepcopy(value)))
+        if spare is not None and _same_layout(spare._kept, live):
+            self._kept = spare._kept
+            _copy_all(self._kept, live)
+        else:
+            self._kept = [tensor.clone() for tensor in live]
+
+    @torch.no_grad()
+    def restore(
+        self, model: Optional[nn.Module], parameters: list[Tensor], optimizers: list[Optimizer]
+    ) -> None:
+        """Puts everything back in place; parameter groups stay as they are: the schedule goes on."""
+        _copy_all(_tensors(model, parameters), self._kept[: self._weights])
+        states: list[dict[Any, dict[str, Any]]] = [{} for _ in optimizers]
+        for (number, parameter, name), kept in zip(self._keys, self._kept[self._weights :]):
+            live = optimizers[number].state.get(parameter, {}).get(name)
+            if isinstance(live, Tensor) and live.shape == kept.shape:
+                live.copy_(kept)
+            else:
+                live = kept.clone()
+            states[number].setdefault(parameter, {})[name] = live
+        for number, parameter, name, value in self._others:
+            states[number].setdefault(parameter, {})[name] = copy.deepcopy(value)
+        for optimizer, state in zip(optimizers, states):
+            # In place: other objects may hold on to it.
+            optimizer.state.clear()
+            optimizer.state.update(state)
+
+    @torch.no_grad()
+    def change_of(self, model: Optional[nn.Module], parameters: list[Tensor]) -> list[Tensor]:
+        """What each parameter has changed by since."""
+        live = [] if model is None else list(model.parameters())
+        live = [local(tensor.detach()) for tensor in live or parameters]
+        return list(torch._foreach_sub(live, self._kept[: len(live)])) if live else []
+
+
+def _tensors(model: Optional[nn.Module], parameters: list[Tensor]) -> list[Tensor]:
+    of_model = [] if model is None else [*model.parameters(), *model.buffers()]
+    return [local(tensor.detach()) for tensor in (of_model or parameters)]
+
+
+def _same_layout(kept: list[Tensor], live: list[Tensor]) -> bool:
+    return len(kept) == len(live) and all(
+        a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
+        for a, b in zip(kept, live)
+    )
+
+
+def _copy_all(to: list[Tensor], tensors: list[Tensor]) -> None:
+    for tensor, into in zip(tensors, to):
+        into.copy_(tensor)
