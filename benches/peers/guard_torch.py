@@ -1,9 +1,9 @@
 """Times `steadygrad.torch.Guard.step` against PyTorch's clipping and step, and against what people log with.
 
-    python benches/peers/guard_torch.py [--rounds 9] [--only mlp]
+    python benches/peers/guard_torch.py [--rounds 1.0] [--only mlp]
 
-Six models, AdamW, 1 and 2 threads; each round times every variant once over a stretch of steps long enough
-to hold the guard's snapshots, in turn; medians over rounds. Prints a Markdown table and the geometric mean.
+Six models, AdamW, 1 and 2 threads; each round times every variant once, in turn, over 20 steps, which hold one
+of the guard's snapshots; medians over rounds. Prints a Markdown table and the geometric mean.
 
 - `step`: `clip_grad_norm_(1.0)` and `optimizer.step()`, on gradients that are there already.
 - `guard`: `guard.step(loss)`, snapshots at their own interval included; `recorded`: with a run directory.
@@ -90,14 +90,17 @@ def resnet():
     return nn.Sequential(*stem, *(Residual(*s) for s in sizes), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
 
 
-# Name, model, inputs, steps in a timed stretch, of `step` alone and of whole training steps.
+# The guard's interval between snapshots.
+STEPS = 20
+
+# Model, inputs, rounds of `step` alone, rounds and steps of whole training steps.
 MODELS = {
-    "mlp 3x128": (lambda: mlp(3, 128), lambda: torch.randn(32, 128), 400, 200),
-    "mlp 10x256": (lambda: mlp(10, 256), lambda: torch.randn(32, 256), 200, 100),
-    "mlp 50x64": (lambda: mlp(50, 64), lambda: torch.randn(32, 64), 200, 100),
-    "resnet-18": (resnet, lambda: torch.randn(32, 3, 32, 32), 60, 6),
-    "lstm 2x256": (Sequence, lambda: torch.randn(32, 100, 32), 200, 10),
-    "gpt2 small": (Gpt2, lambda: torch.randint(0, 50257, (4, 128)), 20, 4),
+    "mlp 3x128": (lambda: mlp(3, 128), lambda: torch.randn(32, 128), 101, 41, 20),
+    "mlp 10x256": (lambda: mlp(10, 256), lambda: torch.randn(32, 256), 41, 21, 20),
+    "mlp 50x64": (lambda: mlp(50, 64), lambda: torch.randn(32, 64), 31, 15, 20),
+    "resnet-18": (resnet, lambda: torch.randn(32, 3, 32, 32), 15, 5, 2),
+    "lstm 2x256": (Sequence, lambda: torch.randn(32, 100, 32), 41, 5, 4),
+    "gpt2 small": (Gpt2, lambda: torch.randint(0, 50257, (2, 64)), 7, 3, 2),
 }
 
 
@@ -180,8 +183,8 @@ def anomalous(bench):
     return train
 
 
-def measure(name, rounds, folder):
-    make, inputs, steps, whole = MODELS[name]
+def measure(name, scale, folder):
+    make, inputs, alone_rounds, whole_rounds, whole = MODELS[name]
     torch.manual_seed(1)
     inputs = inputs()
     plain, guarded = Bench(make, inputs, False), Bench(make, inputs, True)
@@ -194,9 +197,11 @@ def measure(name, rounds, folder):
     for call in alone.values():
         seconds(call, 3)
     times = {variant: [] for variant in alone}
-    for _ in range(rounds):
+    for _ in range(max(3, int(scale * alone_rounds))):
         for variant, call in alone.items():
-            times[variant].append(seconds(call, steps))
+            times[variant].append(seconds(call, STEPS))
+    # Anew: steps along one gradient have led the models nowhere.
+    plain, guarded = Bench(make, inputs, False), Bench(make, inputs, True)
     del recorded, alone
     peers = {
         "plain": plain.train,
@@ -210,7 +215,7 @@ def measure(name, rounds, folder):
         seconds(call, 2)
     times |= {variant: [] for variant in peers}
     shares = []
-    for _ in range(max(3, rounds // 2)):
+    for _ in range(max(3, int(scale * whole_rounds))):
         for variant, call in peers.items():
             guarded.spent = plain.spent = 0.0
             times[variant].append(seconds(call, whole))
@@ -223,7 +228,7 @@ def measure(name, rounds, folder):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=float, default=1.0, help="times as many as usual")
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     print("| model | threads | step, ms | guard | recorded | training step, ms | with guard | guard's share |", end="")

@@ -178,8 +178,9 @@ def test_the_trainer_is_left_alone(tmp_path, settings):
         # PyTorch's factor is computed in float32, the guard's in float64.
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
     counts = callback.guard.counts
-    assert counts["skipped"] == counts["lowered"] == counts["rolled_back"] == 0
-    assert counts["kept"] + counts["clipped"] == settings.get("steps", STEPS)
+    # The trainer's own clipping is not the guard's.
+    interventions = [counts[name] for name in ("clipped", "skipped", "lowered", "rolled_back")]
+    assert interventions == [0, 0, 0, 0]
     assert guarded.args.max_grad_norm == plain.args.max_grad_norm
     assert not guarded.model._forward_hooks
 

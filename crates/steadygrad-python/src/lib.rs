@@ -6,6 +6,7 @@ mod extras;
 mod gradients;
 mod guard;
 mod memory;
+mod probe;
 mod reader;
 mod stats;
 mod threads;
@@ -19,6 +20,7 @@ mod _native {
         command::command,
         gradients::{Gradients, clamp, norms},
         guard::{Guard, Judgement},
+        probe::ProbeReport,
         reader::Reader,
         stats::{GradientStats, TensorStats},
     };

@@ -58,7 +58,9 @@ pub fn probe(report: &ProbeReport) -> String {
         (section(&probe::learning_rate(report), nothing()))
         (section(&probe::subnormals(report), nothing()))
         @for twins in &report.butterfly { (butterfly(twins)) }
-        @if report.butterfly.is_empty() { (section(&probe::no_butterfly(), nothing())) }
+        @if report.butterfly.is_empty() {
+            @if let Some(part) = probe::no_butterfly(report) { (section(&part, nothing())) }
+        }
         (numbers::probe(report))
         @if let Some(study) = &report.study {
             details { summary { "The study" } pre { code { (study) } } }

@@ -1,7 +1,7 @@
 use steadygrad::dynamics::{
     Axis, Butterfly, ButterflyError, Horizon, Parting, Separation, SeparationStep, Series,
 };
-use steadygrad::probe::{Perturbed, TwinRun};
+use steadygrad::probe::{Perturbed, ProbeReport, TwinRun};
 
 use super::Section;
 use crate::number;
@@ -93,7 +93,12 @@ fn twins(run: &TwinRun, axis: Axis) -> String {
 }
 
 /// No twins at all.
-pub(crate) fn no_butterfly() -> Section {
+pub(crate) fn no_butterfly(report: &ProbeReport) -> Option<Section> {
+    // Twins need something to train on.
+    (report.subject.training_samples > 0).then(not_trained)
+}
+
+fn not_trained() -> Section {
     Section::new("Butterfly: how two almost equal trainings part").not_measured(
         "separation",
         "training twins of so many parameters takes longer than the rest of the probe; \

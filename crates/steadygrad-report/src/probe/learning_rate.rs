@@ -7,18 +7,24 @@ use crate::number;
 /// The learning rate beside the largest stable one, and the curvature behind that.
 pub(crate) fn learning_rate(report: &ProbeReport) -> Section {
     let setup = &report.setup;
-    let mut section = Section::new("Learning rate").row(
-        "present",
-        format!(
+    let known = !setup.learning_rate.is_nan();
+    let present = match known {
+        true => format!(
             "{}, momentum {}",
             number::short(setup.learning_rate),
             number::short(setup.momentum)
         ),
-    );
+        false => "not given, or not of SGD: the bound below is SGD's".into(),
+    };
+    let mut section = Section::new("Learning rate").row("present", present);
     let Some(measured) = &report.measurements.sharpness else {
         return section.not_measured("largest stable", "the loss or a gradient overflowed");
     };
     section = match report.largest_stable_learning_rate() {
+        Some(largest) if !known => section.row(
+            "largest stable",
+            format!("{} = 2 (1 + momentum) / sharpness", number::short(largest)),
+        ),
         Some(largest) => {
             let times = setup.learning_rate / largest;
             let side = match times {

@@ -24,5 +24,8 @@ pub(crate) fn remedy(report: &ProbeReport) -> Option<Section> {
     if !measured.is_empty() {
         section = section.row("from", measured.join(", "));
     }
-    Some(section.note("Not tried yet: `steadygrad cure` runs it beside the other families."))
+    Some(section.note(match report.subject.training_samples {
+        0 => "Computed from what was measured; not tried yet.",
+        _ => "Not tried yet: `steadygrad cure` runs it beside the other families.",
+    }))
 }

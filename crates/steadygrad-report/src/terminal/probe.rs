@@ -44,8 +44,9 @@ pub fn probe(report: &ProbeReport) -> String {
     for twins in &report.butterfly {
         out.push_str(&section(&probe::butterfly(twins, measured.growth.axis), ""));
     }
-    if report.butterfly.is_empty() {
-        out.push_str(&section(&probe::no_butterfly(), ""));
+    let no_twins = report.butterfly.is_empty().then_some(report);
+    if let Some(part) = no_twins.and_then(probe::no_butterfly) {
+        out.push_str(&section(&part, ""));
     }
     let end = format!(
         "steadygrad {}, {} in all; seconds depend on the machine",

@@ -1,0 +1,236 @@
+//! The verdict on what `steadygrad.torch.probe` measured: the core's rules, the report's words.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use steadygrad::cure::{Goal, SubjectSummary};
+use steadygrad::dynamics::{
+    Activation, Axis, Block, Criticality, GradientSize, GrowthProfile, GrowthSpectrum,
+    JacobianProduct,
+};
+use steadygrad::measurements::{MatrixRole, Measurements, Sharpness, TrainingSetup, WeightMatrix};
+use steadygrad::probe::{GrowthForecast, ProbeReport as Report, Subnormals};
+
+/// What was measured, in plain numbers; named as in the core.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct Measured {
+    name: String,
+    description: String,
+    parameters: usize,
+    seed: u64,
+    batch_size: usize,
+    learning_rate: f64,
+    momentum: f64,
+    loss: f64,
+    input_rms: f64,
+    through_time: bool,
+    /// Name, activation's RMS, then the gradient's norm, RMS and largest value.
+    points: Vec<(String, f64, f64, f64, f64)>,
+    /// Of each sample the triangular factors of the product of Jacobians, each column after column.
+    triangles: Vec<Vec<Vec<f64>>>,
+    failed_samples: usize,
+    /// Directions that were carried along, of so many.
+    vectors: usize,
+    width: usize,
+    normalized: bool,
+    /// Of a plain chain of layers, by name; `None` where the layers are more than that.
+    activation: Option<String>,
+    bias_std: f64,
+    /// Name, role, fan-in, fan-out, Frobenius norm and spectral norm.
+    weights: Vec<(String, String, usize, usize, f64, f64)>,
+    weight_norm: f64,
+    global_norm: f64,
+    subnormal_share: f64,
+    signal_share: f64,
+    signal_lost: f64,
+    /// Largest and smallest eigenvalue, residual, iterations, rows and relative step.
+    sharpness: Option<(f64, f64, f64, usize, usize, f64)>,
+    seconds: f64,
+}
+
+/// What `steadygrad probe` would say.
+#[pyclass(frozen, module = "steadygrad._native")]
+pub(crate) struct ProbeReport(Report);
+
+#[pymethods]
+impl ProbeReport {
+    #[new]
+    fn new(measured: Measured) -> PyResult<Self> {
+        Ok(Self(report(measured)?))
+    }
+
+    /// Every number.
+    fn json(&self) -> PyResult<String> {
+        steadygrad_report::json::probe(&self.0)
+            .map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// For a terminal, with ANSI styles or without.
+    fn text(&self, styled: bool) -> String {
+        let text = steadygrad_report::terminal::probe(&self.0);
+        if styled {
+            text
+        } else {
+            anstream::adapter::strip_str(&text).to_string()
+        }
+    }
+
+    /// One page.
+    fn html(&self) -> String {
+        steadygrad_report::html::probe(&self.0)
+    }
+}
+
+fn unknown(what: &str, found: &str) -> PyErr {
+    PyValueError::new_err(format!("there is no {what} `{found}`"))
+}
+
+fn report(measured: Measured) -> PyResult<Report> {
+    let axis = if measured.through_time {
+        Axis::Time
+    } else {
+        Axis::Depth
+    };
+    let spectrum = spectrum(&measured, axis)?;
+    let steps = measured.points.len().saturating_sub(1);
+    let activation = measured
+        .activation
+        .as_deref()
+        .map(|name| Activation::from_name(name).ok_or_else(|| unknown("activation", name)));
+    let activation = activation.transpose()?;
+    let points = measured.points.into_iter();
+    let growth = GrowthProfile::new(
+        axis,
+        points.map(|(name, activation_rms, norm, rms, max_abs)| {
+            let gradient = GradientSize { norm, rms, max_abs };
+            (name, activation_rms, gradient)
+        }),
+    );
+    let weights = measured.weights.into_iter().map(
+        |(name, role, fan_in, fan_out, frobenius_norm, spectral_norm)| {
+            Ok(WeightMatrix {
+                role: match role.as_str() {
+                    "input" => MatrixRole::Input,
+                    "hidden" => MatrixRole::Hidden,
+                    "recurrent" => MatrixRole::Recurrent,
+                    "output" => MatrixRole::Output,
+                    other => return Err(unknown("role", other)),
+                },
+                name,
+                fan_in,
+                fan_out,
+                frobenius_norm,
+                spectral_norm,
+            })
+        },
+    );
+    let mut measurements = Measurements {
+        loss: measured.loss,
+        input_rms: measured.input_rms,
+        growth,
+        spectrum,
+        criticality: None,
+        normalized: measured.normalized,
+        activation: activation.unwrap_or(Activation::Linear),
+        weights: weights.collect::<PyResult<_>>()?,
+        weight_norm: measured.weight_norm,
+        global_norm: measured.global_norm,
+        subnormal_share: measured.subnormal_share,
+        sharpness: measured.sharpness.map(
+            |(lambda_max, lambda_min, residual, iterations, rows, relative_step)| Sharpness {
+                lambda_max,
+                lambda_min,
+                residual,
+                iterations,
+                rows,
+                relative_step,
+            },
+        ),
+    };
+    if let (Some(activation), false) = (activation, measured.normalized) {
+        measurements.criticality = criticality(&measurements, activation, measured.bias_std);
+    }
+    let setup = TrainingSetup {
+        learning_rate: measured.learning_rate,
+        momentum: measured.momentum,
+        depth: (axis == Axis::Depth).then_some(steps + 1),
+        sequence_length: (axis == Axis::Time).then_some(steps + 1),
+    };
+    let (findings, first_remedy) = Report::conclude(&measurements, &setup);
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION").into(),
+        subject: SubjectSummary {
+            name: measured.name,
+            description: measured.description,
+            metric: "loss".into(),
+            goal: Goal {
+                metric: f64::NAN,
+                trivial: f64::NAN,
+            },
+            training_samples: 0,
+            validation_samples: 0,
+            parameters: measured.parameters,
+        },
+        seed: measured.seed,
+        batch_size: measured.batch_size,
+        setup,
+        study: None,
+        forecast: GrowthForecast::new(&measurements),
+        phase_diagram: None,
+        subnormals: Subnormals {
+            gradient_share: measured.subnormal_share,
+            signal_share: measured.signal_share,
+            signal_lost: measured.signal_lost,
+            slowdown: None,
+        },
+        butterfly: Vec::new(),
+        findings,
+        first_remedy,
+        measurements,
+        seconds: measured.seconds,
+    })
+}
+
+/// The triangular factors alone hold the singular values along the directions that were carried.
+fn spectrum(measured: &Measured, axis: Axis) -> PyResult<Option<GrowthSpectrum>> {
+    let (vectors, mut products) = (measured.vectors, Vec::new());
+    let mut failed = measured.failed_samples;
+    for triangles in &measured.triangles {
+        let blocks: Option<Vec<Block>> = triangles
+            .iter()
+            .map(|columns| Block::from_columns(vectors, vectors, columns.clone()))
+            .collect();
+        let blocks = blocks.ok_or_else(|| PyValueError::new_err("a factor is not square"))?;
+        match JacobianProduct::of_factors(&blocks, None, measured.seed) {
+            Ok(product) => products.push(JacobianProduct {
+                complete: vectors == measured.width,
+                lower_bound: vectors < measured.width,
+                ..product
+            }),
+            Err(_) => failed += 1,
+        }
+    }
+    Ok(GrowthSpectrum::from_samples(
+        axis,
+        &[],
+        &products,
+        &[],
+        failed,
+        measured.width,
+        measured.seed,
+    ))
+}
+
+/// As for the command line's own subjects: from the repeated layers' weight scale and the signal that
+/// enters them.
+fn criticality(
+    measurements: &Measurements,
+    activation: Activation,
+    sigma_b: f64,
+) -> Option<Criticality> {
+    let sigma_w = measurements.repeated_gain()?;
+    let points = &measurements.growth.points;
+    let signal = points.first()?.activation_rms;
+    let q_0 = (sigma_w * signal).powi(2) + sigma_b * sigma_b;
+    Criticality::new(activation, sigma_w, sigma_b, q_0, points.len() - 1).ok()
+}

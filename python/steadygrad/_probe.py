@@ -1,0 +1,435 @@
+"""What is known of a model before it is trained: measured here, judged in Rust."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Optional, Union
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from . import _native
+from ._layers import Chain, chain_of, plain_activation
+from ._unrolled import unrolled
+
+__all__ = ["Probe", "probe"]
+
+# Directions that are carried through the product of Jacobians, and samples it is averaged over.
+_VECTORS, _SAMPLES = 4, 4
+# Rows that the sharpness is measured on, Hessian-vector products, and the length of the finite
+# difference over the weights' norm: between rounding (2^-24) and the curvature's own change.
+_ROWS, _PRODUCTS, _RELATIVE_STEP = 16, 8, 1e-3
+# Below the smallest normal float32.
+_TINY = torch.finfo(torch.float32).tiny
+
+
+class Probe:
+    """What `probe` found. Printed, it is what `steadygrad probe` prints."""
+
+    def __init__(self, native: _native.ProbeReport) -> None:
+        self._native = native
+        self._numbers: dict[str, Any] = json.loads(native.json())
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """What is wrong, root cause first, each with its `code`, `title`, `evidence`, `why` and `help`."""
+        return self._numbers["findings"]
+
+    @property
+    def first_remedy(self) -> Optional[dict[str, Any]]:
+        """The remedy that the findings ask for first, its parameter computed."""
+        return self._numbers["first_remedy"]
+
+    @property
+    def growth(self) -> list[dict[str, Any]]:
+        """Of each layer, or time step, the activation's and the gradient's size and growth."""
+        return self._numbers["measurements"]["growth"]["points"]
+
+    @property
+    def exponents(self) -> list[float]:
+        """The leading exponents of the product of Jacobians, in natural logarithms a step; empty when
+        there is none."""
+        spectrum = self._numbers["measurements"]["spectrum"]
+        return [] if spectrum is None else [each["value"] for each in spectrum["exponents"]]
+
+    @property
+    def sharpness(self) -> Optional[float]:
+        """The Hessian's largest eigenvalue on the first rows of the batch; None when it could not be
+        measured."""
+        sharpness = self._numbers["measurements"]["sharpness"]
+        return None if sharpness is None else sharpness["lambda_max"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every number."""
+        return copy.deepcopy(self._numbers)
+
+    def save_html(self, path: Union[str, os.PathLike[str]]) -> None:
+        """Writes one page with the plots, which needs no network."""
+        with open(path, "w", encoding="utf-8") as page:
+            page.write(self._native.html())
+
+    def __str__(self) -> str:
+        return self._native.text(False)
+
+    def __repr__(self) -> str:
+        found = ", ".join(finding["code"] for finding in self.findings) or "healthy"
+        return f"<Probe: {found}>"
+
+
+def probe(
+    model: nn.Module,
+    batch: Any,
+    loss_fn: Callable[..., Tensor],
+    *,
+    optimizer: Optional[Optimizer] = None,
+    seed: int = 0,
+) -> Probe:
+    """Says before training whether gradients will explode: where, how fast, and what to try.
+
+    One batch forward and backward gives the size of activations and gradients, layer by layer; a few
+    vectors carried back through the layers' Jacobians give the exponents of their product; a few more
+    gradients the sharpness. Of a recurrent module (`nn.RNN`, `nn.LSTM`, `nn.GRU`, in one direction)
+    the layers are its time steps. All of it is done on a copy of the model, in training mode.
+
+    The layers are found in the model as it runs: the blocks of one kind that come one after the other,
+    or else the modules that hold its weight matrices.
+
+    Args:
+        model: any module.
+        batch: a pair of inputs and targets, where `loss_fn(model(inputs), targets)` is the loss; inputs that
+            are a tuple are the model's arguments. Or a mapping, where it is `loss_fn(model(**batch))`.
+        loss_fn: gives one number.
+        optimizer: of plain SGD, to compare its learning rate with the largest stable one.
+        seed: of dropout and of the vectors' directions.
+
+    Raises:
+        TypeError: `batch` is neither, or the loss is not one number.
+    """
+    begin = time.perf_counter()
+    model = copy.deepcopy(model).train()
+    forward = _forward(batch, loss_fn)
+    with _seeded(seed):
+        chain = chain_of(model, lambda: forward(model, batch))
+    recurrent = _recurrent(model)
+    with _seeded(seed), unrolled(recurrent) as states, chain.recorded() as points:
+        loss = forward(model, batch)
+        if loss.numel() != 1:
+            raise TypeError(f"the loss has shape {tuple(loss.shape)}; give one number")
+        through_time = recurrent is not None and len(states) > 1
+        stages = states if through_time else points
+        for stage in stages:
+            for tensor in stage.tensors:
+                tensor.retain_grad()
+        loss.backward(retain_graph=True)
+        measured = _growth(stages)
+        measured |= _spectrum(stages, seed)
+    grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    measured |= _weights(model, chain, grads)
+    measured["sharpness"] = _sharpness(model, batch, forward, seed)
+    activation, bias_std = (
+        _recurrent_activation(recurrent) if through_time else plain_activation(model, chain)
+    )
+    learning_rate, momentum = _of_sgd(optimizer)
+    parameters = sum(p.numel() for p in model.parameters())
+    kind = type(recurrent).__name__ if through_time else chain.kind
+    unit = "time steps" if through_time else "layers"
+    measured |= {
+        "name": type(model).__name__,
+        "description": f"{parameters:,} parameters, {len(stages)} {unit} of {kind}",
+        "parameters": parameters,
+        "seed": seed,
+        "batch_size": _rows(batch) or 1,
+        "learning_rate": learning_rate,
+        "momentum": momentum,
+        "loss": float(loss.detach()),
+        "input_rms": _input_rms(batch),
+        "through_time": through_time,
+        "normalized": any(_is_norm(module) for module in model.modules()),
+        "activation": activation,
+        "bias_std": bias_std,
+        "seconds": time.perf_counter() - begin,
+    }
+    return Probe(_native.ProbeReport(measured))
+
+
+def _forward(batch: Any, loss_fn: Callable[..., Tensor]) -> Callable[[nn.Module, Any], Tensor]:
+    if isinstance(batch, Mapping):
+        return lambda model, batch: loss_fn(model(**batch))
+    if isinstance(batch, (tuple, list)) and len(batch) == 2:
+
+        def of_pair(model: nn.Module, batch: Any) -> Tensor:
+            inputs, targets = batch
+            outputs = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+            return loss_fn(outputs, targets)
+
+        return of_pair
+    raise TypeError(
+        f"`batch` is a {type(batch).__name__}; give (inputs, targets), or a mapping of the model's arguments"
+    )
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Dropout as it was the last time; the caller's generators stay where they are."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
+
+
+def _tensors(batch: Any) -> list[Tensor]:
+    if isinstance(batch, Tensor):
+        return [batch]
+    parts = batch.values() if isinstance(batch, Mapping) else batch
+    if not isinstance(batch, (Mapping, tuple, list)):
+        return []
+    return [tensor for part in parts for tensor in _tensors(part)]
+
+
+def _rows(batch: Any) -> Optional[int]:
+    """The size that all tensors have first."""
+    sizes = {tensor.shape[0] if tensor.ndim else None for tensor in _tensors(batch)}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _first_rows(batch: Any, rows: int) -> Any:
+    if isinstance(batch, Tensor):
+        return batch[:rows]
+    if isinstance(batch, Mapping):
+        return {name: _first_rows(part, rows) for name, part in batch.items()}
+    if isinstance(batch, (tuple, list)):
+        return type(batch)(_first_rows(part, rows) for part in batch)
+    return batch
+
+
+def _input_rms(batch: Any) -> float:
+    inputs = batch if isinstance(batch, Mapping) else batch[0]
+    numbers = [tensor.float() for tensor in _tensors(inputs) if tensor.is_floating_point()]
+    # Tokens have no size: as good as scaled.
+    return _rms(numbers) if numbers else 1.0
+
+
+def _rms(tensors: list[Tensor]) -> float:
+    values = sum(tensor.numel() for tensor in tensors)
+    squares = sum(float(tensor.detach().double().pow(2).sum()) for tensor in tensors)
+    return math.sqrt(squares / max(values, 1)) if squares == squares else math.nan
+
+
+def _growth(stages: list[Any]) -> dict[str, Any]:
+    points, signals, subnormal, lost = [], 0, 0, 0
+    for stage in stages:
+        grads = [t.grad.float() for t in stage.tensors if t.grad is not None]
+        count = sum(grad.numel() for grad in grads)
+        rms = _rms(grads)
+        largest = [float(grad.abs().max()) for grad in grads if grad.numel()]
+        worst = math.nan if any(map(math.isnan, largest)) else max(largest, default=0.0)
+        norm = rms * math.sqrt(count)
+        points.append((stage.name, _rms([stage.tensors[0]]), norm, rms, worst))
+        magnitudes = [grad.abs() for grad in grads]
+        signals += count
+        subnormal += sum(int(((m > 0) & (m < _TINY)).sum()) for m in magnitudes)
+        lost += sum(int((m == 0).sum()) for m in magnitudes) if 0 < worst < _TINY else 0
+    return {
+        "points": points,
+        "signal_share": subnormal / max(signals, 1),
+        "signal_lost": lost / max(signals, 1),
+    }
+
+
+def _spectrum(stages: list[Any], seed: int) -> dict[str, Any]:
+    """Triangular factors of the product of Jacobians, from the last stage back to the first."""
+    widths = [sum(t[0].numel() for t in stage.tensors) for stage in stages if stage.tensors[0].ndim > 1]
+    nothing = {"triangles": [], "failed_samples": 0, "vectors": 1, "width": max(widths, default=1)}
+    rows = {stage.tensors[0].shape[0] for stage in stages if stage.tensors[0].ndim > 1}
+    if len(stages) < 2 or len(widths) < len(stages) or len(rows) != 1:
+        return nothing
+    rows, width = rows.pop(), min(widths)
+    vectors, samples = min(_VECTORS, width), min(_SAMPLES, rows)
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(samples, widths[-1], vectors, generator=generator, dtype=torch.float64)
+    block = torch.linalg.qr(start).Q
+    triangles: list[list[list[float]]] = [[] for _ in range(samples)]
+    failed: set[int] = set()
+    for before, after in zip(reversed(stages[:-1]), reversed(stages[1:])):
+        columns = [_pulled(before, after, block[:, :, column], samples) for column in range(vectors)]
+        if any(column is None for column in columns):
+            # The later state does not come from the earlier one.
+            return nothing
+        moved = torch.stack(columns, dim=-1)  # type: ignore[arg-type]
+        for sample in range(samples):
+            if not moved[sample].isfinite().all() or not moved[sample].any():
+                failed.add(sample)
+                moved[sample] = torch.eye(moved.shape[1], vectors, dtype=torch.float64)
+        block, triangle = torch.linalg.qr(moved)
+        for sample in range(samples):
+            triangles[sample].append(triangle[sample].T.flatten().tolist())
+    return {
+        "triangles": [each for sample, each in enumerate(triangles) if sample not in failed],
+        "failed_samples": len(failed),
+        "vectors": vectors,
+        "width": width,
+    }
+
+
+def _pulled(before: Any, after: Any, column: Tensor, samples: int) -> Optional[Tensor]:
+    """`J^T v`, sample by sample: a batch's rows do not mix, but in batch normalisation."""
+    gradients, at = [], 0
+    for tensor in after.tensors:
+        width = tensor[0].numel()
+        full = torch.zeros_like(tensor)
+        part = column[:, at : at + width].reshape(samples, *tensor.shape[1:])
+        full[:samples] = part.to(tensor)
+        gradients.append(full)
+        at += width
+    pulled = torch.autograd.grad(
+        after.tensors, before.tensors, gradients, retain_graph=True, allow_unused=True
+    )
+    if all(part is None for part in pulled):
+        return None
+    parts = [
+        torch.zeros_like(tensor) if part is None else part
+        for part, tensor in zip(pulled, before.tensors)
+    ]
+    return torch.cat([part[:samples].reshape(samples, -1).double().cpu() for part in parts], dim=1)
+
+
+@torch.no_grad()
+def _weights(model: nn.Module, chain: Chain, grads: dict[str, Tensor]) -> dict[str, Any]:
+    matrices = [(name, p) for name, p in model.named_parameters() if p.ndim > 1 and p.numel()]
+    hidden = set(chain.hidden)
+    weights = []
+    for number, (name, parameter) in enumerate(matrices):
+        owner = name.rpartition(".")[0]
+        if "weight_hh" in name:
+            role = "recurrent"
+        elif number == 0 or "weight_ih_l0" in name:
+            role = "input"
+        elif number == len(matrices) - 1 and owner not in hidden:
+            role = "output"
+        else:
+            role = "hidden"
+        matrix = parameter.detach().float().flatten(1)
+        largest = _spectral_norm(matrix)
+        frobenius = float(matrix.double().norm())
+        weights.append((name, role, matrix.shape[1], matrix.shape[0], frobenius, largest))
+    values = sum(grad.numel() for grad in grads.values())
+    dense = [grad.to_dense() if grad.is_sparse else grad for grad in grads.values()]
+    tiny = sum(int(((g.abs() > 0) & (g.abs() < torch.finfo(g.dtype).tiny)).sum()) for g in dense)
+    return {
+        "weights": weights,
+        "weight_norm": math.sqrt(sum(float(p.double().pow(2).sum()) for p in model.parameters())),
+        "global_norm": _rms(dense) * math.sqrt(values),
+        "subnormal_share": tiny / max(values, 1),
+    }
+
+
+def _spectral_norm(matrix: Tensor) -> float:
+    """By power iteration, as on the command line."""
+    if not matrix.isfinite().all():
+        return math.nan
+    generator = torch.Generator().manual_seed(0)
+    vector = torch.randn(matrix.shape[1], generator=generator).to(matrix.device)
+    norm = 0.0
+    for _ in range(50):
+        vector = matrix.T @ (matrix @ vector)
+        length = float(vector.norm())
+        if length == 0.0 or not math.isfinite(length):
+            return math.sqrt(length) if length == 0.0 else float(torch.linalg.matrix_norm(matrix, 2))
+        vector, norm = vector / length, math.sqrt(length)
+    return norm
+
+
+def _sharpness(
+    model: nn.Module, batch: Any, forward: Callable[[nn.Module, Any], Tensor], seed: int
+) -> Optional[tuple[float, float, float, int, int, float]]:
+    """By Lanczos' iteration on finite differences of the gradient, every vector kept orthogonal."""
+    rows = _rows(batch)
+    if rows is not None:
+        rows = min(rows, _ROWS)
+        batch = _first_rows(batch, rows)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    weights = torch.cat([p.detach().flatten() for p in parameters])
+    step = _RELATIVE_STEP * float(weights.double().norm())
+
+    def gradient(at: Tensor) -> Tensor:
+        offset = 0
+        with torch.no_grad():
+            for p in parameters:
+                p.copy_(at[offset : offset + p.numel()].view_as(p))
+                offset += p.numel()
+        with _seeded(seed):
+            loss = forward(model, batch)
+        grads = torch.autograd.grad(loss, parameters, allow_unused=True)
+        flat = [torch.zeros_like(p) if g is None else g for g, p in zip(grads, parameters)]
+        return torch.cat([g.flatten() for g in flat])
+
+    generator = torch.Generator().manual_seed(seed)
+    vector = torch.randn(weights.numel(), generator=generator).to(weights)
+    basis = [vector / vector.norm()]
+    alphas: list[float] = []
+    betas: list[float] = []
+    try:
+        for _ in range(min(_PRODUCTS, weights.numel())):
+            moved = gradient(weights + step * basis[-1])
+            moved = (moved - gradient(weights - step * basis[-1])) / (2 * step)
+            if not moved.isfinite().all():
+                return None
+            alphas.append(float(torch.dot(moved.double(), basis[-1].double())))
+            for each in basis:
+                moved = moved - torch.dot(moved, each) * each
+            beta = float(moved.double().norm())
+            betas.append(beta)
+            if beta <= 1e-6 * max(map(abs, alphas)):
+                break
+            basis.append(moved / beta)
+    finally:
+        gradient_at_rest = weights
+        with torch.no_grad():
+            offset = 0
+            for p in parameters:
+                p.copy_(gradient_at_rest[offset : offset + p.numel()].view_as(p))
+                offset += p.numel()
+    size = len(alphas)
+    tridiagonal = torch.diag(torch.tensor(alphas, dtype=torch.float64))
+    for at in range(size - 1):
+        tridiagonal[at, at + 1] = tridiagonal[at + 1, at] = betas[at]
+    values, ritz = torch.linalg.eigh(tridiagonal)
+    residual = abs(betas[-1] * float(ritz[-1, -1]))
+    return (float(values[-1]), float(values[0]), residual, size, rows or 0, _RELATIVE_STEP)
+
+
+def _of_sgd(optimizer: Optional[Optimizer]) -> tuple[float, float]:
+    if not isinstance(optimizer, torch.optim.SGD):
+        return math.nan, 0.0
+    group = max(optimizer.param_groups, key=lambda group: float(group["lr"]))
+    return float(group["lr"]), float(group["momentum"])
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return "Norm" in type(module).__name__
+
+
+def _recurrent(model: nn.Module) -> Optional[nn.RNNBase]:
+    found = [module for module in model.modules() if isinstance(module, nn.RNNBase)]
+    usable = [module for module in found if not module.bidirectional and not module.proj_size]
+    return usable[0] if len(usable) == 1 and len(found) == 1 else None
+
+
+def _recurrent_activation(recurrent: Any) -> tuple[Optional[str], float]:
+    """Mean-field theory describes the plain network alone."""
+    if not isinstance(recurrent, nn.RNN):
+        return None, 0.0
+    biases = [p.detach() for name, p in recurrent.named_parameters() if "bias" in name]
+    variance = sum(float(bias.double().pow(2).mean()) for bias in biases) / recurrent.num_layers
+    return recurrent.nonlinearity, math.sqrt(variance)

@@ -1,0 +1,55 @@
+"""A recurrent module run step by step, so that its states can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Optional
+
+import torch
+from torch import Tensor, nn
+
+from ._layers import Stage
+
+# Steps that are looked at; of a longer sequence the last ones.
+_MOST = 400
+
+
+@contextmanager
+def unrolled(module: Optional[nn.RNNBase]) -> Iterator[list[Stage]]:
+    """While it lasts, the module gives the same outputs one time step after the other, and the list
+    holds the state after each: the hidden state, and the cell of an LSTM. Packed sequences are run as
+    they are, and leave no states."""
+    states: list[Stage] = []
+    if module is None:
+        yield states
+        return
+    whole = module.forward
+
+    def forward(inputs: Any, hx: Any = None) -> Any:
+        if not isinstance(inputs, Tensor) or inputs.ndim != 3:
+            return whole(inputs, hx)
+        states.clear()
+        axis = 1 if module.batch_first else 0
+        if hx is None:
+            rows = inputs.shape[1 - axis]
+            zeros = inputs.new_zeros(module.num_layers, rows, module.hidden_size)
+            hx = (zeros, zeros.clone()) if isinstance(module, nn.LSTM) else zeros
+        outputs = []
+        for step, part in enumerate(inputs.split(1, dim=axis)):
+            output, hx = whole(part, hx)
+            # Rows first, as in any other stage.
+            parts = [state.transpose(0, 1) for state in (hx if isinstance(hx, tuple) else (hx,))]
+            hx = tuple(part.transpose(0, 1) for part in parts)
+            hx = hx if len(hx) > 1 else hx[0]
+            outputs.append(output)
+            if parts[0].requires_grad:
+                states.append(Stage(f"t={step}", parts))
+        del states[:-_MOST]
+        return torch.cat(outputs, dim=axis), hx
+
+    module.forward = forward  # type: ignore[method-assign]
+    try:
+        yield states
+    finally:
+        del module.forward

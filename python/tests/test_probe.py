@@ -1,0 +1,285 @@
+"""What is measured before training, against closed forms, brute force and PyTorch's own Jacobians."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from steadygrad._unrolled import unrolled
+from steadygrad.torch import probe
+
+mse = nn.functional.mse_loss
+
+
+def codes(found):
+    return [finding["code"] for finding in found.findings]
+
+
+def linear(depth, width, gain):
+    """A deep linear network whose matrices are orthogonal but for one factor."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(width, width, bias=False) for _ in range(depth)]
+    with torch.no_grad():
+        for layer in layers:
+            layer.weight.copy_(gain * torch.linalg.qr(torch.randn(width, width)).Q)
+    return nn.Sequential(*layers)
+
+
+def mlp(depth, width, gain, activation=nn.Tanh):
+    torch.manual_seed(0)
+    layers = [nn.Linear(16, width), activation()]
+    for _ in range(depth):
+        layer = nn.Linear(width, width)
+        nn.init.normal_(layer.weight, std=gain / math.sqrt(width))
+        nn.init.zeros_(layer.bias)
+        layers += [layer, activation()]
+    return nn.Sequential(*layers, nn.Linear(width, 1))
+
+
+def batch(rows=32, inputs=16):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(rows, inputs, generator=generator), torch.randn(rows, 1, generator=generator)
+
+
+@pytest.mark.parametrize("gain", [0.5, 1.0, 1.7])
+def test_a_deep_linear_network_grows_by_its_gain(gain):
+    inputs = torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
+    found = probe(linear(20, 6, gain), (inputs, torch.zeros(8, 6)), mse)
+    assert len(found.growth) == 20
+    for point in found.growth[1:]:
+        assert math.isclose(point["backward_growth"], gain, rel_tol=1e-4)
+        assert math.isclose(point["forward_growth"], gain, rel_tol=1e-4)
+    assert len(found.exponents) == 4
+    for exponent in found.exponents:
+        assert math.isclose(exponent, math.log(gain), abs_tol=1e-5)
+
+
+def test_exponents_are_those_of_the_explicit_product():
+    """With as many directions as the state has, all singular values, to rounding."""
+    torch.manual_seed(0)
+    layers = [layer for _ in range(6) for layer in (nn.Linear(4, 4), nn.Tanh())]
+    model = nn.Sequential(nn.Linear(16, 4), nn.Tanh(), *layers, nn.Linear(4, 1)).double()
+    inputs, targets = (tensor.double() for tensor in batch())
+    found = probe(model, (inputs, targets), mse)
+    # From the first hidden Linear's output to the last one's.
+    expected = []
+    for row in inputs[:4]:
+        start = model[0](row)
+        jacobian = torch.autograd.functional.jacobian(model[1:13], start)
+        expected.append(torch.linalg.svdvals(jacobian).log() / 6)
+    expected = torch.stack(expected).mean(0)
+    assert found.exponents == pytest.approx(expected.tolist(), abs=1e-6)
+    assert found.to_dict()["measurements"]["spectrum"]["complete"]
+
+
+def test_fewer_directions_than_the_state_give_lower_bounds():
+    found = probe(mlp(12, 32, 1.5), batch(), mse)
+    spectrum = found.to_dict()["measurements"]["spectrum"]
+    assert spectrum["lower_bound"] and not spectrum["complete"]
+    # The control of all directions at once, on the first sample.
+    model = mlp(12, 32, 1.5)
+    start = model[0](batch()[0][0])
+    jacobian = torch.autograd.functional.jacobian(model[1:25], start).double()
+    largest = float(torch.linalg.svdvals(jacobian)[0].log()) / 12
+    assert largest - 0.15 < found.exponents[0] < largest + 0.1
+
+
+def test_the_sharpness_of_a_quadratic():
+    inputs = torch.randn(16, 5, generator=torch.Generator().manual_seed(1))
+    model = nn.Linear(5, 1, bias=False)
+    found = probe(model, (inputs, torch.zeros(16, 1)), mse)
+    hessian = 2 * inputs.T @ inputs / 16
+    assert math.isclose(found.sharpness, float(torch.linalg.eigvalsh(hessian)[-1]), rel_tol=1e-3)
+    largest = 2 / found.sharpness
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.5 * largest)
+    assert codes(probe(model, (inputs, torch.zeros(16, 1)), mse, optimizer=optimizer)) == []
+    optimizer = torch.optim.SGD(model.parameters(), lr=2.5 * largest)
+    assert codes(probe(model, (inputs, torch.zeros(16, 1)), mse, optimizer=optimizer)) == ["SG006"]
+    # SGD's bound says nothing about Adam.
+    adam = torch.optim.Adam(model.parameters(), lr=2.5 * largest)
+    assert codes(probe(model, (inputs, torch.zeros(16, 1)), mse, optimizer=adam)) == []
+
+
+def test_an_exploding_start_is_found_and_the_critical_one_is_not():
+    bad = probe(mlp(30, 64, 2.0), batch(), mse)
+    assert codes(bad)[:2] == ["SG007", "SG003"]
+    assert bad.first_remedy["family"] == "initialize"
+    assert codes(probe(mlp(30, 64, 1.0), batch(), mse)) == []
+    relu = probe(mlp(30, 64, 3.0, nn.ReLU), batch(), mse)
+    assert codes(relu)[0] == "SG007"
+    assert relu.to_dict()["measurements"]["activation"] == "relu"
+    # In place or not: what is between the layers is told from the values.
+    in_place = probe(mlp(30, 64, 3.0, lambda: nn.ReLU(inplace=True)), batch(), mse)
+    assert in_place.to_dict()["measurements"]["activation"] == "relu"
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind, **settings):
+        super().__init__()
+        torch.manual_seed(0)
+        self.recurrent = kind(4, 24, **settings)
+        self.head = nn.Linear(24, 1)
+        self.last = -1 if settings.get("batch_first") else None
+
+    def forward(self, inputs):
+        outputs = self.recurrent(inputs)[0]
+        return self.head(outputs[:, -1] if self.last else outputs[-1])
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("settings", [{"batch_first": True}, {}, {"batch_first": True, "num_layers": 2}])
+def test_a_recurrent_module_step_by_step_is_the_same(kind, settings):
+    model = Recurrent(kind, **settings)
+    shape = (8, 30, 4) if settings.get("batch_first") else (30, 8, 4)
+    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    whole = model(inputs)
+    with unrolled(model.recurrent) as states:
+        stepped = model(inputs)
+    torch.testing.assert_close(whole, stepped)
+    assert [state.name for state in states[:2]] == ["t=0", "t=1"] and len(states) == 30
+    torch.testing.assert_close(model(inputs), whole, rtol=0, atol=0)
+    found = probe(model, (inputs, torch.zeros(8, 1)), mse)
+    assert len(found.growth) == 30 and len(found.exponents) == 4
+    assert codes(found) in ([], ["SG012"])
+
+
+def test_the_growth_through_time_is_that_of_a_cell_by_hand():
+    model = Recurrent(nn.RNN, batch_first=True)
+    with torch.no_grad():
+        model.recurrent.weight_hh_l0.mul_(6.0)
+    inputs, targets = torch.randn(8, 25, 4, generator=torch.Generator().manual_seed(1)) * 0.01, torch.ones(8, 1)
+    found = probe(model, (inputs, targets), mse)
+    r = model.recurrent
+    states, state = [], torch.zeros(8, 24)
+    for step in range(25):
+        state = torch.tanh(inputs[:, step] @ r.weight_ih_l0.T + r.bias_ih_l0 + state @ r.weight_hh_l0.T + r.bias_hh_l0)
+        state.retain_grad()
+        states.append(state)
+    # The last state reaches the loss through the output, which is not the state.
+    (mse(model.head(states[-1]), targets)).backward()
+    expected = [state.grad.norm().item() for state in states[:-1]]
+    measured = [point["gradient_norm"] for point in found.growth]
+    assert measured[:-1] == pytest.approx(expected, rel=1e-3)
+
+
+class Block(nn.Module):
+    def __init__(self, width, scale=1.0):
+        super().__init__()
+        self.norm, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.scale = scale
+
+    def forward(self, x):
+        return x + self.scale * self.down(nn.functional.gelu(self.up(self.norm(x))))
+
+
+def test_blocks_are_found_before_their_parts():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), *(Block(32) for _ in range(6)), nn.Linear(32, 1))
+    found = probe(model, batch(), mse)
+    assert [point["name"] for point in found.growth] == ["1", "2", "3", "4", "5", "6"]
+    assert codes(found) == []
+    assert found.to_dict()["measurements"]["criticality"] is None
+    # A residual network of plain layers is no plain chain.
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Linear(16, 16) for _ in range(8)])
+            self.head = nn.Linear(16, 1)
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = x + torch.tanh(layer(x))
+            return self.head(x)
+
+    found = probe(Residual(), batch(), mse)
+    assert len(found.growth) == 8 and found.to_dict()["measurements"]["criticality"] is None
+
+
+class Convolution(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.skip = nn.Conv2d(inputs, outputs, 1, stride)
+
+    def forward(self, x):
+        return (self.norm(self.first(x)) + self.skip(x)).relu()
+
+
+def test_a_residual_cnn_with_batch_normalisation():
+    torch.manual_seed(0)
+    sizes = [(8, 8, 1), (8, 16, 2), (16, 16, 1), (16, 32, 2)]
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), *(Convolution(*size) for size in sizes), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
+    images, classes = torch.randn(8, 3, 16, 16), torch.randint(0, 10, (8,))
+    found = probe(model, (images, classes), nn.functional.cross_entropy)
+    assert len(found.growth) == 4 and found.exponents and found.sharpness is not None
+    assert codes(found) == []
+    assert found.to_dict()["measurements"]["normalized"]
+
+
+def test_a_transformer_of_hugging_face_by_its_own_loss():
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=64, n_positions=16, n_embd=32, n_layer=4, n_head=2, bos_token_id=0, eos_token_id=0)
+    model = transformers.GPT2LMHeadModel(config)
+    tokens = torch.randint(0, 64, (4, 16))
+    found = probe(model, {"input_ids": tokens, "labels": tokens}, lambda output: output.loss)
+    assert [point["name"] for point in found.growth] == [f"transformer.h.{layer}" for layer in range(4)]
+    assert found.exponents and codes(found) == []
+
+
+def test_the_callers_model_batch_and_generators_stay_as_they_are():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1)).eval()
+    inputs, targets = batch()
+    model(inputs).sum().backward()
+    before = copy.deepcopy(model.state_dict())
+    grads = [p.grad.clone() for p in model.parameters()]
+    kept, random = inputs.clone(), torch.random.get_rng_state()
+    first = probe(model, (inputs, targets), mse).to_dict()
+    assert torch.equal(torch.random.get_rng_state(), random)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert all(torch.equal(p.grad, grad) for p, grad in zip(model.parameters(), grads))
+    assert torch.equal(inputs, kept) and not model.training and inputs.grad is None
+    # And it measures the same again, dropout and all.
+    second = probe(model, (inputs, targets), mse).to_dict()
+    first.pop("seconds"), second.pop("seconds")
+    assert first == second
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e30, 0.0])
+def test_odd_inputs_are_no_error(value):
+    inputs, targets = batch()
+    found = probe(mlp(8, 16, 1.0), (torch.full_like(inputs, value), targets), mse)
+    assert str(found) and isinstance(found.healthy, bool)
+    if value != 0.0:
+        assert not found.healthy
+
+
+def test_models_without_layers_or_gradients():
+    inputs, targets = batch()
+    assert probe(nn.Linear(16, 1), (inputs, targets), mse).exponents == []
+    frozen = mlp(3, 8, 1.0)
+    for parameter in frozen[0].parameters():
+        parameter.requires_grad_(False)
+    assert len(probe(frozen, (inputs, targets), mse).growth) >= 3
+
+
+def test_what_cannot_be_probed_is_said():
+    with pytest.raises(TypeError, match="give \\(inputs, targets\\)"):
+        probe(nn.Linear(16, 1), torch.randn(3, 16), mse)
+    with pytest.raises(TypeError, match="one number"):
+        probe(nn.Linear(16, 1), batch(), lambda output, target: output - target)
+
+
+def test_the_page_and_the_text(tmp_path):
+    found = probe(mlp(30, 64, 2.0), batch(), mse)
+    found.save_html(tmp_path / "probe.html")
+    page = (tmp_path / "probe.html").read_text()
+    assert "SG007" in page and "http://" not in page.replace("http://www.w3.org", "")
+    text = str(found)
+    assert "\x1b" not in text and "SG007" in text and "--twins" not in text
+    assert repr(found).startswith("<Probe: SG007")
