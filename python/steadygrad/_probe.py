@@ -14,6 +14,7 @@ from typing import Any, Optional, Union
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.flop_counter import FlopCounterMode
 
 from . import _native
 from ._layers import Chain, chain_of, plain_activation
@@ -24,8 +25,11 @@ __all__ = ["Probe", "probe"]
 # Directions that are carried through the product of Jacobians, and samples it is averaged over.
 _VECTORS, _SAMPLES = 4, 4
 # Rows that the sharpness is measured on, Hessian-vector products, and the length of the finite
-# difference over the weights' norm: between rounding (2^-24) and the curvature's own change.
-_ROWS, _PRODUCTS, _RELATIVE_STEP = 16, 8, 1e-3
+# difference over the weights' norm: between rounding (2^-24) and the curvature's own change. The
+# iteration ends earlier where the largest eigenvalue is known to this share of it.
+_ROWS, _PRODUCTS, _RELATIVE_STEP, _SETTLED = 16, 12, 1e-3, 0.1
+# Multiplications of a forward pass that the sharpness is measured with, at two rows or more.
+_WORK = 1.5e9
 # Below the smallest normal float32.
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -120,7 +124,7 @@ def probe(
     begin = time.perf_counter()
     model = copy.deepcopy(model).train()
     forward = _forward(batch, loss_fn)
-    with _seeded(seed):
+    with _seeded(seed), FlopCounterMode(display=False) as counted:
         chain = chain_of(model, lambda: forward(model, batch))
     recurrent = _recurrent(model)
     with _seeded(seed), unrolled(recurrent) as states, chain.recorded() as points:
@@ -128,16 +132,25 @@ def probe(
         if loss.numel() != 1:
             raise TypeError(f"the loss has shape {tuple(loss.shape)}; give one number")
         through_time = recurrent is not None and len(states) > 1
-        stages = states if through_time else points
+        stages = list(states if through_time else points)
         for stage in stages:
             for tensor in stage.tensors:
                 tensor.retain_grad()
         loss.backward(retain_graph=True)
         measured = _growth(stages)
+        rows = _rows(batch)
+        if rows is not None and rows > _SAMPLES and not _mixes_rows(model):
+            # Rows do not see each other: a few are the same alone, and cost less.
+            points.clear()
+            forward(model, _first_rows(batch, _SAMPLES))
+            stages = list(states if through_time else points)
         measured |= _spectrum(stages, seed)
     grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     measured |= _weights(model, chain, grads)
-    measured["sharpness"] = _sharpness(model, batch, forward, seed)
+    work = max(counted.get_total_flops(), 1) / 2
+    if rows is not None:
+        rows = min(rows, _ROWS, max(2, int(rows * _WORK / work)))
+    measured["sharpness"] = _sharpness(model, batch, rows, forward, seed)
     activation, bias_std = (
         _recurrent_activation(recurrent) if through_time else plain_activation(model, chain)
     )
@@ -222,8 +235,7 @@ def _input_rms(batch: Any) -> float:
 
 def _rms(tensors: list[Tensor]) -> float:
     values = sum(tensor.numel() for tensor in tensors)
-    squares = sum(float(tensor.detach().double().pow(2).sum()) for tensor in tensors)
-    return math.sqrt(squares / max(values, 1)) if squares == squares else math.nan
+    return math.hypot(*(_norm(tensor.detach()) for tensor in tensors)) / math.sqrt(max(values, 1))
 
 
 def _growth(stages: list[Any]) -> dict[str, Any]:
@@ -321,14 +333,13 @@ def _weights(model: nn.Module, chain: Chain, grads: dict[str, Tensor]) -> dict[s
             role = "hidden"
         matrix = parameter.detach().float().flatten(1)
         largest = _spectral_norm(matrix)
-        frobenius = float(matrix.double().norm())
-        weights.append((name, role, matrix.shape[1], matrix.shape[0], frobenius, largest))
+        weights.append((name, role, matrix.shape[1], matrix.shape[0], _norm(matrix), largest))
     values = sum(grad.numel() for grad in grads.values())
     dense = [grad.to_dense() if grad.is_sparse else grad for grad in grads.values()]
     tiny = sum(int(((g.abs() > 0) & (g.abs() < torch.finfo(g.dtype).tiny)).sum()) for g in dense)
     return {
         "weights": weights,
-        "weight_norm": math.sqrt(sum(float(p.double().pow(2).sum()) for p in model.parameters())),
+        "weight_norm": math.hypot(*(_norm(p) for p in model.parameters())),
         "global_norm": _rms(dense) * math.sqrt(values),
         "subnormal_share": tiny / max(values, 1),
     }
@@ -351,62 +362,68 @@ def _spectral_norm(matrix: Tensor) -> float:
 
 
 def _sharpness(
-    model: nn.Module, batch: Any, forward: Callable[[nn.Module, Any], Tensor], seed: int
+    model: nn.Module,
+    batch: Any,
+    rows: Optional[int],
+    forward: Callable[[nn.Module, Any], Tensor],
+    seed: int,
 ) -> Optional[tuple[float, float, float, int, int, float]]:
     """By Lanczos' iteration on finite differences of the gradient, every vector kept orthogonal."""
-    rows = _rows(batch)
     if rows is not None:
-        rows = min(rows, _ROWS)
         batch = _first_rows(batch, rows)
     parameters = [p for p in model.parameters() if p.requires_grad]
     weights = torch.cat([p.detach().flatten() for p in parameters])
-    step = _RELATIVE_STEP * float(weights.double().norm())
+    step = _RELATIVE_STEP * _norm(weights)
+
+    def put(at: Tensor) -> None:
+        parts = at.split([p.numel() for p in parameters])
+        with torch.no_grad():
+            for p, part in zip(parameters, parts):
+                p.copy_(part.view_as(p))
 
     def gradient(at: Tensor) -> Tensor:
-        offset = 0
-        with torch.no_grad():
-            for p in parameters:
-                p.copy_(at[offset : offset + p.numel()].view_as(p))
-                offset += p.numel()
+        put(at)
         with _seeded(seed):
             loss = forward(model, batch)
         grads = torch.autograd.grad(loss, parameters, allow_unused=True)
         flat = [torch.zeros_like(p) if g is None else g for g, p in zip(grads, parameters)]
         return torch.cat([g.flatten() for g in flat])
 
-    generator = torch.Generator().manual_seed(seed)
-    vector = torch.randn(weights.numel(), generator=generator).to(weights)
-    basis = [vector / vector.norm()]
-    alphas: list[float] = []
-    betas: list[float] = []
+    # The gradient leans towards the steepest bends: fewer products than from a random start.
+    vector = gradient(weights)
+    norm = _norm(vector)
+    if not 0.0 < norm < math.inf:
+        return None
+    basis, alphas, betas = [vector / norm], [], []
     try:
-        for _ in range(min(_PRODUCTS, weights.numel())):
+        while len(alphas) < min(_PRODUCTS, weights.numel()):
             moved = gradient(weights + step * basis[-1])
-            moved = (moved - gradient(weights - step * basis[-1])) / (2 * step)
-            if not moved.isfinite().all():
+            moved = moved.sub_(gradient(weights - step * basis[-1])).div_(2 * step)
+            if not math.isfinite(_norm(moved)):
                 return None
-            alphas.append(float(torch.dot(moved.double(), basis[-1].double())))
+            alphas.append(float(torch.dot(moved, basis[-1])))
             for each in basis:
-                moved = moved - torch.dot(moved, each) * each
-            beta = float(moved.double().norm())
-            betas.append(beta)
-            if beta <= 1e-6 * max(map(abs, alphas)):
+                moved.sub_(each, alpha=float(torch.dot(moved, each)))
+            betas.append(_norm(moved))
+            values, residual = _ritz(alphas, betas)
+            if residual <= _SETTLED * abs(values[-1]) or betas[-1] <= 1e-6 * max(map(abs, alphas)):
                 break
-            basis.append(moved / beta)
+            basis.append(moved / betas[-1])
     finally:
-        gradient_at_rest = weights
-        with torch.no_grad():
-            offset = 0
-            for p in parameters:
-                p.copy_(gradient_at_rest[offset : offset + p.numel()].view_as(p))
-                offset += p.numel()
-    size = len(alphas)
-    tridiagonal = torch.diag(torch.tensor(alphas, dtype=torch.float64))
-    for at in range(size - 1):
-        tridiagonal[at, at + 1] = tridiagonal[at + 1, at] = betas[at]
-    values, ritz = torch.linalg.eigh(tridiagonal)
-    residual = abs(betas[-1] * float(ritz[-1, -1]))
-    return (float(values[-1]), float(values[0]), residual, size, rows or 0, _RELATIVE_STEP)
+        put(weights)
+    return values[-1], values[0], residual, len(alphas), rows or 0, _RELATIVE_STEP
+
+
+def _ritz(alphas: list[float], betas: list[float]) -> tuple[list[float], float]:
+    """The eigenvalues of Lanczos' matrix in order, and how far a true one may be from the largest."""
+    diagonal = torch.diag(torch.tensor(alphas, dtype=torch.float64))
+    beside = torch.diag(torch.tensor(betas[:-1], dtype=torch.float64), 1) if len(alphas) > 1 else 0.0
+    values, vectors = torch.linalg.eigh(diagonal + beside, UPLO="U")
+    return values.tolist(), abs(betas[-1] * float(vectors[-1, -1]))
+
+
+def _norm(vector: Tensor) -> float:
+    return float(torch.linalg.vector_norm(vector, dtype=torch.float64))
 
 
 def _of_sgd(optimizer: Optional[Optimizer]) -> tuple[float, float]:
@@ -414,6 +431,10 @@ def _of_sgd(optimizer: Optional[Optimizer]) -> tuple[float, float]:
         return math.nan, 0.0
     group = max(optimizer.param_groups, key=lambda group: float(group["lr"]))
     return float(group["lr"]), float(group["momentum"])
+
+
+def _mixes_rows(model: nn.Module) -> bool:
+    return any("BatchNorm" in type(module).__name__ for module in model.modules())
 
 
 def _is_norm(module: nn.Module) -> bool:

@@ -37,12 +37,13 @@ def unrolled(module: Optional[nn.RNNBase]) -> Iterator[list[Stage]]:
             hx = (zeros, zeros.clone()) if isinstance(module, nn.LSTM) else zeros
         outputs = []
         for step, part in enumerate(inputs.split(1, dim=axis)):
-            output, hx = whole(part, hx)
+            hx = whole(part, hx)[1]
             # Rows first, as in any other stage.
             parts = [state.transpose(0, 1) for state in (hx if isinstance(hx, tuple) else (hx,))]
             hx = tuple(part.transpose(0, 1) for part in parts)
             hx = hx if len(hx) > 1 else hx[0]
-            outputs.append(output)
+            # The output is the last layer's state: taken from it, the loss reaches the state.
+            outputs.append(parts[0][:, -1].unsqueeze(axis))
             if parts[0].requires_grad:
                 states.append(Stage(f"t={step}", parts))
         del states[:-_MOST]
