@@ -3,7 +3,7 @@
 `clip_grad_norm_` and `clip_grad_value_` take the place of their namesakes in `torch.nn.utils`;
 `gradient_stats` tells which parameter's gradient is large or broken; `Clipper` does both at once.
 `Guard` keeps a run alive: it steps the optimizer unless that would do harm. `probe` says before
-training whether gradients will explode.
+training whether gradients will explode, and `find_non_finite` which operation made a NaN.
 
 Dense CPU gradients of float32, float64, float16 and bfloat16 are read, and scaled, where they lie by
 as many threads as `torch.get_num_threads()` says. All others (other devices, sparse tensors, subclasses,
@@ -33,10 +33,12 @@ __all__ = [
     "Guard",
     "GuardStep",
     "GuardStopped",
+    "NonFinite",
     "Probe",
     "TensorStats",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "find_non_finite",
     "gradient_stats",
     "probe",
 ]
@@ -418,4 +420,5 @@ _READER = _native.Reader(
 
 # Below what it imports from here.
 from ._guard import Guard, GuardStep, GuardStopped  # noqa: E402
+from ._non_finite import NonFinite, find_non_finite  # noqa: E402
 from ._probe import Probe, probe  # noqa: E402

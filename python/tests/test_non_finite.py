@@ -1,0 +1,143 @@
+"""The operation that made a NaN is named, not those that passed it on."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from steadygrad.torch import find_non_finite
+
+mse = nn.functional.mse_loss
+
+
+class Logs(nn.Module):
+    def forward(self, x):
+        return x.log()
+
+
+class Roots(nn.Module):
+    """Finite forwards at 0; its gradient is infinite there."""
+
+    def forward(self, x):
+        return x.abs().sqrt()
+
+
+class Attention(nn.Module):
+    def forward(self, x):
+        mask = torch.zeros(len(x), 4, dtype=torch.bool)
+        # Of row 2 everything is masked.
+        mask[2] = True
+        mask[:, 3] = True
+        return torch.softmax(x[:, :4].masked_fill(mask, -math.inf), dim=1)
+
+
+def batch(rows=6, width=4):
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(rows, width, generator=generator) + 0.5, torch.ones(rows, 1)
+
+
+def model(middle=None, width=4):
+    torch.manual_seed(0)
+    layers = [nn.Identity(), middle or nn.Identity(), nn.Linear(width, 8), nn.Tanh(), nn.Linear(8, 1)]
+    return nn.Sequential(*layers)
+
+
+def test_a_healthy_pass_has_none():
+    assert find_non_finite(model(), batch(), mse) is None
+    # A mask's infinities come to nothing by themselves.
+
+    class Masked(Attention):
+        def forward(self, x):
+            return super().forward(x)[[0, 1, 3, 4, 5, 0]]
+
+    assert find_non_finite(model(nn.Sequential(nn.Softmax(1))), batch(), mse) is None
+
+
+def test_what_makes_it_in_the_forward_pass_and_in_which_row():
+    inputs, targets = batch()
+    inputs[4, 1] = -1.0
+    found = find_non_finite(model(Logs()), (inputs, targets), mse)
+    assert (found.where, found.name, found.operation) == ("forward", "1", "aten.log")
+    assert (found.value, found.rows) == ("nan", (4,))
+    assert str(found) == "aten.log in `1` makes the first NaN from finite values, in row 4"
+    inputs[4, 1] = 0.0
+    found = find_non_finite(model(Logs()), (inputs, targets), mse)
+    assert (found.operation, found.value, found.rows) == ("aten.log", "inf", (4,))
+
+
+def test_what_makes_it_in_the_backward_pass():
+    inputs, targets = batch()
+    inputs[2, 0] = 0.0
+    inputs.requires_grad_()
+    net = nn.Sequential(nn.Linear(4, 4, bias=False), Roots(), nn.Linear(4, 1))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.eye(4))
+    found = find_non_finite(net, (inputs.detach(), targets), mse)
+    assert (found.where, found.name) == ("backward", "1")
+    assert found.rows == (2,)
+    assert "the gradient of `1`" in str(found)
+
+
+def test_a_row_that_is_masked_whole():
+    found = find_non_finite(model(Attention()), batch(), mse)
+    assert (found.where, found.name, found.operation) == ("forward", "1", "aten._softmax")
+    assert (found.value, found.rows) == ("nan", (2,))
+
+
+def test_a_loss_that_overflows_is_outside_of_all_modules():
+    inputs, targets = batch()
+    found = find_non_finite(model(), (inputs, targets), lambda out, target: (out * 1e30).pow(2).mean() * 1e10)
+    assert (found.where, found.name, found.operation) == ("forward", "", "aten.pow")
+    assert "in the loss" in str(found)
+
+
+def test_weights_and_inputs_that_are_broken_already():
+    inputs, targets = batch()
+    inputs[1, 2], inputs[5, 0] = math.nan, math.inf
+    found = find_non_finite(model(), (inputs, targets), mse)
+    assert (found.where, found.value, found.rows) == ("input", "nan", (1, 5))
+    assert str(found) == "the batch holds a NaN, in rows 1, 5"
+    broken = model()
+    with torch.no_grad():
+        broken[2].bias[3] = math.inf
+    found = find_non_finite(broken, batch(), mse)
+    assert str(found) == "the parameter `2.bias` holds an infinite value already"
+
+
+def test_half_precision_that_overflows():
+    inputs, targets = batch()
+    net = model().half()
+    # A tanh takes an overflow for 1, and nothing is wrong.
+    assert find_non_finite(net, (inputs.half(), targets.half()), mse) is None
+    net[3] = nn.ReLU()
+    with torch.no_grad():
+        net[2].weight.fill_(3e4)
+    found = find_non_finite(net, (inputs.half(), targets.half()), mse)
+    assert (found.where, found.name, found.value) == ("forward", "2", "inf")
+    assert found.rows == tuple(range(6))
+
+
+def test_the_callers_model_is_left_alone():
+    net = model(nn.BatchNorm1d(4))
+    before = [tensor.clone() for tensor in net.state_dict().values()]
+    random = torch.random.get_rng_state()
+    find_non_finite(net, batch(), mse)
+    assert all(torch.equal(a, b) for a, b in zip(before, net.state_dict().values()))
+    assert all(p.grad is None for p in net.parameters())
+    assert not any(module._forward_hooks for module in net.modules())
+    assert torch.equal(random, torch.random.get_rng_state())
+
+
+def test_recurrent_modules_and_what_cannot_be_run():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(4, 8, batch_first=True), nn.Linear(8, 1)
+
+        def forward(self, x):
+            return self.head(self.lstm(x)[0][:, -1])
+
+    assert find_non_finite(Net(), (torch.randn(6, 5, 4), torch.ones(6, 1)), mse) is None
+    with pytest.raises(TypeError):
+        find_non_finite(model(), 3, mse)
