@@ -16,16 +16,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (CORE, &[]),
     ("steadygrad-burn", &[CORE]),
     ("steadygrad-logs", &[CORE]),
-    ("steadygrad-python", &[CORE]),
     ("steadygrad-report", &[CORE]),
+    (
+        "steadygrad-diagnose",
+        &[CORE, "steadygrad-logs", "steadygrad-report"],
+    ),
+    // No Burn: what PyTorch's users install has no second framework in it.
+    (
+        "steadygrad-python",
+        &[CORE, "steadygrad-diagnose", "steadygrad-report"],
+    ),
     ("steadygrad-lab", &[CORE, "steadygrad-burn"]),
     (
         "steadygrad-cli",
         &[
             CORE,
             "steadygrad-burn",
+            "steadygrad-diagnose",
             "steadygrad-lab",
-            "steadygrad-logs",
             "steadygrad-report",
         ],
     ),
