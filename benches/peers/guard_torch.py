@@ -194,8 +194,9 @@ def measure(name, scale, folder):
         "guard": lambda: guarded.update(guarded.loss),
         "recorded": lambda: recorded.update(recorded.loss),
     }
+    # Until the guard has its snapshots' memory, which it then uses again.
     for call in alone.values():
-        seconds(call, 3)
+        seconds(call, 5 * STEPS)
     times = {variant: [] for variant in alone}
     for _ in range(max(3, int(scale * alone_rounds))):
         for variant, call in alone.items():

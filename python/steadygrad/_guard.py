@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -344,8 +343,7 @@ class Guard:
         """None where several processes train together: the sum would need another all-reduce."""
         if self._together is not None:
             return None
-        changed = snapshot.change_of(self._model, self._parameters)
-        return math.hypot(*_norms_by_torch(changed)) if changed else 0.0
+        return snapshot.change_norm(self._model, self._parameters)
 
     def _tell_scaler(self, scaler: torch.amp.GradScaler) -> None:
         """Whoever holds no bad part of a sharded gradient skips as well, and lowers its scale alike."""

@@ -68,11 +68,28 @@ class Snapshot:
             optimizer.state.update(state)
 
     @torch.no_grad()
-    def change_of(self, model: Optional[nn.Module], parameters: list[Tensor]) -> list[Tensor]:
-        """What each parameter has changed by since."""
+    def change_norm(self, model: Optional[nn.Module], parameters: list[Tensor]) -> float:
+        """How far the parameters are from what they were, as one norm."""
         live = [] if model is None else list(model.parameters())
         live = [local(tensor.detach()) for tensor in live or parameters]
-        return list(torch._foreach_sub(live, self._kept[: len(live)])) if live else []
+        norms = [
+            torch.linalg.vector_norm(now - before).double()
+            for tensor, kept in zip(live, self._kept)
+            for now, before in zip(_parts(tensor), _parts(kept))
+        ]
+        if not norms:
+            return 0.0
+        return float(torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms])))
+
+
+# Values of a CPU tensor that are worked on at once: fresh memory costs more than what is done in it.
+_PART = 1 << 18
+
+
+def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
+    if tensor.is_cpu and tensor.is_contiguous() and tensor.numel() > _PART:
+        return tensor.view(-1).split(_PART)
+    return (tensor,)
 
 
 def _tensors(model: Optional[nn.Module], parameters: list[Tensor]) -> list[Tensor]:

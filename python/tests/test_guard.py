@@ -352,7 +352,7 @@ def test_sparse_gradients_are_measured():
         loss = table(torch.tensor([1, 2, 1])).pow(2).sum()
         loss.backward()
         assert guard.step(loss).decision == "keep"
-    table.weight.grad = torch.sparse_coo_tensor([[3]], [[math.nan] * 4], (50, 4))
+    table.weight.grad = torch.sparse_coo_tensor([[3]], [[math.nan] * 4], (50, 4), check_invariants=True)
     assert guard.step(1.0).decision == "skip"
 
 
