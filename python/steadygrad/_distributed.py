@@ -109,6 +109,10 @@ class Together:
             norms[place] = _root(of_weight)
         return sums[0], GradientStats.of_rows(names, rows), norms
 
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any process."""
+        return self._reduced([float(here)], self._all.ReduceOp.MAX)[0] > 0.0
+
     def _reduced(self, values: list[float], operation: object) -> list[float]:
         tensor = self._tensor(values)
         self._all.all_reduce(tensor, operation)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Optional, Union
 
 import torch
@@ -14,7 +15,7 @@ from torch.optim import Optimizer
 
 from . import _native
 from ._distributed import Local, local, together
-from ._snapshot import Snapshot
+from ._snapshot import Snapshot, SnapshotLost
 from .clip import Chain, GlobalNorm, Policy
 from .torch import _READER, Clipper, GradientStats, _collect, _named, _scale_by_torch
 
@@ -106,6 +107,8 @@ class Guard:
             has 0.5.
         run_dir: a new or empty folder for a record that `steadygrad diagnose` reads; of several processes the
             first writes it.
+        snapshot_dir: a folder that the last good states are kept in, in the place of memory; they are gone
+            with the guard. One that cannot be read any more is passed over for an older one.
 
     Raises:
         ValueError: there is no such preset, or a setting cannot be used.
@@ -125,6 +128,7 @@ class Guard:
         clip: Union[None, Policy, float] = None,
         sensitivity: Optional[float] = None,
         run_dir: Union[None, str, os.PathLike[str]] = None,
+        snapshot_dir: Union[None, str, os.PathLike[str]] = None,
     ) -> None:
         self._model = model if isinstance(model, nn.Module) else None
         names, parameters = _named(model)
@@ -145,6 +149,9 @@ class Guard:
         self._step = 0
         self._kept: dict[int, Snapshot] = {}
         self._spare: Optional[Snapshot] = None
+        self._snapshot_dir = None if snapshot_dir is None else Path(snapshot_dir)
+        if self._snapshot_dir is not None:
+            self._snapshot_dir.mkdir(parents=True, exist_ok=True)
         # The learning rates of the schedule, while a lower one is in their place.
         self._planned: Optional[list[Any]] = None
         # A forward pass writes to buffers (batch normalisation's means) before anybody can judge it.
@@ -243,8 +250,7 @@ class Guard:
             why = "the loss scaler skips it"
             return GuardStep("scaler_skip", False, why, stats.global_norm, 0.0, 1.0, None, (), stats), None
         if self._native.wants_snapshot(step):
-            snapshot = Snapshot(self._model, self._parameters, self._optimizers, self._spare)
-            self._kept[step], self._spare = snapshot, None
+            snapshot = self._take(step)
             self._native.snapshot_taken(step)
         self._step += 1
         rates = [float(group["lr"]) for group in self._param_groups()]
@@ -254,13 +260,12 @@ class Guard:
         rolled_back_to = None
         detections = tuple(judged.detections)
         while judged.to_step is not None:
-            state = self._kept.get(judged.to_step)
-            if state is not None:
-                state.restore(self._model, self._parameters, self._optimizers)
+            why = self._restore(judged.to_step)
+            if why is None:
                 self._native.rolled_back(judged.to_step)
                 rolled_back_to = judged.to_step
                 break
-            judged = self._native.rollback_failed(judged.to_step, "its snapshot is not kept")
+            judged = self._native.rollback_failed(judged.to_step, why)
         if judged.applies:
             self._make_ready(judged)
         if judged.applies or rolled_back_to is not None:
@@ -282,6 +287,33 @@ class Guard:
             detections,
             stats,
         ), snapshot
+
+    def _take(self, step: int) -> Optional[Snapshot]:
+        """Keeps the state before this step; returns it while it is in memory."""
+        snapshot = Snapshot(self._model, self._parameters, self._optimizers, self._spare)
+        self._spare = None
+        if self._snapshot_dir is not None:
+            rank = "" if self._together is None else f"-rank{self._together.rank}"
+            snapshot.write(self._snapshot_dir / f"step-{step}{rank}.pt")
+        self._kept[step] = snapshot
+        return snapshot if self._snapshot_dir is None else None
+
+    def _restore(self, step: int) -> Optional[str]:
+        """Goes back to the state before this step, or says why that cannot be done."""
+        why, state = None, self._kept.get(step)
+        if state is None:
+            why = "its snapshot is not kept"
+        else:
+            try:
+                state.read()
+            except SnapshotLost as lost:
+                why = str(lost)
+        if self._together is not None and self._together.any(why is not None):
+            # Everywhere or nowhere.
+            why = why or "another process has lost its snapshot"
+        if why is None and state is not None:
+            state.restore(self._model, self._parameters, self._optimizers)
+        return why
 
     def _make_ready(self, judged: _native.Judgement) -> None:
         if judged.coefficient != 1.0:
@@ -354,7 +386,9 @@ class Guard:
 
     def _forget(self, wanted: set[int]) -> None:
         for step in [step for step in self._kept if step not in wanted]:
-            self._spare = self._kept.pop(step)
+            dropped = self._kept.pop(step)
+            dropped.forget()
+            self._spare = dropped if self._snapshot_dir is None else None
 
     def _param_groups(self) -> list[dict[str, Any]]:
         return [group for optimizer in self._optimizers for group in optimizer.param_groups]
@@ -368,8 +402,11 @@ class Guard:
         return dict(self._native.counts())
 
     def close(self) -> None:
-        """Ends the record. What was written before is safe without it."""
+        """Ends the record, and removes the snapshots that are in files. What was recorded before is safe
+        without it."""
         self._native.finish()
+        if self._snapshot_dir is not None:
+            self._forget(set())
 
     def __enter__(self) -> Guard:
         return self

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+from pathlib import Path
 from typing import Any, Optional
 
 import torch
@@ -10,6 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._distributed import local
+
+
+class SnapshotLost(Exception):
+    """What was written cannot be read."""
 
 
 class Snapshot:
@@ -28,6 +34,7 @@ class Snapshot:
         optimizers: list[Optimizer],
         spare: Optional[Snapshot] = None,
     ) -> None:
+        self._path: Optional[Path] = None
         self._others: list[tuple[int, Any, str, Any]] = []
         self._keys: list[tuple[int, Any, str]] = []
         live = _tensors(model, parameters)
@@ -45,6 +52,45 @@ class Snapshot:
             _copy_all(self._kept, live)
         else:
             self._kept = [tensor.clone() for tensor in live]
+
+    def write(self, path: Path) -> None:
+        """Moves the tensors to a file, which is there whole or not at all.
+
+        Raises:
+            OSError: it cannot be written; the message says how.
+        """
+        partial = path.with_suffix(".partial")
+        try:
+            with open(partial, "wb") as file:
+                torch.save(self._kept, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except (OSError, RuntimeError) as error:
+            partial.unlink(missing_ok=True)
+            raise OSError(f"cannot write the guard's snapshot `{path}`: {error}") from error
+        self._path, self._kept = path, []
+
+    def read(self) -> None:
+        """Brings the tensors back, if they are in a file.
+
+        Raises:
+            SnapshotLost: the file is gone or damaged.
+        """
+        if self._path is None:
+            return
+        try:
+            kept = torch.load(self._path, weights_only=True)
+        except Exception as error:
+            raise SnapshotLost(f"its snapshot `{self._path}` cannot be read: {error}") from error
+        if len(kept) != self._weights + len(self._keys):
+            raise SnapshotLost(f"its snapshot `{self._path}` is not whole")
+        self._kept = kept
+
+    def forget(self) -> None:
+        """Removes the file, if there is one."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
     @torch.no_grad()
     def restore(

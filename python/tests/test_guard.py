@@ -525,3 +525,56 @@ def test_a_snapshots_memory_is_used_again_and_its_values_hold():
     assert same(live, held[: len(live)])
     for state in optimizer.state.values():
         assert set(state) == {"step", "exp_avg", "exp_avg_sq"}
+
+
+def damaged_for(folder, harm):
+    """A run whose weights are damaged at step 100, with snapshots in files that `harm` was done to before."""
+    model = network("mlp")
+    optimizer = optimizer_of("adam", model.parameters())
+    guard = Guard(model, optimizer, snapshot_dir=folder)
+    seen = []
+    for step, (inputs, targets) in enumerate(batches(250)):
+        if step == 100:
+            harm(sorted(folder.iterdir(), key=lambda path: int(path.stem.split("-")[1])))
+        damaged_weights(step, inputs, model, optimizer)
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(inputs), targets)
+        loss.backward()
+        seen.append(guard.step(loss).rolled_back_to)
+    guard.close()
+    return [step for step in seen if step is not None], weights(model), final_loss(model)
+
+
+def test_snapshots_in_files_are_those_in_memory(tmp_path):
+    kept, in_files, loss = damaged_for(tmp_path / "files", lambda files: None)
+    model = network("mlp")
+    optimizer = optimizer_of("adam", model.parameters())
+    guard = Guard(model, optimizer)
+    train(model, optimizer, guard, 250, damaged_weights)
+    assert same(in_files, weights(model)) and len(kept) == guard.counts["rolled_back"] >= 1
+    assert list((tmp_path / "files").iterdir()) == []
+
+
+def test_a_torn_snapshot_is_passed_over_for_an_older_one(tmp_path):
+    whole, _, _ = damaged_for(tmp_path / "whole", lambda files: None)
+
+    def cut(files):
+        newest = next(file for file in files if file.stem == f"step-{whole[0]}")
+        assert newest != files[0]
+        newest.write_bytes(newest.read_bytes()[:-200])
+
+    torn, _, loss = damaged_for(tmp_path / "torn", cut)
+    assert torn[0] < whole[0]
+    model = network("mlp")
+    optimizer = optimizer_of("adam", model.parameters())
+    train(model, optimizer, Plain(model, optimizer), 250)
+    assert recovered(loss, final_loss(model))
+
+
+def test_a_folder_that_refuses_files_is_an_error(tmp_path):
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    guard = Guard(model, optimizer, snapshot_dir=tmp_path / "snapshots")
+    (tmp_path / "snapshots").rmdir()
+    with pytest.raises(OSError, match="snapshot"):
+        train(model, optimizer, guard, 30)
