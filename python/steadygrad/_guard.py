@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from . import _native
 from ._distributed import Local, local, together
-from ._snapshot import Snapshot, SnapshotLost
+from ._snapshot import Snapshot, SnapshotLost, copy_all
 from .clip import Chain, GlobalNorm, Policy
 from .torch import _READER, Clipper, GradientStats, _collect, _named, _scale_by_torch
 
@@ -34,7 +34,8 @@ class GuardStep:
     """What became of one step."""
 
     decision: str
-    """`keep`, `scale_global` (clipped), `skip`, `lower_learning_rate`, `rollback`."""
+    """`keep`, `scale_global` (clipped), `skip`, `lower_learning_rate`, `rollback`; `scaler_skip` where the
+    loss scaler's scale was too large."""
     applied: bool
     """Whether the optimizer stepped."""
     reason: Optional[str]
@@ -77,7 +78,7 @@ class Guard:
     is not applied.
 
     A healthy run is left bit for bit as it would have been. What is not healthy is answered one rung at
-    a time: clip, skip the step, lower the learning rate, go back to the last good state (kept in memory), stop.
+    a time: clip, skip the step, lower the learning rate, go back to the last good state, stop.
     A NaN or infinite gradient never reaches a weight, but for the preset `observe`, which only watches.
 
     With gradient accumulation, call `step` in the place of `optimizer.step()`: once for each update. With
@@ -269,9 +270,9 @@ class Guard:
         if judged.applies:
             self._make_ready(judged)
         if judged.applies or rolled_back_to is not None:
-            _copy(self._buffers, self._good_buffers)
+            copy_all(self._good_buffers, self._buffers)
         else:
-            _copy(self._good_buffers, self._buffers)
+            copy_all(self._buffers, self._good_buffers)
         self._forget(set(self._native.snapshots()))
         if judged.decision == "stop":
             self.close()
@@ -440,12 +441,6 @@ def _looks_at_optimizer(clipper: Clipper) -> bool:
 def _scale_was_too_large(stats: GradientStats, loss: float) -> bool:
     """A finite loss whose gradients are not: what a scaler is there for."""
     return stats.non_finite > 0 and loss - loss == 0.0
-
-
-@torch.no_grad()
-def _copy(tensors: list[Tensor], to: list[Tensor]) -> None:
-    for tensor, copy_of in zip(tensors, to):
-        copy_of.copy_(tensor)
 
 
 @torch.no_grad()

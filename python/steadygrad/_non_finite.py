@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ._batch import forward_of, rows_of, seeded, tensors_of
 from ._layers import first_tensor
-from ._probe import _forward, _rows, _seeded
 
 __all__ = ["NonFinite", "find_non_finite"]
 
@@ -67,17 +67,17 @@ def find_non_finite(
         TypeError: as for `probe`.
     """
     model = copy.deepcopy(model)
-    forward = _forward(batch, loss_fn)
+    forward, rows = forward_of(batch, loss_fn), rows_of(batch)
     for name, parameter in model.named_parameters():
         if (kind := _kind([parameter.detach()])) is not None:
             return NonFinite("parameter", name, None, kind, ())
-    tensors = [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor)]
+    tensors = tensors_of(batch)
     if (kind := _kind(tensors)) is not None:
-        bad = {row for tensor in tensors for row in _bad_rows(tensor, _rows(batch))}
+        bad = {row for tensor in tensors for row in _bad_rows(tensor, rows)}
         return NonFinite("input", "", None, kind, tuple(sorted(bad)))
-    watch = _Watch(_rows(batch))
+    watch = _Watch(rows)
     # One thread: the backward pass runs its operations where the mode sees them.
-    with _seeded(seed), _running(model, watch), watch, torch.autograd.set_multithreading_enabled(False):
+    with seeded(seed), _running(model, watch), watch, torch.autograd.set_multithreading_enabled(False):
         loss = forward(model, batch)
         watch.backward, watch.module = True, ""
         loss.backward()

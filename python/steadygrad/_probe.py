@@ -7,8 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Optional, Union
 
 import torch
@@ -17,6 +16,7 @@ from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import _native
+from ._batch import first_rows, forward_of, rows_of, seeded, tensors_of
 from ._layers import Chain, chain_of, plain_activation
 from ._unrolled import unrolled
 
@@ -123,11 +123,11 @@ def probe(
     """
     begin = time.perf_counter()
     model = copy.deepcopy(model).train()
-    forward = _forward(batch, loss_fn)
-    with _seeded(seed), FlopCounterMode(display=False) as counted:
+    forward, rows = forward_of(batch, loss_fn), rows_of(batch)
+    with seeded(seed), FlopCounterMode(display=False) as counted:
         chain = chain_of(model, lambda: forward(model, batch))
     recurrent = _recurrent(model)
-    with _seeded(seed), unrolled(recurrent) as states, chain.recorded() as points:
+    with seeded(seed), unrolled(recurrent) as states, chain.recorded() as points:
         loss = forward(model, batch)
         if loss.numel() != 1:
             raise TypeError(f"the loss has shape {tuple(loss.shape)}; give one number")
@@ -138,19 +138,17 @@ def probe(
                 tensor.retain_grad()
         loss.backward(retain_graph=True)
         measured = _growth(stages)
-        rows = _rows(batch)
         if rows is not None and rows > _SAMPLES and not _mixes_rows(model):
             # Rows do not see each other: a few are the same alone, and cost less.
             points.clear()
-            forward(model, _first_rows(batch, _SAMPLES))
+            forward(model, first_rows(batch, _SAMPLES))
             stages = list(states if through_time else points)
         measured |= _spectrum(stages, seed)
     grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     measured |= _weights(model, chain, grads)
     work = max(counted.get_total_flops(), 1) / 2
-    if rows is not None:
-        rows = min(rows, _ROWS, max(2, int(rows * _WORK / work)))
-    measured["sharpness"] = _sharpness(model, batch, rows, forward, seed)
+    few = None if rows is None else min(rows, _ROWS, max(2, int(rows * _WORK / work)))
+    measured["sharpness"] = _sharpness(model, batch, few, forward, seed)
     activation, bias_std = (
         _recurrent_activation(recurrent) if through_time else plain_activation(model, chain)
     )
@@ -163,7 +161,7 @@ def probe(
         "description": f"{parameters:,} parameters, {len(stages)} {unit} of {kind}",
         "parameters": parameters,
         "seed": seed,
-        "batch_size": _rows(batch) or 1,
+        "batch_size": rows or 1,
         "learning_rate": learning_rate,
         "momentum": momentum,
         "loss": float(loss.detach()),
@@ -177,58 +175,9 @@ def probe(
     return Probe(_native.ProbeReport(measured))
 
 
-def _forward(batch: Any, loss_fn: Callable[..., Tensor]) -> Callable[[nn.Module, Any], Tensor]:
-    if isinstance(batch, Mapping):
-        return lambda model, batch: loss_fn(model(**batch))
-    if isinstance(batch, (tuple, list)) and len(batch) == 2:
-
-        def of_pair(model: nn.Module, batch: Any) -> Tensor:
-            inputs, targets = batch
-            outputs = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
-            return loss_fn(outputs, targets)
-
-        return of_pair
-    raise TypeError(
-        f"`batch` is a {type(batch).__name__}; give (inputs, targets), or a mapping of the model's arguments"
-    )
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Dropout as it was the last time; the caller's generators stay where they are."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield
-
-
-def _tensors(batch: Any) -> list[Tensor]:
-    if isinstance(batch, Tensor):
-        return [batch]
-    parts = batch.values() if isinstance(batch, Mapping) else batch
-    if not isinstance(batch, (Mapping, tuple, list)):
-        return []
-    return [tensor for part in parts for tensor in _tensors(part)]
-
-
-def _rows(batch: Any) -> Optional[int]:
-    """The size that all tensors have first."""
-    sizes = {tensor.shape[0] if tensor.ndim else None for tensor in _tensors(batch)}
-    return sizes.pop() if len(sizes) == 1 else None
-
-
-def _first_rows(batch: Any, rows: int) -> Any:
-    if isinstance(batch, Tensor):
-        return batch[:rows]
-    if isinstance(batch, Mapping):
-        return {name: _first_rows(part, rows) for name, part in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        return type(batch)(_first_rows(part, rows) for part in batch)
-    return batch
-
-
 def _input_rms(batch: Any) -> float:
     inputs = batch if isinstance(batch, Mapping) else batch[0]
-    numbers = [tensor.float() for tensor in _tensors(inputs) if tensor.is_floating_point()]
+    numbers = [tensor.float() for tensor in tensors_of(inputs) if tensor.is_floating_point()]
     # Tokens have no size: as good as scaled.
     return _rms(numbers) if numbers else 1.0
 
@@ -370,7 +319,7 @@ def _sharpness(
 ) -> Optional[tuple[float, float, float, int, int, float]]:
     """By Lanczos' iteration on finite differences of the gradient, every vector kept orthogonal."""
     if rows is not None:
-        batch = _first_rows(batch, rows)
+        batch = first_rows(batch, rows)
     parameters = [p for p in model.parameters() if p.requires_grad]
     weights = torch.cat([p.detach().flatten() for p in parameters])
     step = _RELATIVE_STEP * _norm(weights)
@@ -383,7 +332,7 @@ def _sharpness(
 
     def gradient(at: Tensor) -> Tensor:
         put(at)
-        with _seeded(seed):
+        with seeded(seed):
             loss = forward(model, batch)
         grads = torch.autograd.grad(loss, parameters, allow_unused=True)
         flat = [torch.zeros_like(p) if g is None else g for g, p in zip(grads, parameters)]

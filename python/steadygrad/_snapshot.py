@@ -49,7 +49,7 @@ class Snapshot:
                         self._others.append((number, parameter, name, copy.deepcopy(value)))
         if spare is not None and _same_layout(spare._kept, live):
             self._kept = spare._kept
-            _copy_all(self._kept, live)
+            copy_all(self._kept, live)
         else:
             self._kept = [tensor.clone() for tensor in live]
 
@@ -97,7 +97,7 @@ class Snapshot:
         self, model: Optional[nn.Module], parameters: list[Tensor], optimizers: list[Optimizer]
     ) -> None:
         """Puts everything back in place; parameter groups stay as they are: the schedule goes on."""
-        _copy_all(_tensors(model, parameters), self._kept[: self._weights])
+        copy_all(_tensors(model, parameters), self._kept[: self._weights])
         states: list[dict[Any, dict[str, Any]]] = [{} for _ in optimizers]
         for (number, parameter, name), kept in zip(self._keys, self._kept[self._weights :]):
             live = optimizers[number].state.get(parameter, {}).get(name)
@@ -112,12 +112,15 @@ class Snapshot:
             # In place: other objects may hold on to it.
             optimizer.state.clear()
             optimizer.state.update(state)
+        if self._path is not None:
+            self._kept = []
 
     @torch.no_grad()
     def change_norm(self, model: Optional[nn.Module], parameters: list[Tensor]) -> float:
         """How far the parameters are from what they were, as one norm."""
-        live = [] if model is None else list(model.parameters())
-        live = [local(tensor.detach()) for tensor in live or parameters]
+        # Parameters come first among the tensors; what follows them are buffers.
+        count = len(parameters if model is None else list(model.parameters()))
+        live = _tensors(model, parameters)[:count]
         norms = [
             torch.linalg.vector_norm(now - before).double()
             for tensor, kept in zip(live, self._kept)
@@ -150,6 +153,7 @@ def _same_layout(kept: list[Tensor], live: list[Tensor]) -> bool:
     )
 
 
-def _copy_all(to: list[Tensor], tensors: list[Tensor]) -> None:
+@torch.no_grad()
+def copy_all(to: list[Tensor], tensors: list[Tensor]) -> None:
     for tensor, into in zip(tensors, to):
         into.copy_(tensor)
