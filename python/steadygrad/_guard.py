@@ -177,8 +177,7 @@ class Guard:
             RuntimeError: parameters were added to an optimizer: make another guard. Or a gradient is a partial
                 sum over processes: reduce it first.
         """
-        if scaler is not None and not scaler.is_enabled():
-            scaler = None
+        scaler = _enabled(scaler)
         if scaler is not None:
             for optimizer in self._optimizers:
                 scaler.unscale_(optimizer)
@@ -216,7 +215,7 @@ class Guard:
         """
         if self._clipper is not None and _looks_at_optimizer(self._clipper):
             raise NotImplementedError("a policy on the optimizer's update needs `guard.step`")
-        judged, _ = self._judge(loss, scaler)
+        judged, _ = self._judge(loss, _enabled(scaler))
         if judged.applied:
             if self._clipper is not None:
                 self._clipper.clip_()
@@ -436,6 +435,11 @@ class Guard:
 
 def _looks_at_optimizer(clipper: Clipper) -> bool:
     return clipper._native.acts_on_update or "moments" in clipper._needs
+
+
+def _enabled(scaler: Optional[torch.amp.GradScaler]) -> Optional[torch.amp.GradScaler]:
+    """One that is not enabled scales nothing and skips nothing."""
+    return scaler if scaler is not None and scaler.is_enabled() else None
 
 
 def _scale_was_too_large(stats: GradientStats, loss: float) -> bool:

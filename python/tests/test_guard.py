@@ -578,3 +578,17 @@ def test_a_folder_that_refuses_files_is_an_error(tmp_path):
     (tmp_path / "snapshots").rmdir()
     with pytest.raises(OSError, match="snapshot"):
         train(model, optimizer, guard, 30)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_scaler_that_is_off_skips_nothing_for_a_framework(enabled):
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    guard = Guard(model, optimizer)
+    scaler = torch.amp.GradScaler("cpu", enabled=enabled)
+    next(model.parameters()).grad = torch.full((32, 8), math.nan)
+    seen = guard.before_step(1.0, scaler=scaler)
+    assert seen.decision == ("scaler_skip" if enabled else "skip")
+    if not enabled:
+        # It would step: so there is nothing to step with.
+        assert all(p.grad is None for p in model.parameters())
