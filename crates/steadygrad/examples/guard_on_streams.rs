@@ -39,9 +39,11 @@ enum Course {
     Breakthrough,
     /// A log-likelihood: negative, and falling.
     Likelihood,
+    /// Data in stretches of 30 to 150 steps, each harder or easier than the last, in a run that learns.
+    Stretches,
 }
 
-const COURSES: [Course; 7] = [
+const COURSES: [Course; 8] = [
     Course::Decay,
     Course::Plateau,
     Course::Converged,
@@ -49,6 +51,7 @@ const COURSES: [Course; 7] = [
     Course::Restarts,
     Course::Breakthrough,
     Course::Likelihood,
+    Course::Stretches,
 ];
 
 /// Loss, gradient norm, learning rate and weight norm.
@@ -68,6 +71,7 @@ fn healthy(course: Course, noise: f64, seed: u64) -> Vec<Row> {
     let level = 10f64.powf(random.random_range(-2.0..2.0));
     let breakthrough = random.random_range(200..800) as f64;
     let mut drift = 0.0;
+    let (mut stretch, mut hardness) = (0u64, 1.0);
     (0..STEPS)
         .map(|step| {
             let t = step as f64;
@@ -83,7 +87,7 @@ fn healthy(course: Course, noise: f64, seed: u64) -> Vec<Row> {
                 loss: (0.3 + 2.0 * progress) * (1.0 + 0.2 * noise * tail).max(0.05),
                 norm: level * (0.3 + progress) * (noise * normal + drift).exp(),
                 rate: 0.01,
-                weights: 10.0 + 0.002 * t,
+                weights: weights(step),
                 update: 0.01 * (0.1 * normal).exp(),
             };
             match course {
@@ -116,6 +120,15 @@ fn healthy(course: Course, noise: f64, seed: u64) -> Vec<Row> {
                     row.loss = (1.4 - 1.2 * done) * (1.0 + 0.05 * noise * tail).max(0.1);
                     row.norm = 0.01 * level * 100f64.powf(done) * (0.3 * normal + pareto).exp();
                 }
+                Course::Stretches => {
+                    if stretch == 0 {
+                        stretch = random.random_range(30..150);
+                        let level: f64 = StandardNormal.sample(&mut random);
+                        hardness = (0.3 * level).exp();
+                    }
+                    stretch -= 1;
+                    row.loss *= hardness;
+                }
                 Course::Likelihood => {
                     row.loss = -50.0 * (1.0 - progress) + 4.0 * noise * tail;
                 }
@@ -123,6 +136,11 @@ fn healthy(course: Course, noise: f64, seed: u64) -> Vec<Row> {
             row
         })
         .collect()
+}
+
+/// Their norm after so many applied steps.
+fn weights(trained: u64) -> f64 {
+    10.0 + 0.002 * trained as f64
 }
 
 /// A fault, its first step and how long it lasts.
@@ -282,14 +300,22 @@ fn false_alarms(first_seed: u64) -> Vec<(Course, Touched)> {
                 let mut guard = Guard::from(Preset::Default);
                 let mut controls = Controls::new();
                 let mut fired = [false; 3];
-                for (step, row) in healthy(course, noise, seed).into_iter().enumerate() {
+                let (mut trained, mut saved) = (0, Vec::new());
+                for (step, mut row) in healthy(course, noise, seed).into_iter().enumerate() {
                     let step = step as u64;
                     if guard.wants_snapshot(step) {
+                        saved.push((step, trained));
                         guard.snapshot_taken(step);
                     }
+                    row.weights = weights(trained);
                     let judgement = guard.step(&reading(step, row));
-                    if let Decision::Rollback { to_step, .. } = judgement.decision {
-                        guard.rolled_back(to_step);
+                    match judgement.decision {
+                        Decision::Rollback { to_step, .. } => {
+                            let at = saved.iter().rposition(|saved| saved.0 == to_step);
+                            trained = saved[at.expect("kept by the adapter")].1;
+                            guard.rolled_back(to_step);
+                        }
+                        ref decision => trained += u64::from(decision.applies()),
                     }
                     touched.suspicious +=
                         u64::from(judgement.severity() >= Some(Severity::Suspicious));
@@ -442,7 +468,9 @@ fn recover(fault: Fault, rows: &[Row], begin: u64, severity: f64, rate: f64, out
         if fault == Fault::BitFlip && age == Some(0) {
             damage = 1.0;
         }
+        let usual = row.rate;
         let mut row = faulty(fault, *row, age, damage, severity);
+        row.weights = weights(trained);
         if fault == Fault::BitFlip && damage > 0.0 {
             row.weights *= severity;
         }
@@ -451,7 +479,9 @@ fn recover(fault: Fault, rows: &[Row], begin: u64, severity: f64, rate: f64, out
         let judgement = guard.step(&reading(step, row));
         let bad = match fault {
             Fault::Batch => age == Some(0),
-            Fault::NotANumber | Fault::LearningRate => age.is_some_and(|age| age < 3),
+            Fault::NotANumber => age.is_some_and(|age| age < 3),
+            // One that the guard has lowered as far is none.
+            Fault::LearningRate => row.rate * judgement.learning_rate_scale > 2.0 * usual,
             _ => false,
         };
         detected |= age.is_some() && judgement.severity() >= Some(Severity::Harmful);

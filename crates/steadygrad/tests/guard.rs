@@ -499,6 +499,67 @@ fn a_learning_rate_that_jumps_for_some_steps_is_skipped_and_one_that_stays_is_wa
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
 }
 
+/// A rate that grows without end, on a run whose loss does not show it.
+#[test]
+fn of_a_learning_rate_that_rises_on_no_more_is_applied() {
+    let mut run = Run::new(Preset::Default);
+    run.calm(60);
+    let mut most = 0.0f64;
+    for step in 1..=40 {
+        let learning_rate = LEARNING_RATE * 1.25f64.powi(step);
+        let judgement = run.show(StepReading {
+            learning_rate,
+            ..healthy(0)
+        });
+        if judgement.decision.applies() {
+            most = most.max(learning_rate * judgement.learning_rate_scale);
+        }
+    }
+    // 1.25^15 is 28: the last one below a jump.
+    assert!(most <= 28.5 * LEARNING_RATE, "{most}");
+    assert_eq!(run.guard.summary().skipped, 5);
+    let applied = run.guard.learning_rate_scale() * 1.25f64.powi(40);
+    assert!((applied - 1.0).abs() < 1e-9, "{applied}");
+    run.calm(1);
+    assert_eq!(run.guard.learning_rate_scale(), 1.0);
+    // Anew it is seen anew.
+    let jump = StepReading {
+        learning_rate: 1.0,
+        ..healthy(0)
+    };
+    assert_eq!(run.rungs(1, &jump), [Rung::Skip]);
+}
+
+/// A rate that grew, by less than a jump, until the loss was back at its start.
+#[test]
+fn after_a_rollback_no_learning_rate_is_applied_that_its_state_did_not_know() {
+    let learning = |step: u64| {
+        let noise = [0.02, -0.02, 0.0, 0.01, -0.01][step as usize % 5];
+        let loss = (2.3 - 0.02 * step as f64).max(0.3) + noise;
+        reading(step, loss, 1.0)
+    };
+    let mut run = Run::new(Preset::Default);
+    for step in 0..120 {
+        assert_eq!(run.show(learning(step)).rung, Rung::Keep);
+    }
+    let grown = |step: i32| StepReading {
+        learning_rate: LEARNING_RATE * 1.3f64.powi(step),
+        ..reading(0, 2.5, 1.0)
+    };
+    let rungs: Vec<Rung> = (1..=5).map(|step| run.show(grown(step)).rung).collect();
+    assert_eq!(rungs[4], Rung::Rollback);
+    let judgement = run.show(StepReading {
+        loss: 0.3,
+        ..grown(6)
+    });
+    assert_eq!(judgement.rung, Rung::Keep);
+    let applied = 1.3f64.powi(6) * judgement.learning_rate_scale;
+    assert!((applied - 0.3).abs() < 1e-12, "{applied}");
+    // When it is itself again only the rollback's share is left to climb.
+    let judgement = run.show(learning(120));
+    assert_eq!(judgement.learning_rate_scale, 0.3);
+}
+
 #[test]
 fn many_skips_with_calm_between_lower_the_learning_rate() {
     let mut run = Run::new(Preset::Default);
@@ -611,7 +672,7 @@ fn presets_by_name_and_what_cannot_be_used_is_refused_by_name() {
 #[test]
 fn a_saved_guard_with_settings_that_cannot_be_used_is_refused() {
     let text = serde_json::to_string(&Guard::default()).unwrap();
-    let broken = text.replace("\"climb\":1.05", "\"climb\":0.5");
+    let broken = text.replace("\"climb\":1.15", "\"climb\":0.5");
     assert_ne!(broken, text);
     let error = serde_json::from_str::<Guard>(&broken)
         .unwrap_err()

@@ -131,10 +131,15 @@ impl DetectorConfig {
         state.norm_growth = NormGrowthState::default();
     }
 
+    /// The user's largest learning rate so far.
+    pub(crate) fn largest_learning_rate(state: &DetectorState) -> Option<f64> {
+        state.learning_rate_jump.largest()
+    }
+
     /// Takes this learning rate for the user's will.
     pub(crate) fn accept_learning_rate(&self, state: &mut DetectorState, signals: &Signals<'_>) {
         self.learning_rate_jump
-            .accept(&mut state.learning_rate_jump, signals);
+            .accept_as_meant(&mut state.learning_rate_jump, signals);
     }
 
     /// Defaults at a sensitivity in `0..=1`, where 0.5 is the default itself: every threshold is
@@ -224,6 +229,7 @@ impl DetectorConfig {
         count("loss_relapse.patience", self.loss_relapse.patience, 1, MOST)?;
         let deviations = self.loss_relapse.min_deviations;
         at_least("loss_relapse.min_deviations", deviations, 0.0)?;
+        count("loss_relapse.recent", self.loss_relapse.recent, 1, MOST)?;
         above("update_ratio.max_ratio", self.update_ratio.max_ratio, 0.0)?;
         bound(
             [
@@ -247,6 +253,8 @@ impl DetectorConfig {
         count("weight_growth.warmup", self.weight_growth.warmup, 0, MOST)?;
         let factor = self.learning_rate_jump.factor;
         above("learning_rate_jump.factor", factor, 1.0)?;
+        let window = self.learning_rate_jump.window;
+        count("learning_rate_jump.window", window, 1, MOST)?;
         let warmup = self.learning_rate_jump.warmup;
         count("learning_rate_jump.warmup", warmup, 0, MOST)?;
         let growth = self.growth_through_depth.max_growth;
@@ -286,7 +294,7 @@ impl DetectorState {
     pub(crate) fn forget_levels(&mut self) {
         *self = Self {
             weight_growth: std::mem::take(&mut self.weight_growth),
-            learning_rate_jump: self.learning_rate_jump,
+            learning_rate_jump: std::mem::take(&mut self.learning_rate_jump),
             growth_through_depth: self.growth_through_depth,
             growth_through_time: self.growth_through_time,
             vanishing: self.vanishing,

@@ -1,23 +1,30 @@
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Detection, Detector, Severity, Signals};
 use crate::Place;
 
-/// The user's learning rate is above `factor` times the largest of the run so far:
-/// [`Severity::Harmful`].
+/// The user's learning rate is above `factor` times what the largest of the run was `window` readings
+/// ago: [`Severity::Harmful`].
 ///
 /// The largest of the whole run, because cosine restarts come back from near zero to where they
-/// were. Silent for the first `warmup` readings, where a schedule may begin at nothing; a linear
-/// warm-up rises at most twofold from then on. Zero, negative and non-finite rates are not
-/// remembered (the last the non-finite detector sees).
+/// were. `window` readings ago, because a rate that grows by a factor each step does as much harm as
+/// one that jumps. Silent for the first `warmup` readings, where a schedule may begin at nothing; from
+/// then on a linear warm-up rises at most 3.5-fold within a window, and one with the square of the
+/// step twelvefold. Zero, negative and non-finite rates are not remembered (the last the non-finite
+/// detector sees).
 ///
 /// Defaults: factor 30, between the tenfold step by which constant warm-ups end (He et al., 2015,
-/// for ResNet-110) and the hundredfold that a slipped digit or unit makes; warm-up 20.
+/// for ResNet-110) and the hundredfold that a slipped digit or unit makes; window 50, the longest over
+/// which warm-ups stay clear of it; warm-up 20.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LearningRateJump {
-    /// Times the largest learning rate so far.
+    /// Times the largest learning rate of `window` readings ago.
     pub factor: f64,
+    /// Readings that a rise may take.
+    pub window: usize,
     /// Readings before the first judgement.
     pub warmup: usize,
 }
@@ -26,33 +33,46 @@ impl Default for LearningRateJump {
     fn default() -> Self {
         Self {
             factor: 30.0,
+            window: 50,
             warmup: 20,
         }
     }
 }
 
-/// The largest learning rate so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+/// The largest learning rate so far, at each of the last readings.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LearningRateJumpState {
-    largest: Option<f64>,
+    /// Oldest first; never falls.
+    largest: VecDeque<f64>,
     seen: usize,
+}
+
+impl LearningRateJumpState {
+    /// The largest learning rate so far.
+    pub(crate) fn largest(&self) -> Option<f64> {
+        self.largest.back().copied()
+    }
 }
 
 impl LearningRateJump {
     /// Judges one reading against the past.
     pub fn check(&self, state: &LearningRateJumpState, signals: &Signals<'_>) -> Option<Detection> {
         let rate = signals.reading.learning_rate;
-        let largest = state.largest.filter(|_| state.seen >= self.warmup)?;
-        (rate.is_finite() && rate > self.factor * largest).then(|| Detection {
+        let before = *state
+            .largest
+            .front()
+            .filter(|_| state.seen >= self.warmup)?;
+        (rate.is_finite() && rate > self.factor * before).then(|| Detection {
             detector: Detector::LearningRateJump,
             severity: Severity::Harmful,
             step: signals.reading.step,
             place: Place::Run,
             value: rate,
-            threshold: largest,
+            threshold: before,
             message: format!(
-                "the learning rate jumped to {rate:.3e}, {:.0} times the largest so far",
-                rate / largest
+                "the learning rate rose to {rate:.3e}, {:.0} times its largest until {} steps ago",
+                rate / before,
+                state.largest.len()
             ),
         })
     }
@@ -61,9 +81,23 @@ impl LearningRateJump {
     pub(crate) fn accept(&self, state: &mut LearningRateJumpState, signals: &Signals<'_>) {
         let rate = signals.reading.learning_rate;
         if rate.is_finite() && rate > 0.0 {
-            state.largest = Some(state.largest.map_or(rate, |largest| largest.max(rate)));
+            let largest = state.largest().map_or(rate, |largest| largest.max(rate));
+            if state.seen < self.warmup {
+                // A rise within the warm-up is no jump.
+                state.largest.clear();
+            }
+            state.largest.push_back(largest);
+            while state.largest.len() > self.window.max(1) {
+                state.largest.pop_front();
+            }
         }
         state.seen = state.seen.saturating_add(1);
+    }
+
+    /// Takes this learning rate for the user's will: it is judged from here on.
+    pub(crate) fn accept_as_meant(&self, state: &mut LearningRateJumpState, signals: &Signals<'_>) {
+        state.largest.clear();
+        self.accept(state, signals);
     }
 }
 
@@ -94,13 +128,37 @@ mod tests {
     #[test]
     fn a_jump_is_seen_and_schedules_are_not() {
         let jump = std::iter::repeat_n(0.01, 30).chain([1.0, 0.01, 0.29, 1.0]);
-        assert_eq!(run(jump), [30]);
+        assert_eq!(run(jump), [30, 33]);
         assert_eq!(
             run((0..500).map(|step| 1e-3 * f64::from(step))),
             [] as [u64; 0]
         );
+        let squared = (0..500).map(|step| 1e-6 * f64::from(step * step));
+        assert_eq!(run(squared), [] as [u64; 0]);
         let restarts = (0..300).map(|step| 1e-6 + 0.1 * f64::from(99 - step % 100));
         assert_eq!(run(restarts), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn a_steady_rise_is_seen_when_it_has_come_as_far_as_a_jump() {
+        // 1.25^15 is 28, 1.25^16 is 36; 1.05^50 is 11.
+        let rises = |factor: f64| {
+            let grown = (1..=40).map(move |step| 0.01 * factor.powi(step));
+            std::iter::repeat_n(0.01, 30).chain(grown)
+        };
+        assert_eq!(run(rises(1.25)).first(), Some(&45));
+        assert_eq!(run(rises(1.05)), [] as [u64; 0]);
+        // What was taken for meant is the largest from there on.
+        let (rule, mut state) = (
+            LearningRateJump::default(),
+            LearningRateJumpState::default(),
+        );
+        for rate in std::iter::repeat_n(0.01, 30).chain([1.0, 29.0]) {
+            let mut reading = reading(0, 1.0, 1.0);
+            reading.learning_rate = rate;
+            rule.accept_as_meant(&mut state, &Signals::of(&reading));
+            assert_eq!(rule.check(&state, &Signals::of(&reading)), None);
+        }
     }
 
     #[test]

@@ -95,6 +95,18 @@ impl RunningScale {
         })
     }
 
+    /// Median and deviation (`1.4826 MAD`) of the last `count` values; `None` while there are fewer.
+    /// Of two middle values the upper.
+    pub(crate) fn of_last(&self, count: usize) -> Option<(f64, f64)> {
+        let from = self.recent.len().checked_sub(count)?;
+        let mut last: Vec<f64> = self.recent.iter().skip(from).copied().collect();
+        let median = middle(&mut last)?;
+        for value in &mut last {
+            *value = (*value - median).abs();
+        }
+        Some((median, SIGMA_PER_MAD * middle(&mut last)?))
+    }
+
     /// The first place at which the value could stand.
     fn place(&self, value: f64) -> usize {
         self.sorted
@@ -132,6 +144,15 @@ impl RunningScale {
     }
 }
 
+/// The upper median; `None` of nothing.
+fn middle(values: &mut [f64]) -> Option<f64> {
+    let middle = values.len() / 2;
+    if values.is_empty() {
+        return None;
+    }
+    Some(*values.select_nth_unstable_by(middle, f64::total_cmp).1)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -164,6 +185,16 @@ mod tests {
         let equal = scale(&[0.0, -0.0, 0.0, 0.0, -0.0], 3).spread().unwrap();
         assert_eq!((equal.median, equal.sigma), (0.0, 0.0));
         assert_eq!(scale(&[1.0, 2.0, 3.0], 0).recent.len(), 1);
+    }
+
+    #[test]
+    fn of_the_last_alone() {
+        let scale = scale(&[100.0, 100.0, 1.0, 9.0, 4.0, 2.0, 3.0], 7);
+        // Of 1, 2, 3, 4, 9: distances from 3 are 2, 1, 0, 1, 6.
+        assert_eq!(scale.of_last(5), Some((3.0, SIGMA_PER_MAD)));
+        assert_eq!(scale.of_last(8), None);
+        assert_eq!(scale.of_last(0), None);
+        assert_eq!(RunningScale::default().of_last(1), None);
     }
 
     proptest! {

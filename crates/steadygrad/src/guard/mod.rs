@@ -41,7 +41,7 @@ pub use summary::GuardSummary;
 use serde::{Deserialize, Serialize};
 
 use crate::clip::{ClipReading, Clipper, Needs};
-use crate::detect::{Detection, Detector, DetectorState, Severity, Signals};
+use crate::detect::{Detection, Detector, DetectorConfig, DetectorState, Severity, Signals};
 use crate::recover::{BudgetsLeft, LadderState, RecoverConfig, Rung, Snapshots, Verdict};
 use crate::{Decision, StepReading};
 
@@ -179,6 +179,11 @@ impl Guard {
             _ => Decision::Keep,
         };
         let mut signals = Signals::of(reading);
+        if self.recover().is_some() && self.ladder.follow(reading.learning_rate) {
+            self.config
+                .detectors
+                .accept_learning_rate(&mut self.detectors, &signals);
+        }
         signals.learning_rate *= self.ladder.scale();
         if by_policy != Decision::Keep {
             let after = by_policy.global_norm_after(&reading.gradients);
@@ -189,7 +194,7 @@ impl Guard {
             Response::Recover(recover) => {
                 self.ladder.tick(recover);
                 self.ladder
-                    .decide(recover, &mut self.snapshots, &detections, &signals)
+                    .decide(recover, &mut self.snapshots, &detections)
             }
             Response::Stop => self.watch(true, &detections),
             Response::Observe => self.watch(false, &detections),
@@ -221,11 +226,6 @@ impl Guard {
         if verdict.rung == Rung::LowerLearningRate {
             // What is still to be seen is what the lower rate does.
             self.config.detectors.forget_rises(&mut self.detectors);
-        }
-        if verdict.new_learning_rate {
-            self.config
-                .detectors
-                .accept_learning_rate(&mut self.detectors, &signals);
         }
         let judgement = self.judgement(verdict.rung, decision, detections);
         self.summary.count(&judgement);
@@ -318,7 +318,8 @@ impl Guard {
         if let Some(detectors) = self.snapshots.restored(step, clock) {
             self.detectors = detectors;
         }
-        self.ladder.rolled_back(step);
+        let largest = DetectorConfig::largest_learning_rate(&self.detectors);
+        self.ladder.rolled_back(step, largest);
     }
 
     /// The snapshot of step `step` cannot be restored: another one, older or newer, or the end.

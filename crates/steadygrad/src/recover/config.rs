@@ -6,12 +6,12 @@ use crate::guard::error::{GuardConfigError, at_least, between, count};
 /// counted in readings.
 ///
 /// Defaults: 5 errors in a row (torchtitan's practice); a tenth of 100 steps skipped; learning rate
-/// halved (Keras' ReduceLROnPlateau takes 0.1, too much for something that is undone in 24 steps) at
+/// halved (Keras' ReduceLROnPlateau takes 0.1, too much for something that is undone in 15 steps) at
 /// most 4 times, re-warmed from 0.3 after a rollback, at most 5 rollbacks, all within 1,000 readings;
 /// 5 harmful losses in a row before a rollback, and 30 after one before a level is taken for a lasting
 /// change of the data; 10 calm readings before the learning rate climbs,
-/// doubled with every lowering and rollback in the window; then 5 % a reading, so that a re-warm takes
-/// 35 steps. Factors, waits and budgets are plausible choices that were tried on the streams of
+/// doubled with every lowering and rollback in the window; then 15 % a reading, so that a re-warm takes
+/// 20 steps. Factors, waits and budgets are plausible choices that were tried on the streams of
 /// `examples/guard_on_streams.rs` and the faults of the lab, not swept.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -79,7 +79,7 @@ impl Default for RecoverConfig {
             loss_patience: 5,
             level_patience: 30,
             cool_down: 10,
-            climb: 1.05,
+            climb: 1.15,
             min_scale: 1e-3,
             snapshots: SnapshotConfig::default(),
         }

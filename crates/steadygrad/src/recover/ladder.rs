@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Budget, BudgetsLeft, RecoverConfig, Snapshots};
 use crate::Decision;
-use crate::detect::{Detection, Detector, Severity, Signals};
+use crate::detect::{Detection, Detector, Severity};
 
 /// The rungs, from the least to the most that is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub(crate) struct LadderState {
     damaged: bool,
     /// The step gone back to, until it has been calm since.
     retrying: Option<u64>,
+    /// The user's last finite learning rate.
+    learning_rate: Option<f64>,
     skips: Budget,
     lowerings: Budget,
     rollbacks: Budget,
@@ -51,13 +53,35 @@ pub(crate) struct LadderState {
 /// So many skipped steps show whether the weights stand still.
 const STILL: usize = 3;
 
-/// A jump of the user's learning rate.
+/// A rise of the user's learning rate to where no state is known to be good.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Jump {
     /// The learning rate from which on it counts as one.
     beyond: f64,
     /// The scale before it.
     scale: f64,
+    /// The rate that is applied at most, however far the user's goes on rising.
+    applied: f64,
+}
+
+/// A learning rate so many times what it was before a snapshot is not one that its state was
+/// trained with: beyond the steps of the usual schedules.
+const RISEN: f64 = 2.0;
+
+/// Growth of the learning rate in one reading that is no slow schedule's: a linear warm-up's is less
+/// from the hundredth on.
+const RISING: f64 = 1.01;
+
+impl Jump {
+    /// From one learning rate to another, at the scale that was right for the first.
+    fn new(from: f64, to: f64, scale: f64) -> Self {
+        Self {
+            // Half way, on the scale of factors.
+            beyond: from.sqrt() * to.sqrt(),
+            scale,
+            applied: from * scale,
+        }
+    }
 }
 
 /// What the ladder decided about one reading.
@@ -68,8 +92,6 @@ pub(crate) struct Verdict {
     pub(crate) decision: Option<Decision>,
     /// The level of this reading is taken for the new usual one.
     pub(crate) new_level: bool,
-    /// The learning rate of this reading is taken for the user's will.
-    pub(crate) new_learning_rate: bool,
 }
 
 impl Default for LadderState {
@@ -83,6 +105,7 @@ impl Default for LadderState {
             losses: 0,
             damaged: false,
             retrying: None,
+            learning_rate: None,
             skips: Budget::default(),
             lowerings: Budget::default(),
             rollbacks: Budget::default(),
@@ -95,7 +118,7 @@ impl Default for LadderState {
 enum Need {
     Skip,
     Lower,
-    WarmUp { factor: f64 },
+    WarmUp { from: f64, to: f64 },
     Rollback,
     NewLevel,
 }
@@ -141,13 +164,36 @@ impl LadderState {
         }
     }
 
+    /// The user's learning rate of a reading, before anything is judged: what is applied of a rise stays
+    /// what it is, and a rise that is over is forgotten with what was done about it. Whether the rate is
+    /// taken care of here, so that it is no news to the detectors.
+    pub(crate) fn follow(&mut self, learning_rate: f64) -> bool {
+        if !learning_rate.is_finite() || learning_rate <= 0.0 {
+            return false;
+        }
+        let before = self.learning_rate.replace(learning_rate);
+        let Some(jump) = self.jump else {
+            return false;
+        };
+        if learning_rate <= jump.beyond {
+            self.scale = jump.scale;
+            self.jump = None;
+        } else {
+            self.scale = self.scale.min(jump.applied / learning_rate);
+            if before.is_some_and(|before| learning_rate > RISING * before) {
+                // Nobody knows yet where it ends.
+                self.calm = 0;
+            }
+        }
+        true
+    }
+
     /// Decides on one reading.
     pub(crate) fn decide(
         &mut self,
         config: &RecoverConfig,
         snapshots: &mut Snapshots,
         detections: &[Detection],
-        signals: &Signals<'_>,
     ) -> Verdict {
         if let Some(reason) = &self.stopped {
             let reason = reason.clone();
@@ -164,7 +210,7 @@ impl LadderState {
                 let need = self.need(config, detections);
                 self.act(config, snapshots, worst, need)
             }
-            _ => self.rest(config, snapshots, detections, signals),
+            _ => self.rest(config, snapshots, detections),
         }
     }
 
@@ -174,7 +220,6 @@ impl LadderState {
         config: &RecoverConfig,
         snapshots: &mut Snapshots,
         detections: &[Detection],
-        signals: &Signals<'_>,
     ) -> Verdict {
         self.consecutive = 0;
         self.losses = 0;
@@ -191,7 +236,7 @@ impl LadderState {
             self.damaged = false;
             self.retrying = None;
         }
-        self.climb(config, signals.reading.learning_rate);
+        self.climb(config);
         let spike = detections
             .iter()
             .find(|seen| seen.detector == Detector::NormSpike && config.clip);
@@ -203,14 +248,7 @@ impl LadderState {
         }
     }
 
-    fn climb(&mut self, config: &RecoverConfig, learning_rate: f64) {
-        if let Some(jump) = self.jump
-            && learning_rate <= jump.beyond
-        {
-            // The jump is over: so is what was done about it.
-            self.scale = jump.scale;
-            self.jump = None;
-        }
+    fn climb(&mut self, config: &RecoverConfig) {
         if self.scale >= 1.0 {
             return;
         }
@@ -219,8 +257,9 @@ impl LadderState {
         let doubled = 1u64 << troubles.saturating_sub(1).min(10);
         if self.calm >= (config.cool_down as u64).saturating_mul(doubled) {
             self.scale = (self.scale * config.climb).min(1.0);
-            if self.scale >= 1.0 {
-                self.jump = None;
+            match &mut self.jump {
+                Some(jump) if self.scale < 1.0 => jump.applied *= config.climb,
+                over => *over = None,
             }
         }
     }
@@ -275,13 +314,8 @@ impl LadderState {
         if self.consecutive > most {
             if let Some(jump) = harmful(Detector::LearningRateJump) {
                 // It means to stay: warm up to it, from where it was.
-                self.jump.get_or_insert(Jump {
-                    // Half way, on the scale of factors.
-                    beyond: jump.threshold.sqrt() * jump.value.sqrt(),
-                    scale: self.scale,
-                });
-                let factor = jump.threshold / jump.value;
-                return Need::WarmUp { factor };
+                let (from, to) = (jump.threshold, jump.value);
+                return Need::WarmUp { from, to };
             }
             if retried {
                 // The weights are good, so it is the data: they may be bad for a while yet.
@@ -335,9 +369,10 @@ impl LadderState {
                 }
             }
             // Not bounded: the rate that is applied stays what it was.
-            Need::WarmUp { factor } => {
-                let mut verdict = self.lower(factor, why);
-                verdict.new_learning_rate = true;
+            Need::WarmUp { from, to } => {
+                let scale = self.scale;
+                let verdict = self.lower(from / to, why);
+                self.jump = Some(Jump::new(from, to, scale));
                 verdict
             }
             Need::Rollback => {
@@ -379,13 +414,20 @@ impl LadderState {
     }
 
     fn lower(&mut self, factor: f64, why: &str) -> Verdict {
-        self.scale *= factor;
+        self.lower_by(factor);
         self.lowerings.spend(self.clock);
         let reason = format!("{why}; {} such steps in a row", self.consecutive);
         Verdict::of(
             Rung::LowerLearningRate,
             Decision::LowerLearningRate { factor, reason },
         )
+    }
+
+    fn lower_by(&mut self, factor: f64) {
+        self.scale *= factor;
+        if let Some(jump) = &mut self.jump {
+            jump.applied *= factor;
+        }
     }
 
     fn roll_back(
@@ -397,7 +439,12 @@ impl LadderState {
     ) -> Verdict {
         snapshots.ask(to_step);
         // A scale that is lower already, by a warm-up, stays.
-        self.scale = (self.scale * config.rollback_factor).max(config.min_scale.min(self.scale));
+        let least = config.min_scale.min(self.scale) / self.scale;
+        let factor = config.rollback_factor.max(least);
+        self.lower_by(factor);
+        if let Some(jump) = &mut self.jump {
+            jump.scale *= factor;
+        }
         Verdict::of(Rung::Rollback, Decision::Rollback { to_step, reason })
     }
 
@@ -414,14 +461,20 @@ impl LadderState {
         Verdict::of(Rung::Stop, Decision::Stop { reason })
     }
 
-    /// The adapter went back to this step.
-    pub(crate) fn rolled_back(&mut self, step: u64) {
+    /// The adapter went back to this step, before which the user's largest learning rate was this.
+    pub(crate) fn rolled_back(&mut self, step: u64, largest: Option<f64>) {
         self.retrying = Some(step);
         self.calm = 0;
         self.consecutive = 0;
         self.losses = 0;
         self.damaged = false;
-        self.jump = None;
+        if let (None, Some(from), Some(to)) = (self.jump, largest, self.learning_rate)
+            && to > RISEN * from
+        {
+            let jump = Jump::new(from, to, self.scale);
+            self.scale = self.scale.min(jump.applied / to);
+            self.jump = Some(jump);
+        }
     }
 
     /// The adapter could not go back: another snapshot, or the end.
@@ -454,7 +507,6 @@ impl Verdict {
         rung: Rung::Keep,
         decision: None,
         new_level: false,
-        new_learning_rate: false,
     };
 
     pub(crate) fn of(rung: Rung, decision: Decision) -> Self {
