@@ -55,6 +55,24 @@ class Chain:
                 hook.remove()
 
 
+def matrices_of(model: nn.Module, chain: Chain) -> list[tuple[str, str, nn.Parameter]]:
+    """The name, role and values of every parameter that is a matrix or more, in the model's order."""
+    found = [(name, p) for name, p in model.named_parameters() if p.ndim > 1 and p.numel()]
+    hidden, matrices = set(chain.hidden), []
+    for number, (name, parameter) in enumerate(found):
+        owner = name.rpartition(".")[0]
+        if "weight_hh" in name:
+            role = "recurrent"
+        elif number == 0 or "weight_ih_l0" in name:
+            role = "input"
+        elif number == len(found) - 1 and owner not in hidden:
+            role = "output"
+        else:
+            role = "hidden"
+        matrices.append((name, role, parameter))
+    return matrices
+
+
 def _keep(stages: list[Stage], name: str) -> Callable[..., None]:
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
         tensor = first_tensor(output)

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from . import _native
 from ._batch import first_rows, forward_of, rows_of, seeded, tensors_of
-from ._layers import Chain, chain_of, plain_activation
+from ._layers import Chain, chain_of, matrices_of, plain_activation
 from ._unrolled import unrolled
 
 __all__ = ["Probe", "probe"]
@@ -121,12 +121,23 @@ def probe(
     Raises:
         TypeError: `batch` is neither, or the loss is not one number.
     """
+    return Probe(_native.ProbeReport(measure(model, batch, loss_fn, optimizer, seed)[0]))
+
+
+def measure(
+    model: nn.Module,
+    batch: Any,
+    loss_fn: Callable[..., Tensor],
+    optimizer: Optional[Optimizer],
+    seed: int,
+) -> tuple[dict[str, Any], Chain]:
+    """All numbers, as the native part takes them, and the layers, of a copy of the model."""
     begin = time.perf_counter()
     model = copy.deepcopy(model).train()
     forward, rows = forward_of(batch, loss_fn), rows_of(batch)
     with seeded(seed), FlopCounterMode(display=False) as counted:
         chain = chain_of(model, lambda: forward(model, batch))
-    recurrent = _recurrent(model)
+    recurrent = recurrent_of(model)
     with seeded(seed), unrolled(recurrent) as states, chain.recorded() as points:
         loss = forward(model, batch)
         if loss.numel() != 1:
@@ -172,7 +183,7 @@ def probe(
         "bias_std": bias_std,
         "seconds": time.perf_counter() - begin,
     }
-    return Probe(_native.ProbeReport(measured))
+    return measured, chain
 
 
 def _input_rms(batch: Any) -> float:
@@ -267,19 +278,8 @@ def _pulled(before: Any, after: Any, column: Tensor, samples: int) -> Optional[T
 
 @torch.no_grad()
 def _weights(model: nn.Module, chain: Chain, grads: dict[str, Tensor]) -> dict[str, Any]:
-    matrices = [(name, p) for name, p in model.named_parameters() if p.ndim > 1 and p.numel()]
-    hidden = set(chain.hidden)
     weights = []
-    for number, (name, parameter) in enumerate(matrices):
-        owner = name.rpartition(".")[0]
-        if "weight_hh" in name:
-            role = "recurrent"
-        elif number == 0 or "weight_ih_l0" in name:
-            role = "input"
-        elif number == len(matrices) - 1 and owner not in hidden:
-            role = "output"
-        else:
-            role = "hidden"
+    for name, role, parameter in matrices_of(model, chain):
         matrix = parameter.detach().float().flatten(1)
         largest = _spectral_norm(matrix)
         weights.append((name, role, matrix.shape[1], matrix.shape[0], _norm(matrix), largest))
@@ -390,7 +390,7 @@ def _is_norm(module: nn.Module) -> bool:
     return "Norm" in type(module).__name__
 
 
-def _recurrent(model: nn.Module) -> Optional[nn.RNNBase]:
+def recurrent_of(model: nn.Module) -> Optional[nn.RNNBase]:
     found = [module for module in model.modules() if isinstance(module, nn.RNNBase)]
     usable = [module for module in found if not module.bidirectional and not module.proj_size]
     return usable[0] if len(usable) == 1 and len(found) == 1 else None

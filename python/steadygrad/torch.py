@@ -3,7 +3,8 @@
 `clip_grad_norm_` and `clip_grad_value_` take the place of their namesakes in `torch.nn.utils`;
 `gradient_stats` tells which parameter's gradient is large or broken; `Clipper` does both at once.
 `Guard` keeps a run alive: it steps the optimizer unless that would do harm. `probe` says before
-training whether gradients will explode, and `find_non_finite` which operation made a NaN.
+training whether gradients will explode, `cure` which remedy is proven on the model itself, and
+`find_non_finite` which operation made a NaN.
 
 Dense CPU gradients of float32, float64, float16 and bfloat16 are read, and scaled, where they lie by
 as many threads as `torch.get_num_threads()` says. All others (other devices, sparse tensors, subclasses,
@@ -29,6 +30,7 @@ from .clip import GlobalNorm, Policy
 
 __all__ = [
     "Clipper",
+    "Cure",
     "GradientStats",
     "Guard",
     "GuardStep",
@@ -38,6 +40,7 @@ __all__ = [
     "TensorStats",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "cure",
     "find_non_finite",
     "gradient_stats",
     "probe",
@@ -418,7 +421,8 @@ _READER = _native.Reader(
     clamp=_clamp_by_torch,
 )
 
-# Below what it imports from here.
+# Below what they import from here.
+from ._cure import Cure, cure  # noqa: E402
 from ._guard import Guard, GuardStep, GuardStopped  # noqa: E402
 from ._non_finite import NonFinite, find_non_finite  # noqa: E402
 from ._probe import Probe, probe  # noqa: E402

@@ -6,20 +6,18 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Device;
 use rand::RngExt;
-use steadygrad::cure::derive::{Basis, derive};
 use steadygrad::cure::{
-    CLIP_ONE, CureReport, End, Outcome, Prescription, SeedOutcome, SubjectSummary, Trial,
-    TrialKind, Verdict, Verification, random_remedy, rank,
+    CureReport, End, Outcome, SeedOutcome, Start, SubjectSummary, Trial, TrialKind, Verification,
+    prescribe, ranking, winner,
 };
 use steadygrad::diagnose::{Case, diagnose};
-use steadygrad::measurements::{Measurements, TrainingSetup};
 use steadygrad::record::RecordError;
-use steadygrad::remedy::{Family, Remedy};
+use steadygrad::remedy::Remedy;
 
 use crate::measure::measure;
 use crate::random::{Purpose, generator};
 use crate::trial::{Control, TrialSpec, build, run_trial};
-use crate::{Optimizer, Plan, Subject, Summary};
+use crate::{Plan, Subject};
 
 /// What a cure is run with, beside the subject and its plan.
 #[derive(Debug, Clone)]
@@ -75,21 +73,24 @@ pub fn cure<S: Subject>(
     });
 
     control.progress.phase("remedies");
-    let mut trials = remedies(&summary, plan, &measurements, &setup, &outcome);
+    let start = Start {
+        measurements: &measurements,
+        setup: &setup,
+        baseline: &outcome,
+        optimizer: plan.optimizer.name(),
+    };
+    let mut rng = generator(plan.seed, Purpose::Control);
+    let mut trials = start.trials(
+        || [rng.random(), rng.random()],
+        // Layers that cannot be changed are not to be changed by chance.
+        |remedy| {
+            let layers = matches!(remedy, Remedy::RmsNorm { .. } | Remedy::ReduceDepth { .. });
+            !layers || summary.depth.is_some() || summary.sequence_length.is_some()
+        },
+    );
     bench.run_all(&mut trials)?;
-
-    let best = trials
-        .iter()
-        .filter_map(|trial| trial.outcome.as_ref())
-        .filter(|outcome| outcome.verdict.survived())
-        .map(|outcome| outcome.validation_metric)
-        .fold(f64::NAN, f64::max);
-    let ranking = rank(&trials, standard_error(&summary, best));
-    let winner = ranking
-        .iter()
-        .filter_map(|ranked| trials.iter().find(|trial| trial.name == ranked.trial))
-        .find(|trial| matches!(trial.kind, TrialKind::Family(_)))
-        .cloned();
+    let ranking = ranking(&trials, summary.metric, summary.validation_samples);
+    let winner = winner(&trials, &ranking).cloned();
     let baseline = Trial {
         name: BASELINE.into(),
         kind: TrialKind::Baseline,
@@ -115,17 +116,9 @@ pub fn cure<S: Subject>(
         None => vec![],
     };
     let interrupted = control.cancelled.load(Ordering::Relaxed);
-    let prescription = winner.and_then(|winner| {
-        let cured = winner
-            .outcome
-            .is_some_and(|outcome| outcome.verdict == Verdict::Cured);
-        // A cure that most fresh seeds do not confirm was luck.
-        let proven = verification
-            .first()
-            .is_some_and(|verified| 2 * verified.solved > verified.seeds.len());
-        let remedy = winner.remedy.filter(|_| cured && proven && !interrupted)?;
-        Some(Prescription::new(winner.name, &remedy, study_diff(&remedy)))
-    });
+    let prescription = winner
+        .filter(|_| !interrupted)
+        .and_then(|winner| prescribe(&winner, verification.first(), study_diff));
 
     trials.insert(0, baseline);
     let (model, _) = build(subject, plan, &plan.remedies, device);
@@ -154,74 +147,6 @@ pub fn cure<S: Subject>(
         interrupted,
         seconds: begin.elapsed().as_secs_f64(),
     })
-}
-
-/// The standard error of the best metric: what two trials may differ by through chance alone.
-fn standard_error(summary: &Summary, best: f64) -> f64 {
-    match summary.metric {
-        // A share of the validation rows is binomial.
-        "accuracy" if (0.0..=1.0).contains(&best) => {
-            (best * (1.0 - best) / summary.validation_samples.max(1) as f64).sqrt()
-        }
-        _ => 0.0,
-    }
-}
-
-/// The six families with their computed parameters, and the controls.
-fn remedies(
-    summary: &Summary,
-    plan: &Plan,
-    measurements: &Measurements,
-    setup: &TrainingSetup,
-    baseline: &Outcome,
-) -> Vec<Trial> {
-    let basis = Basis {
-        measurements,
-        setup,
-        baseline: Some(baseline),
-    };
-    let families = Family::ALL.into_iter().map(|family| {
-        let (remedy, derivation, not_tried) = match derive(family, basis) {
-            Ok((remedy, derivation)) => (Some(remedy), Some(derivation), None),
-            // The formula is exact for SGD, and for nothing else.
-            Err(_) if family == Family::SlowDown && plan.optimizer != Optimizer::Sgd => {
-                let reason = format!(
-                    "the sharpness bounds the learning rate of sgd, not of {}",
-                    plan.optimizer.name()
-                );
-                (None, None, Some(reason))
-            }
-            Err(reason) => (None, None, Some(reason.to_string())),
-        };
-        let kind = TrialKind::Family(family);
-        Trial {
-            name: family.name().into(),
-            kind,
-            remedy,
-            derivation,
-            not_tried,
-            outcome: None,
-        }
-    });
-    let mut rng = generator(plan.seed, Purpose::Control);
-    // A subject whose layers cannot be changed must not draw a remedy that changes them.
-    let random = loop {
-        let remedy = random_remedy([rng.random(), rng.random()], setup);
-        let layers = matches!(remedy, Remedy::RmsNorm { .. } | Remedy::ReduceDepth { .. });
-        if !layers || summary.depth.is_some() || summary.sequence_length.is_some() {
-            break remedy;
-        }
-    };
-    let controls = [("control: clip=1", CLIP_ONE), ("control: random", random)];
-    let controls = controls.into_iter().map(|(name, remedy)| Trial {
-        name: name.into(),
-        kind: TrialKind::Control,
-        remedy: Some(remedy),
-        derivation: None,
-        not_tried: None,
-        outcome: None,
-    });
-    families.chain(controls).collect()
 }
 
 struct Bench<'a, S> {

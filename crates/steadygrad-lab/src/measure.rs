@@ -1,5 +1,5 @@
 use burn::tensor::Device;
-use steadygrad::dynamics::{Axis, Criticality, SpectralNorm};
+use steadygrad::dynamics::{Axis, SpectralNorm};
 use steadygrad::measurements::{MatrixRole, Measurements, WeightMatrix};
 use steadygrad::remedy::Remedy;
 use steadygrad_burn::{for_each_parameter, gradient_stats, weight_norms};
@@ -75,19 +75,9 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
         sharpness,
     };
     if !normalized {
-        measurements.criticality = criticality(&measurements, subject.bias_std(&model));
+        measurements.criticality = measurements.mean_field(subject.bias_std(&model));
     }
     measurements
-}
-
-/// By mean-field theory, from the repeated layers' weight scale and the signal that enters them.
-fn criticality(measurements: &Measurements, sigma_b: f64) -> Option<Criticality> {
-    let sigma_w = measurements.repeated_gain()?;
-    let points = &measurements.growth.points;
-    let signal = points.first()?.activation_rms;
-    let q_0 = (sigma_w * signal).powi(2) + sigma_b * sigma_b;
-    let steps = points.len() - 1;
-    Criticality::new(measurements.activation, sigma_w, sigma_b, q_0, steps).ok()
 }
 
 /// The model's matrices and what each does.

@@ -6,23 +6,18 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use steadygrad::clip::{GlobalNormClip, Policy};
-use steadygrad::cure::{End, Outcome, Trace, Verdict};
-use steadygrad::detect::{Detection, Detector};
+use steadygrad::cure::{End, Outcome, TrialEnd, TrialRecorder};
 use steadygrad::guard::{GuardSummary, Preset, Response};
 use steadygrad::measurements::MatrixRole;
 use steadygrad::record::{Manifest, RecordError, RunDir, RunStatus, StepRecord};
 use steadygrad::remedy::Remedy;
-use steadygrad::{Decision, Guard, GuardConfig};
+use steadygrad::{Guard, GuardConfig};
 use steadygrad_burn::{SpectralCap, for_each_parameter, guarded_step, scale_weights};
 
 use crate::batches::Batches;
 use crate::measure::weight_matrices;
 use crate::random::{Purpose, generator};
 use crate::{Decay, Plan, Schedule, Structure, Subject, Tape};
-
-/// The baseline goes on for this many steps after its first non-finite value, so that its record
-/// shows what became of it.
-const STEPS_AFTER_THE_END: u64 = 3;
 
 /// Burn's generator is one for the whole process: models are built one at a time.
 static BUILDING: Mutex<()> = Mutex::new(());
@@ -235,11 +230,8 @@ fn train<S: Subject>(
         .transpose()?;
 
     let mut batches = Batches::new(summary.training_samples, plan.batch_size, plan.seed);
-    let mut trace = Trace::default();
-    let mut detections: Vec<Detection> = Vec::new();
-    let (mut detection_steps, mut clipped) = (0, 0u64);
-    let mut first_non_finite_step = None;
-    let (mut steps_done, mut seconds) = (0, 0.0);
+    let mut recorder = TrialRecorder::default();
+    let mut seconds = 0.0;
     for step in 0..steps {
         if control.cancelled.load(Ordering::Relaxed) {
             end = End::Interrupted;
@@ -263,27 +255,11 @@ fn train<S: Subject>(
         }
         seconds += begin.elapsed().as_secs_f64();
 
-        let norm = done.reading.gradients.global_norm();
-        trace.loss.push(loss);
-        trace.grad_norm.push(norm);
-        let explosive = |seen: &Detection| seen.detector.is_about_explosion();
         let judgement = done.judgement;
-        detection_steps += u64::from(judgement.detections.iter().any(explosive));
+        let ended = recorder.step(&done.reading, &judgement);
         if let (Some(record), Some(incident)) = (&mut record, judgement.incident(step)) {
             record.push_incident(&incident)?;
         }
-        for detection in judgement.detections {
-            if detection.detector == Detector::NonFinite {
-                first_non_finite_step.get_or_insert(step);
-            }
-            if !detections
-                .iter()
-                .any(|seen| seen.detector == detection.detector)
-            {
-                detections.push(detection);
-            }
-        }
-        clipped += u64::from(matches!(judgement.decision, Decision::ScaleGlobal { .. }));
         if let Some(record) = &mut record {
             record.push_step(StepRecord::new(&done.reading, &judgement.decision))?;
         }
@@ -292,23 +268,12 @@ fn train<S: Subject>(
             Stepped {
                 step,
                 loss,
-                grad_norm: norm,
+                grad_norm: done.reading.gradients.global_norm(),
                 guard: guard.summary(),
             },
         );
-        if let Decision::Stop { reason } = judgement.decision {
-            end = End::Failed {
-                reason: format!("stopped at step {step}: {reason}"),
-            };
-            break;
-        }
-        steps_done += 1;
-        if let Some(first) = first_non_finite_step
-            && step >= first + STEPS_AFTER_THE_END
-        {
-            end = End::Failed {
-                reason: format!("non-finite since step {first}"),
-            };
+        if let Some(ended) = ended {
+            end = ended;
             break;
         }
     }
@@ -326,40 +291,13 @@ fn train<S: Subject>(
     } else {
         f64::NAN
     };
-    let initial_loss = trace.loss.first().copied().unwrap_or(f64::NAN);
-    let final_loss = final_loss(&trace.loss);
-    Ok(Outcome {
-        verdict: Verdict::judge(
-            &end,
-            initial_loss,
-            final_loss,
-            validation_metric,
-            summary.goal,
-        ),
-        end,
-        steps_done,
-        detections,
-        detection_steps,
-        first_non_finite_step,
-        initial_loss,
-        final_loss,
+    let at = TrialEnd {
         validation_metric,
-        stability_margin: None,
-        clip_rate: clipped as f64 / (trace.loss.len().max(1)) as f64,
+        goal: summary.goal,
         work,
-        trace,
         seconds,
-    })
-}
-
-/// Median of the last tenth; NaN if there is nothing or any of it is NaN.
-fn final_loss(losses: &[f64]) -> f64 {
-    let mut last = losses[losses.len() - losses.len().div_ceil(10)..].to_vec();
-    if last.is_empty() || last.iter().any(|loss| loss.is_nan()) {
-        return f64::NAN;
-    }
-    last.sort_by(f64::total_cmp);
-    last[last.len() / 2]
+    };
+    Ok(recorder.finish(end, at))
 }
 
 /// How far the trial is from the edge: its learning rate is doubled until a run over a twentieth

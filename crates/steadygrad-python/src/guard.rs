@@ -63,7 +63,7 @@ pub(crate) struct Guard {
     run: Option<RunDir>,
 }
 
-fn value_error(error: impl ToString) -> PyErr {
+pub(crate) fn value_error(error: impl ToString) -> PyErr {
     PyValueError::new_err(error.to_string())
 }
 
@@ -86,17 +86,7 @@ impl Guard {
 
     /// Begins a run directory, which must be new or empty.
     fn record(&mut self, folder: PathBuf, name: String, parameters: Vec<String>) -> PyResult<()> {
-        let manifest = Manifest {
-            format: 1,
-            name,
-            subject: "PyTorch".into(),
-            seed: 0,
-            steps: 0,
-            parameters,
-            status: RunStatus::Running,
-        };
-        let run = RunDir::create(&folder, manifest);
-        self.run = Some(run.map_err(|error| PyOSError::new_err(error.to_string()))?);
+        self.run = Some(begin(folder, name, parameters)?);
         Ok(())
     }
 
@@ -181,36 +171,53 @@ impl Guard {
 
 impl Guard {
     fn keep(&mut self, reading: &StepReading, judged: &Judged) -> PyResult<()> {
-        let Some(run) = &mut self.run else {
-            return Ok(());
-        };
-        // Parameters without a gradient have no norm, but a column.
-        let norm = |name: &String| {
-            let mut tensors = reading.gradients.tensors.iter();
-            let found = tensors.find(|tensor| tensor.name == *name);
-            found.map_or(0.0, |tensor| tensor.stats.tensor_norm)
-        };
-        let tensor_norms = match run.manifest().parameters.len() == reading.gradients.tensors.len()
-        {
-            true => reading
-                .gradients
-                .tensors
-                .iter()
-                .map(|tensor| tensor.stats.tensor_norm)
-                .collect(),
-            false => run.manifest().parameters.iter().map(norm).collect(),
-        };
-        let row = StepRecord {
-            learning_rate_scale: judged.learning_rate_scale,
-            tensor_norms,
-            ..StepRecord::new(reading, &judged.decision)
-        };
-        let pushed = run
-            .push_step(row)
-            .and_then(|()| match judged.incident(reading.step) {
-                Some(incident) => run.push_incident(&incident),
-                None => Ok(()),
-            });
-        pushed.map_err(|error| PyRuntimeError::new_err(error.to_string()))
+        self.run
+            .as_mut()
+            .map_or(Ok(()), |run| keep(run, reading, judged))
     }
+}
+
+/// Begins a run directory, which must be new or empty.
+pub(crate) fn begin(folder: PathBuf, name: String, parameters: Vec<String>) -> PyResult<RunDir> {
+    let manifest = Manifest {
+        format: 1,
+        name,
+        subject: "PyTorch".into(),
+        seed: 0,
+        steps: 0,
+        parameters,
+        status: RunStatus::Running,
+    };
+    RunDir::create(&folder, manifest).map_err(|error| PyOSError::new_err(error.to_string()))
+}
+
+/// Writes one step, and what was seen or done at it.
+pub(crate) fn keep(run: &mut RunDir, reading: &StepReading, judged: &Judged) -> PyResult<()> {
+    // Parameters without a gradient have no norm, but a column.
+    let norm = |name: &String| {
+        let mut tensors = reading.gradients.tensors.iter();
+        let found = tensors.find(|tensor| tensor.name == *name);
+        found.map_or(0.0, |tensor| tensor.stats.tensor_norm)
+    };
+    let tensor_norms = match run.manifest().parameters.len() == reading.gradients.tensors.len() {
+        true => reading
+            .gradients
+            .tensors
+            .iter()
+            .map(|tensor| tensor.stats.tensor_norm)
+            .collect(),
+        false => run.manifest().parameters.iter().map(norm).collect(),
+    };
+    let row = StepRecord {
+        learning_rate_scale: judged.learning_rate_scale,
+        tensor_norms,
+        ..StepRecord::new(reading, &judged.decision)
+    };
+    let pushed = run
+        .push_step(row)
+        .and_then(|()| match judged.incident(reading.step) {
+            Some(incident) => run.push_incident(&incident),
+            None => Ok(()),
+        });
+    pushed.map_err(|error| PyRuntimeError::new_err(error.to_string()))
 }

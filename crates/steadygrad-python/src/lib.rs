@@ -2,6 +2,7 @@
 
 mod clipper;
 mod command;
+mod cure;
 mod extras;
 mod gradients;
 mod guard;
@@ -18,6 +19,7 @@ mod _native {
     use crate::{
         clipper::Clipper,
         command::command,
+        cure::{Cure, CureReport, Outcome, Trial},
         gradients::{Gradients, clamp, norms},
         guard::{Guard, Judgement},
         probe::ProbeReport,

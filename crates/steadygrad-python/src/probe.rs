@@ -4,8 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use steadygrad::cure::{Goal, SubjectSummary};
 use steadygrad::dynamics::{
-    Activation, Axis, Block, Criticality, GradientSize, GrowthProfile, GrowthSpectrum,
-    JacobianProduct,
+    Activation, Axis, Block, GradientSize, GrowthProfile, GrowthSpectrum, JacobianProduct,
 };
 use steadygrad::measurements::{MatrixRole, Measurements, Sharpness, TrainingSetup, WeightMatrix};
 use steadygrad::probe::{GrowthForecast, ProbeReport as Report, Subnormals};
@@ -85,7 +84,41 @@ fn unknown(what: &str, found: &str) -> PyErr {
     PyValueError::new_err(format!("there is no {what} `{found}`"))
 }
 
+/// What a model is, how it is trained and what was measured on it, in the core's own terms.
+pub(crate) struct Case {
+    pub(crate) subject: SubjectSummary,
+    pub(crate) setup: TrainingSetup,
+    pub(crate) measurements: Measurements,
+    /// Whether the layers are plain ones, which mean-field theory describes.
+    pub(crate) plain: bool,
+    pub(crate) seed: u64,
+    pub(crate) batch_size: usize,
+    subnormals: Subnormals,
+    seconds: f64,
+}
+
 fn report(measured: Measured) -> PyResult<Report> {
+    let case = case(measured)?;
+    let (findings, first_remedy) = Report::conclude(&case.measurements, &case.setup);
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION").into(),
+        forecast: GrowthForecast::new(&case.measurements),
+        subject: case.subject,
+        seed: case.seed,
+        batch_size: case.batch_size,
+        setup: case.setup,
+        study: None,
+        phase_diagram: None,
+        subnormals: case.subnormals,
+        butterfly: Vec::new(),
+        findings,
+        first_remedy,
+        measurements: case.measurements,
+        seconds: case.seconds,
+    })
+}
+
+pub(crate) fn case(measured: Measured) -> PyResult<Case> {
     let axis = if measured.through_time {
         Axis::Time
     } else {
@@ -147,8 +180,8 @@ fn report(measured: Measured) -> PyResult<Report> {
             },
         ),
     };
-    if let (Some(activation), false) = (activation, measured.normalized) {
-        measurements.criticality = criticality(&measurements, activation, measured.bias_std);
+    if activation.is_some() && !measured.normalized {
+        measurements.criticality = measurements.mean_field(measured.bias_std);
     }
     let setup = TrainingSetup {
         learning_rate: measured.learning_rate,
@@ -156,9 +189,7 @@ fn report(measured: Measured) -> PyResult<Report> {
         depth: (axis == Axis::Depth).then_some(steps + 1),
         sequence_length: (axis == Axis::Time).then_some(steps + 1),
     };
-    let (findings, first_remedy) = Report::conclude(&measurements, &setup);
-    Ok(Report {
-        version: env!("CARGO_PKG_VERSION").into(),
+    Ok(Case {
         subject: SubjectSummary {
             name: measured.name,
             description: measured.description,
@@ -171,22 +202,17 @@ fn report(measured: Measured) -> PyResult<Report> {
             validation_samples: 0,
             parameters: measured.parameters,
         },
+        setup,
+        measurements,
+        plain: activation.is_some(),
         seed: measured.seed,
         batch_size: measured.batch_size,
-        setup,
-        study: None,
-        forecast: GrowthForecast::new(&measurements),
-        phase_diagram: None,
         subnormals: Subnormals {
             gradient_share: measured.subnormal_share,
             signal_share: measured.signal_share,
             signal_lost: measured.signal_lost,
             slowdown: None,
         },
-        butterfly: Vec::new(),
-        findings,
-        first_remedy,
-        measurements,
         seconds: measured.seconds,
     })
 }
@@ -219,18 +245,4 @@ fn spectrum(measured: &Measured, axis: Axis) -> PyResult<Option<GrowthSpectrum>>
         measured.width,
         measured.seed,
     ))
-}
-
-/// As for the command line's own subjects: from the repeated layers' weight scale and the signal that
-/// enters them.
-fn criticality(
-    measurements: &Measurements,
-    activation: Activation,
-    sigma_b: f64,
-) -> Option<Criticality> {
-    let sigma_w = measurements.repeated_gain()?;
-    let points = &measurements.growth.points;
-    let signal = points.first()?.activation_rms;
-    let q_0 = (sigma_w * signal).powi(2) + sigma_b * sigma_b;
-    Criticality::new(activation, sigma_w, sigma_b, q_0, points.len() - 1).ok()
 }

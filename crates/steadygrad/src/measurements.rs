@@ -185,6 +185,18 @@ impl Measurements {
         }
     }
 
+    /// Where the initialisation lies by mean-field theory: from the repeated matrices' median gain,
+    /// their biases' standard deviation, and the signal that enters them. `None` without repeated
+    /// matrices, or where that signal is not finite. It describes plain layers alone, without
+    /// normalisation between them.
+    pub fn mean_field(&self, bias_std: f64) -> Option<Criticality> {
+        let gain = self.repeated_gain()?;
+        let points = &self.growth.points;
+        let signal = points.first()?.activation_rms;
+        let q_0 = (gain * signal).powi(2) + bias_std * bias_std;
+        Criticality::new(self.activation, gain, bias_std, q_0, points.len() - 1).ok()
+    }
+
     /// Median spectral norm of the repeated matrices. `None` when there is none.
     pub fn repeated_spectral_norm(&self) -> Option<f64> {
         self.median_repeated(|matrix| matrix.spectral_norm)

@@ -17,8 +17,10 @@ pub(super) fn section(report: &CureReport) -> Markup {
                         h3 { "In the study" }
                         pre.diff { code { @for line in diff.lines() { (diff_line(line)) } } }
                     }
-                    h3 { "With Burn (Rust)" }
-                    pre { code { (prescription.burn) } }
+                    @if !prescription.burn.is_empty() {
+                        h3 { "With Burn (Rust)" }
+                        pre { code { (prescription.burn) } }
+                    }
                     h3 { "With PyTorch (Python)" }
                     pre { code { (prescription.pytorch) } }
                 }

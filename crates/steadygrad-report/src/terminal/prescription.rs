@@ -17,7 +17,9 @@ pub(super) fn section(report: &CureReport) -> String {
         out.push_str(&block("In the study", diff, diff_style));
     }
     let plain: fn(&str) -> Style = |_| Style::new();
-    out.push_str(&block("With Burn", &prescription.burn, plain));
+    if !prescription.burn.is_empty() {
+        out.push_str(&block("With Burn", &prescription.burn, plain));
+    }
     out.push_str(&block("With PyTorch", &prescription.pytorch, plain));
     out
 }

@@ -1,19 +1,25 @@
 //! Which remedy works on this model: what to try, how to judge it, how to rank. All of it is
 //! pure: the lab runs the trials.
 
+mod candidates;
+mod conclude;
 mod control;
 pub mod derive;
 mod outcome;
 pub mod prescribe;
 mod rank;
+mod recorder;
 mod report;
 mod verdict;
 
+pub use candidates::Start;
+pub use conclude::{prescribe, ranking, winner};
 pub use control::{CLIP_ONE, random_remedy};
 pub use derive::{Derivation, NotApplicable};
 pub use outcome::{End, Outcome, Trace};
 pub use prescribe::Prescription;
 pub use rank::{RankedTrial, rank};
+pub use recorder::{TrialEnd, TrialRecorder};
 pub use report::{CureReport, SeedOutcome, SubjectSummary, Trial, TrialKind, Verification};
 pub use verdict::{Goal, Verdict};
 

@@ -16,7 +16,7 @@ pub struct Prescription {
     pub summary: String,
     /// The study's lines that change, as a unified diff. `None` without a study.
     pub study_diff: Option<String>,
-    /// Rust code for a model written with Burn.
+    /// Rust code for a model written with Burn. Empty where the trials were PyTorch's.
     pub burn: String,
     /// Python code for a model written with PyTorch.
     pub pytorch: String,
@@ -33,6 +33,19 @@ impl Prescription {
             study_diff,
             burn: burn::snippet(remedy),
             pytorch: pytorch::snippet(remedy),
+        }
+    }
+}
+
+impl Prescription {
+    /// As the trials of a PyTorch model give it: with what they changed in the model, in a few lines.
+    #[must_use]
+    pub fn for_pytorch(self, changes: &str) -> Self {
+        let comment: String = changes.lines().map(|line| format!("# {line}\n")).collect();
+        Self {
+            burn: String::new(),
+            pytorch: comment + &self.pytorch,
+            ..self
         }
     }
 }
@@ -95,6 +108,16 @@ mod tests {
             assert!(literal(value).parse::<u8>().is_err());
             assert!(!literal(value).contains(|c: char| c.is_ascii_digit()));
         }
+    }
+
+    #[test]
+    fn for_pytorch_alone() {
+        let remedy = Remedy::ClipGlobalNorm { max_norm: 1.0 };
+        let both = Prescription::new("clip".into(), &remedy, None);
+        let alone = both.clone().for_pytorch("one\ntwo");
+        assert_eq!(alone.burn, "");
+        assert_eq!(alone.pytorch, format!("# one\n# two\n{}", both.pytorch));
+        assert_eq!(both.clone().for_pytorch("").pytorch, both.pytorch);
     }
 
     proptest! {

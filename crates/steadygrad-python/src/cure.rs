@@ -1,0 +1,396 @@
+//! The race of remedies for a PyTorch model. What to try, how to judge it and what to prescribe is the
+//! core's; the trials are run in Python.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use steadygrad::clip::{GlobalNormClip, Policy};
+use steadygrad::cure::{
+    CureReport as Report, End, Goal, Outcome as Core, RankedTrial, SeedOutcome, Start,
+    Trial as Candidate, TrialEnd, TrialKind, TrialRecorder, Verification, prescribe, ranking,
+    winner,
+};
+use steadygrad::diagnose::{Case as Diagnosed, Finding, diagnose};
+use steadygrad::guard::{Guard, GuardConfig, Response};
+use steadygrad::record::{RunDir, RunStatus};
+use steadygrad::remedy::Family;
+use steadygrad::{Decision, StepReading};
+
+use crate::guard::{begin, keep, value_error};
+use crate::probe::{Case, Measured, case};
+use crate::stats::GradientStats;
+
+/// What became of one trial.
+#[pyclass(frozen, module = "steadygrad._native")]
+pub(crate) struct Outcome(Core);
+
+#[pymethods]
+impl Outcome {
+    /// Whether it ended finite, with a loss not above its first.
+    #[getter]
+    fn survived(&self) -> bool {
+        self.0.verdict.survived()
+    }
+
+    /// A few words.
+    #[getter]
+    fn verdict(&self) -> &'static str {
+        self.0.verdict.name()
+    }
+
+    #[getter]
+    fn validation_metric(&self) -> f64 {
+        self.0.validation_metric
+    }
+
+    /// The same, with how far its learning rate is from the edge.
+    fn with_margin(&self, margin: f64) -> Self {
+        Self(Core {
+            stability_margin: Some(margin),
+            ..self.0.clone()
+        })
+    }
+}
+
+/// One run, judged step by step: watched without a remedy, and else stopped at the first value that is
+/// not finite.
+#[pyclass(module = "steadygrad._native")]
+pub(crate) struct Trial {
+    guard: Guard,
+    recorder: TrialRecorder,
+    run: Option<RunDir>,
+    end: End,
+}
+
+#[pymethods]
+impl Trial {
+    #[new]
+    fn new(
+        observe: bool,
+        max_norm: Option<f64>,
+        folder: Option<PathBuf>,
+        name: String,
+        parameters: Vec<String>,
+    ) -> PyResult<Self> {
+        let response = if observe {
+            Response::Observe
+        } else {
+            Response::Stop
+        };
+        let config = GuardConfig {
+            clip: max_norm.map(|max_norm| Policy::from(GlobalNormClip::new(max_norm))),
+            response,
+            ..GuardConfig::default()
+        };
+        let run = folder.map(|folder| begin(folder, name, parameters));
+        Ok(Self {
+            guard: Guard::new(config).map_err(value_error)?,
+            recorder: TrialRecorder::default(),
+            run: run.transpose()?,
+            end: End::Completed,
+        })
+    }
+
+    /// Judges one step. Whether it is to be applied, what the gradients are multiplied by before, and
+    /// whether the trial ends here.
+    fn step(
+        &mut self,
+        py: Python<'_>,
+        step: u64,
+        loss: f64,
+        learning_rate: f64,
+        stats: &GradientStats,
+        weight_norms: Vec<f64>,
+    ) -> PyResult<(bool, f64, bool)> {
+        let gradients = stats.named(py)?;
+        let reading =
+            StepReading::new(step, loss, learning_rate, gradients).with_weight_norms(weight_norms);
+        let judged = self.guard.step(&reading);
+        if let Some(run) = &mut self.run {
+            keep(run, &reading, &judged)?;
+        }
+        let coefficient = match &judged.decision {
+            Decision::ScaleGlobal { coefficient } => *coefficient,
+            _ => 1.0,
+        };
+        let ended = self.recorder.step(&reading, &judged);
+        let ends = ended.is_some();
+        self.end = ended.unwrap_or(End::Completed);
+        Ok((judged.decision.applies(), coefficient, ends))
+    }
+
+    /// Whether it has gone well so far: then the model can be validated.
+    #[getter]
+    fn completed(&self) -> bool {
+        self.end == End::Completed
+    }
+
+    /// What became of it. Its record ends here.
+    fn finish(
+        &mut self,
+        validation_metric: f64,
+        goal: f64,
+        trivial: f64,
+        work: f64,
+        seconds: f64,
+    ) -> PyResult<Outcome> {
+        if let Some(run) = self.run.take() {
+            run.finish(RunStatus::Ended)
+                .map_err(|error| PyOSError::new_err(error.to_string()))?;
+        }
+        let at = TrialEnd {
+            validation_metric,
+            goal: Goal {
+                metric: goal,
+                trivial,
+            },
+            work,
+            seconds,
+        };
+        let recorder = std::mem::take(&mut self.recorder);
+        Ok(Outcome(recorder.finish(self.end.clone(), at)))
+    }
+}
+
+/// What is trained, beside what `probe` measured.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct Task {
+    metric: String,
+    goal: f64,
+    trivial: f64,
+    training_samples: usize,
+    validation_samples: usize,
+    optimizer: String,
+    learning_rate: f64,
+    momentum: f64,
+    steps: u64,
+}
+
+/// From the measurements to the prescription.
+#[pyclass(module = "steadygrad._native")]
+pub(crate) struct Cure {
+    case: Case,
+    optimizer: String,
+    steps: u64,
+    baseline: Option<Core>,
+    findings: Vec<Finding>,
+    trials: Vec<Candidate>,
+    ranking: Vec<RankedTrial>,
+    verification: Vec<Verification>,
+}
+
+/// A trial's name and the remedy as JSON; and why there is none.
+type Listed = (String, Option<String>, Option<String>);
+
+#[pymethods]
+impl Cure {
+    #[new]
+    fn new(measured: Measured, task: Task) -> PyResult<Self> {
+        let mut case = case(measured)?;
+        case.setup.learning_rate = task.learning_rate;
+        case.setup.momentum = task.momentum;
+        if task.optimizer != "sgd" {
+            // What is concluded from it holds for SGD only.
+            case.measurements.sharpness = None;
+        }
+        case.subject.metric = task.metric;
+        case.subject.goal = Goal {
+            metric: task.goal,
+            trivial: task.trivial,
+        };
+        case.subject.training_samples = task.training_samples;
+        case.subject.validation_samples = task.validation_samples;
+        Ok(Self {
+            case,
+            optimizer: task.optimizer,
+            steps: task.steps,
+            baseline: None,
+            findings: Vec::new(),
+            trials: Vec::new(),
+            ranking: Vec::new(),
+            verification: Vec::new(),
+        })
+    }
+
+    /// Says what is wrong with the baseline and lists the trials that are to be run. `draws` are pairs of
+    /// uniform numbers for the blind control, which is of one of the families in `can`.
+    fn race(
+        &mut self,
+        baseline: &Outcome,
+        draws: Vec<(f64, f64)>,
+        can: Vec<String>,
+    ) -> PyResult<Vec<Listed>> {
+        let start = Start {
+            measurements: &self.case.measurements,
+            setup: &self.case.setup,
+            baseline: &baseline.0,
+            optimizer: &self.optimizer,
+        };
+        let mut draws = draws.into_iter();
+        self.trials = start.trials(
+            // Were all drawn in vain, a clip.
+            || {
+                draws
+                    .next()
+                    .map_or([0.0, 0.5], |(pick, value)| [pick, value])
+            },
+            |remedy| {
+                let family = remedy.family();
+                family == Family::Clip || can.iter().any(|name| name == family.name())
+            },
+        );
+        self.findings = diagnose(Diagnosed {
+            measurements: &self.case.measurements,
+            setup: &self.case.setup,
+            outcome: Some(&baseline.0),
+        });
+        self.baseline = Some(baseline.0.clone());
+        if !self.case.plain {
+            for trial in &mut self.trials {
+                if let TrialKind::Family(Family::Initialize | Family::Regularize) = trial.kind {
+                    not_tried(
+                        trial,
+                        "its layers are not plain ones, for which alone the critical weight scale is known",
+                    );
+                }
+            }
+        }
+        self.trials.iter().map(listed).collect()
+    }
+
+    /// This trial cannot be run on this model.
+    fn refuse(&mut self, name: &str, why: &str) -> PyResult<()> {
+        not_tried(find(&mut self.trials, name)?, why);
+        Ok(())
+    }
+
+    /// This trial was run.
+    fn ran(&mut self, name: &str, outcome: &Outcome) -> PyResult<()> {
+        find(&mut self.trials, name)?.outcome = Some(outcome.0.clone());
+        Ok(())
+    }
+
+    /// Ranks what was run, and lists what is to be run again on fresh seeds: the winner, the baseline and
+    /// the controls; nothing without a winner.
+    fn to_verify(&mut self) -> PyResult<Vec<Listed>> {
+        let subject = &self.case.subject;
+        self.ranking = ranking(&self.trials, &subject.metric, subject.validation_samples);
+        let Some(winner) = winner(&self.trials, &self.ranking) else {
+            return Ok(Vec::new());
+        };
+        let controls = self.trials.iter();
+        let controls = controls.filter(|trial| trial.kind == TrialKind::Control);
+        std::iter::once(winner)
+            .chain([&self.untreated()])
+            .chain(controls)
+            .map(listed)
+            .collect()
+    }
+
+    /// These seeds were run again.
+    fn verified(&mut self, name: String, seeds: Vec<(u64, PyRef<'_, Outcome>)>) {
+        let seeds = seeds.into_iter().map(|(seed, outcome)| SeedOutcome {
+            seed,
+            outcome: outcome.0.clone(),
+        });
+        self.verification
+            .push(Verification::new(name, seeds.collect()));
+    }
+
+    /// `changes` says of each trial, by name, what it changed in the model.
+    fn report(
+        &self,
+        interrupted: bool,
+        seconds: f64,
+        changes: HashMap<String, String>,
+    ) -> CureReport {
+        let prescription = winner(&self.trials, &self.ranking)
+            .filter(|_| !interrupted)
+            .and_then(|winner| prescribe(winner, self.verification.first(), |_| None));
+        let prescription = prescription.map(|prescription| {
+            let changed = changes.get(&prescription.trial).cloned();
+            prescription.for_pytorch(&changed.unwrap_or_default())
+        });
+        let mut trials = vec![self.untreated()];
+        trials.extend(self.trials.iter().cloned());
+        CureReport(Report {
+            version: env!("CARGO_PKG_VERSION").into(),
+            subject: self.case.subject.clone(),
+            seed: self.case.seed,
+            steps: self.steps,
+            batch_size: self.case.batch_size,
+            setup: self.case.setup,
+            study: None,
+            measurements: self.case.measurements.clone(),
+            findings: self.findings.clone(),
+            trials,
+            ranking: self.ranking.clone(),
+            verification: self.verification.clone(),
+            prescription,
+            interrupted,
+            seconds,
+        })
+    }
+}
+
+impl Cure {
+    fn untreated(&self) -> Candidate {
+        Candidate {
+            name: "baseline".into(),
+            kind: TrialKind::Baseline,
+            remedy: None,
+            derivation: None,
+            not_tried: None,
+            outcome: self.baseline.clone(),
+        }
+    }
+}
+
+fn not_tried(trial: &mut Candidate, why: &str) {
+    trial.remedy = None;
+    trial.derivation = None;
+    trial.not_tried = Some(why.to_owned());
+}
+
+fn listed(trial: &Candidate) -> PyResult<Listed> {
+    let remedy = trial.remedy.as_ref().map(serde_json::to_string);
+    let remedy = remedy.transpose().map_err(value_error)?;
+    Ok((trial.name.clone(), remedy, trial.not_tried.clone()))
+}
+
+fn find<'a>(trials: &'a mut [Candidate], name: &str) -> PyResult<&'a mut Candidate> {
+    let mut trials = trials.iter_mut();
+    trials
+        .find(|trial| trial.name == name)
+        .ok_or_else(|| PyValueError::new_err(format!("there is no trial `{name}`")))
+}
+
+/// What `steadygrad cure` would say.
+#[pyclass(frozen, module = "steadygrad._native")]
+pub(crate) struct CureReport(Report);
+
+#[pymethods]
+impl CureReport {
+    /// Every number.
+    fn json(&self) -> PyResult<String> {
+        steadygrad_report::json::cure(&self.0).map_err(value_error)
+    }
+
+    /// For a terminal, with ANSI styles or without.
+    fn text(&self, styled: bool) -> String {
+        let text = steadygrad_report::terminal::cure(&self.0);
+        if styled {
+            text
+        } else {
+            anstream::adapter::strip_str(&text).to_string()
+        }
+    }
+
+    /// One page.
+    fn html(&self) -> String {
+        steadygrad_report::html::cure(&self.0)
+    }
+}

@@ -1,0 +1,120 @@
+//! What follows from trials that were run: pure, whoever ran them.
+
+use super::{Prescription, RankedTrial, Trial, TrialKind, Verdict, Verification, rank};
+use crate::remedy::Remedy;
+
+/// Ranks trials, where a metric named `accuracy` over so many validation samples decides up to its
+/// standard error. See [`rank`].
+pub fn ranking(trials: &[Trial], metric: &str, validation_samples: usize) -> Vec<RankedTrial> {
+    let best = trials
+        .iter()
+        .filter_map(|trial| trial.outcome.as_ref())
+        .filter(|outcome| outcome.verdict.survived())
+        .map(|outcome| outcome.validation_metric)
+        .fold(f64::NAN, f64::max);
+    rank(trials, standard_error(metric, validation_samples, best))
+}
+
+/// The standard error of the best metric: what two trials may differ by through chance alone.
+fn standard_error(metric: &str, validation_samples: usize, best: f64) -> f64 {
+    match metric {
+        // A share of the validation rows is binomial.
+        "accuracy" if (0.0..=1.0).contains(&best) => {
+            (best * (1.0 - best) / validation_samples.max(1) as f64).sqrt()
+        }
+        _ => 0.0,
+    }
+}
+
+/// The best of the families, whether it cures or not; controls win nothing.
+pub fn winner<'a>(trials: &'a [Trial], ranking: &[RankedTrial]) -> Option<&'a Trial> {
+    ranking
+        .iter()
+        .filter_map(|ranked| trials.iter().find(|trial| trial.name == ranked.trial))
+        .find(|trial| matches!(trial.kind, TrialKind::Family(_)))
+}
+
+/// What is prescribed: the winner, where it cured and most fresh seeds confirm it. A cure that they do
+/// not was luck.
+pub fn prescribe(
+    winner: &Trial,
+    verification: Option<&Verification>,
+    study_diff: impl Fn(&Remedy) -> Option<String>,
+) -> Option<Prescription> {
+    let outcome = winner.outcome.as_ref()?;
+    let proven = verification.is_some_and(|verified| 2 * verified.solved > verified.seeds.len());
+    let remedy = winner
+        .remedy
+        .filter(|_| outcome.verdict == Verdict::Cured && proven)?;
+    Some(Prescription::new(
+        winner.name.clone(),
+        &remedy,
+        study_diff(&remedy),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::healthy_outcome;
+    use super::super::{CLIP_ONE, SeedOutcome};
+    use super::*;
+    use crate::remedy::Family;
+
+    fn trial(name: &str, kind: TrialKind, metric: f64) -> Trial {
+        let mut outcome = healthy_outcome();
+        outcome.validation_metric = metric;
+        Trial {
+            name: name.into(),
+            kind,
+            remedy: Some(CLIP_ONE),
+            derivation: None,
+            not_tried: None,
+            outcome: Some(outcome),
+        }
+    }
+
+    fn verified(verdicts: &[Verdict]) -> Verification {
+        let seeds = verdicts.iter().map(|verdict| SeedOutcome {
+            seed: 1,
+            outcome: super::super::Outcome {
+                verdict: *verdict,
+                ..healthy_outcome()
+            },
+        });
+        Verification::new("clip".into(), seeds.collect())
+    }
+
+    #[test]
+    fn the_winner_is_a_family_and_the_standard_error_that_of_a_share() {
+        let trials = [
+            trial("control: clip=1", TrialKind::Control, 0.99),
+            trial("clip", TrialKind::Family(Family::Clip), 0.90),
+            trial("normalize", TrialKind::Family(Family::Normalize), 0.95),
+        ];
+        let exact = ranking(&trials, "accuracy", 1_000_000);
+        assert_eq!(winner(&trials, &exact).unwrap().name, "normalize");
+        assert!((standard_error("accuracy", 100, 0.9) - 0.03).abs() < 1e-12);
+        for best in [f64::NAN, -3.0] {
+            assert_eq!(standard_error("accuracy", 100, best), 0.0);
+        }
+        assert_eq!(standard_error("loss", 100, 0.9), 0.0);
+        assert_eq!(standard_error("accuracy", 0, 0.5), 0.5);
+        assert!(winner(&trials[..1], &ranking(&trials[..1], "accuracy", 1)).is_none());
+    }
+
+    #[test]
+    fn only_what_most_fresh_seeds_confirm_is_prescribed() {
+        let cured = trial("clip", TrialKind::Family(Family::Clip), 0.97);
+        let (yes, no) = (Verdict::Cured, Verdict::BelowGoal);
+        let given = |trial: &Trial, verdicts: &[Verdict]| {
+            prescribe(trial, Some(&verified(verdicts)), |_| None).is_some()
+        };
+        assert!(given(&cured, &[yes, yes, no]));
+        assert!(!given(&cured, &[yes, no]));
+        assert!(!given(&cured, &[]));
+        assert!(prescribe(&cured, None, |_| None).is_none());
+        let mut weak = cured.clone();
+        weak.outcome.as_mut().unwrap().verdict = no;
+        assert!(!given(&weak, &[yes, yes]));
+    }
+}

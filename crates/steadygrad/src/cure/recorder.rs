@@ -1,0 +1,166 @@
+use super::{End, Goal, Outcome, Trace, Verdict};
+use crate::detect::{Detection, Detector};
+use crate::guard::Judgement;
+use crate::{Decision, StepReading};
+
+/// A run without a guard that acts goes on for this many steps after its first non-finite value, so
+/// that its record shows what became of it.
+const STEPS_AFTER_THE_END: u64 = 3;
+
+/// What a trial's [`Outcome`] is made of, kept step by step.
+#[derive(Debug, Clone, Default)]
+pub struct TrialRecorder {
+    trace: Trace,
+    detections: Vec<Detection>,
+    detection_steps: u64,
+    clipped: u64,
+    first_non_finite_step: Option<u64>,
+    steps_done: u64,
+}
+
+/// What only the end of a trial shows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrialEnd {
+    /// Of the validation data, larger is better; NaN when the model is lost.
+    pub validation_metric: f64,
+    /// When it counts as solved.
+    pub goal: Goal,
+    /// See [`Outcome::work`].
+    pub work: f64,
+    /// See [`Outcome::seconds`].
+    pub seconds: f64,
+}
+
+impl TrialRecorder {
+    /// Keeps one step, judged. The end of the trial, where it has come to one: the guard stopped it,
+    /// or it has been without a finite value for some steps.
+    pub fn step(&mut self, reading: &StepReading, judgement: &Judgement) -> Option<End> {
+        let step = reading.step;
+        self.trace.loss.push(reading.loss);
+        self.trace.grad_norm.push(reading.gradients.global_norm());
+        let explosive = |seen: &Detection| seen.detector.is_about_explosion();
+        self.detection_steps += u64::from(judgement.detections.iter().any(explosive));
+        for detection in &judgement.detections {
+            if detection.detector == Detector::NonFinite {
+                self.first_non_finite_step.get_or_insert(step);
+            }
+            let known = |seen: &Detection| seen.detector == detection.detector;
+            if !self.detections.iter().any(known) {
+                self.detections.push(detection.clone());
+            }
+        }
+        self.clipped += u64::from(matches!(judgement.decision, Decision::ScaleGlobal { .. }));
+        if let Decision::Stop { reason } = &judgement.decision {
+            let reason = format!("stopped at step {step}: {reason}");
+            return Some(End::Failed { reason });
+        }
+        self.steps_done += 1;
+        let first = self.first_non_finite_step?;
+        (step >= first + STEPS_AFTER_THE_END).then(|| End::Failed {
+            reason: format!("non-finite since step {first}"),
+        })
+    }
+
+    /// What became of it.
+    pub fn finish(self, end: End, at: TrialEnd) -> Outcome {
+        let initial_loss = self.trace.loss.first().copied().unwrap_or(f64::NAN);
+        let final_loss = final_loss(&self.trace.loss);
+        Outcome {
+            verdict: Verdict::judge(
+                &end,
+                initial_loss,
+                final_loss,
+                at.validation_metric,
+                at.goal,
+            ),
+            end,
+            steps_done: self.steps_done,
+            detections: self.detections,
+            detection_steps: self.detection_steps,
+            first_non_finite_step: self.first_non_finite_step,
+            initial_loss,
+            final_loss,
+            validation_metric: at.validation_metric,
+            stability_margin: None,
+            clip_rate: self.clipped as f64 / self.trace.loss.len().max(1) as f64,
+            work: at.work,
+            trace: self.trace,
+            seconds: at.seconds,
+        }
+    }
+}
+
+/// Median of the last tenth; NaN if there is nothing or any of it is NaN.
+fn final_loss(losses: &[f64]) -> f64 {
+    let mut last = losses[losses.len() - losses.len().div_ceil(10)..].to_vec();
+    if last.is_empty() || last.iter().any(|loss| loss.is_nan()) {
+        return f64::NAN;
+    }
+    last.sort_by(f64::total_cmp);
+    last[last.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::testing::reading;
+    use crate::guard::{Guard, Preset};
+
+    const AT: TrialEnd = TrialEnd {
+        validation_metric: 0.97,
+        goal: Goal {
+            metric: 0.95,
+            trivial: 0.1,
+        },
+        work: 1.0,
+        seconds: 2.0,
+    };
+
+    fn run(preset: Preset, losses: &[f64]) -> (Outcome, usize) {
+        let (mut guard, mut recorder) = (Guard::from(preset), TrialRecorder::default());
+        for (step, loss) in losses.iter().enumerate() {
+            let reading = reading(step as u64, *loss, 1.0);
+            let judgement = guard.step(&reading);
+            if let Some(end) = recorder.step(&reading, &judgement) {
+                return (recorder.finish(end, AT), step);
+            }
+        }
+        (recorder.finish(End::Completed, AT), losses.len())
+    }
+
+    #[test]
+    fn a_run_to_its_end() {
+        let falls: Vec<f64> = (0..40).map(|step| 2.0 - 0.04 * f64::from(step)).collect();
+        let (outcome, _) = run(Preset::Observe, &falls);
+        assert_eq!(outcome.verdict, Verdict::Cured);
+        assert_eq!(outcome.steps_done, 40);
+        assert_eq!(outcome.trace.loss, falls);
+        assert_eq!(outcome.initial_loss, 2.0);
+        // Of the last four, in order 0.44, 0.48, 0.52, 0.56, the upper middle.
+        assert!((outcome.final_loss - 0.52).abs() < 1e-12);
+        assert_eq!((outcome.clip_rate, outcome.seconds), (0.0, 2.0));
+    }
+
+    #[test]
+    fn a_run_without_a_guard_ends_soon_after_its_first_non_finite_value() {
+        let mut losses = [1.0; 20];
+        losses[5..].fill(f64::NAN);
+        let (outcome, ended) = run(Preset::Observe, &losses);
+        assert_eq!(ended, 8);
+        assert_eq!(outcome.first_non_finite_step, Some(5));
+        assert_eq!(outcome.verdict, Verdict::Diverged);
+        assert!(outcome.final_loss.is_nan());
+        let end = End::Failed {
+            reason: "non-finite since step 5".into(),
+        };
+        assert_eq!(outcome.end, end);
+    }
+
+    #[test]
+    fn nothing_is_no_success() {
+        let (outcome, _) = run(Preset::Observe, &[]);
+        assert!(outcome.initial_loss.is_nan() && outcome.final_loss.is_nan());
+        assert_eq!(outcome.verdict, Verdict::Diverged);
+        assert_eq!(outcome.clip_rate, 0.0);
+    }
+}

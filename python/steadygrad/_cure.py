@@ -1,0 +1,400 @@
+"""The six families of remedies, tried on a user's own model: run here, judged in Rust."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Optional, Union
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.flop_counter import FlopCounterMode
+
+from . import _native
+from ._batch import forward_of, seeded
+from ._guard import _norms_by_torch
+from ._probe import measure, recurrent_of
+from ._surgery import Put, Refused, put
+from ._task import Rows, accuracy, evaluate, most_frequent
+from .torch import gradient_stats
+
+__all__ = ["Cure", "cure"]
+
+# Of the samples, where no validation data are given.
+_HELD_OUT = 0.2
+# How far a trial is from the edge: learning rates tried, over a share of the steps.
+_MARGINS, _MARGIN_SHARE, _MARGIN_LEAST = (2.0, 4.0, 8.0, 16.0), 20, 20
+
+
+class Cure:
+    """What `cure` found. Printed, it is what `steadygrad cure` prints."""
+
+    def __init__(self, native: _native.CureReport) -> None:
+        self._native = native
+        self._numbers: dict[str, Any] = json.loads(native.json())
+
+    @property
+    def prescription(self) -> Optional[dict[str, Any]]:
+        """What to change: the winning `trial`, its `summary`, and as `pytorch` the code. None when no family
+        cured, or most fresh seeds did not confirm the one that did."""
+        return self._numbers["prescription"]
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """What is wrong with the run as it is, root cause first."""
+        return self._numbers["findings"]
+
+    @property
+    def trials(self) -> list[dict[str, Any]]:
+        """The baseline, the six families and the controls, each with its `remedy`, how its parameter was
+        computed, and what became of it: or why it was `not_tried`."""
+        return self._numbers["trials"]
+
+    @property
+    def ranking(self) -> list[dict[str, Any]]:
+        """Families and controls, best first."""
+        return self._numbers["ranking"]
+
+    @property
+    def verification(self) -> list[dict[str, Any]]:
+        """The winner, the baseline and the controls on fresh seeds."""
+        return self._numbers["verification"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every number."""
+        return copy.deepcopy(self._numbers)
+
+    def save_html(self, path: Union[str, os.PathLike[str]]) -> None:
+        """Writes one page with the plots, which needs no network."""
+        with open(path, "w", encoding="utf-8") as page:
+            page.write(self._native.html())
+
+    def __str__(self) -> str:
+        return self._native.text(False)
+
+    def __repr__(self) -> str:
+        given = self.prescription
+        return f"<Cure: {given['summary'] if given else 'none found'}>"
+
+
+def cure(
+    build: Callable[[], nn.Module],
+    loss_fn: Callable[..., Tensor],
+    data: Any,
+    *,
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+    steps: int,
+    batch_size: int = 32,
+    validation: Any = None,
+    metric: Optional[Callable[[Any, Any], Any]] = None,
+    goal: Optional[float] = None,
+    scheduler: Optional[Callable[[Optimizer], LRScheduler]] = None,
+    seed: int = 0,
+    fresh_seeds: int = 3,
+    out: Union[None, str, os.PathLike[str]] = None,
+    verbose: bool = True,
+) -> Cure:
+    """Tries the six families of remedies on a model and prescribes the one that is proven to cure it.
+
+    The run is done as it is, then with each family's remedy, its parameter computed from what was measured,
+    and with two controls: clipping at 1, and a remedy drawn blindly. Those that end well are ranked by the
+    metric, up to its standard error, then by how much higher a learning rate they bear, then by their cost. The
+    best is run again on fresh seeds, beside the run as it is and the controls, and is prescribed when it
+    reaches the goal on most of them.
+
+    It takes 9 runs and 12 more on fresh seeds with the default; give as few steps as show the trouble.
+
+    Args:
+        build: gives the untrained model; called before each run, at that run's seed.
+        loss_fn: as for `probe`: `loss_fn(model(inputs), targets)`, or `loss_fn(model(**batch))` for a mapping.
+        data: a pair of tensors, inputs and targets, with the samples first; or a mapping of such; or a map-style
+            dataset of pairs or mappings.
+        optimizer: from parameters to their optimizer, with its learning rate: for example
+            `lambda parameters: torch.optim.SGD(parameters, lr=0.1)`.
+        steps: of each run.
+        batch_size: samples a step.
+        validation: as `data`; the default is a fifth of the data, drawn at `seed`, which is then not trained on.
+        metric: from outputs and targets to one number, larger is better; averaged over the validation data. The
+            default is accuracy, where the targets are classes.
+        goal: the metric that counts as solved. The default, for accuracy, is half way from always saying the
+            most frequent class to 1; any other metric needs one.
+        scheduler: from the optimizer to its schedule, stepped after each step.
+        seed: of the runs; the fresh ones follow it.
+        fresh_seeds: how many.
+        out: a folder, new or empty, for the record of every run, `report.json` and `report.html`.
+        verbose: whether a line is written to the standard error for each run.
+
+    Ctrl-C ends it with what is known so far.
+
+    Raises:
+        TypeError: `data` is none of these.
+        ValueError: a number cannot be used, or a metric or a goal is missing; the message names it.
+        FileExistsError: there is something in `out`.
+    """
+    begin = time.perf_counter()
+    _check(steps=steps, batch_size=batch_size, fresh_seeds=fresh_seeds)
+    bench = _Bench(build, loss_fn, data, validation, optimizer, scheduler, steps, batch_size, seed)
+    bench.out, bench.verbose = _folder(out), verbose
+    task = bench.measure(metric, goal)
+    native = _native.Cure(bench.measured, task)
+    interrupted = False
+    try:
+        _race(bench, native, fresh_seeds)
+    except KeyboardInterrupt:
+        interrupted = True
+    report = native.report(interrupted, time.perf_counter() - begin, bench.changes)
+    if bench.out is not None:
+        for name, text in (("report.json", report.json()), ("report.html", report.html())):
+            with open(os.path.join(bench.out, name), "w", encoding="utf-8") as file:
+                file.write(text)
+    return Cure(report)
+
+
+def _race(bench: _Bench, native: _native.Cure, fresh_seeds: int) -> None:
+    baseline = bench.run("baseline", None, bench.seed, "baseline", margin=True)
+    draw = random.Random(bench.seed)
+    draws = [(draw.random(), draw.random()) for _ in range(100)]
+    for name, remedy, _ in native.race(baseline, draws, bench.can()):
+        if remedy is None:
+            continue
+        try:
+            folder = os.path.join("trials", _plain(name))
+            native.ran(name, bench.run(name, json.loads(remedy), bench.seed, folder, margin=True))
+        except Refused as why:
+            native.refuse(name, str(why))
+    for name, remedy, _ in native.to_verify():
+        runs = []
+        for fresh in range(bench.seed + 1, bench.seed + 1 + fresh_seeds):
+            folder = os.path.join("verify", f"{_plain(name)}-seed-{fresh}")
+            parsed = None if remedy is None else json.loads(remedy)
+            runs.append((fresh, bench.run(f"{name} (seed {fresh})", parsed, fresh, folder)))
+        native.verified(name, runs)
+
+
+class _Bench:
+    """Runs trials of one model on its data."""
+
+    out: Optional[str] = None
+    verbose = True
+
+    def __init__(
+        self,
+        build: Callable[[], nn.Module],
+        loss_fn: Callable[..., Tensor],
+        data: Any,
+        validation: Any,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        scheduler: Optional[Callable[[Optimizer], LRScheduler]],
+        steps: int,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self._build, self._loss_fn, self._optimizer = build, loss_fn, optimizer
+        self._scheduler = scheduler
+        self._steps, self._batch_size, self.seed = steps, batch_size, seed
+        self._training = Rows(data)
+        if validation is not None:
+            self._validation = Rows(validation)
+        elif len(self._training) < 2:
+            raise ValueError("`data` holds one sample; give two or more, or `validation`")
+        else:
+            generator = torch.Generator().manual_seed(seed)
+            self._training, self._validation = self._training.split(_HELD_OUT, generator)
+        first = next(self._training.batches(batch_size, seed))
+        self._forward = forward_of(first, loss_fn)
+        self._first = first
+        self._work = math.nan
+        # Of each trial, what its remedy did to the model.
+        self.changes: dict[str, str] = {}
+
+    def measure(
+        self, metric: Optional[Callable[[Any, Any], Any]], goal: Optional[float]
+    ) -> dict[str, Any]:
+        """Of the untrained model; and what it is to do."""
+        self._say("measure")
+        model = self._model(self.seed)
+        name = "accuracy" if metric is None else "metric"
+        if metric is None:
+            trivial = most_frequent(self._validation, self._batch_size)
+            if trivial is None:
+                raise ValueError("the targets are no classes: give a `metric` and its `goal`")
+            metric = accuracy
+            goal = trivial + 0.5 * (1.0 - trivial) if goal is None else goal
+        elif goal is None:
+            raise ValueError("`goal` is missing: the value of `metric` that counts as solved")
+        else:
+            trivial = evaluate(model, self._validation, self._batch_size, metric)
+        self._metric, self._goal, self._trivial = metric, float(goal), trivial
+        optimizer = self._optimizer(model.parameters())
+        self.measured, self._chain = measure(model, self._first, self._loss_fn, optimizer, self.seed)
+        self._recurrent = recurrent_of(model) is not None
+        group = max(optimizer.param_groups, key=lambda group: float(group["lr"]))
+        self._learning_rate = float(group["lr"])
+        return {
+            "metric": name,
+            "goal": self._goal,
+            "trivial": trivial,
+            "training_samples": len(self._training),
+            "validation_samples": len(self._validation),
+            "optimizer": type(optimizer).__name__.lower(),
+            "learning_rate": self._learning_rate,
+            "momentum": float(group.get("momentum", 0.0)),
+            "steps": self._steps,
+        }
+
+    def can(self) -> list[str]:
+        """The families that change nothing but numbers, and those that this model can take."""
+        families = ["clip", "regularize", "initialize", "slow_down"]
+        model = self._model(self.seed)
+        for family, remedy in (
+            ("normalize", {"kind": "rms_norm", "every": 1}),
+            ("simplify", {"kind": "truncate_bptt", "time_steps": 1} if self._recurrent else
+             {"kind": "reduce_depth", "depth": 1}),
+        ):
+            try:
+                self._put(model, remedy)
+                families.append(family)
+            except Refused:
+                pass
+        return families
+
+    def run(
+        self,
+        name: str,
+        remedy: Optional[dict[str, Any]],
+        seed: int,
+        folder: str,
+        margin: bool = False,
+    ) -> _native.Outcome:
+        """One trial, and how far its learning rate is from the edge.
+
+        Raises:
+            Refused: the remedy does not go with the model.
+        """
+        begin = time.perf_counter()
+        path = None if self.out is None else os.path.join(self.out, folder)
+        outcome = self._train(name, remedy, seed, self._steps, 1.0, remedy is None, path)
+        if margin and outcome.survived:
+            reached = 1.0
+            for factor in _MARGINS:
+                few = max(self._steps // _MARGIN_SHARE, _MARGIN_LEAST)
+                if not self._train(name, remedy, seed, few, factor, False, None).survived:
+                    break
+                reached = factor
+            outcome = outcome.with_margin(reached)
+        seconds = time.perf_counter() - begin
+        metric = outcome.validation_metric
+        self._say(f"{name}: {outcome.verdict}, {metric:.4g} ({seconds:.1f} s)")
+        return outcome
+
+    def _train(
+        self,
+        name: str,
+        remedy: Optional[dict[str, Any]],
+        seed: int,
+        steps: int,
+        faster: float,
+        observe: bool,
+        folder: Optional[str],
+    ) -> _native.Outcome:
+        model = self._model(seed)
+        done = Put() if remedy is None else self._put(model, remedy)
+        self.changes[name] = done.changes
+        kind = None if remedy is None else remedy["kind"]
+        max_norm = remedy["max_norm"] if remedy is not None and kind == "clip_global_norm" else None
+        optimizer = self._optimizer(model.parameters())
+        if remedy is not None and kind == "lower_learning_rate":
+            faster *= remedy["learning_rate"] / self._learning_rate
+        for group in optimizer.param_groups:
+            group["lr"] = faster * group["lr"]
+        schedule = None if self._scheduler is None else self._scheduler(optimizer)
+        names, parameters = zip(*model.named_parameters())
+        trial = _native.Trial(observe, max_norm, folder, name, list(names))
+        work, seconds = math.nan, 0.0
+        batches = self._training.batches(self._batch_size, seed)
+        with seeded(seed):
+            for step in range(steps):
+                begin = time.perf_counter()
+                optimizer.zero_grad()
+                if step == 0:
+                    with FlopCounterMode(display=False) as counted:
+                        loss = self._forward(model, next(batches))
+                        loss.backward()
+                    work = float(counted.get_total_flops())
+                else:
+                    loss = self._forward(model, next(batches))
+                    loss.backward()
+                stats = gradient_stats(model)
+                weights = [p.detach() for p in parameters if p.grad is not None]
+                rate = max(float(group["lr"]) for group in optimizer.param_groups)
+                applies, coefficient, ends = trial.step(
+                    step, float(loss.detach()), rate, stats, _norms_by_torch(weights)
+                )
+                if applies:
+                    if coefficient != 1.0:
+                        grads = [p.grad for p in parameters if p.grad is not None]
+                        torch._foreach_mul_(grads, coefficient)
+                    optimizer.step()
+                    if done.after_step is not None:
+                        done.after_step()
+                if schedule is not None:
+                    schedule.step()
+                seconds += time.perf_counter() - begin
+                if ends:
+                    break
+        if remedy is None and math.isnan(self._work):
+            self._work = work
+        # Where the operations are not ones that are counted, as good as the same.
+        relative = work / self._work if work > 0 and self._work > 0 else 1.0
+        validated = math.nan
+        if trial.completed:
+            validated = evaluate(model, self._validation, self._batch_size, self._metric)
+        return trial.finish(validated, self._goal, self._trivial, relative, seconds)
+
+    def _model(self, seed: int) -> nn.Module:
+        with seeded(seed):
+            return self._build().train()
+
+    def _put(self, model: nn.Module, remedy: dict[str, Any]) -> Put:
+        done = put(model, self._chain, remedy)
+        try:
+            with torch.no_grad(), seeded(self.seed):
+                self._forward(model, self._first)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise Refused(f"with it the model does not run: {error}") from error
+        return done
+
+    def _say(self, what: str) -> None:
+        if self.verbose:
+            print(f"steadygrad: {what}", file=sys.stderr, flush=True)
+
+
+def _check(**counts: int) -> None:
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"`{name}` is {count!r}; give a whole number from 1 on")
+
+
+def _folder(out: Union[None, str, os.PathLike[str]]) -> Optional[str]:
+    """Made sure of before any work."""
+    if out is None:
+        return None
+    folder = os.fspath(out)
+    os.makedirs(folder, exist_ok=True)
+    if os.listdir(folder):
+        raise FileExistsError(f"{folder} is not empty: give a new folder for the results")
+    return folder
+
+
+def _plain(name: str) -> str:
+    """`control: clip=1` becomes `control-clip-1`."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "-" for c in name)
+    return "-".join(part for part in kept.split("-") if part)

@@ -1,0 +1,113 @@
+"""What a model is trained on, and how well it does: rows of data, batches and a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Optional
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, default_collate
+
+from ._batch import rows_of
+
+
+class Rows:
+    """Data that batches are taken from: tensors with the samples first, or a map-style dataset."""
+
+    def __init__(self, data: Any, indices: Optional[Tensor] = None) -> None:
+        self._data = data
+        if isinstance(data, Dataset):
+            count = len(data)  # type: ignore[arg-type]
+        else:
+            count = rows_of(data) or 0
+        if count == 0:
+            raise TypeError(
+                f"`data` is a {type(data).__name__}; give (inputs, targets) or a mapping, of tensors with as "
+                "many rows each, or a dataset with a length"
+            )
+        self._indices = torch.arange(count) if indices is None else indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def take(self, places: Tensor) -> Any:
+        """These samples as a batch."""
+        indices = self._indices[places]
+        if isinstance(self._data, Dataset):
+            return default_collate([self._data[int(index)] for index in indices])
+        return _taken(self._data, indices)
+
+    def split(self, share: float, generator: torch.Generator) -> tuple[Rows, Rows]:
+        """Most of them, and this share, drawn once."""
+        order = self._indices[torch.randperm(len(self), generator=generator)]
+        held = max(1, int(share * len(self)))
+        return Rows(self._data, order[:-held]), Rows(self._data, order[-held:])
+
+    def batches(self, size: int, seed: int) -> Iterator[Any]:
+        """Without end, each pass in another order."""
+        generator = torch.Generator().manual_seed(seed)
+        size = min(size, len(self))
+        while True:
+            for places in torch.randperm(len(self), generator=generator).split(size):
+                if len(places) == size:
+                    yield self.take(places)
+
+    def once(self, size: int) -> Iterator[tuple[Any, int]]:
+        """Every row once, and how many are in the batch."""
+        for places in torch.arange(len(self)).split(size):
+            yield self.take(places), len(places)
+
+
+def _taken(data: Any, indices: Tensor) -> Any:
+    if isinstance(data, Tensor):
+        return data[indices.to(data.device)]
+    if isinstance(data, Mapping):
+        return {name: _taken(part, indices) for name, part in data.items()}
+    return type(data)(_taken(part, indices) for part in data)
+
+
+def outputs_and_targets(model: nn.Module, batch: Any) -> tuple[Any, Any]:
+    """What the metric is of. A mapping has its targets under `labels`, as in Hugging Face's models."""
+    if isinstance(batch, Mapping):
+        return model(**batch), batch.get("labels")
+    inputs, targets = batch
+    return (model(*inputs) if isinstance(inputs, tuple) else model(inputs)), targets
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, rows: Rows, size: int, metric: Callable[[Any, Any], Any]) -> float:
+    """The mean over the rows, in evaluation mode."""
+    model.eval()
+    total = 0.0
+    for batch, count in rows.once(size):
+        total += count * float(metric(*outputs_and_targets(model, batch)))
+    model.train()
+    return total / len(rows)
+
+
+def accuracy(outputs: Any, targets: Tensor) -> float:
+    """The share of targets that have the largest logit: of the last dimension, or of the one after the
+    rows, as `cross_entropy` has it."""
+    if outputs.shape[:-1] == targets.shape:
+        classes = outputs.argmax(-1)
+    elif outputs.ndim == targets.ndim + 1 and outputs.shape[:1] + outputs.shape[2:] == targets.shape:
+        classes = outputs.argmax(1)
+    else:
+        raise TypeError(
+            f"logits of shape {tuple(outputs.shape)} do not belong to targets of shape {tuple(targets.shape)}; "
+            "give a `metric`"
+        )
+    return float((classes == targets).float().mean())
+
+
+def most_frequent(rows: Rows, size: int) -> Optional[float]:
+    """The accuracy of saying always the same; None where the targets are no classes."""
+    seen = []
+    for batch, _ in rows.once(size):
+        targets = batch[1] if isinstance(batch, (tuple, list)) and len(batch) == 2 else None
+        if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.is_complex():
+            return None
+        seen.append(targets.flatten())
+    values = torch.cat(seen)
+    return float(values.unique(return_counts=True)[1].max()) / len(values)

@@ -1,0 +1,355 @@
+"""`steadygrad.torch.cure`: the remedies put into models, and the whole race."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import steadygrad.torch as sg
+from steadygrad._layers import chain_of
+from steadygrad._surgery import Refused, put
+from steadygrad._task import Rows, accuracy, evaluate, most_frequent
+
+
+def mlp(depth=12, width=16, gain=2.5, activation=nn.ReLU):
+    layers = []
+    for _ in range(depth):
+        linear = nn.Linear(width, width)
+        nn.init.normal_(linear.weight, std=gain / width**0.5)
+        nn.init.zeros_(linear.bias)
+        layers += [linear, activation()]
+    return nn.Sequential(*layers, nn.Linear(width, 4))
+
+
+def blobs(rows=256, width=16, classes=4):
+    """Classes that are easy to tell."""
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randint(classes, (rows,), generator=generator)
+    centres = 2.0 * torch.randn(classes, width, generator=generator)
+    return centres[targets] + 0.5 * torch.randn(rows, width, generator=generator), targets
+
+
+def chain(model, *inputs):
+    return chain_of(model, lambda: model(*inputs))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """The models are tiny: a second thread would only wait."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def inputs():
+    return torch.randn(8, 16, generator=torch.Generator().manual_seed(1))
+
+
+class TestSurgery:
+    def test_critical_init_gives_every_matrix_its_gain(self, inputs):
+        model = mlp()
+        done = put(model, chain(model, inputs), {"kind": "critical_init", "gain": 1.5, "input_rms": 3.0})
+        matrices = [p for p in model.parameters() if p.ndim == 2]
+        gains = [float(p.detach().norm() / p.shape[0] ** 0.5) for p in matrices]
+        assert gains == pytest.approx([0.5] + [1.5] * 11 + [1.0], rel=1e-5)
+        assert "`0.weight`" in done.changes
+
+    def test_critical_init_of_a_recurrent_network_is_of_its_recurrent_matrix_alone(self):
+        model = nn.RNN(3, 5, batch_first=True)
+        before = model.weight_ih_l0.detach().clone()
+        found = chain(model, torch.randn(2, 4, 3))
+        put(model, found, {"kind": "critical_init", "gain": 1.5, "input_rms": 3.0})
+        assert float(model.weight_hh_l0.detach().norm() / 5**0.5) == pytest.approx(1.5, rel=1e-5)
+        assert torch.equal(model.weight_ih_l0, before)
+
+    def test_zero_matrices_are_left_alone(self, inputs):
+        model = mlp()
+        with torch.no_grad():
+            model[2].weight.zero_()
+        put(model, chain(model, inputs), {"kind": "critical_init", "gain": 1.5, "input_rms": 1.0})
+        put(model, chain(model, inputs), {"kind": "cap_spectral_norm", "max_spectral_norm": 0.1})
+        assert not model[2].weight.any()
+
+    def test_the_cap_holds_from_step_to_step(self, inputs):
+        model = mlp()
+        done = put(model, chain(model, inputs), {"kind": "cap_spectral_norm", "max_spectral_norm": 1.2})
+        largest = lambda: max(float(torch.linalg.matrix_norm(model[2 * i].weight, 2)) for i in range(1, 12))
+        first = float(torch.linalg.matrix_norm(model[0].weight.detach(), 2))
+        # Power iteration comes from below.
+        assert largest() <= 1.2 * 1.05 and first > 2.0
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        for _ in range(20):
+            optimizer.zero_grad()
+            model(inputs).square().sum().backward()
+            optimizer.step()
+            done.after_step()
+        assert largest() <= 1.2 * 1.05
+
+    def test_normalised_layers_have_unit_rms(self, inputs):
+        model, seen = mlp(), {}
+        done = put(model, chain(model, inputs), {"kind": "rms_norm", "every": 3})
+        for place in (0, 2, 6):
+            model[place].register_forward_hook(lambda m, i, o, at=place: seen.update({at: o}))
+        model(inputs)
+        rms = {at: float(out.pow(2).mean(-1).sqrt().mean()) for at, out in seen.items()}
+        assert rms[0] == pytest.approx(1.0, rel=1e-3) and rms[6] == pytest.approx(1.0, rel=1e-3)
+        assert rms[2] != pytest.approx(1.0, rel=1e-2)
+        assert done.changes == "Here it was put after `0`, `6`, `12`, `18`."
+        # Its scales are trained with the rest.
+        assert "0.steadygrad_norm.weight" in dict(model.named_parameters())
+
+    def test_images_and_sequences_are_normalised_where_their_features_are(self):
+        convolutions = nn.Sequential(*[nn.Conv2d(3, 3, 3, padding=1) for _ in range(3)])
+        images = torch.randn(2, 3, 5, 5)
+        put(convolutions, chain(convolutions, images), {"kind": "rms_norm", "every": 1})
+        out = convolutions(images)
+        assert out.pow(2).mean((1, 2, 3)).sqrt().tolist() == pytest.approx([1.0, 1.0], rel=1e-3)
+        layers = nn.Sequential(*[nn.Linear(6, 6) for _ in range(3)])
+        tokens = torch.randn(2, 7, 6)
+        put(layers, chain(layers, tokens), {"kind": "rms_norm", "every": 1})
+        assert layers(tokens).pow(2).mean(-1).sqrt().flatten().tolist() == pytest.approx([1.0] * 14, rel=1e-3)
+
+    def test_fewer_layers_are_those_alone(self, inputs):
+        model = mlp(activation=nn.Tanh)
+        expected = nn.Sequential(*model[:10], model[-1])(inputs)
+        put(model, chain(model, inputs), {"kind": "reduce_depth", "depth": 5})
+        assert torch.equal(model(inputs), expected)
+
+    def test_layers_of_other_shapes_cannot_be_left_out(self):
+        model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 8))
+        found = chain(model, torch.randn(2, 4))
+        with pytest.raises(Refused, match="`2` cannot be left out"):
+            put(model, found, {"kind": "reduce_depth", "depth": 1})
+
+    @pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+    @pytest.mark.parametrize("time_steps", [1, 3, 4, 50])
+    def test_a_truncated_network_gives_the_same_and_looks_back_so_far(self, kind, time_steps):
+        module = kind(3, 5, num_layers=2, batch_first=True)
+        sequence = torch.randn(2, 10, 3, requires_grad=True)
+        whole, state = module(sequence)
+        put(module, chain(module, sequence), {"kind": "truncate_bptt", "time_steps": time_steps})
+        outputs, last = module(sequence)
+        torch.testing.assert_close(outputs, whole)
+        for one, other in zip(last if kind is nn.LSTM else [last], state if kind is nn.LSTM else [state]):
+            torch.testing.assert_close(one, other)
+        outputs[:, -1].sum().backward()
+        reached = sequence.grad.abs().sum((0, 2)) > 0
+        assert reached.tolist() == [step >= 10 - time_steps for step in range(10)]
+
+    def test_what_does_not_fit_is_refused(self, inputs):
+        model = mlp()
+        with pytest.raises(Refused, match="recurrent"):
+            put(model, chain(model, inputs), {"kind": "truncate_bptt", "time_steps": 2})
+        lstm = nn.LSTM(3, 5)
+        found = chain(lstm, torch.randn(4, 2, 3))
+        with pytest.raises(Refused, match="between its time steps"):
+            put(lstm, found, {"kind": "rms_norm", "every": 1})
+
+
+class TestTask:
+    def test_rows_of_every_kind(self):
+        x, y = blobs(10)
+        pair = Rows((x, y))
+        mapping = Rows({"x": x, "labels": y})
+        dataset = Rows(torch.utils.data.TensorDataset(x, y))
+        places = torch.tensor([3, 1])
+        assert torch.equal(pair.take(places)[0], x[places])
+        assert torch.equal(mapping.take(places)["labels"], y[places])
+        assert torch.equal(dataset.take(places)[0], x[places])
+        training, held = pair.split(0.3, torch.Generator().manual_seed(0))
+        both = torch.cat([training.take(torch.arange(7))[0], held.take(torch.arange(3))[0]])
+        assert torch.equal(both.sort(0).values, x.sort(0).values)
+
+    def test_batches_see_every_row_once_a_pass(self):
+        rows = Rows((torch.arange(12), torch.arange(12)))
+        batches = rows.batches(4, seed=3)
+        first = torch.cat([next(batches)[0] for _ in range(3)])
+        second = torch.cat([next(batches)[0] for _ in range(3)])
+        assert first.sort().values.tolist() == list(range(12)) == second.sort().values.tolist()
+        assert not torch.equal(first, second)
+        again = rows.batches(4, seed=3)
+        assert torch.equal(next(again)[0], first[:4])
+
+    @pytest.mark.parametrize("data", [3, "text", (torch.ones(2), torch.ones(3)), (torch.ones(0), torch.ones(0))])
+    def test_what_is_no_data_is_refused(self, data):
+        with pytest.raises(TypeError, match="`data` is a"):
+            Rows(data)
+
+    def test_accuracy_by_every_convention(self):
+        targets = torch.tensor([[0, 1, 1], [2, 0, 1]])
+        logits = nn.functional.one_hot(targets, 4).float()
+        logits[0, 0] = torch.tensor([0.0, 9.0, 0.0, 0.0])
+        assert accuracy(logits, targets) == pytest.approx(5 / 6)
+        assert accuracy(logits.transpose(1, 2), targets) == pytest.approx(5 / 6)
+        with pytest.raises(TypeError, match="give a `metric`"):
+            accuracy(logits, targets[:1])
+
+    def test_the_trivial_predictor(self):
+        y = torch.tensor([0, 1, 1, 2, 1])
+        assert most_frequent(Rows((torch.ones(5, 2), y)), 2) == pytest.approx(0.6)
+        assert most_frequent(Rows((torch.ones(5, 2), torch.ones(5))), 2) is None
+
+    def test_a_mean_over_rows_not_over_batches(self):
+        rows = Rows((torch.arange(5.0), torch.zeros(5)))
+        assert evaluate(nn.Identity(), rows, 2, lambda outputs, _: outputs.mean()) == pytest.approx(2.0)
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=0.05)
+
+
+def without_times(cured):
+    numbers = cured.to_dict()
+
+    def strip(value):
+        if isinstance(value, dict):
+            return {k: strip(v) for k, v in value.items() if k != "seconds"}
+        return [strip(v) for v in value] if isinstance(value, list) else value
+
+    return json.dumps(strip(numbers))
+
+
+@pytest.fixture(scope="module")
+def cured(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cure") / "results"
+    state = torch.get_rng_state()
+    found = sg.cure(mlp, nn.functional.cross_entropy, blobs(), optimizer=sgd, steps=60, out=out, verbose=False)
+    assert torch.equal(torch.get_rng_state(), state)
+    return found, out
+
+
+class TestCure:
+    def test_an_exploding_network_is_cured_and_the_cure_is_proven(self, cured):
+        found, _ = cured
+        trials = {trial["name"]: trial for trial in found.trials}
+        assert trials["baseline"]["outcome"]["verdict"] == "diverged"
+        assert found.findings[0]["code"] in ("SG003", "SG007")
+        given = found.prescription
+        assert given is not None
+        winner = trials[given["trial"]]
+        assert winner["outcome"]["verdict"] == "cured"
+        assert winner["outcome"]["validation_metric"] >= found.to_dict()["subject"]["goal"]["metric"]
+        assert found.ranking[0]["trial"] == given["trial"] or found.ranking[0]["trial"].startswith("control")
+        verified = {each["trial"]: each for each in found.verification}
+        assert list(verified)[0] == given["trial"]
+        assert set(verified) == {given["trial"], "baseline", "control: clip=1", "control: random"}
+        assert [run["seed"] for run in verified["baseline"]["seeds"]] == [1, 2, 3]
+        assert 2 * verified[given["trial"]]["solved"] > 3
+        assert verified["baseline"]["solved"] == 0
+        assert given["burn"] == "" and "PyTorch" in str(found)
+
+    def test_the_code_that_is_prescribed_runs(self, cured):
+        exec(compile(cured[0].prescription["pytorch"], "prescribed", "exec"), {"model": mlp()})
+
+    def test_every_family_is_tried_or_says_why_not(self, cured):
+        families = [trial for trial in cured[0].trials if isinstance(trial["kind"], dict)]
+        assert len(families) == 6
+        for trial in families:
+            assert (trial["outcome"] is None) == (trial["not_tried"] is not None)
+
+    def test_results_are_files_that_the_command_reads(self, cured, steadygrad):
+        found, out = cured
+        assert json.loads((out / "report.json").read_text()) == found.to_dict()
+        assert "<html" in (out / "report.html").read_text()
+        assert steadygrad("diagnose", out / "baseline").returncode == 1
+        assert len(list((out / "verify").iterdir())) == 12
+
+    def test_the_same_seed_gives_the_same(self, cured):
+        again = sg.cure(mlp, nn.functional.cross_entropy, blobs(), optimizer=sgd, steps=60, verbose=False)
+        assert without_times(again) == without_times(cured[0])
+
+    def test_other_optimizers_are_not_bounded_by_the_sharpness(self):
+        adam = lambda parameters: torch.optim.Adam(parameters, lr=1e-3)
+        found = sg.cure(
+            lambda: mlp(4, gain=1.4), nn.functional.cross_entropy, blobs(64), optimizer=adam, steps=10, fresh_seeds=1,
+            scheduler=lambda optimizer: torch.optim.lr_scheduler.ConstantLR(optimizer, 0.5, 3), verbose=False,
+        )
+        why = {trial["name"]: trial["not_tried"] for trial in found.trials}
+        assert why["slow_down"] == "the sharpness bounds the learning rate of sgd, not of adam"
+
+    def test_a_recurrent_network_with_a_metric_of_its_own(self):
+        class Last(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.lstm, self.head = nn.LSTM(2, 8, batch_first=True), nn.Linear(8, 1)
+
+            def forward(self, x):
+                return self.head(self.lstm(x)[0][:, -1]).squeeze(-1)
+
+        x = torch.randn(64, 12, 2, generator=torch.Generator().manual_seed(0))
+        found = sg.cure(
+            Last, nn.functional.mse_loss, (x, x.sum((1, 2))), optimizer=sgd, steps=15, fresh_seeds=1, goal=-0.1,
+            metric=lambda outputs, targets: -nn.functional.mse_loss(outputs, targets), verbose=False,
+        )
+        why = {trial["name"]: trial["not_tried"] for trial in found.trials}
+        assert "between its time steps" in why["normalize"]
+        assert "not plain ones" in why["initialize"] and "not plain ones" in why["regularize"]
+        assert found.to_dict()["setup"]["sequence_length"] == 12
+
+    def test_a_mapping_with_labels(self):
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = mlp(4, gain=1.4)
+
+            def forward(self, x, labels):
+                return self.layers(x)
+
+        x, y = blobs(64)
+        # The loss of a mapping sees the outputs alone.
+        found = sg.cure(
+            Model, lambda outputs: outputs.square().mean(), {"x": x, "labels": y}, optimizer=sgd, steps=5,
+            fresh_seeds=1, goal=0.9, metric=accuracy, verbose=False,
+        )
+        assert found.trials[0]["outcome"]["steps_done"] == 5
+
+    def test_interrupted_it_says_what_it_knows(self):
+        calls = 0
+
+        def build():
+            nonlocal calls
+            calls += 1
+            if calls == 6:
+                raise KeyboardInterrupt
+            return mlp(4)
+
+        found = sg.cure(build, nn.functional.cross_entropy, blobs(64), optimizer=sgd, steps=5, verbose=False)
+        numbers = found.to_dict()
+        assert numbers["interrupted"] and found.prescription is None
+        assert "interrupted" in str(found)
+
+    @pytest.mark.parametrize(
+        "change, message",
+        [
+            ({"steps": 0}, "`steps` is 0"),
+            ({"batch_size": 1.5}, "`batch_size` is 1.5"),
+            ({"fresh_seeds": -1}, "`fresh_seeds` is -1"),
+            ({"metric": accuracy}, "`goal` is missing"),
+            ({"data": (torch.randn(8, 16), torch.randn(8))}, "give a `metric`"),
+            ({"data": (torch.randn(1, 16), torch.tensor([1]))}, "one sample"),
+        ],
+    )
+    def test_bad_values_are_refused_by_name(self, change, message):
+        given = {"data": blobs(16), "optimizer": sgd, "steps": 5, "verbose": False} | change
+        data = given.pop("data")
+        with pytest.raises(ValueError, match=message):
+            sg.cure(mlp, nn.functional.cross_entropy, data, **given)
+
+    def test_a_folder_in_use_is_refused_before_any_work(self, tmp_path):
+        (tmp_path / "file").write_text("kept")
+
+        def build():
+            raise AssertionError("built")
+
+        with pytest.raises(FileExistsError, match="not empty"):
+            sg.cure(build, nn.functional.cross_entropy, blobs(), optimizer=sgd, steps=5, out=tmp_path)
+        assert (tmp_path / "file").read_text() == "kept"
+
+    def test_a_line_for_each_run(self, capsys):
+        sg.cure(lambda: mlp(4), nn.functional.cross_entropy, blobs(64), optimizer=sgd, steps=3, fresh_seeds=1)
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0] == "steadygrad: measure"
+        assert [line.split(": ")[1] for line in lines if "(seed 1)" in line][1] == "baseline (seed 1)"
