@@ -136,7 +136,8 @@ def cure(
 
     Raises:
         TypeError: `data` is none of these.
-        ValueError: a number cannot be used, or a metric or a goal is missing; the message names it.
+        ValueError: a number cannot be used, a metric or a goal is missing, or `build` gives a module that was
+            already trained; the message says which.
         FileExistsError: there is something in `out`.
     """
     begin = time.perf_counter()
@@ -212,6 +213,7 @@ class _Bench:
         self._forward = forward_of(first, loss_fn)
         self._first = first
         self._work = math.nan
+        self._built: Optional[nn.Module] = None
         # Of each trial, what its remedy did to the model.
         self.changes: dict[str, str] = {}
 
@@ -361,7 +363,11 @@ class _Bench:
 
     def _model(self, seed: int) -> nn.Module:
         with seeded(seed):
-            return self._build().train()
+            model = self._build()
+        if model is self._built:
+            raise ValueError("`build` gave the same module twice; give a function that makes a new one")
+        self._built = model
+        return model.train()
 
     def _put(self, model: nn.Module, remedy: dict[str, Any]) -> Put:
         done = put(model, self._chain, remedy)

@@ -40,6 +40,11 @@ class Chain:
         """Those between the first and the last."""
         return self.names[1:] if len(self.names) > 1 else []
 
+    def keeps_width(self, place: int) -> bool:
+        """Whether the layer gives as much of a sample as it takes."""
+        given, made = self.seen[place]
+        return given.shape[1:] == made.shape[1:]
+
     @contextmanager
     def recorded(self) -> Iterator[list[Stage]]:
         """Their outputs, while the model runs."""
@@ -58,7 +63,9 @@ class Chain:
 def matrices_of(model: nn.Module, chain: Chain) -> list[tuple[str, str, nn.Parameter]]:
     """The name, role and values of every parameter that is a matrix or more, in the model's order."""
     found = [(name, p) for name, p in model.named_parameters() if p.ndim > 1 and p.numel()]
-    hidden, matrices = set(chain.hidden), []
+    # A last layer that changes the width writes the prediction, whatever the layers before it are.
+    hidden = {name for name in chain.hidden if name != chain.names[-1] or chain.keeps_width(-1)}
+    matrices = []
     for number, (name, parameter) in enumerate(found):
         owner = name.rpartition(".")[0]
         if "weight_hh" in name:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import steadygrad.torch as sg
-from steadygrad._layers import chain_of
+from steadygrad._layers import chain_of, matrices_of
 from steadygrad._surgery import Refused, put
 from steadygrad._task import Rows, accuracy, evaluate, most_frequent
 
@@ -65,6 +65,22 @@ class TestSurgery:
         assert float(model.weight_hh_l0.detach().norm() / 5**0.5) == pytest.approx(1.5, rel=1e-5)
         assert torch.equal(model.weight_ih_l0, before)
 
+    def test_the_head_of_a_recurrent_network_is_no_repeated_matrix(self):
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rnn, self.head = nn.RNN(3, 5, batch_first=True), nn.Linear(5, 2)
+
+            def forward(self, x):
+                return self.head(self.rnn(x)[0][:, -1])
+
+        model = Net()
+        found = chain(model, torch.randn(2, 4, 3))
+        roles = {name: role for name, role, _ in matrices_of(model, found)}
+        assert roles == {"rnn.weight_ih_l0": "input", "rnn.weight_hh_l0": "recurrent", "head.weight": "output"}
+        done = put(model, found, {"kind": "cap_spectral_norm", "max_spectral_norm": 1e-3})
+        assert done.changes == "Here it was done to `rnn.weight_hh_l0`."
+
     def test_zero_matrices_are_left_alone(self, inputs):
         model = mlp()
         with torch.no_grad():
@@ -76,7 +92,7 @@ class TestSurgery:
     def test_the_cap_holds_from_step_to_step(self, inputs):
         model = mlp()
         done = put(model, chain(model, inputs), {"kind": "cap_spectral_norm", "max_spectral_norm": 1.2})
-        largest = lambda: max(float(torch.linalg.matrix_norm(model[2 * i].weight, 2)) for i in range(1, 12))
+        largest = lambda: max(float(torch.linalg.matrix_norm(model[2 * i].weight.detach(), 2)) for i in range(1, 12))
         first = float(torch.linalg.matrix_norm(model[0].weight.detach(), 2))
         # Power iteration comes from below.
         assert largest() <= 1.2 * 1.05 and first > 2.0
@@ -337,6 +353,11 @@ class TestCure:
         data = given.pop("data")
         with pytest.raises(ValueError, match=message):
             sg.cure(mlp, nn.functional.cross_entropy, data, **given)
+
+    def test_one_module_for_all_runs_is_refused(self):
+        model = mlp(4)
+        with pytest.raises(ValueError, match="the same module twice"):
+            sg.cure(lambda: model, nn.functional.cross_entropy, blobs(64), optimizer=sgd, steps=3, verbose=False)
 
     def test_a_folder_in_use_is_refused_before_any_work(self, tmp_path):
         (tmp_path / "file").write_text("kept")
