@@ -171,7 +171,7 @@ def _race(bench: _Bench, native: _native.Cure, fresh_seeds: int) -> None:
             native.ran(name, bench.run(name, json.loads(remedy), bench.seed, folder, margin=True))
         except Refused as why:
             native.refuse(name, str(why))
-    for name, remedy, _ in native.to_verify():
+    for name, remedy, _ in native.contenders():
         runs = []
         for fresh in range(bench.seed + 1, bench.seed + 1 + fresh_seeds):
             folder = os.path.join("verify", f"{_plain(name)}-seed-{fresh}")

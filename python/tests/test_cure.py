@@ -110,7 +110,7 @@ class TestSurgery:
         for place in (0, 2, 6):
             model[place].register_forward_hook(lambda m, i, o, at=place: seen.update({at: o}))
         model(inputs)
-        rms = {at: float(out.pow(2).mean(-1).sqrt().mean()) for at, out in seen.items()}
+        rms = {at: float(out.detach().pow(2).mean(-1).sqrt().mean()) for at, out in seen.items()}
         assert rms[0] == pytest.approx(1.0, rel=1e-3) and rms[6] == pytest.approx(1.0, rel=1e-3)
         assert rms[2] != pytest.approx(1.0, rel=1e-2)
         assert done.changes == "Here it was put after `0`, `6`, `12`, `18`."

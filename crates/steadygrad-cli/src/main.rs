@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().verb {
         Verb::Probe(args) => probe::run(&args),
         Verb::Cure(args) => cure::run(&args),
-        Verb::Logs(verb) => verb.run().map_err(CliError::from),
+        Verb::Logs(verb) => verb.run().map(ExitCode::from).map_err(CliError::from),
         Verb::Train(args) => train::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Study(args) => study::run(&args),

@@ -1,5 +1,4 @@
 use std::path::Path;
-use std::process::ExitCode;
 
 use steadygrad::diagnose::{Diagnosis, RunDiagnosis};
 use steadygrad::record::write_atomic;
@@ -13,7 +12,7 @@ use crate::output::{self, check_writable};
 pub(crate) const FINDINGS: u8 = 1;
 
 /// `steadygrad diagnose`
-pub(crate) fn run(args: &DiagnoseArgs) -> Result<ExitCode, DiagnoseError> {
+pub(crate) fn run(args: &DiagnoseArgs) -> Result<u8, DiagnoseError> {
     if let Some(path) = &args.html {
         check_writable(path)?;
     }
@@ -33,18 +32,14 @@ pub(crate) fn run(args: &DiagnoseArgs) -> Result<ExitCode, DiagnoseError> {
     if let Some(path) = &args.html {
         write_page(&diagnosis, path)?;
     }
-    Ok(if diagnosis.is_healthy() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(FINDINGS)
-    })
+    Ok(if diagnosis.is_healthy() { 0 } else { FINDINGS })
 }
 
 /// `steadygrad report`
-pub(crate) fn report(path: &Path, out: &Path) -> Result<ExitCode, DiagnoseError> {
+pub(crate) fn report(path: &Path, out: &Path) -> Result<u8, DiagnoseError> {
     check_writable(out)?;
     write_page(&of(path, &Columns::default())?, out)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 fn of(path: &Path, columns: &Columns) -> Result<Diagnosis, DiagnoseError> {

@@ -1,12 +1,10 @@
-use std::process::ExitCode;
-
 use steadygrad::diagnose::{RULES, rule};
 
 use crate::error::DiagnoseError;
 use crate::output;
 
 /// `steadygrad explain`
-pub(crate) fn run(code: &str) -> Result<ExitCode, DiagnoseError> {
+pub(crate) fn run(code: &str) -> Result<u8, DiagnoseError> {
     let rule = rule(code).ok_or_else(|| {
         let mut codes: Vec<&str> = RULES.iter().map(|rule| rule.code).collect();
         codes.sort_unstable();
@@ -16,5 +14,5 @@ pub(crate) fn run(code: &str) -> Result<ExitCode, DiagnoseError> {
         }
     })?;
     output::print(&steadygrad_report::terminal::rule(rule))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }

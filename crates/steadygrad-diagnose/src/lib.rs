@@ -13,7 +13,6 @@ pub use args::Verb;
 pub use error::{DiagnoseError, OutputError};
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -22,7 +21,7 @@ impl Verb {
     ///
     /// # Errors
     /// [`DiagnoseError`] when a log cannot be read, a page not written, or there is no such rule.
-    pub fn run(&self) -> Result<ExitCode, DiagnoseError> {
+    pub fn run(&self) -> Result<u8, DiagnoseError> {
         match self {
             Self::Diagnose(args) => diagnose::run(args),
             Self::Report { path, out } => diagnose::report(path, out),
@@ -55,8 +54,7 @@ pub fn command(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     match args.verb.run() {
-        Ok(code) if code == ExitCode::SUCCESS => 0,
-        Ok(_) => diagnose::FINDINGS,
+        Ok(code) => code,
         Err(error) => {
             output::complain(&error);
             error.exit_code()

@@ -275,7 +275,7 @@ impl Cure {
 
     /// Ranks what was run, and lists what is to be run again on fresh seeds: the winner, the baseline and
     /// the controls; nothing without a winner.
-    fn to_verify(&mut self) -> PyResult<Vec<Listed>> {
+    fn contenders(&mut self) -> PyResult<Vec<Listed>> {
         let subject = &self.case.subject;
         self.ranking = ranking(&self.trials, &subject.metric, subject.validation_samples);
         let Some(winner) = winner(&self.trials, &self.ranking) else {
