@@ -79,7 +79,7 @@ class Reader:
         exchange: Optional[object],
         dtypes: tuple[torch.dtype, torch.dtype, torch.dtype, torch.dtype],
         increment_version: Callable[[list[Tensor]], None],
-        measure: Callable[[Tensor], tuple[float, float, int, int, int, int]],
+        measure: Callable[[list[Tensor]], list[tuple[float, float, int, int, int, int]]],
         scale: Callable[[list[Tensor], float], None],
         clamp: Callable[[list[Tensor], float], None],
     ) -> None: ...

@@ -9,7 +9,7 @@ training whether gradients will explode, `cure` which remedy is proven on the mo
 Dense CPU gradients of float32, float64, float16 and bfloat16 are read, and scaled, where they lie by
 as many threads as `torch.get_num_threads()` says. All others (other devices, sparse tensors, subclasses,
 gradients that autograd follows) are left to PyTorch's own operators: `clip_grad_norm_` then waits
-for no device, but statistics do, gradient by gradient.
+for no device, but statistics do, once for each.
 """
 
 from __future__ import annotations
@@ -388,26 +388,38 @@ def _named(model: Union[nn.Module, _Parameters]) -> tuple[tuple[str, ...], list[
 
 
 @torch.no_grad()
-def _measured(grad: Tensor) -> tuple[float, float, int, int, int, int]:
-    """What `TensorStats` holds, in its order, by PyTorch's own operators."""
-    numel = grad.numel()
+def _measured(grads: list[Tensor]) -> list[tuple[float, float, int, int, int, int]]:
+    """What `TensorStats` holds, in its order, by PyTorch's own operators. Nothing is waited for until all
+    are on their way; then once for each device."""
+    rows = [_on_device(grad.detach()) for grad in grads]
+    together: dict[Any, list[int]] = {}
+    for place, row in enumerate(rows):
+        # What a subclass reduces to need not go into one tensor with others.
+        together.setdefault(row.device if type(row) is Tensor else place, []).append(place)
+    measured: list[tuple[float, float, int, int, int, int]] = [(0.0, 0.0, 0, 0, 0, 0)] * len(rows)
+    for places in together.values():
+        read = torch.stack([rows[place] for place in places]).tolist()
+        for place, (norm, largest, non_finite, subnormal, non_zero) in zip(places, read):
+            numel = grads[place].numel() * (2 if grads[place].is_complex() else 1)
+            counts = (int(non_finite), int(subnormal), numel - int(non_zero))
+            measured[place] = (norm, largest, numel, *counts)
+    return measured
+
+
+def _on_device(grad: Tensor) -> Tensor:
+    """Norm, largest finite value, and how many values are not finite, subnormal and not zero: in float64,
+    which holds all of them exactly."""
     if grad.layout != torch.strided:
         grad = grad.coalesce().values() if grad.layout == torch.sparse_coo else grad.values()
     if grad.is_complex():
         grad = torch.view_as_real(grad.resolve_conj())
-        numel *= 2
     magnitude = grad.abs()
     finite = magnitude.isfinite()
-    largest = magnitude.where(finite, 0.0).max().item() if magnitude.numel() else 0.0
+    norm = torch.linalg.vector_norm(magnitude, dtype=torch.float64)
+    largest = magnitude.where(finite, 0.0).max() if magnitude.numel() else norm
     subnormal = (magnitude < torch.finfo(grad.dtype).tiny) & (magnitude > 0)
-    return (
-        torch.linalg.vector_norm(magnitude.double()).item(),
-        float(largest),
-        numel,
-        int((~finite).sum()),
-        int(subnormal.sum()),
-        numel - int((magnitude != 0).sum()),
-    )
+    counts = [each.sum().double() for each in (~finite, subnormal, magnitude != 0)]
+    return torch.stack([norm, largest.double(), *counts])
 
 
 _READER = _native.Reader(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import steadygrad.torch
 
@@ -137,3 +138,42 @@ def test_importing_is_light():
         for _ in range(3)
     ]
     assert min(float(run.stdout) for run in runs) < 0.1
+
+
+def test_other_tensors_are_read_once_for_all_of_them():
+    """Of a device, one wait a step: no value is asked for by itself."""
+    class Waits(TorchDispatchMode):
+        seen = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.seen += func is torch.ops.aten._local_scalar_dense.default
+            return func(*args, **(kwargs or {}))
+
+    values = torch.tensor([3.0, -4.0, 0.0, float("nan"), 1e-40, float("inf")])
+    parameters = [nn.Parameter(torch.zeros(6)) for _ in range(4)]
+    for parameter, scale in zip(parameters, (1.0, 2.0, 0.0, 4.0)):
+        # One that autograd follows is left to PyTorch's own operators.
+        parameter.grad = (values * scale).requires_grad_()
+    with Waits() as waits:
+        stats = steadygrad.torch.gradient_stats(parameters)
+    assert waits.seen == 0
+    native = [nn.Parameter(torch.zeros(6)) for _ in range(4)]
+    for parameter, followed in zip(native, parameters):
+        parameter.grad = followed.grad.detach().clone()
+    expected = steadygrad.torch.gradient_stats(native)
+    for name in expected:
+        for field in ("max_abs", "numel", "non_finite", "subnormal", "zero"):
+            assert getattr(stats[name], field) == getattr(expected[name], field), (name, field)
+        assert str(stats[name].tensor_norm) == str(expected[name].tensor_norm)
+
+
+def test_complex_sparse_and_empty_ones_beside_each_other():
+    complex_one = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
+    complex_one.grad = torch.tensor([3 + 4j, 0j])
+    sparse = nn.Parameter(torch.zeros(5))
+    sparse.grad = torch.sparse_coo_tensor([[1, 1, 3]], [1.0, 2.0, 4.0], (5,), check_invariants=True)
+    empty = nn.Parameter(torch.zeros(0))
+    empty.grad = torch.zeros(0, requires_grad=True)
+    stats = steadygrad.torch.gradient_stats([complex_one, sparse, empty])
+    rows = [(s.tensor_norm, s.max_abs, s.numel, s.zero) for s in stats.values()]
+    assert rows == [(5.0, 4.0, 4, 2), (5.0, 4.0, 5, 3), (0.0, 0.0, 0, 0)]

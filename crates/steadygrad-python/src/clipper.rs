@@ -173,8 +173,9 @@ impl Gradients for Adapter<'_, '_> {
             tensors[place] = tensor;
         }
         let rest = &self.collected.rest;
-        for (tensor, &place) in rest.tensors.iter().zip(&rest.places) {
-            tensors[place] = self.reader.measure(self.py, tensor)?.into();
+        let measured = self.reader.measure(self.py, &rest.tensors)?;
+        for (stats, &place) in measured.into_iter().zip(&rest.places) {
+            tensors[place] = stats.into();
         }
         Ok(ClipReading { tensors })
     }

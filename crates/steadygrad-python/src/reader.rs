@@ -17,7 +17,7 @@ pub(crate) struct Reader {
     dtypes: [Py<PyAny>; 4],
     /// `torch.autograd.graph.increment_version`.
     increment_version: Py<PyAny>,
-    /// Statistics of a tensor that is not read natively, in the order of [`TensorStats`].
+    /// Statistics of a list of tensors that are not read natively, each in the order of [`TensorStats`].
     measure: Py<PyAny>,
     /// Multiplies a list of such tensors by a number.
     scale: Py<PyAny>,
@@ -90,17 +90,27 @@ impl Reader {
         self.increment_version.call1(py, (tensors,)).map(drop)
     }
 
-    pub(crate) fn measure(&self, py: Python<'_>, tensor: &Py<PyAny>) -> PyResult<TensorStats> {
-        let (tensor_norm, max_abs, len, non_finite, subnormal, zero) =
-            self.measure.call1(py, (tensor,))?.extract(py)?;
-        Ok(TensorStats {
-            tensor_norm,
-            max_abs,
-            len,
-            non_finite,
-            subnormal,
-            zero,
-        })
+    /// Of each such tensor, in their order.
+    pub(crate) fn measure(&self, py: Python<'_>, rest: &[Py<PyAny>]) -> PyResult<Vec<TensorStats>> {
+        if rest.is_empty() {
+            return Ok(Vec::new());
+        }
+        let measured: Vec<(f64, f64, u64, u64, u64, u64)> =
+            self.measure.call1(py, (rest,))?.extract(py)?;
+        let stats =
+            measured
+                .into_iter()
+                .map(
+                    |(tensor_norm, max_abs, len, non_finite, subnormal, zero)| TensorStats {
+                        tensor_norm,
+                        max_abs,
+                        len,
+                        non_finite,
+                        subnormal,
+                        zero,
+                    },
+                );
+        Ok(stats.collect())
     }
 
     pub(crate) fn scale(&self, py: Python<'_>, rest: &[Py<PyAny>], by: f64) -> PyResult<()> {
