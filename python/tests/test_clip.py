@@ -153,6 +153,17 @@ LAYOUTS = {
 }
 
 
+def clips_sparse_gradients():
+    """Whether this PyTorch's own clipping does: 2.10's does not."""
+    p = nn.Parameter(torch.zeros(2, 2))
+    p.grad = torch.eye(2).to_sparse()
+    try:
+        torch.nn.utils.clip_grad_norm_([p], 1.0)
+    except NotImplementedError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("norm_type", [2.0, math.inf])
 @pytest.mark.parametrize("max_norm", [0.5, 1e9])
@@ -167,6 +178,8 @@ def test_layouts(layout, norm_type, max_norm):
         q.grad = second.clone()
         if layout == "sparse" and norm_type != 2.0:
             pytest.skip("torch has no such norm of a sparse tensor")
+        if layout == "sparse" and not clips_sparse_gradients():
+            pytest.skip("this version of torch has nothing to compare with")
         # PyTorch's foreach kernels refuse a negative bit.
         foreach = False if layout == "negative bit" else None
         norm = clip([p, q], max_norm, norm_type, foreach=foreach)
@@ -325,6 +338,8 @@ def test_the_older_way_to_read_tensors_gives_the_same(monkeypatch):
     for dtype in (F32, F64):
         check_norm(random_grads(8, dtype))
     for layout in ("transposed", "with gaps", "sparse", "complex"):
+        if layout == "sparse" and not clips_sparse_gradients():
+            continue
         check_norm([LAYOUTS[layout](torch.randn(4, 5)), torch.randn(3)])
 
 
