@@ -10,17 +10,19 @@ import torch
 from torch import Tensor, nn
 
 
+def outputs_of(model: nn.Module, batch: Any) -> Any:
+    """Of a mapping, or of the first of a pair; inputs that are a tuple are the model's arguments."""
+    if isinstance(batch, Mapping):
+        return model(**batch)
+    inputs = batch[0]
+    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
 def forward_of(batch: Any, loss_fn: Callable[..., Tensor]) -> Callable[[nn.Module, Any], Tensor]:
     if isinstance(batch, Mapping):
-        return lambda model, batch: loss_fn(model(**batch))
+        return lambda model, batch: loss_fn(outputs_of(model, batch))
     if isinstance(batch, (tuple, list)) and len(batch) == 2:
-
-        def of_pair(model: nn.Module, batch: Any) -> Tensor:
-            inputs, targets = batch
-            outputs = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
-            return loss_fn(outputs, targets)
-
-        return of_pair
+        return lambda model, batch: loss_fn(outputs_of(model, batch), batch[1])
     raise TypeError(
         f"`batch` is a {type(batch).__name__}; give (inputs, targets), or a mapping of the model's arguments"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import os
@@ -22,6 +21,7 @@ from . import _native
 from ._batch import forward_of, seeded
 from ._guard import _norms_by_torch
 from ._probe import measure, recurrent_of
+from ._report import Report
 from ._surgery import Put, Refused, put
 from ._task import Rows, accuracy, evaluate, most_frequent
 from .torch import gradient_stats
@@ -34,23 +34,14 @@ _HELD_OUT = 0.2
 _MARGINS, _MARGIN_SHARE, _MARGIN_LEAST = (2.0, 4.0, 8.0, 16.0), 20, 20
 
 
-class Cure:
+class Cure(Report):
     """What `cure` found. Printed, it is what `steadygrad cure` prints."""
-
-    def __init__(self, native: _native.CureReport) -> None:
-        self._native = native
-        self._numbers: dict[str, Any] = json.loads(native.json())
 
     @property
     def prescription(self) -> Optional[dict[str, Any]]:
         """What to change: the winning `trial`, its `summary`, and as `pytorch` the code. None when no family
         cured, or most fresh seeds did not confirm the one that did."""
         return self._numbers["prescription"]
-
-    @property
-    def findings(self) -> list[dict[str, Any]]:
-        """What is wrong with the run as it is, root cause first."""
-        return self._numbers["findings"]
 
     @property
     def trials(self) -> list[dict[str, Any]]:
@@ -67,18 +58,6 @@ class Cure:
     def verification(self) -> list[dict[str, Any]]:
         """The winner, the baseline and the controls on fresh seeds."""
         return self._numbers["verification"]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every number."""
-        return copy.deepcopy(self._numbers)
-
-    def save_html(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Writes one page with the plots, which needs no network."""
-        with open(path, "w", encoding="utf-8") as page:
-            page.write(self._native.html())
-
-    def __str__(self) -> str:
-        return self._native.text(False)
 
     def __repr__(self) -> str:
         given = self.prescription
@@ -163,20 +142,20 @@ def _race(bench: _Bench, native: _native.Cure, fresh_seeds: int) -> None:
     baseline = bench.run("baseline", None, bench.seed, "baseline", margin=True)
     draw = random.Random(bench.seed)
     draws = [(draw.random(), draw.random()) for _ in range(100)]
-    for name, remedy, _ in native.race(baseline, draws, bench.can()):
+    for name, folder, remedy in native.race(baseline, draws, bench.can()):
         if remedy is None:
             continue
         try:
-            folder = os.path.join("trials", _plain(name))
+            folder = os.path.join("trials", folder)
             native.ran(name, bench.run(name, json.loads(remedy), bench.seed, folder, margin=True))
         except Refused as why:
             native.refuse(name, str(why))
-    for name, remedy, _ in native.contenders():
+    for name, folder, remedy in native.contenders():
+        parsed = None if remedy is None else json.loads(remedy)
         runs = []
         for fresh in range(bench.seed + 1, bench.seed + 1 + fresh_seeds):
-            folder = os.path.join("verify", f"{_plain(name)}-seed-{fresh}")
-            parsed = None if remedy is None else json.loads(remedy)
-            runs.append((fresh, bench.run(f"{name} (seed {fresh})", parsed, fresh, folder)))
+            path = os.path.join("verify", f"{folder}-seed-{fresh}")
+            runs.append((fresh, bench.run(f"{name} (seed {fresh})", parsed, fresh, path)))
         native.verified(name, runs)
 
 
@@ -398,9 +377,3 @@ def _folder(out: Union[None, str, os.PathLike[str]]) -> Optional[str]:
     if os.listdir(folder):
         raise FileExistsError(f"{folder} is not empty: give a new folder for the results")
     return folder
-
-
-def _plain(name: str) -> str:
-    """`control: clip=1` becomes `control-clip-1`."""
-    kept = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "-" for c in name)
-    return "-".join(part for part in kept.split("-") if part)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from . import _native
 from ._batch import first_rows, forward_of, rows_of, seeded, tensors_of
 from ._layers import Chain, chain_of, matrices_of, plain_activation
+from ._report import Report
 from ._unrolled import unrolled
 
 __all__ = ["Probe", "probe"]
@@ -34,22 +33,13 @@ _WORK = 1.5e9
 _TINY = torch.finfo(torch.float32).tiny
 
 
-class Probe:
+class Probe(Report):
     """What `probe` found. Printed, it is what `steadygrad probe` prints."""
-
-    def __init__(self, native: _native.ProbeReport) -> None:
-        self._native = native
-        self._numbers: dict[str, Any] = json.loads(native.json())
 
     @property
     def healthy(self) -> bool:
         """Whether nothing was found."""
         return not self.findings
-
-    @property
-    def findings(self) -> list[dict[str, Any]]:
-        """What is wrong, root cause first, each with its `code`, `title`, `evidence`, `why` and `help`."""
-        return self._numbers["findings"]
 
     @property
     def first_remedy(self) -> Optional[dict[str, Any]]:
@@ -74,18 +64,6 @@ class Probe:
         measured."""
         sharpness = self._numbers["measurements"]["sharpness"]
         return None if sharpness is None else sharpness["lambda_max"]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every number."""
-        return copy.deepcopy(self._numbers)
-
-    def save_html(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Writes one page with the plots, which needs no network."""
-        with open(path, "w", encoding="utf-8") as page:
-            page.write(self._native.html())
-
-    def __str__(self) -> str:
-        return self._native.text(False)
 
     def __repr__(self) -> str:
         found = ", ".join(finding["code"] for finding in self.findings) or "healthy"

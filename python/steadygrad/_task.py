@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
-from ._batch import rows_of
+from ._batch import outputs_of, rows_of
 
 
 class Rows:
@@ -67,12 +67,9 @@ def _taken(data: Any, indices: Tensor) -> Any:
     return type(data)(_taken(part, indices) for part in data)
 
 
-def outputs_and_targets(model: nn.Module, batch: Any) -> tuple[Any, Any]:
-    """What the metric is of. A mapping has its targets under `labels`, as in Hugging Face's models."""
-    if isinstance(batch, Mapping):
-        return model(**batch), batch.get("labels")
-    inputs, targets = batch
-    return (model(*inputs) if isinstance(inputs, tuple) else model(inputs)), targets
+def targets_of(batch: Any) -> Any:
+    """A mapping has them under `labels`, as Hugging Face's models do."""
+    return batch.get("labels") if isinstance(batch, Mapping) else batch[1]
 
 
 @torch.no_grad()
@@ -81,7 +78,7 @@ def evaluate(model: nn.Module, rows: Rows, size: int, metric: Callable[[Any, Any
     model.eval()
     total = 0.0
     for batch, count in rows.once(size):
-        total += count * float(metric(*outputs_and_targets(model, batch)))
+        total += count * float(metric(outputs_of(model, batch), targets_of(batch)))
     model.train()
     return total / len(rows)
 

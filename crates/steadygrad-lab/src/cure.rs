@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use rand::RngExt;
 use steadygrad::cure::{
-    CureReport, End, Outcome, SeedOutcome, Start, SubjectSummary, Trial, TrialKind, Verification,
+    CureReport, End, Outcome, SeedOutcome, Start, SubjectSummary, Trial, Verification, contenders,
     prescribe, ranking, winner,
 };
 use steadygrad::diagnose::{Case, diagnose};
@@ -91,28 +91,11 @@ pub fn cure<S: Subject>(
     bench.run_all(&mut trials)?;
     let ranking = ranking(&trials, summary.metric, summary.validation_samples);
     let winner = winner(&trials, &ranking).cloned();
-    let baseline = Trial {
-        name: BASELINE.into(),
-        kind: TrialKind::Baseline,
-        remedy: None,
-        derivation: None,
-        not_tried: None,
-        outcome: Some(outcome),
-    };
+    let baseline = Trial::baseline(Some(outcome));
 
     control.progress.phase("verify");
     let verification = match &winner {
-        Some(winner) => {
-            let controls = trials
-                .iter()
-                .filter(|trial| trial.kind == TrialKind::Control);
-            bench.verify(
-                std::iter::once(winner)
-                    .chain([&baseline])
-                    .chain(controls)
-                    .collect(),
-            )?
-        }
+        Some(winner) => bench.verify(contenders(winner, &baseline, &trials))?,
         None => vec![],
     };
     let interrupted = control.cancelled.load(Ordering::Relaxed);
@@ -184,7 +167,7 @@ impl<S: Subject> Bench<'_, S> {
             let Some(remedy) = &trial.remedy else {
                 return Ok(None);
             };
-            let folder = Path::new("trials").join(folder_name(&trial.name));
+            let folder = Path::new("trials").join(trial.folder_name());
             self.run(self.plan, &trial.name, Some(remedy), true, folder)
                 .map(Some)
         })?;
@@ -208,8 +191,7 @@ impl<S: Subject> Bench<'_, S> {
                 ..self.plan.clone()
             };
             let name = format!("{} (seed {seed})", trial.name);
-            let folder =
-                Path::new("verify").join(format!("{}-seed-{seed}", folder_name(&trial.name)));
+            let folder = Path::new("verify").join(format!("{}-seed-{seed}", trial.folder_name()));
             self.run(&plan, &name, trial.remedy.as_ref(), false, folder)
         })?;
         let mut outcomes = outcomes.into_iter();
@@ -262,20 +244,4 @@ impl<S: Subject> Bench<'_, S> {
             })
             .collect()
     }
-}
-
-/// `control: clip=1` becomes `control-clip-1`.
-fn folder_name(trial: &str) -> String {
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '_' {
-            c
-        } else {
-            '-'
-        }
-    };
-    let name: String = trial.chars().map(plain).collect();
-    name.split('-')
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join("-")
 }

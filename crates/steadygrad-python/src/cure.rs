@@ -6,20 +6,20 @@ use std::path::PathBuf;
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
+use steadygrad::Decision;
 use steadygrad::clip::{GlobalNormClip, Policy};
 use steadygrad::cure::{
     CureReport as Report, End, Goal, Outcome as Core, RankedTrial, SeedOutcome, Start,
-    Trial as Candidate, TrialEnd, TrialKind, TrialRecorder, Verification, prescribe, ranking,
-    winner,
+    Trial as Candidate, TrialEnd, TrialKind, TrialRecorder, Verification, contenders, prescribe,
+    ranking, winner,
 };
 use steadygrad::diagnose::{Case as Diagnosed, Finding, diagnose};
 use steadygrad::guard::{Guard, GuardConfig, Response};
 use steadygrad::record::{RunDir, RunStatus};
 use steadygrad::remedy::Family;
-use steadygrad::{Decision, StepReading};
 
 use crate::guard::{begin, keep, value_error};
-use crate::probe::{Case, Measured, case};
+use crate::probe::{Case, Measured, case, worded};
 use crate::stats::GradientStats;
 
 /// What became of one trial.
@@ -104,9 +104,7 @@ impl Trial {
         stats: &GradientStats,
         weight_norms: Vec<f64>,
     ) -> PyResult<(bool, f64, bool)> {
-        let gradients = stats.named(py)?;
-        let reading =
-            StepReading::new(step, loss, learning_rate, gradients).with_weight_norms(weight_norms);
+        let reading = stats.reading(py, step, loss, learning_rate, weight_norms)?;
         let judged = self.guard.step(&reading);
         if let Some(run) = &mut self.run {
             keep(run, &reading, &judged)?;
@@ -182,8 +180,8 @@ pub(crate) struct Cure {
     verification: Vec<Verification>,
 }
 
-/// A trial's name and the remedy as JSON; and why there is none.
-type Listed = (String, Option<String>, Option<String>);
+/// A trial's name, that of its folder, and the remedy as JSON.
+type Listed = (String, String, Option<String>);
 
 #[pymethods]
 impl Cure {
@@ -281,11 +279,8 @@ impl Cure {
         let Some(winner) = winner(&self.trials, &self.ranking) else {
             return Ok(Vec::new());
         };
-        let controls = self.trials.iter();
-        let controls = controls.filter(|trial| trial.kind == TrialKind::Control);
-        std::iter::once(winner)
-            .chain([&self.untreated()])
-            .chain(controls)
+        contenders(winner, &Candidate::baseline(None), &self.trials)
+            .into_iter()
             .map(listed)
             .collect()
     }
@@ -314,7 +309,7 @@ impl Cure {
             let changed = changes.get(&prescription.trial).cloned();
             prescription.for_pytorch(&changed.unwrap_or_default())
         });
-        let mut trials = vec![self.untreated()];
+        let mut trials = vec![Candidate::baseline(self.baseline.clone())];
         trials.extend(self.trials.iter().cloned());
         CureReport(Report {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -336,19 +331,6 @@ impl Cure {
     }
 }
 
-impl Cure {
-    fn untreated(&self) -> Candidate {
-        Candidate {
-            name: "baseline".into(),
-            kind: TrialKind::Baseline,
-            remedy: None,
-            derivation: None,
-            not_tried: None,
-            outcome: self.baseline.clone(),
-        }
-    }
-}
-
 fn not_tried(trial: &mut Candidate, why: &str) {
     trial.remedy = None;
     trial.derivation = None;
@@ -358,7 +340,7 @@ fn not_tried(trial: &mut Candidate, why: &str) {
 fn listed(trial: &Candidate) -> PyResult<Listed> {
     let remedy = trial.remedy.as_ref().map(serde_json::to_string);
     let remedy = remedy.transpose().map_err(value_error)?;
-    Ok((trial.name.clone(), remedy, trial.not_tried.clone()))
+    Ok((trial.name.clone(), trial.folder_name(), remedy))
 }
 
 fn find<'a>(trials: &'a mut [Candidate], name: &str) -> PyResult<&'a mut Candidate> {
@@ -381,12 +363,7 @@ impl CureReport {
 
     /// For a terminal, with ANSI styles or without.
     fn text(&self, styled: bool) -> String {
-        let text = steadygrad_report::terminal::cure(&self.0);
-        if styled {
-            text
-        } else {
-            anstream::adapter::strip_str(&text).to_string()
-        }
+        worded(steadygrad_report::terminal::cure(&self.0), styled)
     }
 
     /// One page.

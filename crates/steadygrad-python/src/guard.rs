@@ -100,9 +100,7 @@ impl Guard {
         stats: &GradientStats,
         weight_norms: Vec<f64>,
     ) -> PyResult<Judgement> {
-        let gradients = stats.named(py)?;
-        let reading =
-            StepReading::new(step, loss, learning_rate, gradients).with_weight_norms(weight_norms);
+        let reading = stats.reading(py, step, loss, learning_rate, weight_norms)?;
         let judged = self.core.step(&reading);
         self.keep(&reading, &judged)?;
         Ok(Judgement::new(&judged))

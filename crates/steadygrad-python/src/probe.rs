@@ -66,17 +66,21 @@ impl ProbeReport {
 
     /// For a terminal, with ANSI styles or without.
     fn text(&self, styled: bool) -> String {
-        let text = steadygrad_report::terminal::probe(&self.0);
-        if styled {
-            text
-        } else {
-            anstream::adapter::strip_str(&text).to_string()
-        }
+        worded(steadygrad_report::terminal::probe(&self.0), styled)
     }
 
     /// One page.
     fn html(&self) -> String {
         steadygrad_report::html::probe(&self.0)
+    }
+}
+
+/// A report's text with its ANSI styles or without.
+pub(crate) fn worded(text: String, styled: bool) -> String {
+    if styled {
+        text
+    } else {
+        anstream::adapter::strip_str(&text).to_string()
     }
 }
 

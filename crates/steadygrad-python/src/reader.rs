@@ -6,6 +6,7 @@ use pyo3::types::{PyCapsule, PyType};
 use steadygrad::TensorStats;
 
 use crate::memory::{Exchange, View, view_by_methods};
+use crate::stats::{Plain, of_plain};
 use crate::threads::Threads;
 
 /// What is used of PyTorch, given once by `steadygrad.torch`.
@@ -95,22 +96,8 @@ impl Reader {
         if rest.is_empty() {
             return Ok(Vec::new());
         }
-        let measured: Vec<(f64, f64, u64, u64, u64, u64)> =
-            self.measure.call1(py, (rest,))?.extract(py)?;
-        let stats =
-            measured
-                .into_iter()
-                .map(
-                    |(tensor_norm, max_abs, len, non_finite, subnormal, zero)| TensorStats {
-                        tensor_norm,
-                        max_abs,
-                        len,
-                        non_finite,
-                        subnormal,
-                        zero,
-                    },
-                );
-        Ok(stats.collect())
+        let measured: Vec<Plain> = self.measure.call1(py, (rest,))?.extract(py)?;
+        Ok(measured.into_iter().map(of_plain).collect())
     }
 
     pub(crate) fn scale(&self, py: Python<'_>, rest: &[Py<PyAny>], by: f64) -> PyResult<()> {

@@ -4,8 +4,8 @@ use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple};
-use steadygrad::Decision;
 use steadygrad::stats::{NamedStats, TensorStats as Stats, global_norm};
+use steadygrad::{Decision, StepReading};
 
 /// What one pass over one parameter's gradient tells.
 #[pyclass(frozen, get_all, module = "steadygrad._native")]
@@ -65,8 +65,20 @@ impl GradientStats {
         }
     }
 
-    /// As the core takes them.
-    pub(crate) fn named(&self, py: Python<'_>) -> PyResult<steadygrad::GradientStats> {
+    /// One step as the core judges it.
+    pub(crate) fn reading(
+        &self,
+        py: Python<'_>,
+        step: u64,
+        loss: f64,
+        learning_rate: f64,
+        weight_norms: Vec<f64>,
+    ) -> PyResult<StepReading> {
+        let gradients = self.named(py)?;
+        Ok(StepReading::new(step, loss, learning_rate, gradients).with_weight_norms(weight_norms))
+    }
+
+    fn named(&self, py: Python<'_>) -> PyResult<steadygrad::GradientStats> {
         let rows = self.rows.iter().enumerate();
         let tensors = rows.map(|(row, (_, stats))| {
             Ok(NamedStats {
@@ -153,25 +165,32 @@ const SHOWN: usize = 10;
 /// A row as plain numbers: the place of its name, then the fields of [`Stats`] in their order.
 type Row = (usize, f64, f64, u64, u64, u64, u64);
 
+/// The fields of [`Stats`] in their order, as Python gives them.
+pub(crate) type Plain = (f64, f64, u64, u64, u64, u64);
+
+pub(crate) fn of_plain((tensor_norm, max_abs, len, non_finite, subnormal, zero): Plain) -> Stats {
+    Stats {
+        tensor_norm,
+        max_abs,
+        len,
+        non_finite,
+        subnormal,
+        zero,
+    }
+}
+
 #[pymethods]
 impl GradientStats {
     /// From rows as `rows` gives them.
     #[staticmethod]
     fn of_rows(names: Py<PyTuple>, rows: Vec<Row>) -> Self {
         let rows = rows.into_iter();
-        let rows = rows.map(
-            |(place, tensor_norm, max_abs, len, non_finite, subnormal, zero)| {
-                let stats = Stats {
-                    tensor_norm,
-                    max_abs,
-                    len,
-                    non_finite,
-                    subnormal,
-                    zero,
-                };
-                (place, stats)
-            },
-        );
+        let rows = rows.map(|(place, norm, max, len, non_finite, subnormal, zero)| {
+            (
+                place,
+                of_plain((norm, max, len, non_finite, subnormal, zero)),
+            )
+        });
         Self::new(names, rows.collect(), &[])
     }
 

@@ -34,6 +34,20 @@ pub fn winner<'a>(trials: &'a [Trial], ranking: &[RankedTrial]) -> Option<&'a Tr
         .find(|trial| matches!(trial.kind, TrialKind::Family(_)))
 }
 
+/// What is run again on fresh seeds: the winner, and what it must beat, the baseline and the controls.
+pub fn contenders<'a>(
+    winner: &'a Trial,
+    baseline: &'a Trial,
+    trials: &'a [Trial],
+) -> Vec<&'a Trial> {
+    let controls = trials.iter();
+    let controls = controls.filter(|trial| trial.kind == TrialKind::Control);
+    std::iter::once(winner)
+        .chain([baseline])
+        .chain(controls)
+        .collect()
+}
+
 /// What is prescribed: the winner, where it cured and most fresh seeds confirm it. A cure that they do
 /// not was luck.
 pub fn prescribe(
@@ -92,7 +106,12 @@ mod tests {
             trial("normalize", TrialKind::Family(Family::Normalize), 0.95),
         ];
         let exact = ranking(&trials, "accuracy", 1_000_000);
-        assert_eq!(winner(&trials, &exact).unwrap().name, "normalize");
+        let best = winner(&trials, &exact).unwrap();
+        assert_eq!(best.name, "normalize");
+        let baseline = Trial::baseline(None);
+        let again = contenders(best, &baseline, &trials).into_iter();
+        let again: Vec<&str> = again.map(|trial| trial.name.as_str()).collect();
+        assert_eq!(again, ["normalize", "baseline", "control: clip=1"]);
         assert!((standard_error("accuracy", 100, 0.9) - 0.03).abs() < 1e-12);
         for best in [f64::NAN, -3.0] {
             assert_eq!(standard_error("accuracy", 100, best), 0.0);

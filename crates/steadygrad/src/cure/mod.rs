@@ -13,7 +13,7 @@ mod report;
 mod verdict;
 
 pub use candidates::Start;
-pub use conclude::{prescribe, ranking, winner};
+pub use conclude::{contenders, prescribe, ranking, winner};
 pub use control::{CLIP_ONE, random_remedy};
 pub use derive::{Derivation, NotApplicable};
 pub use outcome::{End, Outcome, Trace};

@@ -54,6 +54,36 @@ pub struct Trial {
     pub outcome: Option<Outcome>,
 }
 
+impl Trial {
+    /// The run as it is; without its outcome where it has not run yet.
+    pub fn baseline(outcome: Option<Outcome>) -> Self {
+        Self {
+            name: "baseline".into(),
+            kind: TrialKind::Baseline,
+            remedy: None,
+            derivation: None,
+            not_tried: None,
+            outcome,
+        }
+    }
+
+    /// Its name as that of a folder: `control: clip=1` becomes `control-clip-1`.
+    pub fn folder_name(&self) -> String {
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() || c == '_' {
+                c
+            } else {
+                '-'
+            }
+        };
+        let name: String = self.name.chars().map(plain).collect();
+        name.split('-')
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("-")
+    }
+}
+
 /// One fresh seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SeedOutcome {
@@ -191,6 +221,19 @@ mod tests {
             })
             .collect();
         Verification::new("x".into(), seeds)
+    }
+
+    #[test]
+    fn folders_are_named_without_what_a_shell_reads() {
+        let mut trial = Trial::baseline(None);
+        assert_eq!(trial.folder_name(), "baseline");
+        for (name, folder) in [
+            ("control: clip=1", "control-clip-1"),
+            ("slow_down", "slow_down"),
+        ] {
+            trial.name = name.into();
+            assert_eq!(trial.folder_name(), folder);
+        }
     }
 
     #[test]
