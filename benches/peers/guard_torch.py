@@ -1,6 +1,6 @@
 """Times `steadygrad.torch.Guard.step` against PyTorch's clipping and step, and against what people log with.
 
-    python benches/peers/guard_torch.py [--rounds 1.0] [--only mlp]
+    python benches/peers/guard_torch.py [--rounds 1.0] [--only mlp] [--device cuda [--fused]]
 
 Six models, AdamW, 1 and 2 threads; each round times every variant once, in turn, over 20 steps, which hold one
 of the guard's snapshots; medians over rounds. Prints a Markdown table and the geometric mean.
@@ -13,6 +13,10 @@ of the guard's snapshots; medians over rounds. Prints a Markdown table and the g
   `wandb.watch(log="all")` has it.
 
 The guard's share of a training step is measured in place: its own `step` less the optimizer's, over the whole.
+
+On a GPU, batches are larger, each round ends by waiting for the device, and the share is what a training step
+with the guard takes more than a plain one. `read loss` is the plain one with `loss.item()` at every step: what it
+costs to wait for the device at all, as the guard's decision has to.
 """
 
 import argparse
@@ -93,15 +97,25 @@ def resnet():
 # The guard's interval between snapshots.
 STEPS = 20
 
-# Model, inputs, rounds of `step` alone, rounds and steps of whole training steps.
+# Model, inputs on a CPU and on a GPU, rounds of `step` alone, rounds and steps of whole training steps.
 MODELS = {
-    "mlp 3x128": (lambda: mlp(3, 128), lambda: torch.randn(32, 128), 101, 41, 20),
-    "mlp 10x256": (lambda: mlp(10, 256), lambda: torch.randn(32, 256), 41, 21, 20),
-    "mlp 50x64": (lambda: mlp(50, 64), lambda: torch.randn(32, 64), 31, 15, 20),
-    "resnet-18": (resnet, lambda: torch.randn(32, 3, 32, 32), 15, 5, 2),
-    "lstm 2x256": (Sequence, lambda: torch.randn(32, 100, 32), 41, 5, 4),
-    "gpt2 small": (Gpt2, lambda: torch.randint(0, 50257, (2, 64)), 7, 3, 2),
+    "mlp 3x128": (lambda: mlp(3, 128), ((32, 128), (1024, 128)), 101, 41, 20),
+    "mlp 10x256": (lambda: mlp(10, 256), ((32, 256), (1024, 256)), 41, 21, 20),
+    "mlp 50x64": (lambda: mlp(50, 64), ((32, 64), (1024, 64)), 31, 15, 20),
+    "resnet-18": (resnet, ((32, 3, 32, 32), (256, 3, 32, 32)), 15, 5, 2),
+    "lstm 2x256": (Sequence, ((32, 100, 32), (128, 100, 32)), 41, 5, 4),
+    "gpt2 small": (Gpt2, ((2, 64), (8, 512)), 7, 3, 2),
 }
+
+DEVICE = torch.device("cpu")
+# PyTorch's own choice where it is None.
+FUSED = None
+
+
+def inputs_of(name, shapes):
+    shape = shapes[DEVICE.type == "cuda"]
+    made = torch.randint(0, 50257, shape) if name.startswith("gpt2") else torch.randn(shape)
+    return made.to(DEVICE)
 
 
 class Bench:
@@ -109,9 +123,9 @@ class Bench:
 
     def __init__(self, make, inputs, guarded, folder=None):
         torch.manual_seed(0)
-        self.model, self.inputs = make(), inputs
-        self.targets = torch.randint(0, 10, (len(inputs),))
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
+        self.model, self.inputs = make().to(DEVICE), inputs
+        self.targets = torch.randint(0, 10, (len(inputs),)).to(DEVICE)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=FUSED)
         self.parameters = list(self.model.parameters())
         self.guard = steadygrad.torch.Guard(self.model, self.optimizer, run_dir=folder) if guarded else None
         self.loss = self.backward()
@@ -168,11 +182,24 @@ class Watched(Histograms):
     every, weights = 100, True
 
 
+class LossRead(Bench):
+    def update(self, loss):
+        loss.item()
+        super().update(loss)
+
+
 def seconds(call, count):
+    wait()
     start = time.perf_counter()
     for _ in range(count):
         call()
+    wait()
     return (time.perf_counter() - start) / count
+
+
+def wait():
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def anomalous(bench):
@@ -184,9 +211,11 @@ def anomalous(bench):
 
 
 def measure(name, scale, folder):
-    make, inputs, alone_rounds, whole_rounds, whole = MODELS[name]
+    make, shapes, alone_rounds, whole_rounds, whole = MODELS[name]
+    if DEVICE.type == "cuda":
+        whole_rounds, whole = alone_rounds, STEPS
     torch.manual_seed(1)
-    inputs = inputs()
+    inputs = inputs_of(name, shapes)
     plain, guarded = Bench(make, inputs, False), Bench(make, inputs, True)
     recorded = Bench(make, inputs, True, folder)
     alone = {
@@ -207,6 +236,7 @@ def measure(name, scale, folder):
     peers = {
         "plain": plain.train,
         "with guard": guarded.train,
+        "read loss": LossRead(make, inputs, False).train,
         "detect_anomaly": anomalous(Bench(make, inputs, False)),
         "backward hooks": hooked(Bench(make, inputs, False)).train,
         "histograms": Histograms(make, inputs, False).train,
@@ -223,7 +253,9 @@ def measure(name, scale, folder):
             if variant == "plain":
                 of_step = plain.spent / whole
             elif variant == "with guard":
-                shares.append((guarded.spent / whole - of_step) / times[variant][-1])
+                spent = times["plain"][-1] if DEVICE.type == "cuda" else of_step
+                mine = times[variant][-1] if DEVICE.type == "cuda" else guarded.spent / whole
+                shares.append((mine - spent) / times[variant][-1])
     return {v: statistics.median(t) for v, t in times.items()}, statistics.median(shares)
 
 
@@ -231,10 +263,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=float, default=1.0, help="times as many as usual")
     parser.add_argument("--only", default="")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--fused", action="store_true", help="AdamW in one kernel")
     arguments = parser.parse_args()
+    global DEVICE, FUSED
+    DEVICE, FUSED = torch.device(arguments.device), arguments.fused or None
     print("| model | threads | step, ms | guard | recorded | training step, ms | with guard | guard's share |", end="")
-    print(" anomaly | hooks | histograms | watch |\n|---|---|---|---|---|---|---|---|---|---|---|---|")
-    for threads in (1, 2):
+    print(" read loss | anomaly | hooks | histograms | watch |\n|" + "---|" * 13)
+    for threads in (1, 2) if DEVICE.type == "cpu" else (1,):
         torch.set_num_threads(threads)
         ratios, shares = {"guard": [], "recorded": []}, []
         for name in MODELS:
@@ -248,7 +284,7 @@ def main():
             cells = [f"{name}", f"{threads}", f"{1e3 * t['step']:.3f}"]
             cells += [f"{t[v] / t['step']:.3f}x" for v in ("guard", "recorded")]
             cells += [f"{1e3 * t['plain']:.2f}", f"{t['with guard'] / t['plain']:.3f}x", f"{100 * share:.1f} %"]
-            peers = ("detect_anomaly", "backward hooks", "histograms", "watch")
+            peers = ("read loss", "detect_anomaly", "backward hooks", "histograms", "watch")
             cells += [f"{t[v] / t['plain']:.2f}x" for v in peers]
             print("| " + " | ".join(cells) + " |", flush=True)
         mean = {v: math.exp(statistics.mean(map(math.log, seen))) for v, seen in ratios.items()}

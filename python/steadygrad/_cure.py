@@ -19,12 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from . import _native
 from ._batch import forward_of, seeded
-from ._guard import _norms_by_torch
 from ._probe import measure, recurrent_of
 from ._report import Report
 from ._surgery import Put, Refused, put
 from ._task import Rows, accuracy, evaluate, most_frequent
-from .torch import gradient_stats
+from .torch import _norms, gradient_stats
 
 __all__ = ["Cure", "cure"]
 
@@ -317,7 +316,7 @@ class _Bench:
                 weights = [p.detach() for p in parameters if p.grad is not None]
                 rate = max(float(group["lr"]) for group in optimizer.param_groups)
                 applies, coefficient, ends = trial.step(
-                    step, float(loss.detach()), rate, stats, _norms_by_torch(weights)
+                    step, float(loss.detach()), rate, stats, _norms(weights)
                 )
                 if applies:
                     if coefficient != 1.0:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from . import _native
+from ._device import measured
 from ._distributed import Local, local, together
-from ._snapshot import Snapshot, SnapshotLost, copy_all
+from ._snapshot import Pairs, Snapshot, SnapshotLost
 from .clip import Chain, GlobalNorm, Policy
-from .torch import _READER, Clipper, GradientStats, _collect, _named, _scale_by_torch
+from .torch import _READER, Clipper, GradientStats, _collect, _named, _norms, _scale_by_torch
 
 __all__ = ["Guard", "GuardStopped", "GuardStep"]
 
@@ -156,8 +157,9 @@ class Guard:
         # The learning rates of the schedule, while a lower one is in their place.
         self._planned: Optional[list[Any]] = None
         # A forward pass writes to buffers (batch normalisation's means) before anybody can judge it.
-        self._buffers = [] if self._model is None else list(self._model.buffers())
-        self._good_buffers = [buffer.detach().clone() for buffer in self._buffers]
+        buffers = [] if self._model is None else list(self._model.buffers())
+        good = [buffer.detach().clone() for buffer in buffers]
+        self._keep_buffers, self._put_back_buffers = Pairs(good, buffers), Pairs(buffers, good)
         if run_dir is not None and (self._together is None or self._together.rank == 0):
             folder = os.fspath(run_dir)
             self._native.record(folder, os.path.basename(folder), list(self._names))
@@ -237,11 +239,8 @@ class Guard:
         """The step's judgement, and the snapshot taken before it. Scales gradients and learning rates."""
         if self._count_groups() != self._groups:
             raise RuntimeError("parameters were added to the optimizer: make another Guard")
-        loss = float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
         step, snapshot = self._step, None
-        threads = torch.get_num_threads()
-        stats = self._measuring.clip(_READER, self._held, self._names, threads, None)
-        weight_norms = self._weight_norms(threads)
+        loss, stats, weight_norms = self._measured(loss)
         if self._together is not None:
             loss, stats, weight_norms = self._together.join(loss, self._names, stats, weight_norms)
         if scaler is not None and _scale_was_too_large(stats, loss):
@@ -269,9 +268,9 @@ class Guard:
         if judged.applies:
             self._make_ready(judged)
         if judged.applies or rolled_back_to is not None:
-            copy_all(self._good_buffers, self._buffers)
+            self._keep_buffers.copy()
         else:
-            copy_all(self._buffers, self._good_buffers)
+            self._put_back_buffers.copy()
         self._forget(set(self._native.snapshots()))
         if judged.decision == "stop":
             self.close()
@@ -358,18 +357,36 @@ class Guard:
             )
         return None, clipper
 
-    def _weight_norms(self, threads: int) -> dict[int, float]:
-        """By place, of the parameters that have a gradient."""
+    def _measured(
+        self, loss: Union[Tensor, float]
+    ) -> tuple[float, GradientStats, dict[int, float]]:
+        """The loss, the gradients' statistics and, by place, norms of the weights that have a gradient."""
+        if self._parameters and not self._parameters[0].is_cpu:
+            return self._measured_on_device(loss)
+        loss = float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
+        stats = self._measuring.clip(
+            _READER, self._held, self._names, torch.get_num_threads(), None
+        )
         places = [place for place, p in enumerate(self._parameters) if p.grad is not None]
+        return loss, stats, dict(zip(places, _norms(self._weights(places))))
+
+    def _measured_on_device(
+        self, loss: Union[Tensor, float]
+    ) -> tuple[float, GradientStats, dict[int, float]]:
+        """The same, waiting once for all of it."""
+        grads = [held.grad for held in self._held]
+        places = [place for place, grad in enumerate(grads) if grad is not None]
+        tensors = [grads[place] for place in places] + self._weights(places)
+        reading, value = measured(_READER, tensors, loss if isinstance(loss, Tensor) else None)
+        stats = GradientStats.of_reading(self._names, places, reading)
+        norms = dict(zip(places, reading.norms(len(places))))
+        return value if isinstance(loss, Tensor) else float(loss), stats, norms
+
+    def _weights(self, places: list[int]) -> list[Tensor]:
         tensors = [self._parameters[place] for place in places]
         if any(isinstance(held, Local) for held in self._held):
-            tensors = [local(tensor.detach()) for tensor in tensors]
-        norms = _native.norms(_READER, tensors, threads)
-        rest = [at for at, norm in enumerate(norms) if norm is None]
-        if rest:
-            for at, norm in zip(rest, _norms_by_torch([tensors[at] for at in rest])):
-                norms[at] = norm
-        return dict(zip(places, norms))  # type: ignore[arg-type]
+            return [local(tensor.detach()) for tensor in tensors]
+        return tensors
 
     def _update_norm(self, snapshot: Snapshot) -> Optional[float]:
         """None where several processes train together: the sum would need another all-reduce."""
@@ -445,16 +462,3 @@ def _enabled(scaler: Optional[torch.amp.GradScaler]) -> Optional[torch.amp.GradS
 def _scale_was_too_large(stats: GradientStats, loss: float) -> bool:
     """A finite loss whose gradients are not: what a scaler is there for."""
     return stats.non_finite > 0 and loss - loss == 0.0
-
-
-@torch.no_grad()
-def _norms_by_torch(tensors: list[Tensor]) -> list[float]:
-    """With one wait for each device."""
-    norms = torch._foreach_norm([tensor.detach() for tensor in tensors])
-    values = [0.0] * len(norms)
-    for device in {norm.device for norm in norms}:
-        at = [place for place, norm in enumerate(norms) if norm.device == device]
-        read = torch.stack([norms[place].double() for place in at]).tolist()
-        for place, value in zip(at, read):
-            values[place] = value
-    return values

@@ -62,6 +62,12 @@ class GradientStats(Mapping[str, TensorStats]):
     def of_rows(
         names: tuple[str, ...], rows: Sequence[tuple[int, float, float, int, int, int, int]]
     ) -> GradientStats: ...
+    @staticmethod
+    def of_reading(
+        names: tuple[str, ...], places: Sequence[int], reading: DeviceReading
+    ) -> GradientStats:
+        """Of the first tensors of a reading, whose names are at these places."""
+
     def rows(self) -> list[tuple[int, float, float, int, int, int, int]]:
         """The place of each parameter's name, then the fields of `TensorStats` but `share`."""
     def top(self, k: int) -> list[tuple[str, TensorStats]]:
@@ -175,6 +181,32 @@ def clamp(
     reader: Reader, parameters: list[Tensor], threads: int, max_abs: float
 ) -> list[Tensor]:
     """Clamps the gradients that are read natively, and returns the others."""
+
+@final
+class DeviceReading:
+    """Statistics of a list of tensors, to be filled in: by kernels for those on a CUDA device, by PyTorch's
+    own operators for the rest."""
+
+    def __new__(cls, reader: Reader, tensors: list[Tensor]) -> DeviceReading: ...
+    @property
+    def groups(self) -> list[tuple[int, bytes, bytes]]:
+        """Of each device: its number, its tensors' addresses, and their types and sizes."""
+
+    @property
+    def rest(self) -> list[int]:
+        """The places of those that belong to no group."""
+
+    def leave(self, device: int) -> None:
+        """Gives a group to PyTorch's operators after all."""
+
+    def fill(self, reader: Reader, device: int, rows: Tensor) -> None:
+        """Takes what was measured of a device's tensors."""
+
+    def put(self, place: int, row: tuple[float, float, int, int, int, int]) -> None:
+        """Takes what was measured of one tensor."""
+
+    def norms(self, first: int) -> list[float]:
+        """The norms of the tensors from this place on."""
 
 def norms(
     reader: Reader, tensors: Sequence[Tensor], threads: int

@@ -7,9 +7,10 @@ training whether gradients will explode, `cure` which remedy is proven on the mo
 `find_non_finite` which operation made a NaN.
 
 Dense CPU gradients of float32, float64, float16 and bfloat16 are read, and scaled, where they lie by
-as many threads as `torch.get_num_threads()` says. All others (other devices, sparse tensors, subclasses,
-gradients that autograd follows) are left to PyTorch's own operators: `clip_grad_norm_` then waits
-for no device, but statistics do, once for each.
+as many threads as `torch.get_num_threads()` says. Statistics of dense CUDA gradients come from Triton
+kernels that read each value once. All others (other devices, sparse tensors, subclasses, gradients that
+autograd follows) are left to PyTorch's own operators. `clip_grad_norm_` waits for no device; statistics
+do, once for each.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _native
+from ._device import measured
 from ._native import GradientStats, TensorStats
 from .clip import GlobalNorm, Policy
 
@@ -387,39 +389,19 @@ def _named(model: Union[nn.Module, _Parameters]) -> tuple[tuple[str, ...], list[
     return tuple(map(str, range(len(parameters)))), parameters
 
 
-@torch.no_grad()
-def _measured(grads: list[Tensor]) -> list[tuple[float, float, int, int, int, int]]:
-    """What `TensorStats` holds, in its order, by PyTorch's own operators. Nothing is waited for until all
-    are on their way; then once for each device."""
-    rows = [_on_device(grad.detach()) for grad in grads]
-    together: dict[Any, list[int]] = {}
-    for place, row in enumerate(rows):
-        # What a subclass reduces to need not go into one tensor with others.
-        together.setdefault(row.device if type(row) is Tensor else place, []).append(place)
-    measured: list[tuple[float, float, int, int, int, int]] = [(0.0, 0.0, 0, 0, 0, 0)] * len(rows)
-    for places in together.values():
-        read = torch.stack([rows[place] for place in places]).tolist()
-        for place, (norm, largest, non_finite, subnormal, non_zero) in zip(places, read):
-            numel = grads[place].numel() * (2 if grads[place].is_complex() else 1)
-            counts = (int(non_finite), int(subnormal), numel - int(non_zero))
-            measured[place] = (norm, largest, numel, *counts)
-    return measured
+def _norms(tensors: list[Tensor]) -> list[float]:
+    """Of each tensor, waiting once for each device that is not the CPU."""
+    norms = _native.norms(_READER, tensors, torch.get_num_threads())
+    rest = [place for place, norm in enumerate(norms) if norm is None]
+    if rest:
+        reading, _ = measured(_READER, [tensors[place] for place in rest])
+        for place, norm in zip(rest, reading.norms(0)):
+            norms[place] = norm
+    return norms  # type: ignore[return-value]
 
 
-def _on_device(grad: Tensor) -> Tensor:
-    """Norm, largest finite value, and how many values are not finite, subnormal and not zero: in float64,
-    which holds all of them exactly."""
-    if grad.layout != torch.strided:
-        grad = grad.coalesce().values() if grad.layout == torch.sparse_coo else grad.values()
-    if grad.is_complex():
-        grad = torch.view_as_real(grad.resolve_conj())
-    magnitude = grad.abs()
-    finite = magnitude.isfinite()
-    norm = torch.linalg.vector_norm(magnitude, dtype=torch.float64)
-    largest = magnitude.where(finite, 0.0).max() if magnitude.numel() else norm
-    subnormal = (magnitude < torch.finfo(grad.dtype).tiny) & (magnitude > 0)
-    counts = [each.sum().double() for each in (~finite, subnormal, magnitude != 0)]
-    return torch.stack([norm, largest.double(), *counts])
+def _measured(grads: list[Tensor]) -> _native.DeviceReading:
+    return measured(_READER, grads)[0]
 
 
 _READER = _native.Reader(

@@ -3,6 +3,7 @@
 mod clipper;
 mod command;
 mod cure;
+mod device_reading;
 mod extras;
 mod gradients;
 mod guard;
@@ -20,6 +21,7 @@ mod _native {
         clipper::Clipper,
         command::command,
         cure::{Cure, CureReport, Outcome, Trial},
+        device_reading::DeviceReading,
         gradients::{Gradients, clamp, norms},
         guard::{Guard, Judgement},
         probe::ProbeReport,

@@ -1,4 +1,5 @@
-//! The memory of PyTorch's CPU tensors, in place: the only module with `unsafe` code.
+//! The memory of PyTorch's CPU tensors, in place: the only module with `unsafe` code. Of tensors on a
+//! CUDA device it tells where they lie, for kernels to read.
 //!
 //! A [`View`] is made and used within one call from Python, while the tensor is referenced and no
 //! Python code runs on this thread. What it relies on is what PyTorch's own operators rely on: no
@@ -25,6 +26,17 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// As the exchange tells it.
+    fn of(out: &DlTensor) -> Option<Self> {
+        match (out.code, out.bits) {
+            (FLOAT, 32) => Some(Self::F32),
+            (FLOAT, 64) => Some(Self::F64),
+            (FLOAT, 16) => Some(Self::F16),
+            (BFLOAT, 16) => Some(Self::Bf16),
+            _ => None,
+        }
+    }
+
     fn size(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -32,6 +44,15 @@ impl Kind {
             Self::F16 | Self::Bf16 => 2,
         }
     }
+}
+
+/// Where a dense tensor's values lie on a CUDA device; they are not looked at from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OnDevice {
+    pub(crate) device: i32,
+    pub(crate) address: usize,
+    pub(crate) len: usize,
+    pub(crate) kind: Kind,
 }
 
 /// Where a dense CPU tensor's values lie.
@@ -198,6 +219,8 @@ struct DlTensor {
 }
 
 const CPU: i32 = 1;
+/// Also what PyTorch gives of a ROCm device.
+const CUDA: [i32; 2] = [2, 10];
 const FLOAT: u8 = 2;
 const BFLOAT: u8 = 4;
 
@@ -241,6 +264,26 @@ impl Exchange {
     /// The view of a CPU tensor whose type is exactly the one that the capsule came from; `None`
     /// when it has no dense memory of a kind that is read natively.
     pub(crate) fn view(self, tensor: &Bound<'_, PyAny>) -> Option<View> {
+        let out = self.look(tensor).filter(|out| out.device_type == CPU)?;
+        let (kind, (shape, strides)) = (Kind::of(&out)?, out.layout()?);
+        // SAFETY: this is a CPU tensor, as it described itself.
+        unsafe { View::new(out.address()?, shape, strides, kind) }
+    }
+
+    /// The same of a CUDA tensor.
+    pub(crate) fn on_device(self, tensor: &Bound<'_, PyAny>) -> Option<OnDevice> {
+        let out = self.look(tensor)?;
+        let (kind, (shape, strides)) = (Kind::of(&out)?, out.layout()?);
+        CUDA.contains(&out.device_type).then_some(OnDevice {
+            device: out.device_id,
+            address: out.address()?,
+            len: dense(shape, strides)?.0,
+            kind,
+        })
+    }
+
+    /// What a tensor says of itself, which holds while it is referenced and not changed.
+    fn look(self, tensor: &Bound<'_, PyAny>) -> Option<DlTensor> {
         let mut out = std::mem::MaybeUninit::<DlTensor>::uninit();
         // SAFETY: the caller holds the interpreter (a `Bound` shows it) and vouches for the type.
         let failed = unsafe { (self.0)(tensor.as_ptr().cast(), out.as_mut_ptr()) } != 0;
@@ -251,31 +294,29 @@ impl Exchange {
         }
         // SAFETY: it reported success, so it has written all fields.
         let out = unsafe { out.assume_init() };
-        if out.device_type != CPU || out.lanes != 1 {
-            return None;
+        (out.lanes == 1).then_some(out)
+    }
+}
+
+impl DlTensor {
+    fn address(&self) -> Option<usize> {
+        Some(self.data as usize + usize::try_from(self.byte_offset).ok()?)
+    }
+
+    /// Shape and strides.
+    fn layout(&self) -> Option<(&[i64], &[i64])> {
+        let ndim = usize::try_from(self.ndim).ok()?;
+        if ndim == 0 {
+            return Some((&[], &[]));
         }
-        let kind = match (out.code, out.bits) {
-            (FLOAT, 32) => Kind::F32,
-            (FLOAT, 64) => Kind::F64,
-            (FLOAT, 16) => Kind::F16,
-            (BFLOAT, 16) => Kind::Bf16,
-            _ => return None,
-        };
-        let ndim = usize::try_from(out.ndim).ok()?;
-        let (shape, strides) = if ndim == 0 {
-            (&[][..], &[][..])
-        } else {
-            // SAFETY: both have `ndim` entries, which the tensor keeps.
-            unsafe {
-                (
-                    from_raw_parts(out.shape, ndim),
-                    from_raw_parts(out.strides, ndim),
-                )
-            }
-        };
-        let address = out.data as usize + usize::try_from(out.byte_offset).ok()?;
-        // SAFETY: this is a CPU tensor, as it described itself.
-        unsafe { View::new(address, shape, strides, kind) }
+        // SAFETY: both have `ndim` entries, which the tensor keeps; it outlives what was made in `look`,
+        // since its callers hold a reference.
+        unsafe {
+            Some((
+                from_raw_parts(self.shape, ndim),
+                from_raw_parts(self.strides, ndim),
+            ))
+        }
     }
 }
 
@@ -285,25 +326,60 @@ pub(crate) fn view_by_methods(
     tensor: &Bound<'_, PyAny>,
     dtypes: &[Py<PyAny>; 4],
 ) -> PyResult<Option<View>> {
+    let is_cpu = tensor.getattr(intern!(tensor.py(), "is_cpu"))?;
+    if !is_cpu.is_truthy()? {
+        return Ok(None);
+    }
+    let of_itself = by_methods(tensor, dtypes)?;
+    Ok(of_itself.and_then(|(kind, shape, strides, address)| {
+        // SAFETY: this is a CPU tensor, as it described itself.
+        unsafe { View::new(address, &shape, &strides, kind) }
+    }))
+}
+
+/// The same of a CUDA tensor.
+pub(crate) fn on_device_by_methods(
+    tensor: &Bound<'_, PyAny>,
+    dtypes: &[Py<PyAny>; 4],
+) -> PyResult<Option<OnDevice>> {
+    let py = tensor.py();
+    if !tensor.getattr(intern!(py, "is_cuda"))?.is_truthy()? {
+        return Ok(None);
+    }
+    let device = tensor.call_method0(intern!(py, "get_device"))?.extract()?;
+    let of_itself = by_methods(tensor, dtypes)?;
+    Ok(of_itself.and_then(|(kind, shape, strides, address)| {
+        let (len, _) = dense(&shape, &strides)?;
+        Some(OnDevice {
+            device,
+            address,
+            len,
+            kind,
+        })
+    }))
+}
+
+type OfItself = (Kind, Vec<i64>, Vec<i64>, usize);
+
+/// Its kind, shape, strides and address.
+fn by_methods(
+    tensor: &Bound<'_, PyAny>,
+    dtypes: &[Py<PyAny>; 4],
+) -> PyResult<Option<OfItself>> {
     let py = tensor.py();
     let dtype = tensor.getattr(intern!(py, "dtype"))?;
     let Some(kind) = dtypes.iter().position(|each| each.is(&dtype)) else {
         return Ok(None);
     };
     let kind = [Kind::F32, Kind::F64, Kind::F16, Kind::Bf16][kind];
-    if !tensor.getattr(intern!(py, "is_cpu"))?.is_truthy()? {
-        return Ok(None);
-    }
     // Sparse tensors and the like have no strides or no address.
     let strides = tensor.call_method0(intern!(py, "stride"));
     let address = tensor.call_method0(intern!(py, "data_ptr"));
     let (Ok(strides), Ok(address)) = (strides, address) else {
         return Ok(None);
     };
-    let shape: Vec<i64> = tensor.getattr(intern!(py, "shape"))?.extract()?;
-    let (strides, address): (Vec<i64>, usize) = (strides.extract()?, address.extract()?);
-    // SAFETY: this is a CPU tensor, as it described itself.
-    Ok(unsafe { View::new(address, &shape, &strides, kind) })
+    let shape = tensor.getattr(intern!(py, "shape"))?.extract()?;
+    Ok(Some((kind, shape, strides.extract()?, address.extract()?)))
 }
 
 /// How many values there are and how they lie, when they fill their memory without gap or overlap:

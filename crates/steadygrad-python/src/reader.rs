@@ -5,8 +5,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyType};
 use steadygrad::TensorStats;
 
-use crate::memory::{Exchange, View, view_by_methods};
-use crate::stats::{Plain, of_plain};
+use crate::device_reading::DeviceReading;
+use crate::memory::{Exchange, OnDevice, View, on_device_by_methods, view_by_methods};
 use crate::threads::Threads;
 
 /// What is used of PyTorch, given once by `steadygrad.torch`.
@@ -18,7 +18,7 @@ pub(crate) struct Reader {
     dtypes: [Py<PyAny>; 4],
     /// `torch.autograd.graph.increment_version`.
     increment_version: Py<PyAny>,
-    /// Statistics of a list of tensors that are not read natively, each in the order of [`TensorStats`].
+    /// The [`DeviceReading`] of a list of tensors that are not read natively.
     measure: Py<PyAny>,
     /// Multiplies a list of such tensors by a number.
     scale: Py<PyAny>,
@@ -75,6 +75,17 @@ impl Reader {
         }
     }
 
+    /// Where a plain, dense CUDA tensor lies; `None` of any other.
+    pub(crate) fn on_device(&self, tensor: &Bound<'_, PyAny>) -> PyResult<Option<OnDevice>> {
+        if !self.is(tensor, &self.tensor) && !self.is(tensor, &self.parameter) {
+            return Ok(None);
+        }
+        match self.exchange {
+            Some(exchange) => Ok(exchange.on_device(tensor)),
+            None => on_device_by_methods(tensor, &self.dtypes),
+        }
+    }
+
     fn is(&self, tensor: &Bound<'_, PyAny>, exactly: &Py<PyType>) -> bool {
         tensor.get_type_ptr() == exactly.as_ptr().cast()
     }
@@ -96,8 +107,9 @@ impl Reader {
         if rest.is_empty() {
             return Ok(Vec::new());
         }
-        let measured: Vec<Plain> = self.measure.call1(py, (rest,))?.extract(py)?;
-        Ok(measured.into_iter().map(of_plain).collect())
+        let measured = self.measure.call1(py, (rest,))?;
+        let measured = measured.bind(py).cast::<DeviceReading>()?.borrow();
+        Ok(measured.stats().to_vec())
     }
 
     pub(crate) fn scale(&self, py: Python<'_>, rest: &[Py<PyAny>], by: f64) -> PyResult<()> {

@@ -7,6 +7,8 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use steadygrad::stats::{NamedStats, TensorStats as Stats, global_norm};
 use steadygrad::{Decision, StepReading};
 
+use crate::device_reading::DeviceReading;
+
 /// What one pass over one parameter's gradient tells.
 #[pyclass(frozen, get_all, module = "steadygrad._native")]
 pub(crate) struct TensorStats {
@@ -192,6 +194,13 @@ impl GradientStats {
             )
         });
         Self::new(names, rows.collect(), &[])
+    }
+
+    /// Of the first tensors of a reading, whose names are at these places.
+    #[staticmethod]
+    fn of_reading(names: Py<PyTuple>, places: Vec<usize>, reading: &DeviceReading) -> Self {
+        let stats = reading.stats().iter().copied();
+        Self::new(names, places.into_iter().zip(stats).collect(), &[])
     }
 
     /// All rows as plain numbers: the place of the parameter's name, norm, largest value, number of

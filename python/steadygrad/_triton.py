@@ -1,0 +1,166 @@
+"""Statistics of many tensors on a GPU: two launches at most, and each value is read once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ._device import COLUMNS
+
+# Values that one program reads, and those it holds at once.
+_CHUNK = 1 << 16
+_BLOCK = tl.constexpr(1024)
+# A tensor's chunks are added up in their order, this many at once: the same gradients give the same norm to
+# the bit.
+_ADDED = tl.constexpr(128)
+_COLUMNS = tl.constexpr(COLUMNS)
+
+# By the numbers that kinds go by: those of `Reader`'s `dtypes`.
+_FLOATS = (tl.float32, tl.float64, tl.float16, tl.bfloat16)
+
+
+@triton.jit
+def _measure_chunks(addresses, table, rows, FLOATS: tl.constexpr, ALIGNED: tl.constexpr, WHOLE: tl.constexpr):
+    # A type's bits as an integer, and the smallest normal number, infinity and all bits but the sign in it.
+    if FLOATS == tl.float32:
+        BITS: tl.constexpr = tl.int32
+        WIDE: tl.constexpr = tl.int32
+        NORMAL: tl.constexpr = 0x00800000
+        INFINITY: tl.constexpr = 0x7F800000
+        MAGNITUDE: tl.constexpr = 0x7FFFFFFF
+    elif FLOATS == tl.float64:
+        BITS: tl.constexpr = tl.int64
+        WIDE: tl.constexpr = tl.int64
+        NORMAL: tl.constexpr = 0x0010000000000000
+        INFINITY: tl.constexpr = 0x7FF0000000000000
+        MAGNITUDE: tl.constexpr = 0x7FFFFFFFFFFFFFFF
+    elif FLOATS == tl.float16:
+        BITS: tl.constexpr = tl.int16
+        WIDE: tl.constexpr = tl.int32
+        NORMAL: tl.constexpr = 0x0400
+        INFINITY: tl.constexpr = 0x7C00
+        MAGNITUDE: tl.constexpr = 0x7FFF
+    else:
+        BITS: tl.constexpr = tl.int16
+        WIDE: tl.constexpr = tl.int32
+        NORMAL: tl.constexpr = 0x0080
+        INFINITY: tl.constexpr = 0x7F80
+        MAGNITUDE: tl.constexpr = 0x7FFF
+    chunk = tl.program_id(0)
+    of_chunk = table + 4 * chunk
+    values = tl.load(addresses + tl.load(of_chunk)).to(tl.pointer_type(BITS))
+    start, end = tl.load(of_chunk + 1), tl.load(of_chunk + 2)
+    if ALIGNED:
+        values = tl.multiple_of(values, 16)
+        start = tl.multiple_of(start, 1024)
+    lanes = tl.arange(0, _BLOCK)
+    square = tl.zeros([_BLOCK], tl.float64)
+    # Among numbers without a sign, the bits are in the values' order.
+    largest = tl.zeros([_BLOCK], WIDE)
+    non_finite = tl.zeros([_BLOCK], tl.int32)
+    subnormal = tl.zeros([_BLOCK], tl.int32)
+    non_zero = tl.zeros([_BLOCK], tl.int32)
+    for first in range(start, end, _BLOCK):
+        signed = tl.load(values + first + lanes, mask=first + lanes < end, other=0)
+        value = signed.to(FLOATS, bitcast=True).to(tl.float64)
+        square += value * value
+        bits = signed.to(WIDE) & MAGNITUDE
+        largest = tl.maximum(largest, tl.where(bits < INFINITY, bits, 0))
+        non_finite += (bits >= INFINITY).to(tl.int32)
+        subnormal += ((bits > 0) & (bits < NORMAL)).to(tl.int32)
+        non_zero += (bits > 0).to(tl.int32)
+    summed = tl.sum(square)
+    at = rows + tl.load(of_chunk + 3) * _COLUMNS
+    tl.store(at, tl.sqrt(summed) if WHOLE else summed)
+    tl.store(at + 1, tl.max(largest).to(BITS).to(FLOATS, bitcast=True).to(tl.float64))
+    tl.store(at + 2, tl.sum(non_finite).to(tl.float64))
+    tl.store(at + 3, tl.sum(subnormal).to(tl.float64))
+    tl.store(at + 4, tl.sum(non_zero).to(tl.float64))
+
+
+@triton.jit
+def _add_chunks(chunks, firsts, rows):
+    tensor = tl.program_id(0)
+    start, end = tl.load(firsts + tensor), tl.load(firsts + tensor + 1)
+    lanes = tl.arange(0, _ADDED)
+    square = tl.zeros([_ADDED], tl.float64)
+    largest = tl.zeros([_ADDED], tl.float64)
+    non_finite = tl.zeros([_ADDED], tl.float64)
+    subnormal = tl.zeros([_ADDED], tl.float64)
+    non_zero = tl.zeros([_ADDED], tl.float64)
+    for first in range(start, end, _ADDED):
+        held = first + lanes < end
+        at = chunks + (first + lanes) * _COLUMNS
+        square += tl.load(at, mask=held, other=0.0)
+        largest = tl.maximum(largest, tl.load(at + 1, mask=held, other=0.0))
+        non_finite += tl.load(at + 2, mask=held, other=0.0)
+        subnormal += tl.load(at + 3, mask=held, other=0.0)
+        non_zero += tl.load(at + 4, mask=held, other=0.0)
+    at = rows + tensor * _COLUMNS
+    tl.store(at, tl.sqrt(tl.sum(square)))
+    tl.store(at + 1, tl.max(largest))
+    tl.store(at + 2, tl.sum(non_finite))
+    tl.store(at + 3, tl.sum(subnormal))
+    tl.store(at + 4, tl.sum(non_zero))
+
+
+class Layout:
+    """Which values of which tensors each program reads: the same for all lists of tensors that are alike.
+
+    Args:
+        kinds: each tensor's type, as its number in `_FLOATS`, and its number of values.
+    """
+
+    def __init__(self, kinds: Sequence[tuple[int, int]], device: torch.device) -> None:
+        self._device = device
+        self.tensors = len(kinds)
+        of_tensors = [range(0, numel, _CHUNK) for _, numel in kinds]
+        firsts = list(itertools.accumulate(map(len, of_tensors), initial=0))
+        self._chunks = firsts[-1]
+        # Then a chunk's row is its tensor's.
+        self._whole = all(len(starts) == 1 for starts in of_tensors)
+        self._firsts = self._to_device(firsts)
+        # One launch for each type.
+        self._launches: list[tuple[tl.dtype, int, Tensor]] = []
+        for kind in sorted({kind for kind, _ in kinds}):
+            table = [
+                (place, start, min(start + _CHUNK, numel), firsts[place] + chunk)
+                for place, (of, numel) in enumerate(kinds)
+                if of == kind
+                for chunk, start in enumerate(of_tensors[place])
+            ]
+            if table:
+                self._launches.append((_FLOATS[kind], len(table), self._to_device(table)))
+        self._known = b""
+        self._addresses = self._to_device([])
+        self._aligned = True
+
+    def measure(self, addresses: bytes, rows: Tensor) -> None:
+        """Writes a row of `rows`, which is `[tensors, COLUMNS]`, for each tensor.
+
+        The tensors are dense and as they were told to the constructor; `addresses` are 64-bit integers.
+        """
+        if addresses != self._known:
+            self._known = addresses
+            # Memory of its own, since this one cannot be written to.
+            read = torch.frombuffer(bytearray(addresses), dtype=torch.int64)
+            self._aligned = not (read % 16).any()
+            self._addresses = read.to(self._device, non_blocking=True)
+        chunks = rows
+        if not self._whole:
+            chunks = torch.empty(self._chunks, COLUMNS, dtype=torch.float64, device=self._device)
+        for floats, programs, table in self._launches:
+            _measure_chunks[(programs,)](
+                self._addresses, table, chunks, floats, self._aligned, self._whole
+            )
+        if not self._whole:
+            _add_chunks[(self.tensors,)](chunks, self._firsts, rows)
+
+    def _to_device(self, values: list[int] | list[tuple[int, ...]]) -> Tensor:
+        # Few enough bytes that the driver takes them along with the call.
+        return torch.tensor(values, dtype=torch.int64).to(self._device, non_blocking=True)
