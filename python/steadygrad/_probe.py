@@ -93,7 +93,8 @@ def probe(
         batch: a pair of inputs and targets, where `loss_fn(model(inputs), targets)` is the loss; inputs that
             are a tuple are the model's arguments. Or a mapping, where it is `loss_fn(model(**batch))`.
         loss_fn: gives one number.
-        optimizer: of plain SGD, to compare its learning rate with the largest stable one.
+        optimizer: SGD, to compare its learning rate with the largest stable one; with SGD or Adam the report
+            says how likely it is that training diverges.
         seed: of dropout and of the vectors' directions.
 
     Raises:
@@ -141,7 +142,7 @@ def measure(
     activation, bias_std = (
         _recurrent_activation(recurrent) if through_time else plain_activation(model, chain)
     )
-    learning_rate, momentum = _of_sgd(optimizer)
+    update_rule, learning_rate, momentum = _update_rule(optimizer)
     parameters = sum(p.numel() for p in model.parameters())
     kind = type(recurrent).__name__ if through_time else chain.kind
     unit = "time steps" if through_time else "layers"
@@ -153,6 +154,7 @@ def measure(
         "batch_size": rows or 1,
         "learning_rate": learning_rate,
         "momentum": momentum,
+        "update_rule": update_rule,
         "loss": float(loss.detach()),
         "input_rms": _input_rms(batch),
         "through_time": through_time,
@@ -353,11 +355,16 @@ def _norm(vector: Tensor) -> float:
     return float(torch.linalg.vector_norm(vector, dtype=torch.float64))
 
 
-def _of_sgd(optimizer: Optional[Optimizer]) -> tuple[float, float]:
-    if not isinstance(optimizer, torch.optim.SGD):
-        return math.nan, 0.0
+def _update_rule(optimizer: Optional[Optimizer]) -> tuple[Optional[str], float, float]:
+    """Its name in the core, learning rate and momentum."""
+    if isinstance(optimizer, torch.optim.SGD):
+        rule = "sgd"
+    elif isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
+        rule = "adam"
+    else:
+        return None, math.nan, 0.0
     group = max(optimizer.param_groups, key=lambda group: float(group["lr"]))
-    return float(group["lr"]), float(group["momentum"])
+    return rule, float(group["lr"]), float(group.get("momentum", 0.0))
 
 
 def _mixes_rows(model: nn.Module) -> bool:

@@ -1,6 +1,7 @@
-//! The forecast: its weights, fitted to the zoo's tuning part, and how often it is right on the held-out one.
+//! The forecasts: their weights, fitted to the zoo's tuning part, and how often they are right on the held-out
+//! one. One is made from a log's first rows (`diagnose`), the other before the first step (`probe`).
 //!
-//! `cargo run --release -p steadygrad-lab --example forecast` takes about a minute on two cores and prints
+//! `cargo run --release -p steadygrad-lab --example forecast` takes about three minutes on two cores and prints
 //! Markdown.
 #![allow(
     clippy::print_stdout,
@@ -12,9 +13,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::Device;
-use steadygrad::diagnose::{Forecast, History};
+use steadygrad::diagnose::{Evidence, Forecast, History};
 use steadygrad::trace::Role;
-use steadygrad_lab::zoo::{Part, configurations, run};
+use steadygrad_lab::Optimizer;
+use steadygrad_lab::zoo::{Part, configurations, risk, run};
 
 /// One run, as it began and as it ended.
 struct Begun {
@@ -23,12 +25,33 @@ struct Begun {
     learning_rate: f64,
     normalized: bool,
     first_norm: f64,
-    features: Vec<f64>,
-    probability: f64,
+    optimizer: Optimizer,
+    /// From the first rows.
+    rows: Said,
+    /// From before the first step.
+    start: Said,
     /// Whether it had failed by the last row that the forecast sees.
     already: bool,
     failed: bool,
 }
+
+/// A probability and what it was made from.
+struct Said {
+    probability: f64,
+    features: Vec<f64>,
+}
+
+impl Said {
+    fn new(probability: f64, features: &[Evidence]) -> Self {
+        Self {
+            probability,
+            features: features.iter().map(|feature| feature.value).collect(),
+        }
+    }
+}
+
+/// Which of the two.
+type Which = fn(&Begun) -> &Said;
 
 /// Rows that the forecast sees.
 const SEEN: u64 = 8;
@@ -48,6 +71,9 @@ fn main() {
                     let Some(forecast) = Forecast::of(&History::of(&run.trace)) else {
                         continue;
                     };
+                    let Some(risk) = risk(one, &device) else {
+                        continue;
+                    };
                     let column = |role: &Role| {
                         run.trace
                             .series(role)
@@ -64,12 +90,9 @@ fn main() {
                         learning_rate: one.learning_rate,
                         normalized: matches!(one.architecture.family(), "mlp-norm" | "transformer"),
                         first_norm: column(&Role::GradNorm)[0],
-                        features: forecast
-                            .features
-                            .iter()
-                            .map(|feature| feature.value)
-                            .collect(),
-                        probability: forecast.probability,
+                        optimizer: one.optimizer,
+                        rows: Said::new(forecast.probability, &forecast.features),
+                        start: Said::new(risk.probability, &risk.features),
                         already: jumped || run.first_non_finite.is_some_and(|step| step < SEEN),
                         failed: run.became.failed(),
                     };
@@ -86,32 +109,50 @@ fn main() {
             .collect::<Vec<&Begun>>()
     };
     let (tuning, held_out) = (of(Part::Tuning), of(Part::HeldOut));
-    fit(&tuning);
-    println!("\n# The forecast, held out: {} runs\n", held_out.len());
-    table(&held_out);
+    let rows: Which = |run| &run.rows;
+    let start: Which = |run| &run.start;
+    println!("# Fitted\n");
+    fit("from the first rows", &tuning, rows);
+    for (name, is_adam) in [
+        ("before training, sgd", false),
+        ("before training, adam", true),
+    ] {
+        let of_rule = |one: &&Begun| (one.optimizer != Optimizer::Sgd) == is_adam;
+        let part: Vec<&Begun> = tuning.iter().copied().filter(of_rule).collect();
+        fit(name, &part, start);
+    }
+    println!(
+        "\n# From the first rows, held out: {} runs\n",
+        held_out.len()
+    );
+    table(&held_out, rows);
+    println!("\n# Before training, held out: {} runs\n", held_out.len());
+    table(&held_out, start);
     let open: Vec<&Begun> = held_out.into_iter().filter(|one| !one.already).collect();
     println!(
-        "\n## Those that had not failed within the rows it sees: {} runs\n",
+        "\n# Those that had not failed within the first rows: {} runs\n\nFrom the first rows:\n",
         open.len()
     );
-    table(&open);
+    table(&open, rows);
+    println!("\nBefore training:\n");
+    table(&open, start);
 }
 
 /// Logistic regression by gradient descent on standardised features, with a little weight decay against
 /// the separable.
-fn fit(runs: &[&Begun]) {
+fn fit(name: &str, runs: &[&Begun], which: Which) {
     const STEPS: usize = 20_000;
     const DECAY: f64 = 1e-3;
-    let width = runs[0].features.len();
+    let width = which(runs[0]).features.len();
     let count = runs.len() as f64;
     let mean: Vec<f64> = (0..width)
-        .map(|f| runs.iter().map(|run| run.features[f]).sum::<f64>() / count)
+        .map(|f| runs.iter().map(|run| which(run).features[f]).sum::<f64>() / count)
         .collect();
     let deviation: Vec<f64> = (0..width)
         .map(|f| {
             (runs
                 .iter()
-                .map(|run| (run.features[f] - mean[f]).powi(2))
+                .map(|run| (which(run).features[f] - mean[f]).powi(2))
                 .sum::<f64>()
                 / count)
                 .sqrt()
@@ -122,7 +163,7 @@ fn fit(runs: &[&Begun]) {
         let (mut down, mut downs) = (0.0, vec![0.0; width]);
         for run in runs {
             let x: Vec<f64> = (0..width)
-                .map(|f| (run.features[f] - mean[f]) / deviation[f])
+                .map(|f| (which(run).features[f] - mean[f]) / deviation[f])
                 .collect();
             let sum: f64 = bias
                 + x.iter()
@@ -144,23 +185,23 @@ fn fit(runs: &[&Begun]) {
     let bias = bias - (0..width).map(|f| plain[f] * mean[f]).sum::<f64>();
     let failed = runs.iter().filter(|run| run.failed).count();
     println!(
-        "fitted to {} tuning runs, {failed} failed: bias {bias:.4}, weights {plain:.4?}",
+        "- {name}: {} tuning runs, {failed} failed: bias {bias:.4}, weights {plain:.4?}",
         runs.len()
     );
 }
 
 /// What a run is ordered by.
-type Score = fn(&Begun) -> f64;
+type Score<'a> = &'a dyn Fn(&Begun) -> f64;
 
-fn table(runs: &[&Begun]) {
+fn table(runs: &[&Begun], which: Which) {
     println!("| score | AUROC | within family and learning rate |\n|---|---|---|");
-    let scores: [(&str, Score); 4] = [
-        ("forecast", |run| run.probability),
-        ("control: no normalisation", |run| {
+    let scores: [(&str, Score<'_>); 4] = [
+        ("forecast", &|run| which(run).probability),
+        ("control: no normalisation", &|run| {
             f64::from(u8::from(!run.normalized))
         }),
-        ("control: learning rate", |run| run.learning_rate),
-        ("control: first gradient norm", |run| run.first_norm),
+        ("control: learning rate", &|run| run.learning_rate),
+        ("control: first gradient norm", &|run| run.first_norm),
     ];
     for (name, score) in scores {
         let mut strata: BTreeMap<(&str, u64), Vec<&Begun>> = BTreeMap::new();
@@ -186,9 +227,9 @@ fn table(runs: &[&Begun]) {
     // Expected calibration error over tenths of the probability.
     let mut bins = vec![(0.0, 0.0, 0.0); 10];
     for run in runs {
-        let bin = &mut bins[((run.probability * 10.0) as usize).min(9)];
+        let bin = &mut bins[((which(run).probability * 10.0) as usize).min(9)];
         bin.0 += 1.0;
-        bin.1 += run.probability;
+        bin.1 += which(run).probability;
         bin.2 += f64::from(u8::from(run.failed));
     }
     let error: f64 = bins
@@ -204,7 +245,7 @@ fn table(runs: &[&Begun]) {
 }
 
 /// Pairs of a failed and another run that the score puts in order, halves for ties, and all pairs.
-fn ordered(runs: &[&Begun], score: Score) -> (f64, f64) {
+fn ordered(runs: &[&Begun], score: Score<'_>) -> (f64, f64) {
     let (mut right, mut pairs) = (0.0, 0.0);
     for failed in runs.iter().filter(|run| run.failed) {
         for other in runs.iter().filter(|run| !run.failed) {

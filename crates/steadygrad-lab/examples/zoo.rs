@@ -57,6 +57,7 @@ fn main() {
     kinds(&judged);
     detection(&judged);
     faults(&judged);
+    confidence(&judged);
     if list {
         wrong(&judged);
     }
@@ -290,6 +291,54 @@ fn faults(judged: &[Judged]) {
         "\nRight rule first {}, right steps {}.",
         interval(all.1, all.0),
         interval(all.2, all.0)
+    );
+}
+
+/// Whether the headline names what was put into the run, and where; or, where nothing was, stands on a run
+/// that did not stay healthy.
+fn is_right(one: &Judged) -> bool {
+    match &one.run.configuration.fault {
+        Some(fault) => right_rule(one, fault) && right_time(one, fault),
+        None => one.run.became != Became::Healthy,
+    }
+}
+
+/// What the findings claim of themselves, and what is so.
+fn confidence(judged: &[Judged]) {
+    println!(
+        "\n## Confidence: headlines that are right\n\nRight: it names the fault that was put in and its steps, or \
+         nothing was put in and the run did not stay healthy.\n\n| headline | runs | claimed | right |\n|---|---|---|---|"
+    );
+    let mut by_code: BTreeMap<&str, Vec<(f64, bool)>> = BTreeMap::new();
+    for one in judged.iter().filter(|one| alarms(one)) {
+        let headline = &one.findings[0];
+        let claimed = headline.confidence.unwrap_or(f64::NAN);
+        let of_code = by_code.entry(&headline.code).or_default();
+        of_code.push((claimed, is_right(one)));
+    }
+    let (mut off, mut all) = (0.0, 0);
+    for (code, headlines) in &by_code {
+        let right = headlines.iter().filter(|(_, right)| *right).count();
+        let claimed: Vec<f64> = headlines.iter().map(|(claimed, _)| *claimed).collect();
+        let claimed_of = claimed.iter().filter(|claimed| !claimed.is_nan()).count();
+        let mean = claimed
+            .iter()
+            .filter(|claimed| !claimed.is_nan())
+            .sum::<f64>()
+            / claimed_of as f64;
+        println!(
+            "| {code} | {} | {mean:.3} | {} |",
+            headlines.len(),
+            interval(right, headlines.len())
+        );
+        if claimed_of > 0 {
+            off += (mean * headlines.len() as f64 - right as f64).abs();
+            all += headlines.len();
+        }
+    }
+    println!(
+        "\nExpected calibration error {:.4} over {all} headlines.",
+        off / f64::from(all as u32)
     );
 }
 

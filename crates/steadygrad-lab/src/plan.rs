@@ -1,4 +1,4 @@
-use steadygrad::measurements::TrainingSetup;
+use steadygrad::measurements::{TrainingSetup, UpdateRule};
 use steadygrad::remedy::Remedy;
 
 use crate::{Optimizer, Schedule, Summary};
@@ -39,6 +39,10 @@ impl Plan {
         TrainingSetup {
             learning_rate: self.learning_rate,
             momentum: self.momentum,
+            update_rule: Some(match self.optimizer {
+                Optimizer::Sgd => UpdateRule::Sgd,
+                Optimizer::Adam | Optimizer::AdamW => UpdateRule::Adam,
+            }),
             depth: depth.filter(|_| summary.depth.is_some()).or(summary.depth),
             sequence_length: summary.sequence_length,
         }

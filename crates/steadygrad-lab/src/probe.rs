@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use steadygrad::cure::SubjectSummary;
 use steadygrad::dynamics::PhaseDiagram;
 use steadygrad::measurements::Measurements;
-use steadygrad::probe::{GrowthForecast, Perturbed, ProbeReport};
+use steadygrad::probe::{GrowthForecast, Perturbed, ProbeReport, Risk};
 
 use crate::butterfly::{Twins, butterfly};
 use crate::measure::measure;
@@ -79,6 +79,7 @@ pub fn probe<S: Subject>(
         setup,
         study,
         forecast: GrowthForecast::new(&measurements),
+        risk: Risk::of(&measurements, &setup, model.num_params()),
         phase_diagram: phase_diagram(&measurements),
         subnormals: subnormals(subject, plan, device, &measurements),
         butterfly,

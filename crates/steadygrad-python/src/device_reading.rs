@@ -62,10 +62,7 @@ impl DeviceReading {
     /// Of each device: its number, its tensors' addresses, and their types and sizes, all as 64-bit
     /// integers (of a type and a size one after the other).
     #[getter]
-    fn groups<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> Vec<(i32, Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+    fn groups<'py>(&self, py: Python<'py>) -> Vec<(i32, Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let bytes = |numbers: Vec<u64>| {
             let bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_ne_bytes).collect();
             PyBytes::new(py, &bytes)

@@ -362,10 +362,7 @@ pub(crate) fn on_device_by_methods(
 type OfItself = (Kind, Vec<i64>, Vec<i64>, usize);
 
 /// Its kind, shape, strides and address.
-fn by_methods(
-    tensor: &Bound<'_, PyAny>,
-    dtypes: &[Py<PyAny>; 4],
-) -> PyResult<Option<OfItself>> {
+fn by_methods(tensor: &Bound<'_, PyAny>, dtypes: &[Py<PyAny>; 4]) -> PyResult<Option<OfItself>> {
     let py = tensor.py();
     let dtype = tensor.getattr(intern!(py, "dtype"))?;
     let Some(kind) = dtypes.iter().position(|each| each.is(&dtype)) else {

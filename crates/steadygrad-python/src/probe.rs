@@ -6,8 +6,10 @@ use steadygrad::cure::{Goal, SubjectSummary};
 use steadygrad::dynamics::{
     Activation, Axis, Block, GradientSize, GrowthProfile, GrowthSpectrum, JacobianProduct,
 };
-use steadygrad::measurements::{MatrixRole, Measurements, Sharpness, TrainingSetup, WeightMatrix};
-use steadygrad::probe::{GrowthForecast, ProbeReport as Report, Subnormals};
+use steadygrad::measurements::{
+    MatrixRole, Measurements, Sharpness, TrainingSetup, UpdateRule, WeightMatrix,
+};
+use steadygrad::probe::{GrowthForecast, ProbeReport as Report, Risk, Subnormals};
 
 /// What was measured, in plain numbers; named as in the core.
 #[derive(FromPyObject)]
@@ -20,6 +22,8 @@ pub(crate) struct Measured {
     batch_size: usize,
     learning_rate: f64,
     momentum: f64,
+    /// `None` where it is neither SGD nor Adam.
+    update_rule: Option<String>,
     loss: f64,
     input_rms: f64,
     through_time: bool,
@@ -107,6 +111,7 @@ fn report(measured: Measured) -> PyResult<Report> {
     Ok(Report {
         version: env!("CARGO_PKG_VERSION").into(),
         forecast: GrowthForecast::new(&case.measurements),
+        risk: Risk::of(&case.measurements, &case.setup, case.subject.parameters),
         subject: case.subject,
         seed: case.seed,
         batch_size: case.batch_size,
@@ -184,12 +189,23 @@ pub(crate) fn case(measured: Measured) -> PyResult<Case> {
             },
         ),
     };
+    let update_rule = measured.update_rule.as_deref().map(|rule| match rule {
+        "sgd" => Ok(UpdateRule::Sgd),
+        "adam" => Ok(UpdateRule::Adam),
+        other => Err(unknown("update rule", other)),
+    });
+    let update_rule = update_rule.transpose()?;
+    if update_rule == Some(UpdateRule::Adam) {
+        // What is concluded from it holds for SGD only.
+        measurements.sharpness = None;
+    }
     if activation.is_some() && !measured.normalized {
         measurements.criticality = measurements.mean_field(measured.bias_std);
     }
     let setup = TrainingSetup {
         learning_rate: measured.learning_rate,
         momentum: measured.momentum,
+        update_rule,
         depth: (axis == Axis::Depth).then_some(steps + 1),
         sequence_length: (axis == Axis::Time).then_some(steps + 1),
     };

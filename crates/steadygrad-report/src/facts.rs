@@ -5,7 +5,7 @@ use steadygrad::cure::{
     CureReport, End, Outcome, RankedTrial, Trial, TrialKind, Verdict, Verification,
 };
 use steadygrad::detect::{Detection, Detector};
-use steadygrad::diagnose::{Finding, RunDiagnosis, State};
+use steadygrad::diagnose::{Finding, Forecast, RunDiagnosis, State};
 use steadygrad::remedy::Family;
 
 use crate::number;
@@ -25,6 +25,14 @@ pub(crate) fn place(finding: &Finding) -> String {
         (Place::Run, Some(_)) => when(finding),
         (place, _) => format!("{place}, {}", when(finding)),
     }
+}
+
+/// How often such a headline is right, in words.
+pub(crate) fn confidence(finding: &Finding) -> Option<String> {
+    let share = number::probability(finding.confidence?);
+    Some(format!(
+        "{share} of such headlines are right on runs whose truth is known"
+    ))
 }
 
 /// How a run ended, in words.
@@ -47,13 +55,14 @@ pub(crate) fn state(run: &RunDiagnosis) -> String {
 
 /// The forecast of a run that is not over yet, in words: of others it is known how they ended.
 pub(crate) fn forecast(run: &RunDiagnosis) -> Option<String> {
-    /// Steps of the runs that the forecast was fitted to.
-    const BUDGET: u64 = 160;
     let forecast = run.forecast.as_ref()?;
-    let begun = run.state == State::Alive && run.last_step? < BUDGET;
+    let begun = run.state == State::Alive && run.last_step? < Forecast::BUDGET;
     begun.then(|| {
-        let share = 100.0 * forecast.probability;
-        format!("{share:.0} % that it diverges within {BUDGET} steps, from its first rows alone")
+        format!(
+            "{} that it diverges within {} steps, from its first rows alone",
+            number::probability(forecast.probability),
+            Forecast::BUDGET
+        )
     })
 }
 

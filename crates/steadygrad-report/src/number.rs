@@ -78,6 +78,15 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{}%", short(100.0 * share))
 }
 
+/// A probability that a model gives: no model is certain.
+pub(crate) fn probability(value: f64) -> String {
+    match value {
+        value if value < 0.01 => "under 1%".into(),
+        value if value > 0.99 => "over 99%".into(),
+        value => format!("{:.0}%", 100.0 * value),
+    }
+}
+
 /// A multiple: `x4`.
 pub(crate) fn times(factor: f64) -> String {
     format!("x{}", short(factor))
@@ -195,6 +204,9 @@ mod tests {
         assert_eq!(percent(0.123456), "12.3%");
         assert_eq!(percent(1.0), "100%");
         assert_eq!(percent(f64::NAN), "NaN%");
+        assert_eq!(probability(0.0), "under 1%");
+        assert_eq!(probability(0.994), "over 99%");
+        assert_eq!(probability(0.126), "13%");
         assert_eq!(times(4.0), "x4");
         assert_eq!(
             (near_zero(1.1e-16), near_zero(0.75)),

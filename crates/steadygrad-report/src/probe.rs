@@ -7,6 +7,7 @@ mod growth;
 mod layers;
 mod learning_rate;
 mod remedy;
+mod risk;
 mod spectrum;
 mod subnormals;
 
@@ -20,6 +21,7 @@ pub(crate) use growth::growth;
 pub(crate) use layers::layers;
 pub(crate) use learning_rate::learning_rate;
 pub(crate) use remedy::remedy;
+pub(crate) use risk::risk;
 pub(crate) use spectrum::spectrum;
 pub(crate) use subnormals::subnormals;
 

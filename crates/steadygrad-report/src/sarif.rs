@@ -74,6 +74,7 @@ fn result(diagnosis: &Diagnosis, run: &RunDiagnosis, finding: &Finding) -> Value
             "step": finding.step,
             "until": finding.until,
             "evidence": finding.evidence,
+            "confidence": finding.confidence,
         },
     })
 }

@@ -214,6 +214,16 @@ impl Measurements {
     }
 }
 
+/// How an optimizer turns a gradient into an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateRule {
+    /// Learning rate times gradient, with or without momentum.
+    Sgd,
+    /// Adam and its kin, whose first update moves every parameter by the learning rate.
+    Adam,
+}
+
 /// Numbers that several rules and remedies need, at the point where a run was set up.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSetup {
@@ -221,6 +231,9 @@ pub struct TrainingSetup {
     pub learning_rate: f64,
     /// Momentum coefficient of SGD; 0 without.
     pub momentum: f64,
+    /// The optimizer's kind; `None` where it is not known or another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_rule: Option<UpdateRule>,
     /// Number of repeated layers, if the model has a depth that can be changed.
     pub depth: Option<usize>,
     /// Number of time steps, if the model is recurrent.

@@ -18,7 +18,9 @@ use steadygrad::dynamics::{
     GrowthSpectrum, LayerGrowth, MeanField,
 };
 use steadygrad::guard::{Preset, Response};
-use steadygrad::measurements::{MatrixRole, Measurements, Sharpness, TrainingSetup, WeightMatrix};
+use steadygrad::measurements::{
+    MatrixRole, Measurements, Sharpness, TrainingSetup, UpdateRule, WeightMatrix,
+};
 use steadygrad::remedy::{Family, Remedy};
 use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
 use steadygrad::{Decision, Guard, GuardConfig, Judgement, Place, StepReading};
@@ -524,6 +526,7 @@ fn any_setup() -> impl Strategy<Value = TrainingSetup> {
         |(learning_rate, momentum, depth, sequence_length)| TrainingSetup {
             learning_rate,
             momentum,
+            update_rule: Some(UpdateRule::Sgd),
             depth,
             sequence_length,
         },
@@ -541,6 +544,7 @@ fn valid_setup() -> impl Strategy<Value = TrainingSetup> {
             |(learning_rate, momentum, depth, sequence_length)| TrainingSetup {
                 learning_rate,
                 momentum,
+                update_rule: None,
                 depth,
                 sequence_length,
             },

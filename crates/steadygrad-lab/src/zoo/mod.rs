@@ -12,12 +12,16 @@ pub use configuration::{Architecture, Configuration, Part, configurations};
 pub use outcome::Became;
 pub use peers::{PEERS, Peer};
 
+use burn::module::Module;
 use burn::tensor::Device;
 use steadygrad::Trace;
+use steadygrad::probe::Risk;
 use steadygrad::trace::{Role, Series};
 
 use crate::faults::{FaultError, Faults, Watched, train_watched};
+use crate::measure::measure;
 use crate::subjects::DigitsNet;
+use crate::trial::build;
 use crate::{Plan, Subject};
 
 /// One run.
@@ -42,16 +46,60 @@ pub struct Run {
 /// # Errors
 /// [`FaultError`], for none of [`configurations`].
 pub fn run(configuration: &Configuration, device: &Device) -> Result<Run, FaultError> {
-    let plan = configuration.plan();
-    match configuration.architecture {
-        Architecture::Mlp { .. } | Architecture::NormalizedMlp { .. } => {
-            of(configuration, &configuration.mlp(device), &plan, device)
-        }
-        Architecture::Cnn { .. } => of(configuration, &configuration.cnn(device), &plan, device),
-        Architecture::Rnn { .. } => of(configuration, &configuration.rnn(), &plan, device),
-        Architecture::Net { kind, depth, gain } => {
-            let net = DigitsNet::new(kind, depth, 32, gain as f32, device.clone());
-            of(configuration, &net, &plan, device)
+    configuration.visit(device, Training(configuration, device))
+}
+
+/// What `steadygrad probe` would say of it before training: `None` where it can tell no risk.
+pub fn risk(configuration: &Configuration, device: &Device) -> Option<Risk> {
+    configuration.visit(device, Probing(configuration, device))
+}
+
+/// What is done with a configuration's network, whichever it is.
+trait Visit {
+    type Gives;
+
+    fn with<S: Subject>(self, subject: &S) -> Self::Gives;
+}
+
+struct Training<'a>(&'a Configuration, &'a Device);
+
+impl Visit for Training<'_> {
+    type Gives = Result<Run, FaultError>;
+
+    fn with<S: Subject>(self, subject: &S) -> Self::Gives {
+        of(self.0, subject, &self.0.plan(), self.1)
+    }
+}
+
+struct Probing<'a>(&'a Configuration, &'a Device);
+
+impl Visit for Probing<'_> {
+    type Gives = Option<Risk>;
+
+    fn with<S: Subject>(self, subject: &S) -> Self::Gives {
+        let plan = self.0.plan();
+        let setup = plan.setup(&subject.summary());
+        let measurements = measure(subject, &plan, self.1);
+        let (model, _) = build(subject, &plan, &plan.remedies, self.1);
+        Risk::of(&measurements, &setup, model.num_params())
+    }
+}
+
+impl Configuration {
+    fn visit<V: Visit>(&self, device: &Device, visit: V) -> V::Gives {
+        match self.architecture {
+            Architecture::Mlp { .. } | Architecture::NormalizedMlp { .. } => {
+                visit.with(&self.mlp(device))
+            }
+            Architecture::Cnn { .. } => visit.with(&self.cnn(device)),
+            Architecture::Rnn { .. } => visit.with(&self.rnn()),
+            Architecture::Net { kind, depth, gain } => visit.with(&DigitsNet::new(
+                kind,
+                depth,
+                32,
+                gain as f32,
+                device.clone(),
+            )),
         }
     }
 }

@@ -46,6 +46,9 @@ fn card(finding: &Finding, cause: bool) -> Markup {
                 div {
                     p { strong { "Why " } (finding.why) }
                     p { strong { "Help " } (finding.help) }
+                    @if let Some(confidence) = facts::confidence(finding) {
+                        p { strong { "Confidence " } (confidence) }
+                    }
                     @for note in &finding.notes { p { strong { "Note " } (note) } }
                 }
             }

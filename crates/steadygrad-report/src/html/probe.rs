@@ -50,6 +50,7 @@ pub fn probe(report: &ProbeReport) -> String {
     page.render(html! {
         (findings::section(&report.findings))
         @if let Some(remedy) = probe::remedy(report) { (section(&remedy, nothing())) }
+        @if let Some(risk) = probe::risk(report) { (section(&risk, nothing())) }
         (section(&probe::growth(report), growth))
         (section(&probe::spectrum(report), spectrum))
         @if let Some(layers) = probe::layers(report) { (section(&layers, nothing())) }

@@ -1,4 +1,4 @@
-use steadygrad::measurements::Sharpness;
+use steadygrad::measurements::{Sharpness, UpdateRule};
 use steadygrad::probe::ProbeReport;
 
 use super::Section;
@@ -14,11 +14,15 @@ pub(crate) fn learning_rate(report: &ProbeReport) -> Section {
             number::short(setup.learning_rate),
             number::short(setup.momentum)
         ),
-        false => "not given, or not of SGD: the bound below is SGD's".into(),
+        false => "not given, or of neither SGD nor Adam: the bound below is SGD's".into(),
     };
     let mut section = Section::new("Learning rate").row("present", present);
     let Some(measured) = &report.measurements.sharpness else {
-        return section.not_measured("largest stable", "the loss or a gradient overflowed");
+        let reason = match setup.update_rule {
+            Some(UpdateRule::Adam) => "the sharpness bounds SGD's learning rate, not Adam's",
+            _ => "the loss or a gradient overflowed",
+        };
+        return section.not_measured("largest stable", reason);
     };
     section = match report.largest_stable_learning_rate() {
         Some(largest) if !known => section.row(

@@ -43,6 +43,9 @@ fn one(finding: &Finding, headline: bool) -> String {
         let line = format!("{}: {}", evidence.name, number::short(evidence.value));
         out.push_str(&note(&line));
     }
+    if let Some(confidence) = facts::confidence(finding) {
+        out.push_str(&note(&format!("confidence: {confidence}")));
+    }
     if headline {
         out.push_str(&note(&format!("why: {}", finding.why)));
     }

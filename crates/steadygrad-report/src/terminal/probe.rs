@@ -22,6 +22,9 @@ pub fn probe(report: &ProbeReport) -> String {
     if let Some(remedy) = probe::remedy(report) {
         out.push_str(&section(&remedy, ""));
     }
+    if let Some(risk) = probe::risk(report) {
+        out.push_str(&section(&risk, ""));
+    }
     out.push_str(&section(
         &probe::growth(report),
         &growth::chart(&measured.growth),

@@ -9,7 +9,9 @@ use steadygrad::cure::{
 use steadygrad::detect::{Detection, Detector, Severity};
 use steadygrad::diagnose::{Case, diagnose};
 use steadygrad::dynamics::{Activation, Axis, GrowthProfile};
-use steadygrad::measurements::{MatrixRole, Measurements, Sharpness, TrainingSetup, WeightMatrix};
+use steadygrad::measurements::{
+    MatrixRole, Measurements, Sharpness, TrainingSetup, UpdateRule, WeightMatrix,
+};
 use steadygrad::remedy::{Family, Remedy};
 
 pub(crate) const NASTY: &str = "</script><script>alert(1)</script>";
@@ -202,6 +204,7 @@ fn trials() -> CureReport {
     let setup = TrainingSetup {
         learning_rate: 0.1,
         momentum: 0.9,
+        update_rule: Some(UpdateRule::Sgd),
         depth: Some(DEPTH as usize),
         sequence_length: None,
     };

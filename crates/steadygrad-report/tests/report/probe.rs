@@ -1,7 +1,8 @@
 //! What `steadygrad probe` prints and writes.
 
 use steadygrad::dynamics::NumberFormat;
-use steadygrad::probe::ProbeReport;
+use steadygrad::measurements::UpdateRule;
+use steadygrad::probe::{ProbeReport, Risk};
 use steadygrad_report::{html, json, terminal};
 
 use crate::html::own;
@@ -57,6 +58,9 @@ fn an_explosion_is_told_in_full() {
             "digits-mlp explodes: ",
             "seed 11 · batch of 64 samples",
             "error[SG",
+            "Risk: will training diverge?",
+            "over 99% within 160 steps at the learning rate 0.1, unguarded",
+            "sharpness over the largest stable",
             "Gradient norm through depth",
             "mean-field theory x2.12 per layer (ln = 0.752; once the signal has settled",
             &format!("lambda_1 {:.3} ± {error:.3} per layer", lambda.value),
@@ -109,6 +113,27 @@ fn a_healthy_network_is_said_to_be_one() {
     }
     // No more than the mark's own explanation.
     assert_eq!(text.matches('!').count(), 1, "{text}");
+}
+
+#[test]
+fn of_an_unknown_optimizer_no_risk_is_told_and_of_adam_no_sharpness() {
+    let mut report = probes::healthy();
+    report.risk = None;
+    assert!(!plain(&report).contains("Risk"));
+    assert!(!html::probe(&report).contains("will training diverge"));
+    report.setup.update_rule = Some(UpdateRule::Adam);
+    report.measurements.sharpness = None;
+    report.risk = Risk::of(
+        &report.measurements,
+        &report.setup,
+        report.subject.parameters,
+    );
+    let said = [
+        "update * gradient norm over the loss",
+        "not measured: the sharpness bounds SGD's learning rate, not Adam's",
+    ];
+    assert_says(&plain(&report), &said);
+    assert!(html::probe(&report).contains("will training diverge"));
 }
 
 #[test]

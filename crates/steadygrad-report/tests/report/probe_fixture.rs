@@ -8,7 +8,9 @@ use steadygrad::dynamics::{
 use steadygrad::measurements::{
     GradientGrowth, GrowthSource, Measurements, Sharpness, TrainingSetup,
 };
-use steadygrad::probe::{GrowthForecast, Perturbed, ProbeReport, Slowdown, Subnormals, TwinRun};
+use steadygrad::probe::{
+    GrowthForecast, Perturbed, ProbeReport, Risk, Slowdown, Subnormals, TwinRun,
+};
 
 use crate::fixture;
 
@@ -252,6 +254,7 @@ fn report(measurements: Measurements, learning_rate: f64, parting: Option<f64>) 
         study: like.study,
         subnormals: subnormals(0.25, 3.0),
         forecast: None,
+        risk: None,
         phase_diagram: PhaseDiagram::new(Activation::Relu, 1.0, 33).ok(),
         butterfly: vec![
             run(Perturbed::Weights, 1e-8, f64::EPSILON, &steps),
@@ -294,6 +297,11 @@ fn subnormals(share: f64, factor: f64) -> Subnormals {
 /// What follows from the measurements.
 fn concluded(mut report: ProbeReport) -> ProbeReport {
     report.forecast = GrowthForecast::new(&report.measurements);
+    report.risk = Risk::of(
+        &report.measurements,
+        &report.setup,
+        report.subject.parameters,
+    );
     (report.findings, report.first_remedy) =
         ProbeReport::conclude(&report.measurements, &report.setup);
     report

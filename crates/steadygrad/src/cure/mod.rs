@@ -27,12 +27,15 @@ pub use verdict::{Goal, Verdict};
 pub(crate) mod testing {
     use super::{End, Outcome, Trace, Verdict};
     use crate::dynamics::{Activation, Axis, GrowthProfile};
-    use crate::measurements::{MatrixRole, Measurements, Sharpness, TrainingSetup, WeightMatrix};
+    use crate::measurements::{
+        MatrixRole, Measurements, Sharpness, TrainingSetup, UpdateRule, WeightMatrix,
+    };
 
     pub(crate) fn setup() -> TrainingSetup {
         TrainingSetup {
             learning_rate: 0.1,
             momentum: 0.0,
+            update_rule: Some(UpdateRule::Sgd),
             depth: Some(30),
             sequence_length: None,
         }

@@ -80,6 +80,14 @@ pub struct Finding {
     pub until: Option<u64>,
     /// The numbers.
     pub evidence: Vec<Evidence>,
+    /// Of headlines of this rule on runs whose truth is known, the share that was right: between 0 and 1.
+    /// `None` where none was seen, and of all findings but the first.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "float::option"
+    )]
+    pub confidence: Option<f64>,
     /// The log around it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chart: Option<Chart>,

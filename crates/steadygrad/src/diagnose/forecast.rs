@@ -36,6 +36,9 @@ const BIAS: f64 = -2.8555;
 const WEIGHTS: [f64; 4] = [0.8625, 0.4168, 0.6428, 0.2065];
 
 impl Forecast {
+    /// Steps of the runs that it was fitted to.
+    pub const BUDGET: u64 = 160;
+
     /// From the first eight rows; `None` when there are fewer, or one has no positive first loss, gradient
     /// norm or learning rate.
     pub fn of(history: &History<'_>) -> Option<Self> {

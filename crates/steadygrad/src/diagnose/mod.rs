@@ -4,6 +4,7 @@
 //! the others are its consequences. [`diagnose`] looks at what was measured on a model, and
 //! [`diagnose_run`] at the log of any run.
 
+mod confidence;
 mod diagnosis;
 mod example;
 mod finding;
@@ -114,6 +115,11 @@ pub fn diagnose_run(history: &History<'_>) -> Vec<Finding> {
     };
     // A sort that keeps the rules' order, causes first, among equals.
     found.sort_by_key(|finding| (finding.level == Level::Note, before(finding)));
+    if let Some(headline) = found.first_mut()
+        && headline.level > Level::Note
+    {
+        headline.confidence = confidence::confidence(&headline.code);
+    }
     found
 }
 

@@ -174,6 +174,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
                skip steps that are not finite."
             .into(),
         notes,
+        ..Finding::default()
     })
 }
 

@@ -105,6 +105,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
             "Go back to a checkpoint before step {from}; stop a run that grows like this."
         ),
         notes,
+        ..Finding::default()
     })
 }
 

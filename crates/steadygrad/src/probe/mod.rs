@@ -3,10 +3,12 @@
 
 mod forecast;
 mod report;
+mod risk;
 mod subnormals;
 mod twins;
 
 pub use forecast::GrowthForecast;
 pub use report::{FirstRemedy, ProbeReport};
+pub use risk::Risk;
 pub use subnormals::{Slowdown, Subnormals};
 pub use twins::{Perturbed, TwinRun};

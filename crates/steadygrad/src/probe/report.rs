@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{GrowthForecast, Subnormals, TwinRun};
+use super::{GrowthForecast, Risk, Subnormals, TwinRun};
 use crate::cure::derive::{Basis, derive};
 use crate::cure::{Derivation, SubjectSummary};
 use crate::diagnose::{Case, Finding, diagnose};
@@ -41,6 +41,9 @@ pub struct ProbeReport {
     pub measurements: Measurements,
     /// When a number format gives out; `None` when the gradient has no growth rate.
     pub forecast: Option<GrowthForecast>,
+    /// How likely it is that the run diverges; `None` where the optimizer is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
     /// The line between vanishing and exploding, for this activation.
     pub phase_diagram: Option<PhaseDiagram>,
     /// Subnormal values and their cost.

@@ -1,0 +1,152 @@
+use serde::{Deserialize, Serialize};
+
+use crate::diagnose::{Evidence, Forecast};
+use crate::float;
+use crate::measurements::{Measurements, TrainingSetup, UpdateRule};
+
+/// Features beyond this say no more: e^20 is half a billion.
+const MOST: f64 = 20.0;
+
+/// The probability that a run diverges, from what was measured before its first step.
+///
+/// A logistic model of two dimensionless features, `1 / (1 + exp(-(bias + sum weight * feature)))`, of
+/// which each update rule has its own: the size of the first update over that of the weights; and for SGD
+/// the sharpness over the largest stable one ([`TrainingSetup::stable_sharpness`]), for Adam the loss that
+/// the first update would take off if the loss were linear, over the loss. The weights were fitted to the
+/// tuning part of the zoo, runs of 160 steps with a constant learning rate and without a fault; how often it
+/// is right on the held-out part is in `benches/runs`. Of a run that is much longer, or warms up, it says how
+/// it begins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Risk {
+    /// Between 0 and 1.
+    #[serde(with = "float")]
+    pub probability: f64,
+    /// The features, in logarithms.
+    pub features: Vec<Evidence>,
+}
+
+struct Model {
+    second: &'static str,
+    bias: f64,
+    weights: [f64; 2],
+}
+
+/// Fitted by `steadygrad-lab`'s example `forecast`, which prints them anew.
+const SGD: Model = Model {
+    second: "ln sharpness over the largest stable",
+    bias: -0.8504,
+    weights: [0.8761, 0.4438],
+};
+const ADAM: Model = Model {
+    second: "ln update * gradient norm over the loss",
+    bias: -3.1369,
+    weights: [1.6507, 1.2188],
+};
+
+impl Risk {
+    /// Steps of the runs that it was fitted to.
+    pub const BUDGET: u64 = Forecast::BUDGET;
+
+    /// `None` where the update rule is not known, or loss, weights, gradient or learning rate are not
+    /// positive. What has overflowed at the start counts as the largest there is.
+    pub fn of(
+        measurements: &Measurements,
+        setup: &TrainingSetup,
+        parameters: usize,
+    ) -> Option<Self> {
+        let rule = setup.update_rule?;
+        let Measurements {
+            loss,
+            weight_norm,
+            global_norm,
+            ..
+        } = *measurements;
+        let rate = setup.learning_rate;
+        let positive = |value: f64| value > 0.0 || value.is_nan();
+        if !([loss, weight_norm, global_norm].into_iter().all(positive) && rate > 0.0) {
+            return None;
+        }
+        let to_first = match rule {
+            UpdateRule::Sgd => global_norm,
+            // It moves every parameter by the learning rate.
+            UpdateRule::Adam => (parameters as f64).sqrt(),
+        };
+        // With momentum, what it grows to along one gradient.
+        let update = rate * to_first / (1.0 - setup.momentum);
+        let (second, model) = match rule {
+            UpdateRule::Sgd => {
+                let found = measurements.sharpness.map(|found| found.lambda_max);
+                let sharpness = found.map_or(f64::INFINITY, |found| found.max(0.0));
+                (log(sharpness / setup.stable_sharpness()), SGD)
+            }
+            UpdateRule::Adam => (log(update * global_norm / loss), ADAM),
+        };
+        let features = [log(update / weight_norm), second];
+        let weighted = features.iter().zip(model.weights);
+        let sum: f64 = weighted.map(|(feature, weight)| feature * weight).sum();
+        let names = ["ln first update over the weights' norm", model.second];
+        let named = names.into_iter().zip(features);
+        Some(Self {
+            probability: 1.0 / (1.0 + (-(model.bias + sum)).exp()),
+            features: named
+                .map(|(name, value)| Evidence::new(name, value))
+                .collect(),
+        })
+    }
+}
+
+/// What is not finite has left every scale.
+fn log(ratio: f64) -> f64 {
+    let log = if ratio.is_nan() { MOST } else { ratio.ln() };
+    log.clamp(-MOST, MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cure::testing::{healthy_measurements, setup};
+
+    fn of(change: impl FnOnce(&mut Measurements, &mut TrainingSetup)) -> Option<f64> {
+        let (mut measurements, mut setup) = (healthy_measurements(), setup());
+        change(&mut measurements, &mut setup);
+        Risk::of(&measurements, &setup, 10_000).map(|risk| risk.probability)
+    }
+
+    #[test]
+    fn it_grows_with_the_learning_rate_and_with_what_has_overflowed() {
+        for rule in [UpdateRule::Sgd, UpdateRule::Adam] {
+            let at = |rate: f64| {
+                of(|_, setup| (setup.update_rule, setup.learning_rate) = (Some(rule), rate))
+            };
+            let all: Vec<f64> = [1e-5, 1e-3, 1e-1, 1e1, 1e3]
+                .map(|rate| at(rate).unwrap())
+                .into();
+            assert!(all.is_sorted() && all[0] < 0.05 && all[4] > 0.9, "{all:?}");
+            let overflowed = of(|measured, setup| {
+                setup.update_rule = Some(rule);
+                (measured.loss, measured.global_norm) = (f64::INFINITY, f64::NAN);
+                measured.sharpness = None;
+            });
+            assert!(overflowed.unwrap() > 0.9, "{overflowed:?}");
+        }
+        let momentum = of(|_, setup| setup.momentum = 0.9).unwrap();
+        assert!(momentum > of(|_, _| ()).unwrap());
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_is_not_known() {
+        assert_eq!(of(|_, setup| setup.update_rule = None), None);
+        assert_eq!(of(|_, setup| setup.learning_rate = f64::NAN), None);
+        assert_eq!(of(|_, setup| setup.learning_rate = 0.0), None);
+        assert_eq!(of(|measured, _| measured.loss = -1.0), None);
+        assert_eq!(of(|measured, _| measured.global_norm = 0.0), None);
+        assert_eq!(of(|measured, _| measured.weight_norm = 0.0), None);
+    }
+
+    /// A loss that bends upwards nowhere bounds no learning rate.
+    #[test]
+    fn without_an_upward_bend_the_first_update_tells() {
+        let flat = of(|measured, _| measured.sharpness.as_mut().unwrap().lambda_max = -1.0);
+        assert!(flat.unwrap() < of(|_, _| ()).unwrap());
+    }
+}
