@@ -91,6 +91,8 @@ pub struct Configuration {
     pub momentum: f64,
     /// Learning rate.
     pub learning_rate: f64,
+    /// Steps over which the learning rate climbs to that; 0 for none.
+    pub warmup_steps: u64,
     /// What is put into the run.
     pub fault: Option<Fault>,
     /// Seed of weights and batches.
@@ -123,6 +125,7 @@ pub fn configurations() -> Vec<Configuration> {
                     optimizer,
                     momentum,
                     learning_rate: rate * scale,
+                    warmup_steps: 0,
                     fault: None,
                     seed: all.len() as u64,
                 });
@@ -137,6 +140,7 @@ pub fn configurations() -> Vec<Configuration> {
                     optimizer,
                     momentum,
                     learning_rate,
+                    warmup_steps: 0,
                     fault: Some(fault.clone()),
                     seed: all.len() as u64,
                 });
@@ -149,9 +153,26 @@ pub fn configurations() -> Vec<Configuration> {
                 optimizer,
                 momentum,
                 learning_rate,
+                warmup_steps: 0,
                 fault: None,
                 seed: all.len() as u64,
             });
+        }
+    }
+    // A warm-up that leads beyond what the network bears: it fails late, and what leads there can be seen.
+    for architecture in architectures() {
+        for (optimizer, momentum, scale) in optimizers {
+            for rate in [0.3, 1.0, 3.0] {
+                all.push(Configuration {
+                    architecture,
+                    optimizer,
+                    momentum,
+                    learning_rate: rate * scale,
+                    warmup_steps: STEPS,
+                    fault: None,
+                    seed: all.len() as u64,
+                });
+            }
         }
     }
     all
@@ -238,6 +259,9 @@ impl Configuration {
         if let Some(fault) = &self.fault {
             let _ = write!(name, " {}", fault.name());
         }
+        if self.warmup_steps > 0 {
+            let _ = write!(name, " warm-up {}", self.warmup_steps);
+        }
         name
     }
 
@@ -251,6 +275,10 @@ impl Configuration {
             self.architecture, self.optimizer, self.momentum, self.learning_rate
         );
         hash.write(set_up.as_bytes());
+        // The rest of the zoo is older than warm-ups, and stays in its parts.
+        if self.warmup_steps > 0 {
+            hash.write(&self.warmup_steps.to_le_bytes());
+        }
         match hash.finish() % 2 {
             0 => Part::Tuning,
             _ => Part::HeldOut,
@@ -265,7 +293,7 @@ impl Configuration {
             learning_rate: self.learning_rate,
             momentum: self.momentum,
             schedule: Schedule {
-                warmup_steps: 0,
+                warmup_steps: self.warmup_steps,
                 decay: Decay::Constant,
             },
             steps: STEPS,
