@@ -48,7 +48,7 @@ pub(crate) fn state(run: &RunDiagnosis) -> String {
             )
         }
         State::Relapsed { step } => {
-            format!("lost: the loss is back where it began from step {step} on")
+            format!("lost: the loss is back where it began, or above, from step {step} on")
         }
     }
 }

@@ -6,23 +6,28 @@ use crate::number;
 /// How likely it is that training diverges, and what says so. `None` where the optimizer is not known.
 pub(crate) fn risk(report: &ProbeReport) -> Option<Section> {
     let risk = report.risk.as_ref()?;
-    let section = Section::new("Risk: will training diverge?").row(
-        "probability",
-        format!(
-            "{} within {} steps at the learning rate {}, unguarded",
-            number::probability(risk.probability),
-            Risk::BUDGET,
-            number::short(report.setup.learning_rate)
-        ),
-    );
-    let features = risk.features.iter().map(|feature| {
-        let name = feature.name.strip_prefix("ln ").unwrap_or(&feature.name);
-        (name.to_owned(), number::short(feature.value.exp()))
-    });
-    let mut section = section.note(
-        "A logistic model of these two numbers, fitted to small networks trained without a warm-up, and \
-         judged on others: a first guess for a large one.",
-    );
-    section.rows.extend(features);
+    let made_from: Vec<String> = risk
+        .features
+        .iter()
+        .map(|feature| {
+            let name = feature.name.strip_prefix("ln ").unwrap_or(&feature.name);
+            format!("{name} {}", number::short(feature.value.exp()))
+        })
+        .collect();
+    let section = Section::new("Risk: will training diverge?")
+        .row(
+            "probability",
+            format!(
+                "{} within {} steps at the learning rate {}, unguarded",
+                number::probability(risk.probability),
+                Risk::BUDGET,
+                number::short(report.setup.learning_rate)
+            ),
+        )
+        .row("made from", made_from.join("; "))
+        .note(
+            "A logistic model of these two numbers, fitted to small networks trained without a warm-up, \
+             and judged on others: a first guess for a large one.",
+        );
     Some(section)
 }

@@ -30,7 +30,7 @@ pub enum State {
         /// The first such step.
         step: u64,
     },
-    /// The loss is back where it began from this step on.
+    /// The loss is back where it began, or above, from this step on.
     Relapsed {
         /// The first such step.
         step: u64,

@@ -90,7 +90,10 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         UNLEARNT * first
     };
     let enough = after.len() >= LEAST_ROWS && before > 0.0;
-    let lost = relapse.is_some() || (enough && (level > bound || is_flat(&after)));
+    // A level that was there before the spike is not the spike's.
+    let earlier: Vec<f64> = rows[..from].iter().filter_map(|row| row.loss).collect();
+    let stood = earlier.len() >= LEAST_ROWS && is_flat(&earlier) && level <= (1.0 + NOISE) * before;
+    let lost = relapse.is_some() || (enough && !stood && (level > bound || is_flat(&after)));
     if !lost {
         return None;
     }
@@ -115,4 +118,28 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         ),
         ..Finding::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(sketch: Sketch) -> Option<String> {
+        let trace = sketch.trace();
+        of_run(&History::of(&trace)).map(|finding| finding.title)
+    }
+
+    /// At chance before a spike and after it: the spike changed nothing.
+    #[test]
+    fn a_level_that_was_there_before_is_not_the_spikes() {
+        let chance = |spike: usize| {
+            Sketch::healthy(200).loss(0, move |row, _| {
+                let noise = 0.01 * (row % 5) as f64;
+                if row == spike { 50.0 } else { 2.3 + noise }
+            })
+        };
+        assert_eq!(says(chance(120)), None);
+        // After the first rows it may well be: nothing was learnt yet.
+        assert!(says(chance(8)).is_some());
+    }
 }

@@ -7,6 +7,9 @@ use crate::detect::SIGMA_PER_MAD;
 /// Times the loss at the start: Lightning's SpikeDetection calls threefold a spike.
 const DIVERGED: f64 = 3.0;
 
+/// Times the loss at the start that a run ends worse than it began, if it stays above the start as well.
+const WORSE: f64 = 1.5;
+
 /// Share of the progress that is lost: the guard's own.
 const RELAPSED: f64 = 0.8;
 
@@ -15,6 +18,9 @@ const PROGRESS: f64 = 3.0;
 
 /// Share of the loss at the start that a progress has to be: less is nothing that could be lost.
 const LEARNT: f64 = 0.2;
+
+/// Losses that a relapse lasts for, at least: of fewer, noise may make them.
+const LASTS: usize = 3;
 
 /// Rows that make up the start.
 const START: usize = 5;
@@ -38,7 +44,7 @@ pub enum Ending {
         /// The first row of the last stretch above it.
         row: usize,
     },
-    /// The loss ends where it began, after it had been well below.
+    /// The loss ends where it began, after it had been well below; or above one and a half times that.
     Relapsed {
         /// The first row of the last stretch up there.
         row: usize,
@@ -77,11 +83,21 @@ impl Ending {
             }
             above
         };
-        Self::by_loss(&losses, begin_of).unwrap_or(Self::Alive)
+        let last_of = |count: usize| {
+            let with_loss = rows.iter().enumerate().rev();
+            let mut with_loss = with_loss.filter(|(_, row)| finite(row).is_some());
+            with_loss.nth(count - 1).map(|(index, _)| index)
+        };
+        Self::by_loss(&losses, begin_of, last_of).unwrap_or(Self::Alive)
     }
 
-    /// `begin_of` is the first row of the last stretch of losses above a bound.
-    fn by_loss(losses: &[f64], begin_of: impl Fn(f64) -> Option<usize>) -> Option<Self> {
+    /// `begin_of` is the first row of the last stretch of losses above a bound, `last_of` that of the last
+    /// so many losses.
+    fn by_loss(
+        losses: &[f64],
+        begin_of: impl Fn(f64) -> Option<usize>,
+        last_of: impl Fn(usize) -> Option<usize>,
+    ) -> Option<Self> {
         // Three rows are the least that a median of the end means something for.
         let last = (losses.len() / 20).max(START.min(losses.len() / 2)).max(1);
         let start = middle(losses.get(..START.min(losses.len()))?)?;
@@ -91,6 +107,15 @@ impl Ending {
             let row = begin_of(first)?;
             return Some(Self::Diverged { row });
         }
+        // Of twice as many rows three quarters: losses that are all noise are now and then below.
+        let tail = losses[losses.len().saturating_sub(2 * last)..]
+            .iter()
+            .copied();
+        let most_are_above = lower_quartile(tail)? > first;
+        if first > 0.0 && end > WORSE * first && most_are_above {
+            let row = begin_of(first).or_else(|| last_of(last))?;
+            return Some(Self::Relapsed { row });
+        }
         let blocks = losses.chunks_exact(last);
         let best = blocks.filter_map(middle).min_by(f64::total_cmp)?;
         let progress = start - best;
@@ -98,13 +123,20 @@ impl Ending {
         let noise = deviation(&losses[losses.len() - last..])?;
         let row = begin_of(bound)?;
         let learnt = progress > (PROGRESS * noise).max(LEARNT * start.abs());
-        (end > bound && learnt).then_some(Self::Relapsed { row })
+        let lasts = row <= last_of(LASTS.min(losses.len()))?;
+        (end > bound && learnt && lasts).then_some(Self::Relapsed { row })
     }
 }
 
 /// Median of the losses.
 fn middle(losses: &[f64]) -> Option<f64> {
     median(losses.iter().copied())
+}
+
+fn lower_quartile(losses: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut losses: Vec<f64> = losses.collect();
+    losses.sort_unstable_by(f64::total_cmp);
+    losses.get(losses.len() / 4).copied()
 }
 
 /// Median distance from the median, times what makes it a standard deviation of normal values.
@@ -141,6 +173,22 @@ mod tests {
         assert!(matches!(of(diverged), Ending::Diverged { row: 50..60 }));
         let relapsed = falling(80).chain([2.3; 40]);
         assert_eq!(of(relapsed), Ending::Relapsed { row: 80 });
+    }
+
+    #[test]
+    fn worse_than_it_began_is_lost_although_nothing_was_learnt() {
+        let noisy = |level: f64| {
+            let noise = move |step: u32| level + [0.0, 0.8, -0.4, 0.3, -0.7][step as usize % 5];
+            (0..60).map(|_| 2.3).chain((60..120).map(noise))
+        };
+        assert_eq!(of(noisy(4.0)), Ending::Relapsed { row: 60 });
+        // The last loss alone is below the start: from where the median was taken.
+        let dips = noisy(4.0).chain([2.0]);
+        assert_eq!(of(dips), Ending::Relapsed { row: 115 });
+        assert_eq!(of(noisy(2.6)), Ending::Alive);
+        // Noise as large as that: a quarter of the losses are where they began.
+        let swings = (0..120).map(|step| [2.3, 6.0, 4.0, 1.0][step as usize % 4]);
+        assert_eq!(of(swings), Ending::Alive);
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! The zoo: about a thousand runs, and what steadygrad and others say of them.
 //!
-//! `cargo run --release -p steadygrad-lab --example zoo -- [tuning | held-out] [--list]` takes about
-//! five minutes on two cores and prints Markdown; `--list` adds every run that was judged wrong.
+//! `cargo run --release -p steadygrad-lab --example zoo -- [tuning | held-out] [--list] [--traces FILE]` takes
+//! about two minutes on two cores and prints Markdown; `--list` adds every run that was judged wrong, `--traces`
+//! writes the runs' losses, norms and learning rates to an Arrow file.
 //! Thresholds may be chosen on the tuning part only.
 #![allow(
     clippy::print_stdout,
     reason = "an experiment reports to its standard output"
 )]
 
+mod traces;
+
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -34,6 +38,10 @@ fn main() {
         _ => Part::HeldOut,
     };
     let list = arguments.iter().any(|argument| argument == "--list");
+    let traces = arguments
+        .iter()
+        .position(|argument| argument == "--traces")
+        .map(|at| arguments.get(at + 1).expect("`--traces` takes a file"));
     let all: Vec<_> = configurations()
         .into_iter()
         .filter(|one| one.part() == part)
@@ -53,6 +61,10 @@ fn main() {
     });
     let mut judged = judged.into_inner().expect("no thread panics");
     judged.sort_by_key(|one| one.run.configuration.seed);
+    if let Some(path) = traces {
+        let runs: Vec<&Run> = judged.iter().map(|one| &one.run).collect();
+        traces::write(Path::new(path), &runs).expect("the file can be written");
+    }
     println!("# The zoo, {part:?}: {} runs\n", judged.len());
     kinds(&judged);
     detection(&judged);
