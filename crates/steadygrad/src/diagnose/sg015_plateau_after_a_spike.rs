@@ -56,20 +56,17 @@ fn is_flat(losses: &[f64]) -> bool {
     away.is_some_and(|away| away <= NOISE * level) && (third - fourth).abs() <= NOISE * level
 }
 
-fn of_run(history: &History<'_>) -> Option<Finding> {
+/// The loss before and after.
+struct Levels {
+    from: usize,
+    before: f64,
+    after: f64,
+    first: f64,
+}
+
+/// What the run lost at a spike, or in a relapse; `None` when nothing.
+fn lost_at(history: &History<'_>, relapse: Option<usize>, spike: Option<usize>) -> Option<Levels> {
     let rows = history.rows();
-    let relapse = match history.ending() {
-        Ending::Relapsed { row } => Some(row),
-        Ending::Alive => None,
-        _ => return None,
-    };
-    // The spike that the level begins with; of several the last.
-    let spike = history
-        .seen()
-        .filter(|(_, seen)| is_loss_jump(seen))
-        .map(|(row, _)| row)
-        .filter(|row| relapse.is_none_or(|relapse| *row <= relapse + LEAST_ROWS))
-        .last();
     let streak = |row: usize| history.streak_at(row);
     let from =
         relapse.or_else(|| spike.map(|row| streak(row).map_or(row, |streak| streak.from)))?;
@@ -91,12 +88,42 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     };
     let enough = after.len() >= LEAST_ROWS && before > 0.0;
     // A level that was there before the spike is not the spike's.
-    let earlier: Vec<f64> = rows[..from].iter().filter_map(|row| row.loss).collect();
-    let stood = earlier.len() >= LEAST_ROWS && is_flat(&earlier) && level <= (1.0 + NOISE) * before;
-    let lost = relapse.is_some() || (enough && !stood && (level > bound || is_flat(&after)));
-    if !lost {
-        return None;
+    let stood = || {
+        let earlier: Vec<f64> = rows[..from].iter().filter_map(|row| row.loss).collect();
+        level <= (1.0 + NOISE) * before && earlier.len() >= LEAST_ROWS && is_flat(&earlier)
+    };
+    let lost = relapse.is_some() || (enough && (level > bound || is_flat(&after)) && !stood());
+    lost.then_some(Levels {
+        from,
+        before,
+        after: level,
+        first,
+    })
+}
+
+fn of_run(history: &History<'_>) -> Option<Finding> {
+    let rows = history.rows();
+    let relapse = match history.ending() {
+        Ending::Relapsed { row } => Some(row),
+        Ending::Alive => None,
+        _ => return None,
+    };
+    // The spike that the level begins with: of several the last, or the first where that one hit a run that
+    // had nothing left to lose.
+    let (mut first_spike, mut last_spike) = (None, None);
+    let jumps = history.seen().filter(|(_, seen)| is_loss_jump(seen));
+    for (row, _) in jumps {
+        if relapse.is_none_or(|relapse| row <= relapse + LEAST_ROWS) {
+            first_spike = first_spike.or(Some(row));
+            last_spike = Some(row);
+        }
     }
+    let Levels {
+        from,
+        before,
+        after: level,
+        first,
+    } = lost_at(history, relapse, last_spike).or_else(|| lost_at(history, relapse, first_spike))?;
     let step = history.step(from);
     Some(Finding {
         code: RULE.code.into(),
