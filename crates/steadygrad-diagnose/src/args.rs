@@ -7,8 +7,8 @@ use clap::{Subcommand, ValueEnum};
 pub enum Verb {
     /// Say what broke first in a run, where, why and what to do, from the logs that are there.
     ///
-    /// Reads a run of steadygrad, TensorBoard event files, CSV (Lightning, W&B), JSON lines, Hugging
-    /// Face's trainer_state.json, or a folder of these. The code that wrote them needs no change.
+    /// Reads a run of steadygrad, TensorBoard event files, W&B's offline runs, CSV (Lightning), JSON lines,
+    /// Hugging Face's trainer_state.json, or a folder of these. The code that wrote them needs no change.
     /// Exit code: 0 healthy, 1 something was found, 2 unreadable, 3 the output could not be printed.
     Diagnose(DiagnoseArgs),
     /// Write what `diagnose` finds as one page with the plots, which needs no network.

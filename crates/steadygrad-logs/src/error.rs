@@ -16,7 +16,7 @@ pub enum LogError {
     /// None of the formats.
     #[error(
         "`{}` is no log that can be read: {found}; expected is a run of steadygrad, a TensorBoard event \
-         file, CSV, JSON lines, trainer_state.json, or a folder of these",
+         file, W&B offline run, CSV, JSON lines, trainer_state.json, or a folder of these",
         path.display()
     )]
     Unrecognised {

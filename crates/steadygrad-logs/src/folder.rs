@@ -11,8 +11,10 @@ use crate::{Columns, LogError, own, read_file, tensorboard};
 /// So many folders deep is looked.
 const DEEPEST: usize = 6;
 
-/// Endings of files that may hold a log of text; TensorBoard's files have any.
-const TEXT: [&str; 7] = ["csv", "tsv", "json", "jsonl", "ndjson", "log", "txt"];
+/// Endings of files that may hold a log; TensorBoard's files have any.
+const LOGS: [&str; 8] = [
+    "csv", "tsv", "json", "jsonl", "ndjson", "log", "txt", "wandb",
+];
 
 /// What begins the name of a trainer's folders of states.
 const CHECKPOINT: &str = "checkpoint-";
@@ -38,7 +40,7 @@ pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogErro
         take(tensorboard::read(files, columns));
     }
     for file in found
-        .texts
+        .files
         .iter()
         .chain(found.states.values().map(|(_, file)| file))
     {
@@ -61,7 +63,7 @@ struct Found {
     own: Vec<PathBuf>,
     /// Event files by folder, in the order of their names, which is that of time.
     events: BTreeMap<PathBuf, Vec<PathBuf>>,
-    texts: Vec<PathBuf>,
+    files: Vec<PathBuf>,
     /// Of each folder with checkpoints the last one's state.
     states: BTreeMap<PathBuf, (u64, PathBuf)>,
 }
@@ -107,8 +109,8 @@ fn walk(folder: &Path, depth: usize, found: &mut Found) -> std::io::Result<()> {
                 .push(path);
         } else if name == "trainer_state.json" {
             state(folder, path, found);
-        } else if TEXT.contains(&ending.as_str()) && Format::of(&path).is_ok() {
-            found.texts.push(path);
+        } else if LOGS.contains(&ending.as_str()) && Format::of(&path).is_ok() {
+            found.files.push(path);
         }
     }
     Ok(())

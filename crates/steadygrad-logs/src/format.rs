@@ -2,12 +2,13 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use crate::{LogError, lenient, tensorboard};
+use crate::{LogError, lenient, tensorboard, wandb};
 
 /// The format of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     TensorBoard,
+    Wandb,
     Csv,
     Json,
     JsonLines,
@@ -15,9 +16,6 @@ pub(crate) enum Format {
 
 /// So much of a file is looked at.
 const HEAD: u64 = 1 << 16;
-
-/// How W&B's offline files begin.
-const WANDB: &[u8] = b":W&B";
 
 impl Format {
     /// The format of this file, by what is in it.
@@ -40,8 +38,8 @@ impl Format {
         if tensorboard::begins(head) {
             return Ok(Self::TensorBoard);
         }
-        if head.starts_with(WANDB) {
-            return Err("it is W&B's own offline file (export its history as CSV or JSON)".into());
+        if wandb::begins(head) {
+            return Ok(Self::Wandb);
         }
         let text = without_mark(head);
         if text.contains(&0) {
@@ -98,6 +96,7 @@ mod tests {
             ("one line of text", None),
             ("1,2\n3,4\n", None),
             (":W&B\u{1}", None),
+            (":W&B", None),
             ("a\0b", None),
         ] {
             assert_eq!(
@@ -106,5 +105,6 @@ mod tests {
                 "{text:?}"
             );
         }
+        assert_eq!(Format::recognise(b":W&B\xe1\xbe\0"), Ok(Format::Wandb));
     }
 }

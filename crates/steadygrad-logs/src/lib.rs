@@ -2,7 +2,7 @@
 //! `steadygrad::diagnose` looks at.
 //!
 //! ```text
-//! steadygrad's run, TensorBoard, CSV, JSON lines, JSON --read--> Trace --diagnose_run--> Finding
+//! steadygrad's run, TensorBoard, W&B, CSV, JSON lines, JSON --read--> Trace --diagnose_run--> Finding
 //! ```
 //!
 //! A format is recognised by what is in a file, never by its name alone. What cannot be read is left
@@ -22,6 +22,7 @@ mod own;
 mod roles;
 mod table;
 mod tensorboard;
+mod wandb;
 
 pub use columns::Columns;
 pub use error::LogError;
@@ -47,6 +48,7 @@ pub fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
 fn read_file(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     match Format::of(path)? {
         Format::TensorBoard => tensorboard::read(&[path.to_owned()], columns),
+        Format::Wandb => wandb::read(path, columns),
         Format::Csv => csv::read(path, columns),
         Format::Json => json::read(path, columns),
         Format::JsonLines => json_lines::read(path, columns),
