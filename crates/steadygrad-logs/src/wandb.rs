@@ -337,7 +337,7 @@ mod tests {
         let first = FILE_HEADER + HEADER + records[0].len();
         for cut in first..whole.len() {
             let trace = of(&whole[..cut]).unwrap();
-            let clean = (cut - first) % each == 0;
+            let clean = (cut - first).is_multiple_of(each);
             assert_eq!(losses(&trace).len(), 1 + (cut - first) / each, "{cut}");
             assert_eq!(trace.notes.is_empty(), clean, "{cut}: {:?}", trace.notes);
         }
