@@ -8,11 +8,38 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
+use steadygrad::diagnose::{Level, RunDiagnosis};
+use steadygrad_logs::{Columns, read};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Stands between the files of an input.
 pub const BETWEEN: &[u8] = b"\n%%%%\n";
+
+/// What lies before, between and after each [`BETWEEN`].
+pub fn split(mut rest: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    while let Some(at) = rest.windows(BETWEEN.len()).position(|w| w == BETWEEN) {
+        parts.push(&rest[..at]);
+        rest = &rest[at + BETWEEN.len()..];
+    }
+    parts.push(rest);
+    parts
+}
+
+/// Reads a log with these bytes in it, and asks the rules. A file that is none is no fault.
+pub fn diagnose_log(name: &str, bytes: &[u8]) {
+    let folder = folder();
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).expect("a temporary folder can be written to");
+    for trace in read(&path, &Columns::default()).unwrap_or_default() {
+        let found = RunDiagnosis::of(&trace);
+        assert_eq!(
+            found.is_healthy(),
+            found.findings.iter().all(|one| one.level == Level::Note)
+        );
+    }
+}
 
 /// The files of an input, and whether their checksums are to fit.
 pub struct Input<'a> {
@@ -22,15 +49,11 @@ pub struct Input<'a> {
 
 impl<'a> Input<'a> {
     pub fn new(data: &'a [u8]) -> Option<Self> {
-        let (mode, mut rest) = data.split_first()?;
-        let mut parts = Vec::new();
-        while let Some(at) = rest.windows(BETWEEN.len()).position(|w| w == BETWEEN) {
-            parts.push(&rest[..at]);
-            rest = &rest[at + BETWEEN.len()..];
-        }
-        parts.push(rest);
-        let fits = mode % 2 == 1;
-        Some(Self { fits, parts })
+        let (mode, rest) = data.split_first()?;
+        Some(Self {
+            fits: mode % 2 == 1,
+            parts: split(rest),
+        })
     }
 
     /// The file at `index`; empty where the input has no more.

@@ -88,8 +88,7 @@ impl DeviceReading {
 
     /// Gives a group to PyTorch's operators after all.
     fn leave(&mut self, device: i32) {
-        let is_left = |group: &Group| group.device == device;
-        for group in self.groups.extract_if(.., |group| is_left(group)) {
+        for group in self.groups.extract_if(.., |group| group.device == device) {
             self.rest.extend(group.places);
         }
     }

@@ -321,36 +321,30 @@ fn confidence(judged: &[Judged]) {
         "\n## Confidence: headlines that are right\n\nRight: it names the fault that was put in and its steps, or \
          nothing was put in and the run did not stay healthy.\n\n| headline | runs | claimed | right |\n|---|---|---|---|"
     );
-    let mut by_code: BTreeMap<&str, Vec<(f64, bool)>> = BTreeMap::new();
+    // What a headline claims is its rule's.
+    let mut by_code: BTreeMap<&str, (Option<f64>, usize, usize)> = BTreeMap::new();
     for one in judged.iter().filter(|one| alarms(one)) {
         let headline = &one.findings[0];
-        let claimed = headline.confidence.unwrap_or(f64::NAN);
-        let of_code = by_code.entry(&headline.code).or_default();
-        of_code.push((claimed, is_right(one)));
+        let (claimed, right, count) = by_code.entry(&headline.code).or_default();
+        *claimed = headline.confidence;
+        *right += usize::from(is_right(one));
+        *count += 1;
     }
     let (mut off, mut all) = (0.0, 0);
-    for (code, headlines) in &by_code {
-        let right = headlines.iter().filter(|(_, right)| *right).count();
-        let claimed: Vec<f64> = headlines.iter().map(|(claimed, _)| *claimed).collect();
-        let claimed_of = claimed.iter().filter(|claimed| !claimed.is_nan()).count();
-        let mean = claimed
-            .iter()
-            .filter(|claimed| !claimed.is_nan())
-            .sum::<f64>()
-            / claimed_of as f64;
+    for (code, (claimed, right, count)) in by_code {
+        let claim = claimed.map_or("none".into(), |claimed| format!("{claimed:.3}"));
         println!(
-            "| {code} | {} | {mean:.3} | {} |",
-            headlines.len(),
-            interval(right, headlines.len())
+            "| {code} | {count} | {claim} | {} |",
+            interval(right, count)
         );
-        if claimed_of > 0 {
-            off += (mean * headlines.len() as f64 - right as f64).abs();
-            all += headlines.len();
+        if let Some(claimed) = claimed {
+            off += (claimed * count as f64 - right as f64).abs();
+            all += count;
         }
     }
     println!(
         "\nExpected calibration error {:.4} over {all} headlines.",
-        off / f64::from(all as u32)
+        off / all as f64
     );
 }
 

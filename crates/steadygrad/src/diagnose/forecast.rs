@@ -43,13 +43,8 @@ impl Forecast {
     /// norm or learning rate.
     pub fn of(history: &History<'_>) -> Option<Self> {
         let features = features(history)?;
-        let sum: f64 = features
-            .iter()
-            .zip(WEIGHTS)
-            .map(|(feature, weight)| feature * weight)
-            .sum();
         Some(Self {
-            probability: 1.0 / (1.0 + (-(BIAS + sum)).exp()),
+            probability: logistic(BIAS, &WEIGHTS, &features),
             features: NAMES
                 .into_iter()
                 .zip(features)
@@ -59,8 +54,15 @@ impl Forecast {
     }
 }
 
-/// What is not finite has left every scale.
-fn log(ratio: f64) -> f64 {
+/// `1 / (1 + exp(-(bias + sum weight * feature)))`.
+pub(crate) fn logistic(bias: f64, weights: &[f64], features: &[f64]) -> f64 {
+    let weighted = features.iter().zip(weights);
+    let sum: f64 = weighted.map(|(feature, weight)| feature * weight).sum();
+    1.0 / (1.0 + (-(bias + sum)).exp())
+}
+
+/// A ratio as a feature: its logarithm. What is not finite has left every scale.
+pub(crate) fn log_ratio(ratio: f64) -> f64 {
     let log = if ratio.is_nan() { MOST } else { ratio.ln() };
     log.clamp(-MOST, MOST)
 }
@@ -80,10 +82,10 @@ fn features(history: &History<'_>) -> Option<[f64; 4]> {
         if broken { f64::INFINITY } else { largest }
     };
     Some([
-        log(worst(&losses) / first_loss),
-        log(losses.last()? / first_loss),
-        log(worst(&norms) / first_norm),
-        log(rate * first_norm * first_norm / first_loss),
+        log_ratio(worst(&losses) / first_loss),
+        log_ratio(losses.last()? / first_loss),
+        log_ratio(worst(&norms) / first_norm),
+        log_ratio(rate * first_norm * first_norm / first_loss),
     ])
 }
 

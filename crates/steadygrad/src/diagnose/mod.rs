@@ -35,6 +35,7 @@ mod sg019_rising_norm;
 pub use diagnosis::{Diagnosis, Matched, RunDiagnosis, State};
 pub use finding::{Chart, Evidence, Finding, Level};
 pub use forecast::Forecast;
+pub(crate) use forecast::{log_ratio, logistic};
 pub use history::{Ending, History, Rise, Row, Streak};
 pub use rule::{Example, Rule};
 

@@ -123,7 +123,12 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         before,
         after: level,
         first,
-    } = lost_at(history, relapse, last_spike).or_else(|| lost_at(history, relapse, first_spike))?;
+    } = lost_at(history, relapse, last_spike).or_else(|| {
+        if first_spike == last_spike {
+            return None;
+        }
+        lost_at(history, relapse, first_spike)
+    })?;
     let step = history.step(from);
     Some(Finding {
         code: RULE.code.into(),

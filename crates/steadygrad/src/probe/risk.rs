@@ -1,11 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use crate::diagnose::{Evidence, Forecast};
+use crate::diagnose::{Evidence, Forecast, log_ratio, logistic};
 use crate::float;
 use crate::measurements::{Measurements, TrainingSetup, UpdateRule};
-
-/// Features beyond this say no more: e^20 is half a billion.
-const MOST: f64 = 20.0;
 
 /// The probability that a run diverges, from what was measured before its first step.
 ///
@@ -77,28 +74,20 @@ impl Risk {
             UpdateRule::Sgd => {
                 let found = measurements.sharpness.map(|found| found.lambda_max);
                 let sharpness = found.map_or(f64::INFINITY, |found| found.max(0.0));
-                (log(sharpness / setup.stable_sharpness()), SGD)
+                (log_ratio(sharpness / setup.stable_sharpness()), SGD)
             }
-            UpdateRule::Adam => (log(update * global_norm / loss), ADAM),
+            UpdateRule::Adam => (log_ratio(update * global_norm / loss), ADAM),
         };
-        let features = [log(update / weight_norm), second];
-        let weighted = features.iter().zip(model.weights);
-        let sum: f64 = weighted.map(|(feature, weight)| feature * weight).sum();
+        let features = [log_ratio(update / weight_norm), second];
         let names = ["ln first update over the weights' norm", model.second];
         let named = names.into_iter().zip(features);
         Some(Self {
-            probability: 1.0 / (1.0 + (-(model.bias + sum)).exp()),
+            probability: logistic(model.bias, &model.weights, &features),
             features: named
                 .map(|(name, value)| Evidence::new(name, value))
                 .collect(),
         })
     }
-}
-
-/// What is not finite has left every scale.
-fn log(ratio: f64) -> f64 {
-    let log = if ratio.is_nan() { MOST } else { ratio.ln() };
-    log.clamp(-MOST, MOST)
 }
 
 #[cfg(test)]

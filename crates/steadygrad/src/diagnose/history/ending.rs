@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::streaks::is_broken;
-use super::{Row, median};
+use super::{Row, lower_quartile, median};
 use crate::detect::SIGMA_PER_MAD;
 
 /// Times the loss at the start: Lightning's SpikeDetection calls threefold a spike.
@@ -131,12 +131,6 @@ impl Ending {
 /// Median of the losses.
 fn middle(losses: &[f64]) -> Option<f64> {
     median(losses.iter().copied())
-}
-
-fn lower_quartile(losses: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut losses: Vec<f64> = losses.collect();
-    losses.sort_unstable_by(f64::total_cmp);
-    losses.get(losses.len() / 4).copied()
 }
 
 /// Median distance from the median, times what makes it a standard deviation of normal values.
