@@ -259,9 +259,17 @@ class Guard:
         rolled_back_to = None
         detections = tuple(judged.detections)
         while judged.to_step is not None:
+            leaves = self._native.wants_abandoned()
+            if leaves and step not in self._kept:
+                # As it was before the batch went through it.
+                self._put_back_buffers.copy()
+                self._take(step)
             why = self._restore(judged.to_step)
             if why is None:
-                self._native.rolled_back(judged.to_step)
+                if leaves:
+                    self._native.rolled_back_from(step, judged.to_step)
+                else:
+                    self._native.rolled_back(judged.to_step)
                 rolled_back_to = judged.to_step
                 break
             judged = self._native.rollback_failed(judged.to_step, why)

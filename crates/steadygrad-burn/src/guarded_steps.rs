@@ -78,9 +78,17 @@ impl<M: Module> GuardedSteps<M> {
         while let Decision::Rollback { to_step, .. } = judgement.decision {
             let kept = self.kept.iter().find(|(kept, _)| *kept == to_step);
             if let Some((_, state)) = kept {
-                model = state.model.clone();
-                *optimizer = state.optimizer.clone();
-                self.guard.rolled_back(to_step);
+                let state = state.clone();
+                let left = TrainingState {
+                    model: std::mem::replace(&mut model, state.model),
+                    optimizer: std::mem::replace(optimizer, state.optimizer),
+                };
+                if self.guard.wants_abandoned() {
+                    self.kept.push((step, left));
+                    self.guard.rolled_back_from(step, to_step);
+                } else {
+                    self.guard.rolled_back(to_step);
+                }
                 rolled_back_to = Some(to_step);
                 break;
             }

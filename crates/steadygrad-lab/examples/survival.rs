@@ -22,7 +22,7 @@ use steadygrad::guard::Preset;
 use steadygrad::remedy::Remedy;
 use steadygrad_lab::faults::{Fault, Faults, train_unguarded};
 use steadygrad_lab::subjects::healthy;
-use steadygrad_lab::{Control, Plan, Silent, Subject, TrainEnd, TrainOptions, train};
+use steadygrad_lab::{Control, Plan, Rollback, Silent, Subject, TrainEnd, TrainOptions, train};
 
 const FIRST_SEED: u64 = 9_000;
 const SUBJECTS: [&str; 3] = ["mlp", "cnn", "rnn"];
@@ -151,11 +151,7 @@ fn compare<S: Subject>(
                 rolled_back: run.rollbacks.len(),
                 touched: run.guard.kept != run.guard.readings,
                 readings: run.guard.readings,
-                lost: run
-                    .rollbacks
-                    .iter()
-                    .map(|rollback| rollback.at_step - rollback.to_step)
-                    .collect(),
+                lost: lost(&run.rollbacks),
                 lead,
                 unguarded_non_finite: bare.first_non_finite,
                 alarm,
@@ -163,6 +159,19 @@ fn compare<S: Subject>(
             }
         })
         .collect()
+}
+
+/// Steps whose updates are lost, by rollback. One that is taken back loses what came after it.
+fn lost(rollbacks: &[Rollback]) -> Vec<u64> {
+    let mut lost = Vec::new();
+    for (index, rollback) in rollbacks.iter().enumerate() {
+        let taken_back = index > 0 && rollbacks[index - 1].at_step == rollback.to_step;
+        if taken_back {
+            lost.pop();
+        }
+        lost.push(rollback.at_step - rollback.to_step);
+    }
+    lost
 }
 
 fn report(rows: &[Row]) {

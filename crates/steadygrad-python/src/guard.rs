@@ -120,8 +120,18 @@ impl Guard {
         self.core.snapshots().collect()
     }
 
+    /// Whether what a rollback leaves should be kept as well.
+    fn wants_abandoned(&self) -> bool {
+        self.core.wants_abandoned()
+    }
+
     fn rolled_back(&mut self, step: u64) {
         self.core.rolled_back(step);
+    }
+
+    /// The same, and what it left is kept as the state of step `left`.
+    fn rolled_back_from(&mut self, left: u64, step: u64) {
+        self.core.rolled_back_from(left, step);
     }
 
     /// A snapshot cannot be restored: what else is to be done.

@@ -34,6 +34,8 @@ fn healthy(step: u64) -> StepReading {
 struct Run {
     guard: Guard,
     step: u64,
+    /// Whether it keeps what a rollback leaves, where the guard wants that.
+    keeps_abandoned: bool,
 }
 
 impl Run {
@@ -41,6 +43,7 @@ impl Run {
         Self {
             guard: Guard::new(config.into()).unwrap(),
             step: 0,
+            keeps_abandoned: true,
         }
     }
 
@@ -52,7 +55,11 @@ impl Run {
         let judgement = self.guard.step(&reading);
         if let Decision::Rollback { to_step, .. } = judgement.decision {
             assert!(to_step <= self.step);
-            self.guard.rolled_back(to_step);
+            if self.keeps_abandoned && self.guard.wants_abandoned() {
+                self.guard.rolled_back_from(self.step, to_step);
+            } else {
+                self.guard.rolled_back(to_step);
+            }
         }
         self.step += 1;
         judgement
@@ -395,12 +402,115 @@ fn a_lasting_change_of_the_data_is_accepted_in_the_end() {
         reading(step, 80.0 * noise, 5.0 * noise)
     };
     let rungs: Vec<Rung> = (0..200).map(|step| run.show(changed(step)).rung).collect();
-    assert_eq!(run.guard.summary().rolled_back, 1);
+    // There, and back to what was left.
+    assert_eq!(run.guard.summary().rolled_back, 2);
     assert_eq!(run.guard.summary().new_levels, 1);
     let last = rungs.iter().rposition(|rung| *rung != Rung::Keep);
     // 5 skips, the rollback, 30 more that may have been bad data, and the one that is accepted.
     assert_eq!(last, Some(36), "{rungs:?}");
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
+}
+
+/// A run that learnt from a loss of 2.3 to one of 0.3, and whose loss is then back for five readings:
+/// it has been rolled back, from step 104 to step 80.
+fn rolled_back_for_its_loss(keeps_abandoned: bool) -> Run {
+    let mut run = Run {
+        keeps_abandoned,
+        ..Run::new(Preset::Default)
+    };
+    for step in 0..100 {
+        let noise = f64::from([0, 2, -1, 1, -2][step as usize % 5]);
+        let loss = 0.3 + 2.0 * (-(step as f64) / 10.0).exp() + 0.01 * noise;
+        let judgement = run.show(reading(step, loss, 1.0 + 0.05 * noise));
+        assert_eq!(judgement.rung, Rung::Keep, "{judgement:?}");
+    }
+    let rungs: Vec<Rung> = (0..5).map(|_| run.show(back()).rung).collect();
+    assert_eq!(rungs[..4], [Rung::Keep; 4]);
+    assert_eq!(rungs[4], Rung::Rollback);
+    run
+}
+
+/// As bad as an untrained network, and no spike.
+fn back() -> StepReading {
+    reading(0, 1.4, 1.0)
+}
+
+#[test]
+fn a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back() {
+    let mut run = rolled_back_for_its_loss(true);
+    assert_eq!(run.guard.snapshots().collect::<Vec<_>>(), [60, 80, 104]);
+    assert!((run.guard.learning_rate_scale() - 0.3).abs() < 1e-12);
+    // Five readings show that it lasts, three skipped ones that the weights stand still.
+    let mut judgement = run.show(back());
+    let mut rungs = vec![judgement.rung];
+    while judgement.rung != Rung::Rollback {
+        judgement = run.show(back());
+        rungs.push(judgement.rung);
+    }
+    let expected = [
+        [Rung::Keep; 4],
+        [Rung::Skip, Rung::Skip, Rung::Skip, Rung::Rollback],
+    ];
+    assert_eq!(rungs, expected.as_flattened());
+    assert!(matches!(
+        judgement.decision,
+        Decision::Rollback { to_step: 104, .. }
+    ));
+    // As it was before the rollback, and the level is the usual one from now on.
+    assert_eq!(run.guard.learning_rate_scale(), 1.0);
+    assert_eq!(run.guard.summary().new_levels, 1);
+    assert_eq!(run.rungs(100, &back()), [Rung::Keep; 100]);
+    // On probation like any other: what comes then goes back to it at the earliest after eight readings.
+    assert!(run.guard.snapshots().any(|step| step > 104));
+}
+
+#[test]
+fn a_rollback_that_helped_is_not_taken_back() {
+    let mut run = rolled_back_for_its_loss(true);
+    run.show(reading(0, 0.3, 1.0));
+    assert_eq!(run.guard.snapshots().collect::<Vec<_>>(), [60, 80]);
+    for _ in 0..40 {
+        if let Decision::Rollback { to_step, .. } = run.show(back()).decision {
+            assert!(to_step <= 80);
+        }
+    }
+}
+
+#[test]
+fn an_adapter_that_keeps_nothing_of_what_it_left_is_not_asked_for_it() {
+    let mut run = rolled_back_for_its_loss(false);
+    assert_eq!(run.guard.snapshots().collect::<Vec<_>>(), [60, 80]);
+    run.rungs(40, &back());
+    assert_eq!(run.guard.summary().rolled_back, 1);
+    assert_eq!(run.guard.summary().new_levels, 1);
+}
+
+#[test]
+fn a_state_that_was_left_and_is_lost_leaves_the_one_gone_back_to() {
+    let mut run = rolled_back_for_its_loss(true);
+    let guard = &mut run.guard;
+    let mut step = run.step;
+    while !matches!(
+        guard.step(&back()).decision,
+        Decision::Rollback { to_step: 104, .. }
+    ) {
+        step += 1;
+        assert!(step < 200, "never asked for");
+    }
+    let judgement = guard.rollback_failed(104, "torn");
+    assert_eq!(judgement.rung, Rung::Skip);
+    assert!((judgement.learning_rate_scale - 0.3).abs() < 1e-12);
+    assert_eq!(guard.snapshots().collect::<Vec<_>>(), [60, 80]);
+    assert_eq!(guard.step(&back()).rung, Rung::Keep);
+}
+
+#[test]
+fn a_rollback_for_damaged_weights_leaves_nothing_to_take_up() {
+    let mut run = Run::new(Preset::Default);
+    run.calm(44);
+    run.show(healthy(0).with_weight_norms(vec![1e20]));
+    assert!(!run.guard.wants_abandoned());
+    assert_eq!(run.guard.snapshots().collect::<Vec<_>>(), [0, 20]);
 }
 
 #[test]
@@ -410,7 +520,7 @@ fn damaged_weights_are_rolled_back_at_once_and_a_young_snapshot_is_not_trusted()
     for weights in [f64::NAN, f64::INFINITY, 1e20] {
         let mut run = Run {
             guard: run.guard.clone(),
-            step: run.step,
+            ..run
         };
         let judgement = run.show(healthy(0).with_weight_norms(vec![weights]));
         assert!(
@@ -491,7 +601,7 @@ fn a_learning_rate_that_jumps_for_some_steps_is_skipped_and_one_that_stays_is_wa
     assert!((run.guard.learning_rate_scale() - 0.01).abs() < 1e-12);
     let mut back = Run {
         guard: run.guard.clone(),
-        step: run.step,
+        ..run
     };
     back.calm(1);
     assert_eq!(back.guard.learning_rate_scale(), 1.0);

@@ -92,6 +92,11 @@ impl DetectorConfig {
         .collect()
     }
 
+    /// Whether the loss is back where it started, be it for this one reading.
+    pub(crate) fn loss_is_back(&self, state: &DetectorState, signals: &Signals<'_>) -> bool {
+        self.loss_relapse.is_back(&state.loss_spike, signals)
+    }
+
     /// Remembers a reading whose update is applied; `clipped` is whether after clipping.
     pub(crate) fn accept(&self, state: &mut DetectorState, signals: &Signals<'_>, clipped: bool) {
         self.norm_spike.accept(&mut state.norm_spike, signals);

@@ -67,6 +67,11 @@ impl LossRelapse {
         })
     }
 
+    /// Whether this loss is back where the untrained model's was, whatever came before it.
+    pub(crate) fn is_back(&self, scale: &RunningScale, signals: &Signals<'_>) -> bool {
+        self.passed(scale, signals.reading.loss).is_some()
+    }
+
     /// Judges one reading against the running scale of the losses.
     pub fn check(
         &self,
@@ -99,7 +104,7 @@ impl LossRelapse {
         state: &mut LossRelapseState,
         signals: &Signals<'_>,
     ) {
-        state.in_a_row = if self.passed(scale, signals.reading.loss).is_some() {
+        state.in_a_row = if self.is_back(scale, signals) {
             state.in_a_row.saturating_add(1)
         } else {
             0

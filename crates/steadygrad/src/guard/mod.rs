@@ -17,7 +17,8 @@
 //!     };
 //!     let judgement = guard.step(&StepReading::new(step, 1.0, 0.1, gradients));
 //!     match judgement.decision {
-//!         Decision::Rollback { to_step, .. } => guard.rolled_back(to_step), // after restoring it
+//!         // After restoring it; `Guard::wants_abandoned` says whether to keep what is left as well.
+//!         Decision::Rollback { to_step, .. } => guard.rolled_back(to_step),
 //!         Decision::Stop { reason } => panic!("{reason}"),
 //!         decision if decision.applies() => { /* optimizer.step(0.1 * judgement.learning_rate_scale) */ }
 //!         _ => { /* the next batch, without a step */ }
@@ -190,6 +191,10 @@ impl Guard {
             signals.applied_norm = after.unwrap_or(signals.global_norm);
         }
         let detections = self.config.detectors.check(&self.detectors, &signals);
+        if self.ladder.has_abandoned() && !self.loss_is_bad(&signals, &detections) {
+            // The state gone back to is better than the one that was left.
+            self.ladder.abandon_for_good(&mut self.snapshots);
+        }
         let verdict = match &self.config.response {
             Response::Recover(recover) => {
                 self.ladder.tick(recover);
@@ -230,6 +235,14 @@ impl Guard {
         let judgement = self.judgement(verdict.rung, decision, detections);
         self.summary.count(&judgement);
         judgement
+    }
+
+    /// Whether the loss is harmful, or on the way to being called so.
+    fn loss_is_bad(&self, signals: &Signals<'_>, detections: &[Detection]) -> bool {
+        let spike = detections
+            .iter()
+            .any(|seen| seen.detector == Detector::LossSpike && seen.severity >= Severity::Harmful);
+        spike || self.config.detectors.loss_is_back(&self.detectors, signals)
     }
 
     /// What a guard without a ladder decides.
@@ -311,15 +324,44 @@ impl Guard {
         self.snapshots.steps()
     }
 
+    /// Whether an adapter that was asked to [roll back](Decision::Rollback) should keep the state that
+    /// it leaves, beside its snapshots: only losses speak against it, and should the state gone back to
+    /// have the same ones from its first reading on, they are the data's. The guard then asks for the
+    /// state that was left, with another [`Decision::Rollback`]. An adapter that cannot may leave it.
+    pub fn wants_abandoned(&self) -> bool {
+        self.ladder.wants_abandoned()
+    }
+
     /// The adapter restored the snapshot of step `step`. The running scales are those of that time
     /// again; the ladder's budgets are not.
     pub fn rolled_back(&mut self, step: u64) {
+        self.go_back(step);
+        self.ladder.abandon_for_good(&mut self.snapshots);
+    }
+
+    fn go_back(&mut self, step: u64) {
         let clock = self.ladder.clock();
         if let Some(detectors) = self.snapshots.restored(step, clock) {
             self.detectors = detectors;
         }
+        if self.ladder.took_up(step) {
+            self.detectors.forget_levels();
+            return;
+        }
         let largest = DetectorConfig::largest_learning_rate(&self.detectors);
         self.ladder.rolled_back(step, largest);
+    }
+
+    /// The adapter restored the snapshot of step `step`, and keeps the state that it left as that of
+    /// step `left`, as it was [asked](Guard::wants_abandoned): one of [`snapshots`](Guard::snapshots)
+    /// while it may be needed.
+    pub fn rolled_back_from(&mut self, left: u64, step: u64) {
+        let detectors = self.detectors.clone();
+        self.go_back(step);
+        if self.wants_abandoned() {
+            self.ladder.keeps_abandoned(left);
+            self.snapshots.abandoned(left, detectors);
+        }
     }
 
     /// The snapshot of step `step` cannot be restored: another one, older or newer, or the end.

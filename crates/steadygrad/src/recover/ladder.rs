@@ -41,6 +41,9 @@ pub(crate) struct LadderState {
     damaged: bool,
     /// The step gone back to, until it has been calm since.
     retrying: Option<u64>,
+    /// What the last rollback left, while it may have been a good state.
+    #[serde(default)]
+    abandoned: Option<Abandoned>,
     /// The user's last finite learning rate.
     learning_rate: Option<f64>,
     skips: Budget,
@@ -52,6 +55,19 @@ pub(crate) struct LadderState {
 
 /// So many skipped steps show whether the weights stand still.
 const STILL: usize = 3;
+
+/// The state that a rollback left because of its losses alone. Where the state gone back to, which was
+/// trusted, has the same losses from its first reading on, they are the data's, and this one is as good
+/// and further.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Abandoned {
+    /// The step that the adapter keeps it as; `None` until it has said so.
+    step: Option<u64>,
+    /// The scale of the learning rate before the rollback.
+    scale: f64,
+    /// The adapter was asked to take it up again.
+    taken_up: bool,
+}
 
 /// A rise of the user's learning rate to where no state is known to be good.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -71,6 +87,13 @@ const RISEN: f64 = 2.0;
 /// Growth of the learning rate in one reading that is no slow schedule's: a linear warm-up's is less
 /// from the hundredth on.
 const RISING: f64 = 1.01;
+
+impl Abandoned {
+    /// Whether the adapter was asked to take up this one.
+    fn asked_for(&self, step: u64) -> bool {
+        self.taken_up && self.step == Some(step)
+    }
+}
 
 impl Jump {
     /// From one learning rate to another, at the scale that was right for the first.
@@ -105,6 +128,7 @@ impl Default for LadderState {
             losses: 0,
             damaged: false,
             retrying: None,
+            abandoned: None,
             learning_rate: None,
             skips: Budget::default(),
             lowerings: Budget::default(),
@@ -118,8 +142,14 @@ impl Default for LadderState {
 enum Need {
     Skip,
     Lower,
-    WarmUp { from: f64, to: f64 },
-    Rollback,
+    WarmUp {
+        from: f64,
+        to: f64,
+    },
+    /// Whether nothing but losses speaks against the state that is `left`.
+    Rollback {
+        left: bool,
+    },
     NewLevel,
 }
 
@@ -235,6 +265,7 @@ impl LadderState {
         if self.calm >= config.cool_down as u64 {
             self.damaged = false;
             self.retrying = None;
+            self.abandon_for_good(snapshots);
         }
         self.climb(config);
         let spike = detections
@@ -282,7 +313,7 @@ impl LadderState {
             .any(|seen| seen.severity == Severity::Damage)
         {
             self.damaged = true;
-            return Need::Rollback;
+            return Need::Rollback { left: false };
         }
         let retried = self.retrying.is_some();
         // What was learnt is lost. Where going back did not help, something still writes to the weights,
@@ -290,7 +321,7 @@ impl LadderState {
         // were a spike.
         if harmful(Detector::LossRelapse).is_some() {
             if !retried {
-                return Need::Rollback;
+                return Need::Rollback { left: true };
             }
             if harmful(Detector::LossSpike).is_none() {
                 return if self.consecutive <= STILL {
@@ -301,13 +332,17 @@ impl LadderState {
             }
         }
         if self.losses > config.loss_patience && !retried {
-            return Need::Rollback;
+            return Need::Rollback { left: true };
         }
         // A rise, and no jump on top of it: the weights move in the wrong direction.
         let jumped = harmful(Detector::NormSpike).or(harmful(Detector::NonFinite));
         if harmful(Detector::NormGrowth).is_some() && jumped.is_none() {
             let lowered = self.lowerings.within(self.clock, config.skip_window as u64) > 0;
-            return if lowered { Need::Rollback } else { Need::Lower };
+            return if lowered {
+                Need::Rollback { left: false }
+            } else {
+                Need::Lower
+            };
         }
         let most = config.max_consecutive_errors;
         let finite = harmful(Detector::NonFinite).is_none();
@@ -320,7 +355,7 @@ impl LadderState {
             if retried {
                 // The weights are good, so it is the data: they may be bad for a while yet.
                 return match (finite, self.consecutive > config.level_patience) {
-                    (false, _) => Need::Rollback,
+                    (false, _) => Need::Rollback { left: false },
                     (true, true) => Need::NewLevel,
                     (true, false) => Need::Skip,
                 };
@@ -329,7 +364,7 @@ impl LadderState {
                 return Need::Lower;
             }
             if self.consecutive > 2 * most {
-                return Need::Rollback;
+                return Need::Rollback { left: false };
             }
         }
         let often = self.skips.within(self.clock, config.skip_window as u64) >= config.max_skips;
@@ -365,7 +400,7 @@ impl LadderState {
                 if left && self.scale * config.lower_factor >= config.min_scale {
                     self.lower(config.lower_factor, why)
                 } else {
-                    self.act(config, snapshots, worst, Need::Rollback)
+                    self.act(config, snapshots, worst, Need::Rollback { left: false })
                 }
             }
             // Not bounded: the rate that is applied stays what it was.
@@ -375,11 +410,17 @@ impl LadderState {
                 self.jump = Some(Jump::new(from, to, scale));
                 verdict
             }
-            Need::Rollback => {
-                let left = self.rollbacks.spent() < config.max_rollbacks;
+            Need::Rollback { left } => {
+                let affordable = self.rollbacks.spent() < config.max_rollbacks;
+                self.abandon_for_good(snapshots);
                 match snapshots.target(config.snapshots, self.retrying) {
-                    Some(to_step) if left => {
+                    Some(to_step) if affordable => {
                         self.rollbacks.spend(self.clock);
+                        self.abandoned = (left && self.jump.is_none()).then_some(Abandoned {
+                            step: None,
+                            scale: self.scale,
+                            taken_up: false,
+                        });
                         self.roll_back(config, snapshots, to_step, why.clone())
                     }
                     Some(_) => self.stop(why),
@@ -399,18 +440,66 @@ impl LadderState {
                 }
             }
             Need::NewLevel => {
-                self.skips.spend(self.clock);
-                self.consecutive = 0;
-                self.losses = 0;
-                self.retrying = None;
-                self.scale = self.scale.min(config.rollback_factor);
+                if let Some(verdict) = self.take_up(snapshots, why) {
+                    return verdict;
+                }
+                self.abandon_for_good(snapshots);
                 let reason =
                     format!("{why}; it has lasted, and is taken for the usual from now on");
-                let mut verdict = Verdict::of(Rung::Skip, Decision::Skip { reason });
-                verdict.new_level = true;
-                verdict
+                self.new_level(config, reason)
             }
         }
+    }
+
+    fn new_level(&mut self, config: &RecoverConfig, reason: String) -> Verdict {
+        self.skips.spend(self.clock);
+        self.consecutive = 0;
+        self.losses = 0;
+        self.retrying = None;
+        self.scale = self.scale.min(config.rollback_factor);
+        Verdict {
+            new_level: true,
+            ..Verdict::of(Rung::Skip, Decision::Skip { reason })
+        }
+    }
+
+    /// Back to what a rollback left, if it is kept: the state gone back to has the same losses.
+    fn take_up(&mut self, snapshots: &mut Snapshots, why: &str) -> Option<Verdict> {
+        let abandoned = self.abandoned.as_mut().filter(|left| !left.taken_up)?;
+        let to_step = abandoned.step?;
+        abandoned.taken_up = true;
+        snapshots.ask(to_step);
+        let reason = format!(
+            "{why}; a state that was good has the same losses, so they are the data's: the rollback is taken back"
+        );
+        Some(Verdict {
+            new_level: true,
+            ..Verdict::of(Rung::Rollback, Decision::Rollback { to_step, reason })
+        })
+    }
+
+    /// Whether a state that the last rollback left may be taken up again.
+    pub(crate) fn has_abandoned(&self) -> bool {
+        self.abandoned.is_some()
+    }
+
+    /// Whether the adapter, asked to go back, is to keep the state that it leaves.
+    pub(crate) fn wants_abandoned(&self) -> bool {
+        self.abandoned
+            .is_some_and(|abandoned| abandoned.step.is_none())
+    }
+
+    /// The adapter keeps the state that it left as that of this step.
+    pub(crate) fn keeps_abandoned(&mut self, step: u64) {
+        if let Some(abandoned) = &mut self.abandoned {
+            abandoned.step = Some(step);
+        }
+    }
+
+    /// The rollback was right, or nobody can tell any more.
+    pub(crate) fn abandon_for_good(&mut self, snapshots: &mut Snapshots) {
+        self.abandoned = None;
+        snapshots.forget_abandoned();
     }
 
     fn lower(&mut self, factor: f64, why: &str) -> Verdict {
@@ -461,6 +550,21 @@ impl LadderState {
         Verdict::of(Rung::Stop, Decision::Stop { reason })
     }
 
+    /// The adapter took up what the last rollback had left, if that is what it was asked for: all is
+    /// as it was before that rollback, but that the level is a new one.
+    pub(crate) fn took_up(&mut self, step: u64) -> bool {
+        let Some(abandoned) = self.abandoned.take_if(|left| left.asked_for(step)) else {
+            return false;
+        };
+        self.scale = abandoned.scale;
+        self.jump = None;
+        self.calm = 0;
+        self.consecutive = 0;
+        self.losses = 0;
+        self.retrying = None;
+        true
+    }
+
     /// The adapter went back to this step, before which the user's largest learning rate was this.
     pub(crate) fn rolled_back(&mut self, step: u64, largest: Option<f64>) {
         self.retrying = Some(step);
@@ -474,6 +578,8 @@ impl LadderState {
             let jump = Jump::new(from, to, self.scale);
             self.scale = self.scale.min(jump.applied / to);
             self.jump = Some(jump);
+            // A rate that nothing was trained with is not the data's.
+            self.abandoned = None;
         }
     }
 
@@ -491,6 +597,14 @@ impl LadderState {
         }
         snapshots.lost(step);
         let reason = format!("the snapshot of step {step} cannot be restored: {why}");
+        if self
+            .abandoned
+            .take_if(|left| left.asked_for(step))
+            .is_some()
+        {
+            // The state gone back to is good as well.
+            return self.new_level(config, reason);
+        }
         match snapshots.target(config.snapshots, self.retrying) {
             // The same rollback, by other means: it is paid for, and the learning rate is low.
             Some(to_step) => {

@@ -20,6 +20,9 @@ struct Kept {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Snapshots {
     kept: Vec<Kept>,
+    /// What the last rollback left, on probation when it is taken up again.
+    #[serde(default)]
+    abandoned: Option<Kept>,
     /// The reading at which the last one was taken or restored.
     last: Option<u64>,
     /// The step that the adapter was asked to go back to, until it answers.
@@ -64,6 +67,21 @@ impl Snapshots {
         }
     }
 
+    /// The state that a rollback left is kept as that of this step. It is no target of another one.
+    pub(crate) fn abandoned(&mut self, step: u64, detectors: DetectorState) {
+        self.abandoned = Some(Kept {
+            step,
+            calm: 0,
+            initial: false,
+            detectors,
+        });
+    }
+
+    /// What a rollback left is not needed any more.
+    pub(crate) fn forget_abandoned(&mut self) {
+        self.abandoned = None;
+    }
+
     /// Another reading without harm.
     pub(crate) fn calm(&mut self) {
         for kept in &mut self.kept {
@@ -92,25 +110,30 @@ impl Snapshots {
         self.pending
     }
 
-    /// The adapter went back: newer snapshots are of the discarded stretch. Returns the running
+    /// The adapter went back, or on to what it had left: newer snapshots are of the discarded stretch. Returns the running
     /// scales of that time; `None` for a snapshot that is not known.
     pub(crate) fn restored(&mut self, step: u64, clock: u64) -> Option<DetectorState> {
         self.pending = None;
+        self.last = Some(clock);
+        if let Some(taken_up) = self.abandoned.take_if(|kept| kept.step == step) {
+            self.kept.push(taken_up);
+        }
         let place = self.kept.iter().position(|kept| kept.step == step)?;
         self.kept.truncate(place + 1);
-        self.last = Some(clock);
         self.kept.last().map(|kept| kept.detectors.clone())
     }
 
     /// The snapshot cannot be restored.
     pub(crate) fn lost(&mut self, step: u64) {
         self.pending = None;
+        self.abandoned.take_if(|kept| kept.step == step);
         self.kept.retain(|kept| kept.step != step);
     }
 
     /// The steps of all that may still be asked for, oldest first.
     pub(crate) fn steps(&self) -> impl Iterator<Item = u64> {
-        self.kept.iter().map(|kept| kept.step)
+        let all = self.kept.iter().chain(&self.abandoned);
+        all.map(|kept| kept.step)
     }
 }
 

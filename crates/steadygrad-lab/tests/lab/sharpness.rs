@@ -6,9 +6,7 @@
     reason = "each error is worth seeing beside its bar: run with --nocapture"
 )]
 
-#[path = "sharpness/dense.rs"]
 mod dense;
-#[path = "sharpness/descent.rs"]
 mod descent;
 
 use burn::module::Module;

@@ -1,6 +1,6 @@
 //! The examples do what they say: each asserts it at its end.
 
-#[path = "../examples/hand_written_loop.rs"]
+#[path = "../../examples/hand_written_loop.rs"]
 mod hand_written_loop;
 
 #[test]

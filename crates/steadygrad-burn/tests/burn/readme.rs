@@ -84,7 +84,7 @@ fn readme_says_what_compiles_here() {
         .map(|code| code.lines().map(|line| line.trim_start().to_owned() + "\n"))
         .map(String::from_iter)
         .collect();
-    let readme = include_str!("../../../README.md");
+    let readme = include_str!("../../../../README.md");
     let blocks: Vec<String> = readme
         .split("```rust\n")
         .skip(1)
