@@ -35,8 +35,12 @@ OPTIONAL = {"update_norm", "batch"}
 
 def write_example(folder):
     cargo = os.environ.get("CARGO", "cargo")
-    command = [cargo, "run", "--release", "-q", "-p", "steadygrad", "--example", "write_run", "--"]
-    subprocess.run([*command, str(folder)], cwd=ROOT, check=True)
+    # With the whole workspace's features: with its own the crate and all below it would be built anew.
+    command = [cargo, "build", "--release", "-q", "--workspace", "--example", "write_run"]
+    command += ["--message-format", "json"]
+    built = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    program = next(filter(None, (json.loads(line).get("executable") for line in built.stdout.splitlines())))
+    subprocess.run([program, str(folder)], check=True)
     return folder
 
 

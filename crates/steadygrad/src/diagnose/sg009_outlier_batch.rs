@@ -82,6 +82,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         return None;
     }
     let lost = fatal(&worst);
+    let broken = row.loss.filter(|loss| !loss.is_finite());
     let count = streaks().filter(alone).count() + usize::from(lost);
     let mut evidence = Vec::new();
     for (name, value, usual) in [
@@ -115,14 +116,17 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     Some(Finding {
         code: RULE.code.into(),
         level: if lost { Level::Error } else { Level::Warning },
-        title: match size(worst) {
-            ratio if ratio.is_finite() => {
-                format!("the batch of step {step} is unlike the others: x{ratio:.1e} the usual")
+        title: match broken {
+            Some(loss) => format!("the batch of step {step} gives a loss of {loss}"),
+            None => {
+                let ratio = size(worst);
+                let times = if ratio.is_finite() {
+                    format!(": x{ratio:.1e} the usual")
+                } else {
+                    String::new()
+                };
+                format!("the batch of step {step} is unlike the others{times}")
             }
-            _ => format!(
-                "the batch of step {step} gives a loss of {}",
-                row.loss.unwrap_or(f64::NAN)
-            ),
         },
         step: Some(step),
         until: Some(history.step(if lost { worst.from } else { worst.to - 1 })),
@@ -133,4 +137,21 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         notes,
         ..Finding::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_gives_no_number_is_told_by_it() {
+        let nan = |_: usize, _: f64| f64::NAN;
+        let slight = |since: usize, value: f64| if since == 0 { 1.1 * value } else { value };
+        let trace = Sketch::healthy(200)
+            .loss(120, nan)
+            .norm(120, slight)
+            .trace();
+        let seen = RULE.check_run(&History::of(&trace)).unwrap();
+        assert_eq!(seen.title, "the batch of step 120 gives a loss of NaN");
+    }
 }
