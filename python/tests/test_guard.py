@@ -222,6 +222,35 @@ def test_a_rollback_restores_weights_buffers_and_state_but_not_the_schedule():
     assert train(model, optimizer, guard, 50)[-1] < 1.0
 
 
+@pytest.mark.parametrize("in_files", [False, True])
+def test_a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back(tmp_path, in_files):
+    model = network("cnn")
+    optimizer = optimizer_of("adam", model.parameters())
+    guard = Guard(model, optimizer, snapshot_dir=tmp_path / "kept" if in_files else None)
+    everything = lambda: weights(model) + [
+        value.clone() for state in optimizer.state.values() for value in state.values()
+    ]
+    left, taken_up, before = {}, None, everything()
+    for step, (inputs, targets) in enumerate(batches(300)):
+        # From here on other data, for good, and far worse than an untrained network's.
+        targets = targets if step < 120 else 30 - targets
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(inputs), targets)
+        loss.backward()
+        done = guard.step(loss)
+        now = everything()
+        if done.rolled_back_to in left:
+            taken_up = done.rolled_back_to
+            break
+        if done.rolled_back_to is not None:
+            left[step] = before
+            assert not same(now, before)
+        before = now
+    assert taken_up is not None and same(now, left[taken_up])
+    assert done.learning_rate_scale == 1.0 and "taken back" in done.reason
+    guard.close()
+
+
 def test_giving_up_stops_the_run_with_good_weights():
     model = network("mlp")
     optimizer = optimizer_of("momentum", model.parameters())

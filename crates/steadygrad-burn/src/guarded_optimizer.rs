@@ -7,7 +7,7 @@ use steadygrad::guard::Judgement;
 use steadygrad::record::Snapshot;
 use steadygrad::{Guard, StepReading};
 
-use crate::guarded_steps::{GuardedSteps, Rate};
+use crate::guarded_steps::{Beside, GuardedSteps, Rate};
 use crate::training_state::{RestoreError, TrainingState};
 
 /// What one step of a [`GuardedOptimizer`] did.
@@ -34,7 +34,8 @@ pub struct Stepped<M> {
 /// gets the very gradients and the very learning rate that it would have got without a guard.
 ///
 /// After a rollback, go on with the next batch: the batches since the snapshot, the offending
-/// ones among them, are dropped.
+/// ones among them, are dropped. Where going back shows that the data were at fault and not the weights,
+/// a second rollback takes up the state that the first one left.
 ///
 /// ```
 /// use burn::nn::{Linear, LinearConfig};
@@ -107,12 +108,27 @@ impl<M: Module> GuardedOptimizer<M> {
         gradients: GradientsParams,
         loss: f64,
     ) -> Stepped<M> {
+        self.step_with(learning_rate, model, gradients, loss, Beside::default())
+    }
+
+    /// [`step`](Self::step), for a loop that now and then measures more than gradients. The guard then
+    /// sees as well a step that raised its own batch's loss
+    /// ([`Overshoot`](steadygrad::detect::Overshoot)) and gradients that grow through depth or time.
+    pub fn step_with(
+        &mut self,
+        learning_rate: f64,
+        model: M,
+        gradients: GradientsParams,
+        loss: f64,
+        beside: Beside,
+    ) -> Stepped<M> {
         self.steps.step(
             &mut self.optimizer,
             Rate::One(learning_rate),
             model,
             gradients,
             loss,
+            beside,
         )
     }
 

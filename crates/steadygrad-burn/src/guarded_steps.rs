@@ -27,6 +27,19 @@ impl Rate {
     }
 }
 
+/// What only the training loop can measure, and need not measure at every step: for
+/// [`GuardedOptimizer::step_with`](crate::GuardedOptimizer::step_with). What is `None` says nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Beside {
+    /// The loss of the *previous* step's batch, computed again after that step's update, before this
+    /// step. Above what it was: the step went too far.
+    pub loss_after: Option<f64>,
+    /// Natural logarithm of the gradient's growth per layer, from the output to the input.
+    pub depth_growth: Option<f64>,
+    /// Natural logarithm of the gradient's growth per time step, backwards.
+    pub time_growth: Option<f64>,
+}
+
 /// A guard with what it may go back to, around an optimizer that is somebody else's.
 #[derive(Clone)]
 pub(crate) struct GuardedSteps<M> {
@@ -57,6 +70,7 @@ impl<M: Module> GuardedSteps<M> {
         model: M,
         mut gradients: GradientsParams,
         loss: f64,
+        beside: Beside,
     ) -> Stepped<M> {
         let step = self.step;
         self.step += 1;
@@ -69,9 +83,14 @@ impl<M: Module> GuardedSteps<M> {
             self.guard.snapshot_taken(step);
         }
         let measured = measure_gradients(&model, &gradients, self.guard.needs());
-        let reading = StepReading::new(step, loss, learning_rate.base(), measured.gradient_stats())
-            .with_weight_norms(weight_norms(&model, &measured))
-            .with_update_norms(std::mem::take(&mut self.update_norms));
+        let reading = StepReading {
+            weight_norms: weight_norms(&model, &measured),
+            update_norms: std::mem::take(&mut self.update_norms),
+            loss_after: beside.loss_after,
+            depth_growth: beside.depth_growth,
+            time_growth: beside.time_growth,
+            ..StepReading::new(step, loss, learning_rate.base(), measured.gradient_stats())
+        };
         let mut judgement = self.guard.step_with(&reading, &measured.reading);
         let (mut rolled_back_to, mut update_norm) = (None, None);
         let mut model = model;

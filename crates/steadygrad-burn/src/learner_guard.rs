@@ -7,7 +7,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use steadygrad::guard::{GuardSummary, Judgement};
 use steadygrad::{Decision, Guard};
 
-use crate::guarded_steps::{GuardedSteps, Rate};
+use crate::guarded_steps::{Beside, GuardedSteps, Rate};
 
 /// A guard inside `burn-train`'s `Learner`, which owns the optimizer and the loop.
 ///
@@ -76,7 +76,10 @@ impl<M: Module> LearnerGuard<M> {
         let loss = inner.losses / inner.batches.max(1) as f64;
         (inner.losses, inner.batches) = (0.0, 0);
         let rate = Rate::Groups(learning_rate);
-        let done = inner.steps.step(optimizer, rate, network, gradients, loss);
+        let beside = Beside::default();
+        let done = inner
+            .steps
+            .step(optimizer, rate, network, gradients, loss, beside);
         if let Decision::Stop { reason } = &done.judgement.decision {
             (inner.on_stop)(reason);
         }

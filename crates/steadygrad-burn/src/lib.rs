@@ -48,6 +48,7 @@ mod weights;
 pub use clipper::{GradientClipper, GradientClipperState};
 pub use gradients::{gradient_stats, gradient_values, scale_gradients};
 pub use guarded_optimizer::{GuardedOptimizer, Stepped};
+pub use guarded_steps::Beside;
 pub use learner_guard::LearnerGuard;
 pub use parameters::{Parameter, for_each_parameter, map_parameters};
 pub use stages::{BackwardProduct, Stages};

@@ -4,9 +4,10 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
+use steadygrad::detect::Detector;
 use steadygrad::record::Snapshot;
 use steadygrad::{Decision, Guard};
-use steadygrad_burn::{GuardedOptimizer, RestoreError, TrainingState, for_each_parameter};
+use steadygrad_burn::{Beside, GuardedOptimizer, RestoreError, TrainingState, for_each_parameter};
 
 #[derive(Module, Debug)]
 struct Net {
@@ -157,4 +158,79 @@ fn what_does_not_fit_is_named() {
     let fresh = GuardedOptimizer::new(Guard::default(), adam());
     let error = fresh.restore(net(5), &snapshot).map(|_| ()).unwrap_err();
     assert!(matches!(error, RestoreError::Missing { .. }), "{error}");
+}
+
+/// Runs `steps` of training; what `beside` gives for a step is shown beside its gradients. Returns which
+/// detectors spoke, and when.
+fn spoke(
+    steps: u64,
+    beside: impl Fn(u64) -> Beside,
+) -> (Vec<(u64, Detector)>, GuardedOptimizer<Net>) {
+    let mut model = net(5);
+    let mut optimizer = GuardedOptimizer::new(Guard::default(), adam());
+    let mut seen = Vec::new();
+    for step in 0..steps {
+        let (loss, gradients) = gradients(&model, 0, 1.0);
+        let done = optimizer.step_with(0.001, model, gradients, loss, beside(step));
+        let detections = done.judgement.detections.iter();
+        seen.extend(detections.map(|detection| (step, detection.detector)));
+        model = done.model;
+    }
+    (seen, optimizer)
+}
+
+#[test]
+fn what_the_loop_measures_beside_the_gradients_is_judged() {
+    let (seen, _) = spoke(60, |_| Beside::default());
+    assert_eq!(seen, []);
+    let growing = |step| Beside {
+        depth_growth: (step % 10 == 0).then_some(3f64.ln()),
+        time_growth: (step == 25).then_some(1.2f64.ln()),
+        ..Beside::default()
+    };
+    let (seen, optimizer) = spoke(60, growing);
+    // Told once, and nothing is done about it.
+    let expected = [
+        (0, Detector::GrowthThroughDepth),
+        (25, Detector::GrowthThroughTime),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(optimizer.guard().summary().kept, 60);
+    // A step that ruined its own batch is gone back behind, before the next one is made.
+    let ruined = |step| Beside {
+        loss_after: (step == 50).then_some(f64::INFINITY),
+        ..Beside::default()
+    };
+    let (seen, optimizer) = spoke(60, ruined);
+    assert_eq!(seen, [(50, Detector::Overshoot)]);
+    assert_eq!(optimizer.guard().summary().rolled_back, 1);
+}
+
+/// The data changes for good, to a loss that no untrained network has.
+#[test]
+fn a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back() {
+    let mut model = net(5);
+    let mut optimizer = GuardedOptimizer::new(Guard::default(), adam());
+    let mut left: Option<(u64, Vec<u32>)> = None;
+    for step in 0..200 {
+        let (loss, gradients) = gradients(&model, step, 1.0);
+        let worse = if step < 100 { 0.0 } else { 1e3 };
+        let before = bits(&model);
+        let done = optimizer.step(0.001, model, gradients, loss + worse);
+        model = done.model;
+        match (&left, done.rolled_back_to) {
+            (None, Some(_)) => {
+                assert_ne!(bits(&model), before);
+                left = Some((step, before));
+            }
+            (Some((at, weights)), Some(to_step)) => {
+                assert_eq!(to_step, *at);
+                assert!(bits(&model) == *weights);
+                assert_eq!(optimizer.guard().learning_rate_scale(), 1.0);
+                return;
+            }
+            (_, None) => {}
+        }
+    }
+    panic!("never taken up again");
 }

@@ -468,6 +468,7 @@ impl LadderState {
         let abandoned = self.abandoned.as_mut().filter(|left| !left.taken_up)?;
         let to_step = abandoned.step?;
         abandoned.taken_up = true;
+        self.scale = abandoned.scale;
         snapshots.ask(to_step);
         let reason = format!(
             "{why}; a state that was good has the same losses, so they are the data's: the rollback is taken back"
@@ -553,10 +554,13 @@ impl LadderState {
     /// The adapter took up what the last rollback had left, if that is what it was asked for: all is
     /// as it was before that rollback, but that the level is a new one.
     pub(crate) fn took_up(&mut self, step: u64) -> bool {
-        let Some(abandoned) = self.abandoned.take_if(|left| left.asked_for(step)) else {
+        if self
+            .abandoned
+            .take_if(|left| left.asked_for(step))
+            .is_none()
+        {
             return false;
-        };
-        self.scale = abandoned.scale;
+        }
         self.jump = None;
         self.calm = 0;
         self.consecutive = 0;

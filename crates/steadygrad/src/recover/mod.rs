@@ -16,6 +16,10 @@
 //! row, is the data's. The scales then start anew, at the lowered learning rate. Where the adapter
 //! takes no snapshots, twice as many in a row do, unless weights were seen to be damaged.
 //!
+//! **Then the rollback was for nothing, and is taken back.** A snapshot that was trusted and has the bad
+//! losses from its first reading on shows that they are the data's. What was left for its losses alone is
+//! as good and further, and is gone on from, at the learning rate of then, if the adapter kept it.
+//!
 //! Everything is counted in readings, never in the adapter's step numbers, which may go back.
 
 mod budget;
