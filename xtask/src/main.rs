@@ -19,6 +19,7 @@ const USAGE: &str = "\
 usage: cargo xtask <task>
 
   test   format, lints, tests, documentation and Python's tests; stops at the first failure
+  test-older   Python's tests with the oldest PyTorch that the package is held to
   docs   the documentation, where a warning is an error
   rules  docs/rules, from the rules' text in the code
 
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
 fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["test"] => test(root()?),
+        ["test-older"] => python::test_older(root()?),
         ["docs"] => docs(root()?),
         ["rules"] => rules(root()?),
         ["bench", "clip"] => bench_clip(root()?),

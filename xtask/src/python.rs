@@ -1,4 +1,4 @@
-//! Python's tests, in a virtual environment of their own.
+//! Python's tests, in virtual environments of their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,69 +12,99 @@ const REQUIREMENTS: &str = "python/tests/requirements.txt";
 /// The package's folder.
 const PACKAGE: &str = "./python";
 
-/// Below the build folder, so that it is ignored and goes when that goes.
-const ENVIRONMENT: &str = "target/venv";
+/// One environment, below the build folder, so that it is ignored and goes when that goes.
+struct Environment {
+    folder: &'static str,
+    /// In the place of the PyTorch that the requirements name.
+    torch: Option<&'static str>,
+}
+
+const CURRENT: Environment = Environment {
+    folder: "target/venv",
+    torch: None,
+};
+
+/// The oldest PyTorch that the package is held to: `python/pyproject.toml` names it as well.
+const OLDER: Environment = Environment {
+    folder: "target/venv-older",
+    torch: Some("torch==2.10.0"),
+};
 
 /// Runs the tests, with the package as it is now.
 pub(crate) fn test(root: &Path) -> Result<()> {
-    run(root, &["-m", "pytest", "-q", "python/tests"])
+    CURRENT.run(root, &["-m", "pytest", "-q", "python/tests"])
+}
+
+/// The same with an older PyTorch.
+pub(crate) fn test_older(root: &Path) -> Result<()> {
+    OLDER.run(root, &["-m", "pytest", "-q", "python/tests"])
 }
 
 /// Runs a script, with the package as it is now.
 pub(crate) fn script(root: &Path, path: &str) -> Result<()> {
-    run(root, &[path])
+    CURRENT.run(root, &[path])
 }
 
-/// Makes the environment when it is missing, installs what changed, builds the package into it, and
-/// calls its Python.
-fn run(root: &Path, arguments: &[&str]) -> Result<()> {
-    // `pip` is the last thing that `venv` writes: without it the making was cut short.
-    if !program(root, "pip").is_file() {
-        Step::new(system_python(), ["-m", "venv", ENVIRONMENT]).run(root)?;
+impl Environment {
+    /// Makes the environment when it is missing, installs what changed, builds the package into it, and
+    /// calls its Python.
+    fn run(&self, root: &Path, arguments: &[&str]) -> Result<()> {
+        // `pip` is the last thing that `venv` writes: without it the making was cut short.
+        if !self.program(root, "pip").is_file() {
+            Step::new(system_python(), ["-m", "venv", self.folder]).run(root)?;
+        }
+        let python = self.program(root, "python");
+        let stamp = Stamp {
+            path: root.join(self.folder).join("requirements.stamp"),
+            wanted: self.requirements(root)?,
+        };
+        if !stamp.is_current() {
+            stamp.remove()?;
+            let listed = root.join(self.folder).join("requirements.txt");
+            write(&listed, &stamp.wanted)?;
+            let install = ["-m", "pip", "install", "--quiet", "-r"];
+            Step::new(&python, install).arg(&listed).run(root)?;
+            write(&stamp.path, &stamp.wanted)?;
+        }
+        // As a user would. Cargo's build folder is the workspace's, so only what changed is built.
+        let package = ["-m", "pip", "install", "--quiet", "--no-deps", PACKAGE];
+        Step::new(&python, package).run(root)?;
+        Step::new(&python, arguments.iter().copied()).run(root)
     }
-    let python = program(Path::new(""), "python");
-    let stamp = Stamp::new(root)?;
-    if !stamp.is_current() {
-        stamp.remove()?;
-        let install = ["-m", "pip", "install", "--quiet", "-r", REQUIREMENTS];
-        Step::new(root.join(&python), install).run(root)?;
-        stamp.write()?;
+
+    /// What it holds.
+    fn requirements(&self, root: &Path) -> Result<String> {
+        let path = root.join(REQUIREMENTS);
+        let listed = fs::read_to_string(&path)
+            .with_context(|| format!("could not read {}", path.display()))?;
+        let lines = listed.lines().map(|line| match self.torch {
+            Some(torch) if line.starts_with("torch==") => torch,
+            _ => line,
+        });
+        Ok(lines.flat_map(|line| [line, "\n"]).collect())
     }
-    // As a user would. Cargo's build folder is the workspace's, so only what changed is built.
-    let package = ["-m", "pip", "install", "--quiet", "--no-deps", PACKAGE];
-    Step::new(root.join(&python), package).run(root)?;
-    Step::new(root.join(&python), arguments.iter().copied()).run(root)
+
+    fn program(&self, root: &Path, name: &str) -> PathBuf {
+        let environment = root.join(self.folder);
+        if cfg!(windows) {
+            environment.join("Scripts").join(format!("{name}.exe"))
+        } else {
+            environment.join("bin").join(name)
+        }
+    }
 }
 
 fn system_python() -> &'static str {
     if cfg!(windows) { "python" } else { "python3" }
 }
 
-fn program(root: &Path, name: &str) -> PathBuf {
-    let environment = root.join(ENVIRONMENT);
-    if cfg!(windows) {
-        environment.join("Scripts").join(format!("{name}.exe"))
-    } else {
-        environment.join("bin").join(name)
-    }
-}
-
-/// The requirements that the environment holds, word for word.
+/// The requirements that an environment holds, word for word.
 struct Stamp {
     path: PathBuf,
     wanted: String,
 }
 
 impl Stamp {
-    fn new(root: &Path) -> Result<Self> {
-        let requirements = root.join(REQUIREMENTS);
-        Ok(Self {
-            path: root.join(ENVIRONMENT).join("requirements.stamp"),
-            wanted: fs::read_to_string(&requirements)
-                .with_context(|| format!("could not read {}", requirements.display()))?,
-        })
-    }
-
     fn is_current(&self) -> bool {
         fs::read_to_string(&self.path).is_ok_and(|held| held == self.wanted)
     }
@@ -88,11 +118,10 @@ impl Stamp {
             _ => Ok(()),
         }
     }
+}
 
-    fn write(&self) -> Result<()> {
-        fs::write(&self.path, &self.wanted)
-            .with_context(|| format!("could not write {}", self.path.display()))
-    }
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("could not write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -101,23 +130,44 @@ mod tests {
 
     #[test]
     fn a_stamp_is_current_until_the_requirements_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let stamp = |wanted: &str| Stamp {
+            path: folder.path().join("requirements.stamp"),
+            wanted: wanted.to_owned(),
+        };
+        let one = stamp("pytest==1\n");
+        assert!(!one.is_current());
+        one.remove().unwrap();
+        write(&one.path, &one.wanted).unwrap();
+        assert!(one.is_current());
+        let other = stamp("pytest==2\n");
+        assert!(!other.is_current());
+        other.remove().unwrap();
+        assert!(!one.is_current());
+    }
+
+    #[test]
+    fn an_older_pytorch_takes_the_place_of_the_current_one() {
         let root = tempfile::tempdir().unwrap();
-        let requirements = root.path().join(REQUIREMENTS);
-        fs::create_dir_all(requirements.parent().unwrap()).unwrap();
-        fs::create_dir_all(root.path().join(ENVIRONMENT)).unwrap();
-        assert!(Stamp::new(root.path()).is_err());
+        assert!(CURRENT.requirements(root.path()).is_err());
+        let path = root.path().join(REQUIREMENTS);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "pytest==1\ntorch==9.9.0\n").unwrap();
+        let held = |environment: Environment| environment.requirements(root.path()).unwrap();
+        assert_eq!(held(CURRENT), "pytest==1\ntorch==9.9.0\n");
+        assert_eq!(held(OLDER), "pytest==1\ntorch==2.10.0\n");
+    }
 
-        fs::write(&requirements, "pytest==1\n").unwrap();
-        let stamp = Stamp::new(root.path()).unwrap();
-        assert!(!stamp.is_current());
-        stamp.remove().unwrap();
-        stamp.write().unwrap();
-        assert!(stamp.is_current());
-
-        fs::write(&requirements, "pytest==2\n").unwrap();
-        let stamp = Stamp::new(root.path()).unwrap();
-        assert!(!stamp.is_current());
-        stamp.remove().unwrap();
-        assert!(!stamp.path.exists());
+    #[test]
+    fn the_requirements_name_a_pytorch_that_can_be_replaced() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let held = |environment: Environment| environment.requirements(root).unwrap();
+        assert_ne!(held(CURRENT), held(OLDER));
+        let oldest = OLDER.torch.unwrap().replace("==", ">=").replace(".0", "");
+        let pyproject = fs::read_to_string(root.join("python/pyproject.toml")).unwrap();
+        assert!(
+            pyproject.contains(&format!("torch = [\"{oldest}\"]")),
+            "{oldest}"
+        );
     }
 }
