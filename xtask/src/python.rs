@@ -15,19 +15,20 @@ const PACKAGE: &str = "./python";
 /// One environment, below the build folder, so that it is ignored and goes when that goes.
 struct Environment {
     folder: &'static str,
-    /// In the place of the PyTorch that the requirements name.
-    torch: Option<&'static str>,
+    /// In the place of what the requirements name.
+    instead: &'static [&'static str],
 }
 
 const CURRENT: Environment = Environment {
     folder: "target/venv",
-    torch: None,
+    instead: &[],
 };
 
-/// The oldest PyTorch that the package is held to: `python/pyproject.toml` names it as well.
+/// The oldest PyTorch that the package is held to: `python/pyproject.toml` names it as well. The
+/// interpreter of its Triton makes numbers of arrays, which NumPy 2.4 refuses.
 const OLDER: Environment = Environment {
     folder: "target/venv-older",
-    torch: Some("torch==2.10.0"),
+    instead: &["torch==2.10.0", "numpy==2.3.5"],
 };
 
 /// Runs the tests, with the package as it is now.
@@ -77,9 +78,10 @@ impl Environment {
         let path = root.join(REQUIREMENTS);
         let listed = fs::read_to_string(&path)
             .with_context(|| format!("could not read {}", path.display()))?;
-        let lines = listed.lines().map(|line| match self.torch {
-            Some(torch) if line.starts_with("torch==") => torch,
-            _ => line,
+        let name = |line: &str| line.split_once("==").map(|(name, _)| name.to_owned());
+        let lines = listed.lines().map(|line| {
+            let other = self.instead.iter().find(|other| name(other) == name(line));
+            other.copied().unwrap_or(line)
         });
         Ok(lines.flat_map(|line| [line, "\n"]).collect())
     }
@@ -152,18 +154,20 @@ mod tests {
         assert!(CURRENT.requirements(root.path()).is_err());
         let path = root.path().join(REQUIREMENTS);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, "pytest==1\ntorch==9.9.0\n").unwrap();
+        fs::write(&path, "pytest==1\ntorch==9.9.0\nnumpy==9.9\n").unwrap();
         let held = |environment: Environment| environment.requirements(root.path()).unwrap();
-        assert_eq!(held(CURRENT), "pytest==1\ntorch==9.9.0\n");
-        assert_eq!(held(OLDER), "pytest==1\ntorch==2.10.0\n");
+        assert_eq!(held(CURRENT), "pytest==1\ntorch==9.9.0\nnumpy==9.9\n");
+        assert_eq!(held(OLDER), "pytest==1\ntorch==2.10.0\nnumpy==2.3.5\n");
     }
 
     #[test]
-    fn the_requirements_name_a_pytorch_that_can_be_replaced() {
+    fn the_requirements_name_what_an_older_one_replaces() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let held = |environment: Environment| environment.requirements(root).unwrap();
-        assert_ne!(held(CURRENT), held(OLDER));
-        let oldest = OLDER.torch.unwrap().replace("==", ">=").replace(".0", "");
+        let older = OLDER.requirements(root).unwrap();
+        for line in OLDER.instead {
+            assert!(older.lines().any(|held| held == *line), "{line}");
+        }
+        let oldest = OLDER.instead[0].replace("==", ">=").replace(".0", "");
         let pyproject = fs::read_to_string(root.join("python/pyproject.toml")).unwrap();
         assert!(
             pyproject.contains(&format!("torch = [\"{oldest}\"]")),

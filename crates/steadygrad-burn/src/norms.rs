@@ -2,7 +2,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use steadygrad::clip::Needs;
-use steadygrad::stats::Values;
+use steadygrad::stats::{TensorStats, Values, distance};
 
 use crate::host::HostTensor;
 use crate::measure::{Measured, measure_gradients};
@@ -63,30 +63,49 @@ pub(crate) fn towards<M: Module>(before: &M, after: M, share: f64) -> M {
 
 /// L2 norm of each parameter whose gradient was measured, in the order of the gradients.
 pub(crate) fn weight_norms<M: Module>(module: &M, measured: &Measured) -> Vec<f64> {
-    norms(module, &weights(module), measured)
+    let on_host = host_tensors(module);
+    of_measured(&on_host, measured)
+        .map(|tensor| Some(TensorStats::of(tensor.as_ref()?.values()?).tensor_norm))
+        .collect::<Option<Vec<f64>>>()
+        .unwrap_or_else(|| norms(module, &weights(module), measured))
 }
 
 /// L2 norm of the change of each parameter whose gradient was measured, in the order of the
 /// gradients.
 pub(crate) fn update_norms<M: Module>(before: &M, after: &M, measured: &Measured) -> Vec<f64> {
-    on_host(before, after, measured)
+    let (befores, afters) = (host_tensors(before), host_tensors(after));
+    let pairs = of_measured(&befores, measured).zip(of_measured(&afters, measured));
+    pairs
+        .map(
+            |(before, after)| match (before.as_ref()?.values()?, after.as_ref()?.values()?) {
+                (Values::F32(before), Values::F32(after)) => Some(distance(before, after)),
+                _ => None,
+            },
+        )
+        .collect::<Option<Vec<f64>>>()
         .unwrap_or_else(|| norms(after, &difference(before, after), measured))
 }
 
-/// The norms of what `tensors` has for each parameter.
+/// The norms of what `tensors` has for each parameter, wherever it lies.
 fn norms<M: Module>(module: &M, tensors: &GradientsParams, measured: &Measured) -> Vec<f64> {
     let all = measure_gradients(module, tensors, Needs::Stats);
-    let names = measured.names.iter().zip(all.reading.tensors);
-    names
-        .filter(|(name, _)| name.is_some())
-        .map(|(_, reading)| reading.stats.tensor_norm)
+    of_measured(&all.reading.tensors, measured)
+        .map(|reading| reading.stats.tensor_norm)
         .collect()
 }
 
-/// The norms of the changes, from the memory of both models, without a third; `None` when that is
-/// not to be had.
-fn on_host<M: Module>(before: &M, after: &M, measured: &Measured) -> Option<Vec<f64>> {
-    // On the way that the gradients were measured on; no name is asked for.
+/// Of a list with one entry a parameter, those whose gradient was measured.
+fn of_measured<'a, T>(
+    parameters: &'a [T],
+    measured: &'a Measured,
+) -> impl Iterator<Item = &'a T> + 'a {
+    let pairs = measured.names.iter().zip(parameters);
+    pairs.filter_map(|(name, parameter)| name.is_some().then_some(parameter))
+}
+
+/// The parameters themselves, on the way that the gradients were measured on; `None` for one that is
+/// not in this machine's memory. No name is asked for.
+fn host_tensors<M: Module>(module: &M) -> Vec<Option<HostTensor>> {
     struct Collect {
         walk: Walk<'static>,
         tensors: Vec<Option<HostTensor>>,
@@ -98,39 +117,12 @@ fn on_host<M: Module>(before: &M, after: &M, measured: &Measured) -> Option<Vec<
             }
         }
     }
-    let collect = |module: &M| {
-        let mut collect = Collect {
-            walk: Walk::new(&[]),
-            tensors: Vec::new(),
-        };
-        module.visit(&mut collect);
-        collect.tensors
+    let mut collect = Collect {
+        walk: Walk::new(&[]),
+        tensors: Vec::new(),
     };
-    let (before, after) = (collect(before), collect(after));
-    let pairs = measured.names.iter().zip(before.iter().zip(&after));
-    pairs
-        .filter(|(name, _)| name.is_some())
-        .map(|(_, (before, after))| distance(before.as_ref()?.values()?, after.as_ref()?.values()?))
-        .collect()
-}
-
-/// `|after - before|`, summed in f64; `None` for other types than f32.
-fn distance(before: Values<'_>, after: Values<'_>) -> Option<f64> {
-    const LANES: usize = 16;
-    let (Values::F32(before), Values::F32(after)) = (before, after) else {
-        return None;
-    };
-    let square = |before: &f32, after: &f32| f64::from(after - before).powi(2);
-    let mut sums = [0.0; LANES];
-    let (befores, afters) = (before.chunks_exact(LANES), after.chunks_exact(LANES));
-    let rest = befores.remainder().iter().zip(afters.remainder());
-    let rest: f64 = rest.map(|(before, after)| square(before, after)).sum();
-    for (before, after) in befores.zip(afters) {
-        for lane in 0..LANES {
-            sums[lane] += square(&before[lane], &after[lane]);
-        }
-    }
-    Some((sums.iter().sum::<f64>() + rest).sqrt())
+    module.visit(&mut collect);
+    collect.tensors
 }
 
 #[cfg(test)]
@@ -161,19 +153,8 @@ mod tests {
         // The control: the weights' own norms are others.
         let own = weight_norms(&before, &measured);
         assert_ne!(own, expected);
+        assert_eq!(own, norms(&before, &weights(&before), &measured));
         let stats = gradient_stats(&before, &weights(&before));
         assert_eq!(own[0], stats.tensors[0].stats.tensor_norm);
-    }
-
-    #[test]
-    fn what_is_not_finite_stays_so() {
-        let of = |before: &[f32], after: &[f32]| {
-            distance(Values::F32(before), Values::F32(after)).unwrap()
-        };
-        assert!(of(&[1.0], &[f32::NAN]).is_nan());
-        assert_eq!(of(&[0.0; 20], &[f32::INFINITY; 20]), f64::INFINITY);
-        assert_eq!(of(&[], &[]), 0.0);
-        // Beyond f32's range when squared, not beyond f64's.
-        assert!((of(&[0.0], &[1e30]) / 1e30 - 1.0).abs() < 1e-6);
     }
 }

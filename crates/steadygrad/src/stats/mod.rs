@@ -1,6 +1,7 @@
 //! Gradient statistics: one pass over each tensor.
 
 mod block;
+mod distance;
 mod element;
 mod exact_sum;
 mod headroom;
@@ -11,6 +12,7 @@ mod tensor;
 mod units;
 mod values;
 
+pub use distance::distance;
 pub(crate) use element::Element;
 pub use headroom::headroom;
 pub(crate) use second_moment::is_beyond;
