@@ -2,7 +2,7 @@
 
     python benches/peers/dynamics.py [--rounds 5]
 
-Rounds alternate: NumPy or PyTorch with 1 thread, with 2, then ours (`cargo bench -p steadygrad
+Rounds alternate: NumPy or PyTorch with 1 thread, with 2, then ours (`cargo bench --workspace
 --bench dynamics`, one thread), once with the interval between two factorisations that it chooses
 itself and once with the peer's. Both sides measure the same kind of network: `towel`, all three
 exponents of the folded-towel map over 10,000 steps, QR at every step; `engelken`, all 100 exponents
@@ -113,7 +113,7 @@ def time_peer(name):
 
 def ours(name):
     """Medians of one call, by interval; `None` is the one that ours chooses."""
-    command = ["cargo", "bench", "-q", "-p", "steadygrad", "--bench", "dynamics", "--", name]
+    command = ["cargo", "bench", "-q", "--workspace", "--bench", "dynamics", "--", name]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = {}
     for line in map(json.loads, filter(lambda line: line.startswith("{"), lines.splitlines())):

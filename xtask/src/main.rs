@@ -97,22 +97,24 @@ fn rules(root: &Path) -> Result<()> {
     Step::cargo(command.split(' ')).run(root)
 }
 
+// Benches are built with the whole workspace's features: with one crate's, all below it is built anew.
+
 /// Every side-by-side measurement of statistics and clipping, as JSON lines.
 fn bench_clip(root: &Path) -> Result<()> {
-    Step::cargo("bench --package steadygrad --bench kernel".split(' ')).run(root)?;
-    Step::cargo("bench --package steadygrad-burn --bench clip".split(' ')).run(root)?;
+    Step::cargo("bench --workspace --bench kernel".split(' ')).run(root)?;
+    Step::cargo("bench --workspace --bench clip".split(' ')).run(root)?;
     python::script(root, "benches/peers/clip_torch.py")
 }
 
 /// Spectra beside the same algorithm in NumPy and PyTorch.
 fn bench_dynamics(root: &Path) -> Result<()> {
-    Step::cargo("bench --package steadygrad --bench dynamics --no-run".split(' ')).run(root)?;
+    Step::cargo("bench --workspace --bench dynamics --no-run".split(' ')).run(root)?;
     python::script(root, "benches/peers/dynamics.py")
 }
 
 /// What keeping a run costs.
 fn bench_record(root: &Path) -> Result<()> {
-    Step::cargo("bench --package steadygrad --bench record".split(' ')).run(root)
+    Step::cargo("bench --workspace --bench record".split(' ')).run(root)
 }
 
 #[cfg(test)]

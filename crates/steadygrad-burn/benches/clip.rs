@@ -1,7 +1,7 @@
 //! Global-norm clipping with per-parameter statistics, beside Burn's own clipping by each
 //! parameter's norm, on the same model and gradients.
 //!
-//! `cargo bench -p steadygrad-burn --bench clip`; part of `cargo xtask bench clip`. Prints JSON: one
+//! `cargo bench --workspace --bench clip`; part of `cargo xtask bench clip`. Prints JSON: one
 //! object a model and mode, medians in microseconds of rounds that alternate. Burn's
 //! clipping runs on one thread; ours with the number given.
 #![allow(

@@ -1,7 +1,7 @@
 //! How fast spectra are measured. Peers: `benches/peers/dynamics.py`, which calls this program
 //! between its own rounds.
 //!
-//! `cargo bench -p steadygrad --bench dynamics -- [towel|engelken|rnn]`; part of
+//! `cargo bench --workspace --bench dynamics -- [towel|engelken|rnn]`; part of
 //! `cargo xtask bench dynamics`. Prints JSON: seconds, and the leading exponents.
 #![allow(
     clippy::print_stdout,

@@ -1,6 +1,7 @@
-//! How fast gradients are read, beside the plainest sum over the same memory.
+//! How fast gradients are read, beside the plainest sum over the same memory, and the distance of two
+//! models, beside a loop that the compiler makes the best of.
 //!
-//! `cargo bench -p steadygrad --bench kernel`; part of `cargo xtask bench clip`. Prints JSON: one
+//! `cargo bench --workspace --bench kernel`; part of `cargo xtask bench clip`. Prints JSON: one
 //! object a shape set and number of threads, medians in microseconds of rounds that alternate.
 #![allow(
     clippy::print_stdout,
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use fearless_simd::{Level, dispatch, f32x8, prelude::*};
 use serde_json::json;
 use steadygrad::Workers;
-use steadygrad::stats::Values;
+use steadygrad::stats::{Values, distance};
 
 /// Name and number of values of each tensor.
 fn shape_sets() -> Vec<(&'static str, Vec<usize>)> {
@@ -89,6 +90,47 @@ fn plain_sums(tensors: &[Vec<f32>], threads: usize) -> f32 {
     })
 }
 
+/// The distance, by a loop of sixteen sums that the compiler is left to vectorize.
+fn plain_distance(before: &[f32], after: &[f32]) -> f64 {
+    let mut sums = [0.0; 16];
+    let (befores, rest_before) = before.as_chunks::<16>();
+    let (afters, rest_after) = after.as_chunks::<16>();
+    let square = |before: &f32, after: &f32| f64::from(after - before).powi(2);
+    for (before, after) in befores.iter().zip(afters) {
+        for (sum, (before, after)) in sums.iter_mut().zip(before.iter().zip(after)) {
+            *sum += square(before, after);
+        }
+    }
+    let rest = rest_before.iter().zip(rest_after);
+    let rest: f64 = rest.map(|(before, after)| square(before, after)).sum();
+    (sums.iter().sum::<f64>() + rest).sqrt()
+}
+
+/// Both ways to the distances of all tensors from others, by turns.
+fn distances(name: &str, tensors: &[Vec<f32>], rounds: usize) {
+    let after: Vec<Vec<f32>> = tensors
+        .iter()
+        .map(|tensor| tensor.iter().map(|value| 1.001 * value).collect())
+        .collect();
+    let timed = |way: fn(&[f32], &[f32]) -> f64| {
+        let start = Instant::now();
+        for (before, after) in black_box(tensors).iter().zip(black_box(&after)) {
+            black_box(way(before, after));
+        }
+        start.elapsed()
+    };
+    let (ours, plain): (Vec<_>, Vec<_>) = (0..rounds)
+        .map(|_| (timed(distance), timed(plain_distance)))
+        .unzip();
+    let (ours, plain) = (median(ours), median(plain));
+    println!(
+        "{}",
+        json!({
+            "set": name, "distance_us": ours, "plain_distance_us": plain, "speed_ratio": plain / ours,
+        })
+    );
+}
+
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort_unstable();
     times[times.len() / 2].as_secs_f64() * 1e6
@@ -107,6 +149,7 @@ fn main() {
         let values: Vec<Values<'_>> = tensors.iter().map(|tensor| tensor[..].into()).collect();
         let total: usize = lens.iter().sum();
         let rounds = (400_000_000 / total).clamp(15, 400);
+        distances(name, &tensors, rounds);
         for threads in [1, 2] {
             let Ok(workers) = Workers::new(threads) else {
                 return;

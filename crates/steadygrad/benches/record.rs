@@ -1,7 +1,7 @@
 //! What keeping a run costs: snapshots of a model of a million parameters with Adam's two moments
 //! and without, a row, an incident, a dump.
 //!
-//! `cargo bench -p steadygrad --bench record -- [FOLDER]` writes into a new folder under FOLDER, or
+//! `cargo bench --workspace --bench record -- [FOLDER]` writes into a new folder under FOLDER, or
 //! under the system's temporary one. Prints JSON: the median of seconds, and bytes a second.
 #![allow(
     clippy::print_stdout,
