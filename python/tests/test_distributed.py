@@ -10,7 +10,7 @@ from torch import nn
 from steadygrad.torch import Guard, GuardStopped
 
 WORLD = 2
-STEPS = 90
+STEPS = 110
 FAULT_AT = 60
 
 
@@ -30,6 +30,9 @@ def batch(step, rank):
 
 def loss_of(model, step, rank, fault):
     inputs, targets = batch(step, rank)
+    # For good, and for both: other data.
+    if fault == "data" and step >= FAULT_AT:
+        targets = 30 - targets
     # Only the second process meets the fault.
     if step == FAULT_AT and rank == 1:
         if fault == "nan":
@@ -224,7 +227,7 @@ def worker(rank, folder, cases, results):
     distributed.destroy_process_group()
 
 
-FAULTS = ["nan", "targets", "loss", "weights"]
+FAULTS = ["nan", "targets", "loss", "weights", "data"]
 CASES = [
     (case, (kind, *rest))
     for kind in ("ddp", "sharded")
@@ -262,6 +265,10 @@ def test_faults_of_one_are_answered_by_both(outcomes):
         assert by_case["fault", (kind, "nan")][0][FAULT_AT][0] == "skip"
         assert by_case["fault", (kind, "loss")][0][FAULT_AT][0] == "skip"
         assert "rollback" in {seen[0] for seen in by_case["fault", (kind, "weights")][0]}
+        # Back, and to what was left again, since the data are at fault.
+        seen = enumerate(by_case["fault", (kind, "data")][0])
+        rollbacks = [(step, decided[1]) for step, decided in seen if decided[1] is not None]
+        assert len(rollbacks) == 2 and rollbacks[1][1] == rollbacks[0][0]
 
 
 def test_the_first_process_writes_the_record(outcomes):

@@ -146,9 +146,9 @@ enum Need {
         from: f64,
         to: f64,
     },
-    /// Whether nothing but losses speaks against the state that is `left`.
     Rollback {
-        left: bool,
+        /// Nothing else speaks against the state that is left.
+        for_losses_alone: bool,
     },
     NewLevel,
 }
@@ -313,7 +313,9 @@ impl LadderState {
             .any(|seen| seen.severity == Severity::Damage)
         {
             self.damaged = true;
-            return Need::Rollback { left: false };
+            return Need::Rollback {
+                for_losses_alone: false,
+            };
         }
         let retried = self.retrying.is_some();
         // What was learnt is lost. Where going back did not help, something still writes to the weights,
@@ -321,7 +323,9 @@ impl LadderState {
         // were a spike.
         if harmful(Detector::LossRelapse).is_some() {
             if !retried {
-                return Need::Rollback { left: true };
+                return Need::Rollback {
+                    for_losses_alone: true,
+                };
             }
             if harmful(Detector::LossSpike).is_none() {
                 return if self.consecutive <= STILL {
@@ -332,14 +336,18 @@ impl LadderState {
             }
         }
         if self.losses > config.loss_patience && !retried {
-            return Need::Rollback { left: true };
+            return Need::Rollback {
+                for_losses_alone: true,
+            };
         }
         // A rise, and no jump on top of it: the weights move in the wrong direction.
         let jumped = harmful(Detector::NormSpike).or(harmful(Detector::NonFinite));
         if harmful(Detector::NormGrowth).is_some() && jumped.is_none() {
             let lowered = self.lowerings.within(self.clock, config.skip_window as u64) > 0;
             return if lowered {
-                Need::Rollback { left: false }
+                Need::Rollback {
+                    for_losses_alone: false,
+                }
             } else {
                 Need::Lower
             };
@@ -355,7 +363,9 @@ impl LadderState {
             if retried {
                 // The weights are good, so it is the data: they may be bad for a while yet.
                 return match (finite, self.consecutive > config.level_patience) {
-                    (false, _) => Need::Rollback { left: false },
+                    (false, _) => Need::Rollback {
+                        for_losses_alone: false,
+                    },
                     (true, true) => Need::NewLevel,
                     (true, false) => Need::Skip,
                 };
@@ -364,7 +374,9 @@ impl LadderState {
                 return Need::Lower;
             }
             if self.consecutive > 2 * most {
-                return Need::Rollback { left: false };
+                return Need::Rollback {
+                    for_losses_alone: false,
+                };
             }
         }
         let often = self.skips.within(self.clock, config.skip_window as u64) >= config.max_skips;
@@ -400,7 +412,14 @@ impl LadderState {
                 if left && self.scale * config.lower_factor >= config.min_scale {
                     self.lower(config.lower_factor, why)
                 } else {
-                    self.act(config, snapshots, worst, Need::Rollback { left: false })
+                    self.act(
+                        config,
+                        snapshots,
+                        worst,
+                        Need::Rollback {
+                            for_losses_alone: false,
+                        },
+                    )
                 }
             }
             // Not bounded: the rate that is applied stays what it was.
@@ -410,17 +429,18 @@ impl LadderState {
                 self.jump = Some(Jump::new(from, to, scale));
                 verdict
             }
-            Need::Rollback { left } => {
+            Need::Rollback { for_losses_alone } => {
                 let affordable = self.rollbacks.spent() < config.max_rollbacks;
                 self.abandon_for_good(snapshots);
                 match snapshots.target(config.snapshots, self.retrying) {
                     Some(to_step) if affordable => {
                         self.rollbacks.spend(self.clock);
-                        self.abandoned = (left && self.jump.is_none()).then_some(Abandoned {
-                            step: None,
-                            scale: self.scale,
-                            taken_up: false,
-                        });
+                        self.abandoned =
+                            (for_losses_alone && self.jump.is_none()).then_some(Abandoned {
+                                step: None,
+                                scale: self.scale,
+                                taken_up: false,
+                            });
                         self.roll_back(config, snapshots, to_step, why.clone())
                     }
                     Some(_) => self.stop(why),

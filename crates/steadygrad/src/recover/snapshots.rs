@@ -110,8 +110,8 @@ impl Snapshots {
         self.pending
     }
 
-    /// The adapter went back, or on to what it had left: newer snapshots are of the discarded stretch. Returns the running
-    /// scales of that time; `None` for a snapshot that is not known.
+    /// The adapter went back, or on to what it had left: newer snapshots are of the discarded stretch.
+    /// Returns the running scales of that time; `None` for a snapshot that is not known.
     pub(crate) fn restored(&mut self, step: u64, clock: u64) -> Option<DetectorState> {
         self.pending = None;
         self.last = Some(clock);
