@@ -79,7 +79,7 @@ impl<M: Module> GuardedSteps<M> {
                 model: model.clone(),
                 optimizer: optimizer.clone(),
             };
-            self.kept.push((step, state));
+            self.keep(step, state);
             self.guard.snapshot_taken(step);
         }
         let measured = measure_gradients(&model, &gradients, self.guard.needs());
@@ -103,7 +103,7 @@ impl<M: Module> GuardedSteps<M> {
                     optimizer: std::mem::replace(optimizer, state.optimizer),
                 };
                 if self.guard.wants_abandoned() {
-                    self.kept.push((step, left));
+                    self.keep(step, left);
                     self.guard.rolled_back_from(step, to_step);
                 } else {
                     self.guard.rolled_back(to_step);
@@ -151,5 +151,11 @@ impl<M: Module> GuardedSteps<M> {
             rolled_back_to,
             update_norm,
         }
+    }
+
+    /// A second one of the same step replaces the first: a snapshot may be due where a rollback begins.
+    fn keep(&mut self, step: u64, state: TrainingState<M>) {
+        self.kept.retain(|(kept, _)| *kept != step);
+        self.kept.push((step, state));
     }
 }

@@ -234,3 +234,32 @@ fn a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back() {
     }
     panic!("never taken up again");
 }
+
+/// The loss is back for the fifth time in a row at step 100, before which a snapshot is due as well.
+#[test]
+fn what_a_rollback_leaves_is_kept_once_and_survives_the_disk() {
+    let mut model = net(5);
+    let mut optimizer = GuardedOptimizer::new(Guard::default(), adam());
+    for step in 0..=100u64 {
+        let noise = f64::from([0, 2, -1, 1, -2][step as usize % 5]);
+        let learning = 0.3 + 2.0 * (-(step as f64) / 10.0).exp() + 0.01 * noise;
+        let loss = if step < 96 { learning } else { 1.4 };
+        let (_, gradients) = gradients(&model, 0, 1.0);
+        let done = optimizer.step(1e-4, model, gradients, loss);
+        assert_eq!(done.rolled_back_to, (step == 100).then_some(80), "{step}");
+        model = done.model;
+    }
+    assert_eq!(
+        optimizer.guard().snapshots().collect::<Vec<_>>(),
+        [60, 80, 100]
+    );
+    let snapshot = optimizer.save(&model).unwrap();
+    assert_eq!(snapshot.state["kept"], serde_json::json!([60, 80, 100]));
+    let names: std::collections::HashSet<_> =
+        snapshot.tensors.iter().map(|saved| &saved.name).collect();
+    assert_eq!(names.len(), snapshot.tensors.len());
+    let fresh = GuardedOptimizer::new(Guard::default(), adam());
+    let (resumed, again) = fresh.restore(net(5), &snapshot).unwrap();
+    assert_eq!(bits(&again), bits(&model));
+    assert_eq!(resumed.guard(), optimizer.guard());
+}
