@@ -329,7 +329,7 @@ impl Guard {
     /// have the same ones from its first reading on, they are the data's. The guard then asks for the
     /// state that was left, with another [`Decision::Rollback`]. An adapter that cannot may leave it.
     pub fn wants_abandoned(&self) -> bool {
-        self.ladder.wants_abandoned()
+        self.ladder.has_abandoned() && self.snapshots.abandoned().is_none()
     }
 
     /// The adapter restored the snapshot of step `step`. The running scales are those of that time
@@ -341,11 +341,13 @@ impl Guard {
 
     fn go_back(&mut self, step: u64) {
         let clock = self.ladder.clock();
+        let takes_up = self.snapshots.abandoned() == Some(step);
         if let Some(detectors) = self.snapshots.restored(step, clock) {
             self.detectors = detectors;
         }
-        if self.ladder.took_up(step) {
+        if takes_up {
             self.detectors.forget_levels();
+            self.ladder.took_up();
             return;
         }
         let largest = DetectorConfig::largest_learning_rate(&self.detectors);
@@ -359,8 +361,7 @@ impl Guard {
         let detectors = self.detectors.clone();
         self.go_back(step);
         if self.wants_abandoned() {
-            self.ladder.keeps_abandoned(left);
-            self.snapshots.abandoned(left, detectors);
+            self.snapshots.keep_abandoned(left, detectors);
         }
     }
 

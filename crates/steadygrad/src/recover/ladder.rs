@@ -41,9 +41,11 @@ pub(crate) struct LadderState {
     damaged: bool,
     /// The step gone back to, until it has been calm since.
     retrying: Option<u64>,
-    /// What the last rollback left, while it may have been a good state.
+    /// The scale of the learning rate before the last rollback, while what it left may have been a good
+    /// state: its losses alone spoke against it. Where the state gone back to, which was trusted, has the
+    /// same losses from its first reading on, they are the data's, and what was left is as good and further.
     #[serde(default)]
-    abandoned: Option<Abandoned>,
+    abandoned: Option<f64>,
     /// The user's last finite learning rate.
     learning_rate: Option<f64>,
     skips: Budget,
@@ -55,19 +57,6 @@ pub(crate) struct LadderState {
 
 /// So many skipped steps show whether the weights stand still.
 const STILL: usize = 3;
-
-/// The state that a rollback left because of its losses alone. Where the state gone back to, which was
-/// trusted, has the same losses from its first reading on, they are the data's, and this one is as good
-/// and further.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Abandoned {
-    /// The step that the adapter keeps it as; `None` until it has said so.
-    step: Option<u64>,
-    /// The scale of the learning rate before the rollback.
-    scale: f64,
-    /// The adapter was asked to take it up again.
-    taken_up: bool,
-}
 
 /// A rise of the user's learning rate to where no state is known to be good.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -87,13 +76,6 @@ const RISEN: f64 = 2.0;
 /// Growth of the learning rate in one reading that is no slow schedule's: a linear warm-up's is less
 /// from the hundredth on.
 const RISING: f64 = 1.01;
-
-impl Abandoned {
-    /// Whether the adapter was asked to take up this one.
-    fn asked_for(&self, step: u64) -> bool {
-        self.taken_up && self.step == Some(step)
-    }
-}
 
 impl Jump {
     /// From one learning rate to another, at the scale that was right for the first.
@@ -436,11 +418,7 @@ impl LadderState {
                     Some(to_step) if affordable => {
                         self.rollbacks.spend(self.clock);
                         self.abandoned =
-                            (for_losses_alone && self.jump.is_none()).then_some(Abandoned {
-                                step: None,
-                                scale: self.scale,
-                                taken_up: false,
-                            });
+                            (for_losses_alone && self.jump.is_none()).then_some(self.scale);
                         self.roll_back(config, snapshots, to_step, why.clone())
                     }
                     Some(_) => self.stop(why),
@@ -485,10 +463,8 @@ impl LadderState {
 
     /// Back to what a rollback left, if it is kept: the state gone back to has the same losses.
     fn take_up(&mut self, snapshots: &mut Snapshots, why: &str) -> Option<Verdict> {
-        let abandoned = self.abandoned.as_mut().filter(|left| !left.taken_up)?;
-        let to_step = abandoned.step?;
-        abandoned.taken_up = true;
-        self.scale = abandoned.scale;
+        let (scale, to_step) = self.abandoned.zip(snapshots.abandoned())?;
+        self.scale = scale;
         snapshots.ask(to_step);
         let reason = format!(
             "{why}; a state that was good has the same losses, so they are the data's: the rollback is taken back"
@@ -499,22 +475,9 @@ impl LadderState {
         })
     }
 
-    /// Whether a state that the last rollback left may be taken up again.
+    /// Whether what the last rollback left may have been a good state.
     pub(crate) fn has_abandoned(&self) -> bool {
         self.abandoned.is_some()
-    }
-
-    /// Whether the adapter, asked to go back, is to keep the state that it leaves.
-    pub(crate) fn wants_abandoned(&self) -> bool {
-        self.abandoned
-            .is_some_and(|abandoned| abandoned.step.is_none())
-    }
-
-    /// The adapter keeps the state that it left as that of this step.
-    pub(crate) fn keeps_abandoned(&mut self, step: u64) {
-        if let Some(abandoned) = &mut self.abandoned {
-            abandoned.step = Some(step);
-        }
     }
 
     /// The rollback was right, or nobody can tell any more.
@@ -571,22 +534,15 @@ impl LadderState {
         Verdict::of(Rung::Stop, Decision::Stop { reason })
     }
 
-    /// The adapter took up what the last rollback had left, if that is what it was asked for: all is
-    /// as it was before that rollback, but that the level is a new one.
-    pub(crate) fn took_up(&mut self, step: u64) -> bool {
-        if self
-            .abandoned
-            .take_if(|left| left.asked_for(step))
-            .is_none()
-        {
-            return false;
-        }
+    /// The adapter took up what the last rollback had left: all is as it was before that rollback, but
+    /// that the level is a new one.
+    pub(crate) fn took_up(&mut self) {
+        self.abandoned = None;
         self.jump = None;
         self.calm = 0;
         self.consecutive = 0;
         self.losses = 0;
         self.retrying = None;
-        true
     }
 
     /// The adapter went back to this step, before which the user's largest learning rate was this.
@@ -619,14 +575,12 @@ impl LadderState {
             let reason = reason.clone();
             return Verdict::of(Rung::Stop, Decision::Stop { reason });
         }
+        let taking_up = snapshots.abandoned() == Some(step);
         snapshots.lost(step);
         let reason = format!("the snapshot of step {step} cannot be restored: {why}");
-        if self
-            .abandoned
-            .take_if(|left| left.asked_for(step))
-            .is_some()
-        {
+        if taking_up {
             // The state gone back to is good as well.
+            self.abandoned = None;
             return self.new_level(config, reason);
         }
         match snapshots.target(config.snapshots, self.retrying) {

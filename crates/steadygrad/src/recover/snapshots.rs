@@ -67,8 +67,13 @@ impl Snapshots {
         }
     }
 
+    /// The step that what a rollback left is kept as.
+    pub(crate) fn abandoned(&self) -> Option<u64> {
+        self.abandoned.as_ref().map(|kept| kept.step)
+    }
+
     /// The state that a rollback left is kept as that of this step. It is no target of another one.
-    pub(crate) fn abandoned(&mut self, step: u64, detectors: DetectorState) {
+    pub(crate) fn keep_abandoned(&mut self, step: u64, detectors: DetectorState) {
         self.abandoned = Some(Kept {
             step,
             calm: 0,
