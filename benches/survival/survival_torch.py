@@ -3,8 +3,10 @@
     pip install scikit-learn          # for its 1,797 handwritten digits
     python benches/survival/survival_torch.py [--seeds 13] [--first 20000]
 
-Three models (MLP, CNN, LSTM over the rows of an image), eight faults, momentum and AdamW by turns, 300 steps of
-64. A run is recovered when its weights are finite and its accuracy on the held-out digits is within 1 % of that of
+Three models (MLP, CNN, LSTM over the rows of an image), eight faults between steps 100 and 200, momentum and AdamW
+by turns, 600 steps of 64, the learning rate falling to 0 over the second half. Length and schedule are such that the
+control below is within the bar (30 of 30 for each model on seeds 500 to 514; 28 of 30 LSTMs and CNNs at 300 steps of a
+constant rate). A run is recovered when its weights are finite and its accuracy on the held-out digits is within 1 % of that of
 the same run without a fault (2 % where weights were damaged). As many clean runs are done with and without the
 guard; their accuracies have to be the same, and nothing may be skipped or rolled back. The control is a clean run
 with one batch left out: what the bar makes of the least that any guard can do. Prints a Markdown table.
@@ -21,7 +23,7 @@ from torch import nn
 
 import steadygrad.torch
 
-STEPS, ROWS = 300, 64
+STEPS, ROWS = 600, 64
 
 
 class Lstm(nn.Module):
@@ -88,6 +90,11 @@ class Fault:
 FAULTS = ["nan", "inf", "batch x1e6", "labels", "rate growth", "rate x100", "bit flip", "weights x30"]
 
 
+def falls(step):
+    """The learning rate's factor: it is constant, and then falls to 0 along a line."""
+    return 1.0 if step <= STEPS // 2 else (STEPS - step) / (STEPS - step + 1)
+
+
 def run(kind, seed, fault, how, data):
     torch.manual_seed(seed)
     model = network(kind)
@@ -95,6 +102,8 @@ def run(kind, seed, fault, how, data):
         optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     else:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1 if kind == "lstm" else 0.03, momentum=0.9)
+    # By factors, so that what a fault does to the rate stays.
+    schedule = torch.optim.lr_scheduler.MultiplicativeLR(optimizer, falls)
     guard = steadygrad.torch.Guard(model, optimizer) if how == "guard" else None
     (inputs, classes), (held, answers) = data
     order = torch.Generator().manual_seed(seed)
@@ -112,12 +121,12 @@ def run(kind, seed, fault, how, data):
                 return math.nan, lost, guard.counts
             if seen.rolled_back_to is not None:
                 lost.append(step - seen.rolled_back_to)
-            continue
-        if how == "clip":
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        if how == "skip" and step == fault.at:
-            continue
-        optimizer.step()
+        else:
+            if how == "clip":
+                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            if how != "skip" or step != fault.at:
+                optimizer.step()
+        schedule.step()
     finite = all(p.isfinite().all() for p in model.parameters())
     model.eval()
     with torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch.optim import Optimizer
 from . import _native
 from ._device import measured
 from ._distributed import Local, local, together
-from ._snapshot import Pairs, Snapshot, SnapshotLost
+from ._snapshot import Pairs, Snapshot, SnapshotLost, file_of, remove_left
 from .clip import Chain, GlobalNorm, Policy
 from .torch import _READER, Clipper, GradientStats, _collect, _named, _norms, _scale_by_torch
 
@@ -108,10 +109,11 @@ class Guard:
             `steadygrad.clip`, or a number for the largest global norm. The guard judges what was before it.
         sensitivity: the detectors' one dial, from 0 (acts on little) to 1 (acts early); the default preset
             has 0.5.
-        run_dir: a new or empty folder for a record that `steadygrad diagnose` reads; of several processes the
-            first writes it.
-        snapshot_dir: a folder that the last good states are kept in, in the place of memory; they are gone
-            with the guard. One that cannot be read any more is passed over for an older one.
+        run_dir: a new or empty folder for a record that `steadygrad diagnose` reads, or that of an earlier run
+            of this model, which `load_state_dict` goes on with; of several processes the first writes it.
+        snapshot_dir: a folder of this run's own that the last good states are kept in, in the place of memory;
+            they are gone with the guard, and those of a process that was killed with the next one. One that
+            cannot be read any more is passed over for an older one.
 
     Raises:
         ValueError: there is no such preset, or a setting cannot be used.
@@ -119,7 +121,7 @@ class Guard:
             way; or `clip` needs more than a global norm and parameters are sharded, or acts on the update of
             several optimizers.
         RuntimeError: the processes do not hold the same parameters.
-        OSError: the folder cannot be used.
+        OSError: a folder cannot be used: another process writes there, or `run_dir` holds something else.
     """
 
     def __init__(
@@ -153,8 +155,13 @@ class Guard:
         self._kept: dict[int, Snapshot] = {}
         self._spare: Optional[Snapshot] = None
         self._snapshot_dir = None if snapshot_dir is None else Path(snapshot_dir)
+        self._rank = "" if self._together is None else f"-rank{self._together.rank}"
         if self._snapshot_dir is not None:
             self._snapshot_dir.mkdir(parents=True, exist_ok=True)
+            self._snapshot_lock = _native.FolderLock(
+                os.fspath(self._snapshot_dir), f"lock{self._rank}"
+            )
+            remove_left(self._snapshot_dir, self._rank)
         # The learning rates of the schedule, while a lower one is in their place.
         self._planned: Optional[list[Any]] = None
         # A forward pass writes to buffers (batch normalisation's means) before anybody can judge it.
@@ -179,6 +186,8 @@ class Guard:
             GuardStopped: the guard gave up.
             RuntimeError: parameters were added to an optimizer: make another guard. Or a gradient is a partial
                 sum over processes: reduce it first.
+            OSError: the record or a snapshot cannot be written; or `run_dir` holds an earlier run, and nothing
+                was loaded to go on with it. The optimizer has not stepped.
         """
         scaler = _enabled(scaler)
         if scaler is not None:
@@ -301,8 +310,7 @@ class Guard:
         snapshot = Snapshot(self._model, self._parameters, self._optimizers, self._spare)
         self._spare = None
         if self._snapshot_dir is not None:
-            rank = "" if self._together is None else f"-rank{self._together.rank}"
-            snapshot.write(self._snapshot_dir / f"step-{step}{rank}.pt")
+            snapshot.write(file_of(self._snapshot_dir, step, self._rank))
         self._kept[step] = snapshot
         return snapshot if self._snapshot_dir is None else None
 
@@ -442,20 +450,29 @@ class Guard:
 
     def state_dict(self) -> dict[str, Any]:
         """The guard's running scales and budgets, as plain numbers. The states that it may go back to are
-        not in it: after loading, the first is taken within a few steps."""
+        not in it: after loading, the first is taken within a few steps. The record is on the disk up to here
+        when this returns.
+
+        Raises:
+            OSError: the record cannot be written.
+        """
         clipper = None if self._clipper is None else self._clipper.state_dict()
         return {"step": self._step, "guard": json.loads(self._native.save()), "clip": clipper}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from where `state_dict` was called.
+        """Goes on from where `state_dict` was called, in the record as well: what it holds of later steps is
+        passed over from then on.
 
         Raises:
             ValueError: it is not such a state, or one of other settings.
+            OSError: the record cannot be gone on with.
         """
-        self._native.load(json.dumps(state["guard"]))
+        step = int(state["step"])
+        for damage in self._native.load(json.dumps(state["guard"]), step):
+            warnings.warn(f"the record is damaged, and goes on: {damage}", stacklevel=2)
         if self._clipper is not None:
             self._clipper.load_state_dict(state["clip"])
-        self._step = int(state["step"])
+        self._step = step
         self._forget(set())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
@@ -17,6 +18,18 @@ from ._distributed import local
 
 class SnapshotLost(Exception):
     """What was written cannot be read."""
+
+
+def file_of(folder: Path, step: int, rank: str) -> Path:
+    return folder / f"step-{step}{rank}.pt"
+
+
+def remove_left(folder: Path, rank: str) -> None:
+    """Removes what a process that was killed has left."""
+    left = re.compile(rf"step-[0-9]+{rank}\.(pt|partial)")
+    for path in folder.iterdir():
+        if left.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 class Snapshot:

@@ -28,10 +28,11 @@ class GuardCallback(pl.Callback):
     `learning_rate_scale`. When the guard gives up, `GuardStopped` ends `trainer.fit`.
 
     With gradient accumulation it judges each update once. Its running scales are kept in the
-    trainer's checkpoints.
+    trainer's checkpoints; `trainer.fit(..., ckpt_path=...)` goes on with them, and with the record in `run_dir`.
 
     Args:
-        settings: those of `Guard` but model and optimizer: `preset`, `clip`, `sensitivity`, `run_dir`.
+        settings: those of `Guard` but model and optimizer: `preset`, `clip`, `sensitivity`, `run_dir`,
+            `snapshot_dir`.
             `clip` takes the place of the trainer's `gradient_clip_val`, which acts after the guard.
 
     Raises:

@@ -7,19 +7,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
 from .torch import Guard, GuardStep
 
 __all__ = ["GuardCallback"]
 
 
-class GuardCallback(TrainerCallback):
+class GuardCallback(TrainerCallback, ExportableState):
     """Keeps a run alive with a `steadygrad.torch.Guard`, and adds what it did to the trainer's log.
 
     The guard clips in the trainer's place, by `TrainingArguments.max_grad_norm` (which is set to 0 while
@@ -32,8 +34,12 @@ class GuardCallback(TrainerCallback):
     The loss is read where the model returns it, by a hook on the model that is removed when training
     ends. A model that returns none is judged by its gradients alone.
 
+    The guard's running scales are kept in the trainer's checkpoints (`trainer_state.json`);
+    `trainer.train(resume_from_checkpoint=...)` goes on with them, and with the record in `run_dir`.
+
     Args:
-        settings: those of `Guard` but model and optimizer: `preset`, `clip`, `sensitivity`, `run_dir`.
+        settings: those of `Guard` but model and optimizer: `preset`, `clip`, `sensitivity`, `run_dir`,
+            `snapshot_dir`.
             Without `clip`, the trainer's own `max_grad_norm` is used.
 
     Raises:
@@ -69,6 +75,20 @@ class GuardCallback(TrainerCallback):
         self.guard = Guard(model, getattr(optimizer, "optimizer", optimizer), **settings)
         self._max_grad_norm, args.max_grad_norm = args.max_grad_norm, 0.0
         self._hook = model.register_forward_hook(self._saw)
+        kept = (state.stateful_callbacks or {}).get(type(self).__name__, {})
+        saved = kept.get("attributes", {}).get("saved") if isinstance(kept, Mapping) else None
+        if state.global_step and saved is not None:
+            self.guard.load_state_dict(saved)
+
+    def state(self) -> dict[str, Any]:
+        """For the trainer's checkpoints, which are JSON: a `clip` that is a policy is not in it."""
+        settings = {
+            name: os.fspath(value) if isinstance(value, os.PathLike) else value
+            for name, value in self._settings.items()
+            if value is None or isinstance(value, (str, int, float, os.PathLike))
+        }
+        saved = None if self.guard is None else self.guard.state_dict()
+        return {"args": settings, "attributes": {"saved": saved}}
 
     def _saw(self, model: nn.Module, inputs: Any, output: Any) -> None:
         if not torch.is_grad_enabled():

@@ -43,13 +43,13 @@ class Module(lightning.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)
 
 
-def fit(folder, callbacks=(), fault=None, module=None, **settings):
+def fit(folder, callbacks=(), fault=None, module=None, epochs=1, checkpoint=None, **settings):
     from lightning.pytorch.loggers import CSVLogger
 
     module = module or Module()
     trainer = lightning.Trainer(
         accelerator="cpu",
-        max_epochs=1,
+        max_epochs=epochs,
         logger=CSVLogger(folder, name="run"),
         log_every_n_steps=1,
         enable_progress_bar=False,
@@ -58,7 +58,8 @@ def fit(folder, callbacks=(), fault=None, module=None, **settings):
         default_root_dir=folder,
         **settings,
     )
-    trainer.fit(module, torch.utils.data.DataLoader(data(fault=fault), batch_size=16))
+    batches = torch.utils.data.DataLoader(data(fault=fault), batch_size=16)
+    trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=False)
     return module
 
 
@@ -111,6 +112,29 @@ def test_lightning_keeps_the_guard_in_its_checkpoints(tmp_path):
     assert again.guard._step == 2 * STEPS
 
 
+def rows_of(record):
+    """The run's rows as `diagnose` reads them: their steps and losses."""
+    table = []
+    for path in sorted(record.glob("steps*.arrow"), key=lambda path: len(path.name)):
+        import pyarrow.ipc
+
+        with pyarrow.ipc.open_stream(path) as rows:
+            read = rows.read_all()
+        table.append(list(zip(read.column("step").to_pylist(), read.column("loss").to_pylist())))
+    return table
+
+
+def test_lightning_goes_on_from_a_checkpoint_in_the_same_record(steadygrad, tmp_path):
+    fit(tmp_path / "whole", [LightningGuard(run_dir=tmp_path / "record-whole")], epochs=2)
+    fit(tmp_path / "first", [LightningGuard(run_dir=tmp_path / "record")])
+    checkpoint = next((tmp_path / "first").rglob("*.ckpt"))
+    fit(tmp_path / "second", [LightningGuard(run_dir=tmp_path / "record")], epochs=2, checkpoint=checkpoint)
+    [whole], [first, second] = rows_of(tmp_path / "record-whole"), rows_of(tmp_path / "record")
+    assert whole == first + second and len(first) == len(second) == STEPS
+    run = json.loads(steadygrad("diagnose", tmp_path / "record", "--json").stdout)["runs"][0]
+    assert run["rows"] == 2 * STEPS
+
+
 def test_lightning_ends_when_the_guard_gives_up(tmp_path):
     class Broken(Module):
         def training_step(self, batch, index):
@@ -144,7 +168,7 @@ class Net(torch.nn.Module):
         return {"loss": torch.nn.functional.mse_loss(predicted, labels), "logits": predicted}
 
 
-def train(folder, callbacks=(), fault=None, steps=STEPS, **settings):
+def train(folder, callbacks=(), fault=None, steps=STEPS, checkpoint=None, **settings):
     rows = [{"inputs": x, "labels": y} for x, y in data(fault=fault)]
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
@@ -153,11 +177,10 @@ def train(folder, callbacks=(), fault=None, steps=STEPS, **settings):
         learning_rate=1e-2,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        save_strategy="no",
         report_to="none",
         disable_tqdm=True,
         use_cpu=True,
-        **settings,
+        **{"save_strategy": "no", **settings},
     )
     # In the order of the rows, so that it is known which batch has the fault.
     class InOrder(transformers.Trainer):
@@ -165,7 +188,7 @@ def train(folder, callbacks=(), fault=None, steps=STEPS, **settings):
             return torch.utils.data.SequentialSampler(rows)
 
     trainer = InOrder(model=Net(), args=arguments, train_dataset=rows, callbacks=list(callbacks))
-    trainer.train()
+    trainer.train(resume_from_checkpoint=checkpoint)
     return trainer
 
 
@@ -208,3 +231,27 @@ def test_the_trainers_loss_is_what_the_guard_judges(tmp_path):
     with pyarrow.ipc.open_stream(tmp_path / "record" / "steps.arrow") as rows:
         losses = rows.read_all().column("loss").to_pylist()
     assert losses == pytest.approx(logged, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("restores", [False, True])
+def test_the_trainer_goes_on_from_a_checkpoint_in_the_same_record(steadygrad, tmp_path, restores):
+    record, runs = tmp_path / "record", tmp_path / "runs"
+    saving = {"save_strategy": "steps", "save_steps": STEPS // 2, "lr_scheduler_type": "constant"}
+    whole = train(runs, [TrainerGuard(run_dir=record)], fault=math.nan, **saving)
+    checkpoint = str(runs / f"checkpoint-{STEPS // 2}")
+    callback = TrainerGuard(run_dir=record)
+    again = train(
+        tmp_path / "again",
+        [callback],
+        fault=math.nan,
+        checkpoint=checkpoint,
+        restore_callback_states_from_checkpoint=restores,
+        **saving,
+    )
+    for a, b in zip(whole.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    first, second = rows_of(record)
+    # As text, where NaN is NaN.
+    assert repr(first[STEPS // 2 :]) == repr(second) and len(first) == STEPS
+    run = json.loads(steadygrad("diagnose", record, "--json").stdout)["runs"][0]
+    assert (run["rows"], run["findings"][0]["step"]) == (STEPS, FAULT_AT)

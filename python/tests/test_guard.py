@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -423,8 +424,49 @@ def test_the_record_is_read_by_diagnose(steadygrad, tmp_path):
     assert (run["format"], run["rows"], run["parameters"]) == ("run of steadygrad", 150, 6)
     headline = run["findings"][0]
     assert (headline["code"], headline["step"], headline["level"]) == ("SG009", 100, "warning")
-    with pytest.raises(OSError):
-        Guard(model, optimizer, run_dir=tmp_path / "run")
+
+
+def test_a_record_is_not_written_over(tmp_path):
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    with Guard(model, optimizer, run_dir=tmp_path / "run") as guard:
+        train(model, optimizer, guard, 10)
+        with pytest.raises(OSError, match="another process"):
+            other = Guard(model, optimizer, run_dir=tmp_path / "run")
+            other.load_state_dict(guard.state_dict())
+    before, kept = weights(model), {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    guard = Guard(model, optimizer, run_dir=tmp_path / "run")
+    with pytest.raises(OSError, match="load_state_dict"):
+        train(model, optimizer, guard, 1)
+    guard.close()
+    assert same(before, weights(model))
+    assert kept == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    other = network("cnn")
+    with pytest.raises(OSError, match="other parameters"):
+        Guard(other, optimizer_of("sgd", other.parameters()), run_dir=tmp_path / "run")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "mine.txt").touch()
+    with pytest.raises(OSError, match="not empty"):
+        Guard(model, optimizer, run_dir=tmp_path / "results")
+
+
+def test_going_back_within_a_run_takes_the_place_of_its_rows(tmp_path):
+    import pyarrow.ipc
+
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    guard = Guard(model, optimizer, run_dir=tmp_path / "run")
+    train(model, optimizer, guard, 10)
+    saved = guard.state_dict()
+    train(model, optimizer, guard, 10)
+    guard.load_state_dict(saved)
+    train(model, optimizer, guard, 5)
+    guard.close()
+    steps = []
+    for name in ("steps.arrow", "steps-2.arrow"):
+        with pyarrow.ipc.open_stream(tmp_path / "run" / name) as rows:
+            steps.append(rows.read_all().column("step").to_pylist())
+    assert steps == [list(range(20)), list(range(10, 15))]
 
 
 def test_what_cannot_be_guarded_is_refused():
@@ -564,7 +606,7 @@ def damaged_for(folder, harm):
     seen = []
     for step, (inputs, targets) in enumerate(batches(250)):
         if step == 100:
-            harm(sorted(folder.iterdir(), key=lambda path: int(path.stem.split("-")[1])))
+            harm(sorted(folder.glob("*.pt"), key=lambda path: int(path.stem.split("-")[1])))
         damaged_weights(step, inputs, model, optimizer)
         optimizer.zero_grad()
         loss = nn.functional.mse_loss(model(inputs), targets)
@@ -581,7 +623,7 @@ def test_snapshots_in_files_are_those_in_memory(tmp_path):
     guard = Guard(model, optimizer)
     train(model, optimizer, guard, 250, damaged_weights)
     assert same(in_files, weights(model)) and len(kept) == guard.counts["rolled_back"] >= 1
-    assert list((tmp_path / "files").iterdir()) == []
+    assert list((tmp_path / "files").glob("*.pt")) == []
 
 
 def test_a_torn_snapshot_is_passed_over_for_an_older_one(tmp_path):
@@ -600,11 +642,27 @@ def test_a_torn_snapshot_is_passed_over_for_an_older_one(tmp_path):
     assert recovered(loss, final_loss(model))
 
 
+def test_snapshots_that_a_killed_process_left_are_removed_and_a_living_ones_are_not(tmp_path):
+    folder = tmp_path / "snapshots"
+    folder.mkdir()
+    for name in ("step-20.pt", "step-40.partial", "step-20-rank1.pt", "mine.pt"):
+        (folder / name).touch()
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    guard = Guard(model, optimizer, snapshot_dir=folder)
+    # Another rank's are for it to remove.
+    assert {path.name for path in folder.iterdir()} == {"lock", "step-20-rank1.pt", "mine.pt"}
+    with pytest.raises(OSError, match="another process"):
+        Guard(model, optimizer, snapshot_dir=folder)
+    del guard
+    Guard(model, optimizer, snapshot_dir=folder)
+
+
 def test_a_folder_that_refuses_files_is_an_error(tmp_path):
     model = network("mlp")
     optimizer = optimizer_of("sgd", model.parameters())
     guard = Guard(model, optimizer, snapshot_dir=tmp_path / "snapshots")
-    (tmp_path / "snapshots").rmdir()
+    shutil.rmtree(tmp_path / "snapshots")
     with pytest.raises(OSError, match="snapshot"):
         train(model, optimizer, guard, 30)
 

@@ -7,7 +7,9 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use steadygrad::clip::Policy;
 use steadygrad::guard::{Guard as Core, GuardConfig, Judgement as Judged, Preset};
-use steadygrad::record::{Manifest, RunDir, RunStatus, StepRecord};
+use steadygrad::record::{
+    FolderLock as Lock, Manifest, RunDir, RunStatus, StepRecord, read_manifest,
+};
 use steadygrad::{Decision, StepReading};
 
 use crate::stats::GradientStats;
@@ -60,7 +62,35 @@ impl Judgement {
 #[pyclass(module = "steadygrad._native")]
 pub(crate) struct Guard {
     core: Core,
-    run: Option<RunDir>,
+    record: Record,
+}
+
+/// Where steps are written to.
+enum Record {
+    Nowhere,
+    /// The folder of an earlier run: `load` goes on with it.
+    Earlier(PathBuf),
+    Open {
+        run: Box<RunDir>,
+        /// The step after the last that was written.
+        next_step: u64,
+    },
+}
+
+fn os_error(error: impl ToString) -> PyErr {
+    PyOSError::new_err(error.to_string())
+}
+
+/// A folder that one process writes to, as long as this lives.
+#[pyclass(frozen, module = "steadygrad._native")]
+pub(crate) struct FolderLock(#[allow(dead_code, reason = "held, and let go when dropped")] Lock);
+
+#[pymethods]
+impl FolderLock {
+    #[new]
+    fn new(folder: PathBuf, name: &str) -> PyResult<Self> {
+        Lock::acquire(&folder, name).map(Self).map_err(os_error)
+    }
 }
 
 pub(crate) fn value_error(error: impl ToString) -> PyErr {
@@ -81,12 +111,27 @@ impl Guard {
             config = config.with_sensitivity(sensitivity).map_err(value_error)?;
         }
         let core = Core::new(config).map_err(value_error)?;
-        Ok(Self { core, run: None })
+        Ok(Self {
+            core,
+            record: Record::Nowhere,
+        })
     }
 
-    /// Begins a run directory, which must be new or empty.
+    /// Begins a run directory, or finds an earlier run of these parameters that `load` goes on with.
     fn record(&mut self, folder: PathBuf, name: String, parameters: Vec<String>) -> PyResult<()> {
-        self.run = Some(begin(folder, name, parameters)?);
+        self.record = match read_manifest(&folder) {
+            Ok(earlier) if earlier.value.parameters == parameters => Record::Earlier(folder),
+            Ok(_) => {
+                return Err(os_error(format!(
+                    "`{}` is the record of a model with other parameters; name a new folder",
+                    folder.display()
+                )));
+            }
+            Err(_) => Record::Open {
+                run: Box::new(begin(folder, name, parameters)?),
+                next_step: 0,
+            },
+        };
         Ok(())
     }
 
@@ -100,9 +145,18 @@ impl Guard {
         stats: &GradientStats,
         weight_norms: Vec<f64>,
     ) -> PyResult<Judgement> {
+        if let Record::Earlier(folder) = &self.record {
+            return Err(os_error(format!(
+                "`{}` is the record of an earlier run; to go on with it, give `load_state_dict` what its checkpoint holds; for a new run, name a new folder",
+                folder.display()
+            )));
+        }
         let reading = stats.reading(py, step, loss, learning_rate, weight_norms)?;
         let judged = self.core.step(&reading);
-        self.keep(&reading, &judged)?;
+        if let Record::Open { run, next_step } = &mut self.record {
+            keep(run, &reading, &judged)?;
+            *next_step = step + 1;
+        }
         Ok(Judgement::new(&judged))
     }
 
@@ -139,21 +193,26 @@ impl Guard {
         Judgement::new(&self.core.rollback_failed(step, why))
     }
 
-    /// Settings and state as JSON.
-    fn save(&self) -> PyResult<String> {
+    /// Settings and state as JSON. The record has all rows up to here on the disk after it.
+    fn save(&mut self) -> PyResult<String> {
+        if let Record::Open { run, .. } = &mut self.record {
+            run.sync().map_err(os_error)?;
+        }
         serde_json::to_string(&self.core).map_err(value_error)
     }
 
-    /// Goes on from what `save` gave.
-    fn load(&mut self, saved: &str) -> PyResult<()> {
+    /// Goes on from what `save` gave, before this step: in the record, too. Returns what of the record is
+    /// damaged.
+    fn load(&mut self, saved: &str, step: u64) -> PyResult<Vec<String>> {
         let core: Core = serde_json::from_str(saved).map_err(value_error)?;
         if core.config() != self.core.config() {
             return Err(value_error(
                 "the saved state is of a guard with other settings; make the Guard with the preset it was saved with",
             ));
         }
+        let damage = self.resume_record(step)?;
         self.core = core;
-        Ok(())
+        Ok(damage)
     }
 
     /// What it has done, by name.
@@ -170,18 +229,31 @@ impl Guard {
 
     /// Ends the run directory; a guard that keeps none does nothing.
     fn finish(&mut self) -> PyResult<()> {
-        let finished = self.run.take().map(|run| run.finish(RunStatus::Ended));
-        finished
-            .unwrap_or(Ok(()))
-            .map_err(|error| PyOSError::new_err(error.to_string()))
+        match std::mem::replace(&mut self.record, Record::Nowhere) {
+            Record::Open { run, .. } => run.finish(RunStatus::Ended).map_err(os_error),
+            Record::Nowhere | Record::Earlier(_) => Ok(()),
+        }
     }
 }
 
 impl Guard {
-    fn keep(&mut self, reading: &StepReading, judged: &Judged) -> PyResult<()> {
-        self.run
-            .as_mut()
-            .map_or(Ok(()), |run| keep(run, reading, judged))
+    /// The rows that follow take the place of those from this step on.
+    fn resume_record(&mut self, step: u64) -> PyResult<Vec<String>> {
+        let folder = match &self.record {
+            Record::Nowhere => return Ok(Vec::new()),
+            Record::Open { next_step, .. } if *next_step <= step => return Ok(Vec::new()),
+            Record::Open { run, .. } => run.path().to_owned(),
+            Record::Earlier(folder) => folder.clone(),
+        };
+        // Lets go of the folder.
+        self.finish()?;
+        let resumed = RunDir::resume(&folder, step).map_err(os_error)?;
+        self.record = Record::Open {
+            run: Box::new(resumed.value),
+            next_step: step,
+        };
+        let problems = resumed.problems.iter();
+        Ok(problems.map(ToString::to_string).collect())
     }
 }
 
@@ -196,7 +268,7 @@ pub(crate) fn begin(folder: PathBuf, name: String, parameters: Vec<String>) -> P
         parameters,
         status: RunStatus::Running,
     };
-    RunDir::create(&folder, manifest).map_err(|error| PyOSError::new_err(error.to_string()))
+    RunDir::create(&folder, manifest).map_err(os_error)
 }
 
 /// Writes one step, and what was seen or done at it.

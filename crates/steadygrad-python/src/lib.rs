@@ -23,7 +23,7 @@ mod _native {
         cure::{Cure, CureReport, Outcome, Trial},
         device_reading::DeviceReading,
         gradients::{Gradients, clamp, norms},
-        guard::{Guard, Judgement},
+        guard::{FolderLock, Guard, Judgement},
         probe::ProbeReport,
         reader::Reader,
         stats::{GradientStats, TensorStats},

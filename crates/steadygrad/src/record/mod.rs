@@ -24,6 +24,7 @@
 //! was, and says where the last good state is.
 
 mod disk;
+mod folder_lock;
 mod forensics;
 mod incidents;
 mod manifest;
@@ -40,6 +41,7 @@ mod summed;
 mod tests;
 
 pub use disk::write_atomic;
+pub use folder_lock::FolderLock;
 pub use forensics::{Dump, Dumped, ForensicRing, RingStep, list_dumps, read_dump};
 pub use incidents::read_incidents;
 pub use manifest::{Manifest, RunStatus, read_manifest};
@@ -88,8 +90,8 @@ pub enum RecordError {
         /// The folder.
         path: PathBuf,
     },
-    /// Another process writes this run.
-    #[error("the run in `{}` is being written by another process; wait until it ends, or stop it", path.display())]
+    /// Another process writes there.
+    #[error("`{}` is being written by another process; wait until it ends, or stop it", path.display())]
     InUse {
         /// The folder.
         path: PathBuf,

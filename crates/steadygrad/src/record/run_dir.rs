@@ -1,11 +1,12 @@
 //! The writer of a run directory.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::RecordError;
 use super::disk::{ToSync, create_dir_all, sync_dir, sync_together};
+use super::folder_lock::FolderLock;
 use super::forensics::{self, Dumped, Fired, ForensicRing};
 use super::incidents::IncidentWriter;
 use super::manifest::{Manifest, RunFile, RunStatus};
@@ -27,8 +28,7 @@ pub struct RunDir {
     steps: StepWriter,
     incidents: IncidentWriter,
     snapshots: SnapshotStore,
-    /// Held while this value lives, and let go by the system if the process dies.
-    _lock: File,
+    _lock: FolderLock,
 }
 
 impl RunDir {
@@ -47,7 +47,7 @@ impl RunDir {
                 });
             }
         }
-        let lock = lock(path)?;
+        let lock = FolderLock::acquire(path, LOCK)?;
         let file = RunFile {
             manifest,
             resumed_at: Vec::new(),
@@ -66,7 +66,7 @@ impl RunDir {
     pub fn resume(path: &Path, next_step: u64) -> Result<Found<Self>, RecordError> {
         // Before the lock as well, whose file is not to be left in any folder.
         RunFile::read(path)?;
-        let lock = lock(path)?;
+        let lock = FolderLock::acquire(path, LOCK)?;
         let Found {
             value: mut file,
             problems,
@@ -88,7 +88,12 @@ impl RunDir {
         })
     }
 
-    fn open(path: &Path, file: RunFile, lock: File, number: u32) -> Result<Self, RecordError> {
+    fn open(
+        path: &Path,
+        file: RunFile,
+        lock: FolderLock,
+        number: u32,
+    ) -> Result<Self, RecordError> {
         let steps = StepWriter::create(Log::Steps.path(path, number), &file.manifest.parameters)?;
         let incidents = IncidentWriter::create(Log::Incidents.path(path, number))?;
         sync_dir(path)?;
@@ -203,25 +208,5 @@ impl RunDir {
 
     fn located<T>(&self, result: Result<T, RecordError>) -> Result<T, RecordError> {
         result.map_err(|error| error.with_last_good(|| self.snapshots.last_good()))
-    }
-}
-
-fn lock(run: &Path) -> Result<File, RecordError> {
-    let path = run.join(LOCK);
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .map_err(|source| RecordError::io("open", &path, source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(RecordError::InUse {
-            path: run.to_owned(),
-        }),
-        // Some network file systems have no locks; a run there is for its owner to look after.
-        Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
-            Ok(file)
-        }
-        Err(TryLockError::Error(source)) => Err(RecordError::io("lock", &path, source)),
     }
 }
