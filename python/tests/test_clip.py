@@ -292,18 +292,25 @@ def test_bounds_at_the_ends():
     check_norm(random_grads(7), max_norm=math.inf)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_any_number_of_threads(threads):
+def test_any_number_of_threads():
+    # Each thread is given four million values at least.
+    grads = [torch.randn(3000, 4200), torch.randn(3), torch.randn(500, 800)]
+    exact = math.sqrt(sum(grad.double().square().sum().item() for grad in grads))
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    found = []
     try:
-        grads = [torch.randn(700, 900), torch.randn(3), torch.randn(500, 800)]
-        theirs, mine = pair(grads)
-        torch.nn.utils.clip_grad_norm_(theirs, 0.5)
-        ours.clip_grad_norm_(mine, 0.5)
-        check_same(theirs, mine, rtol=1e-5)
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            parameters = with_grads([grad.clone() for grad in grads])
+            norm = ours.clip_grad_norm_(parameters, 0.5)
+            assert norm.item() == pytest.approx(exact, rel=1e-6)
+            found.append([norm, *(parameter.grad for parameter in parameters)])
     finally:
         torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+    for grad, clipped in zip(grads, found[0][1:], strict=True):
+        torch.testing.assert_close(clipped.double(), grad.double() * (0.5 / exact), rtol=1e-5, atol=0.0)
 
 
 @settings(deadline=None, max_examples=60)

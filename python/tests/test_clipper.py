@@ -271,8 +271,8 @@ def clip_in_child(parameter, queue):
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_process_has_threads_of_its_own():
-    parameter = nn.Parameter(torch.zeros(1 << 19))
-    parameter.grad = torch.ones(1 << 19)
+    parameter = nn.Parameter(torch.zeros(1 << 23))
+    parameter.grad = torch.ones(1 << 23)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -287,7 +287,7 @@ def test_a_forked_process_has_threads_of_its_own():
     if child.is_alive():
         child.kill()
         pytest.fail("the child is stuck")
-    assert queue.get() == pytest.approx((1 << 19) ** 0.5)
+    assert queue.get() == pytest.approx((1 << 23) ** 0.5)
 
 
 def test_a_chain_is_shown_what_any_of_its_policies_needs():

@@ -11,12 +11,17 @@ use steadygrad::Workers;
 /// some 50 us) before another thread would have woken up.
 const WORTH_DETACHING: usize = 1 << 18;
 
+/// So many values are worth a thread more. PyTorch's own threads spin for a while after each of its
+/// operations: a helper then has to wait for a core that is busy with nothing, longer than reading
+/// these takes.
+const PER_THREAD: usize = 1 << 22;
+
 /// One [`Workers`] for each number of threads that was asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Threads(Mutex<(u32, HashMap<usize, Arc<Workers>>)>);
 
 impl Threads {
-    /// Does the work on so many threads.
+    /// Does the work on so many threads at most.
     pub(crate) fn run<T: Send>(
         &self,
         py: Python<'_>,
@@ -24,7 +29,7 @@ impl Threads {
         values: usize,
         work: impl FnOnce(&Workers) -> T + Send,
     ) -> PyResult<T> {
-        let workers = self.get(threads)?;
+        let workers = self.get(threads.min((values / PER_THREAD).max(1)))?;
         Ok(if values < WORTH_DETACHING {
             work(&workers)
         } else {
