@@ -1,5 +1,5 @@
 use burn::tensor::Device;
-use steadygrad::dynamics::{Axis, SpectralNorm};
+use steadygrad::dynamics::SpectralNorm;
 use steadygrad::measurements::{MatrixRole, Measurements, WeightMatrix};
 use steadygrad::remedy::Remedy;
 use steadygrad_burn::{for_each_parameter, gradient_stats, weight_norms};
@@ -23,11 +23,7 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
     let stats = gradient_stats(&model, &gradients);
     let values: u64 = stats.tensors.iter().map(|tensor| tensor.stats.len).sum();
     let weights = weight_matrices(subject, &model);
-    let axis = if summary.sequence_length.is_some() {
-        Axis::Time
-    } else {
-        Axis::Depth
-    };
+    let axis = summary.growth_axis();
     let mut growth = tape.into_profile(axis);
     // What lies before the cut of a truncated backward pass gets no gradient by design.
     let last = plan.remedies.iter().find_map(|remedy| match remedy {

@@ -3,7 +3,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use steadygrad::cure::Goal;
-use steadygrad::dynamics::Activation;
+use steadygrad::dynamics::{Activation, Axis};
 use steadygrad::measurements::MatrixRole;
 use steadygrad_burn::Stages;
 
@@ -32,6 +32,16 @@ pub struct Summary {
     pub metric: &'static str,
     /// When the metric counts as solved.
     pub goal: Goal,
+}
+
+impl Summary {
+    /// What growth is measured along: time where there are time steps, else depth.
+    pub fn growth_axis(&self) -> Axis {
+        match self.sequence_length {
+            Some(_) => Axis::Time,
+            None => Axis::Depth,
+        }
+    }
 }
 
 /// What a remedy changes in a model's structure. The default changes nothing.

@@ -411,6 +411,38 @@ fn a_lasting_change_of_the_data_is_accepted_in_the_end() {
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
 }
 
+/// Bad data that get worse are waited out: the state gone back to is never trained on them.
+#[test]
+fn data_that_get_worse_are_no_level_yet() {
+    let worse = |steps: u64| {
+        let mut run = Run::new(Preset::Default);
+        run.calm(60);
+        let bad = |step: u64| {
+            let noise = [1.0, 1.1, 0.9][step as usize % 3];
+            reading(step, noise * (40.0 + 2.0 * step as f64), 1.0)
+        };
+        let rungs: Vec<Rung> = (0..steps).map(|step| run.show(bad(step)).rung).collect();
+        (run, rungs)
+    };
+    let (mut run, rungs) = worse(60);
+    assert_eq!(rungs[5], Rung::Rollback);
+    assert!(
+        rungs[6..].iter().all(|rung| *rung == Rung::Skip),
+        "{rungs:?}"
+    );
+    assert_eq!(run.guard.summary().new_levels, 0);
+    run.calm(200);
+    assert_eq!(run.guard.learning_rate_scale(), 1.0);
+    // What goes on for long is the data that there are.
+    let (run, rungs) = worse(150);
+    assert_eq!(run.guard.summary().new_levels, 1);
+    let accepted = rungs[6..].iter().position(|rung| *rung != Rung::Skip);
+    assert!(
+        accepted.is_some_and(|after| (45..=90).contains(&after)),
+        "{accepted:?}"
+    );
+}
+
 /// A run that learnt from a loss of 2.3 to one of 0.3, and whose loss is then back for five readings:
 /// it has been rolled back, from step 104 to step 80.
 fn rolled_back_for_its_loss(keeps_abandoned: bool) -> Run {

@@ -1,14 +1,19 @@
 use burn::tensor::Device;
+use steadygrad::dynamics::Axis;
 use steadygrad::guard::{GuardConfigError, Judgement, Preset};
 use steadygrad::record::Snapshot;
 use steadygrad::{Guard, GuardConfig, StepReading};
-use steadygrad_burn::{GuardedOptimizer, RestoreError};
+use steadygrad_burn::{Beside, GuardedOptimizer, RestoreError};
 
 use super::TrainError;
 use crate::batches::Batches;
 use crate::faults::{Distortion, FaultError, Faults};
 use crate::trial::{Acting, build};
 use crate::{Plan, Subject, Tape};
+
+/// Growth through depth or time is measured in every so many attempts, the first included: reading all
+/// activations' gradients makes such an attempt longer.
+const GROWTH_STEPS: u64 = 50;
 
 /// The attempts of a guarded run, one after the other: what training makes once, and a replay
 /// again.
@@ -139,17 +144,35 @@ impl<'a, S: Subject> Attempts<'a, S> {
     ) -> Result<Attempt<S::Model>, TrainError> {
         let step = drawn.step;
         let model = self.faults.model(step, model);
-        let tape = &mut Tape::off();
+        let mut tape = if step.is_multiple_of(GROWTH_STEPS) {
+            Tape::on()
+        } else {
+            Tape::off()
+        };
         let (loss, gradients) = self
             .subject
-            .distorted_loss_and_gradients(&model, &drawn.rows, &drawn.distortion, tape)
+            .distorted_loss_and_gradients(&model, &drawn.rows, &drawn.distortion, &mut tape)
             .ok_or_else(|| FaultError::CannotDistort {
                 subject: self.subject.summary().name,
             })?;
         let gradients = self.faults.gradients(step, &model, gradients);
         let scheduled = self.plan.scheduled(self.full, step);
         let learning_rate = self.faults.learning_rate(step, scheduled);
-        let done = self.optimizer.step(learning_rate, model, gradients, loss);
+        let axis = self.subject.summary().growth_axis();
+        let growth = tape.into_profile(axis).backward_growth_rate().map(f64::ln);
+        let beside = match axis {
+            Axis::Depth => Beside {
+                depth_growth: growth,
+                ..Beside::default()
+            },
+            Axis::Time => Beside {
+                time_growth: growth,
+                ..Beside::default()
+            },
+        };
+        let done = self
+            .optimizer
+            .step_with(learning_rate, model, gradients, loss, beside);
         let mut model = done.model;
         if let Some(cap) = self
             .acting

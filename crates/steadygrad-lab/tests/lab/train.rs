@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
 use steadygrad::cure::Outcome;
+use steadygrad::detect::Detector;
 use steadygrad::guard::Preset;
 use steadygrad::record::{
     Snapshot, SnapshotStore, list_dumps, read_dump, read_incidents, read_steps,
@@ -14,7 +15,8 @@ use steadygrad_lab::faults::{
 };
 use steadygrad_lab::subjects::{DigitsCnn, TemporalOrderRnn, healthy};
 use steadygrad_lab::{
-    Control, Plan, Progress, Stepped, Subject, TrainEnd, TrainError, TrainOptions, Trained, train,
+    Control, Plan, Progress, Stepped, Subject, TrainEnd, TrainError, TrainOptions, Trained,
+    measure, train,
 };
 use tempfile::tempdir;
 
@@ -163,6 +165,35 @@ fn what_would_have_ended_the_run_is_skipped_and_on_record() {
     let last = dump.steps.last().unwrap();
     assert_eq!((last.record.step, last.rows.len()), (75, plan.batch_size));
     assert!(dump.snapshot.is_some());
+}
+
+#[test]
+fn growth_through_time_is_on_record_as_it_was_measured_before_training() {
+    let goal = healthy::rnn().0.summary().goal;
+    let wild = TemporalOrderRnn::new(20, 32, 10.0 / 32.0_f64.sqrt(), goal);
+    let (tame, plan) = rnn();
+    let plan = Plan { steps: 120, ..plan };
+    let expected = measure(&wild, &plan, &Device::flex().autodiff())
+        .growth
+        .backward_growth_rate()
+        .unwrap();
+    let seen = |subject: &TemporalOrderRnn| -> Vec<(u64, f64)> {
+        let folder = tempdir().unwrap();
+        let dir = folder.path().join("run");
+        run(subject, &plan, &Faults::default(), Some(&dir), None, false).unwrap();
+        let incidents = read_incidents(&dir).unwrap().value;
+        let seen = incidents.iter().flat_map(|one| &one.judgement.detections);
+        seen.filter(|one| one.detector == Detector::GrowthThroughTime)
+            .map(|one| (one.step, one.value))
+            .collect()
+    };
+    let (step, growth) = seen(&wild)[0];
+    assert!(
+        expected > 2.0 && (growth / expected - 1.0).abs() < 1e-6,
+        "{growth} {expected}"
+    );
+    assert_eq!(step, 0);
+    assert_eq!(seen(&tame), []);
 }
 
 #[test]

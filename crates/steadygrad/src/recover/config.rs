@@ -36,7 +36,8 @@ pub struct RecoverConfig {
     pub budget_window: usize,
     /// Harmful losses in a row that mean that the weights are damaged.
     pub loss_patience: usize,
-    /// Harmful readings in a row after a rollback before they are taken for the new usual level.
+    /// Harmful readings in a row after a rollback before they are taken for the new usual level; up to three
+    /// times as many while their losses still rise, since data that get worse are no level yet.
     pub level_patience: usize,
     /// Calm readings before the learning rate climbs, the first time.
     pub cool_down: usize,

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::level::Level;
 use super::{Budget, BudgetsLeft, RecoverConfig, Snapshots};
 use crate::Decision;
 use crate::detect::{Detection, Detector, Severity};
@@ -37,6 +38,9 @@ pub(crate) struct LadderState {
     consecutive: usize,
     /// Of these, the last ones with a harmful loss.
     losses: usize,
+    /// The losses of these.
+    #[serde(default)]
+    level: Level,
     /// Weights were seen to be damaged, and it has not been calm since.
     damaged: bool,
     /// The step gone back to, until it has been calm since.
@@ -108,6 +112,7 @@ impl Default for LadderState {
             calm: 0,
             consecutive: 0,
             losses: 0,
+            level: Level::default(),
             damaged: false,
             retrying: None,
             abandoned: None,
@@ -286,10 +291,17 @@ impl LadderState {
         };
         self.calm = 0;
         self.consecutive = self.consecutive.saturating_add(1);
-        self.losses = match harmful(Detector::LossSpike) {
+        let spike = harmful(Detector::LossSpike);
+        self.losses = match spike {
             Some(_) => self.losses.saturating_add(1),
             None => 0,
         };
+        if self.consecutive == 1 {
+            self.level.clear();
+        }
+        if let Some(spike) = spike {
+            self.level.push(spike.value, config.level_patience);
+        }
         if detections
             .iter()
             .any(|seen| seen.severity == Severity::Damage)
@@ -344,7 +356,8 @@ impl LadderState {
             }
             if retried {
                 // The weights are good, so it is the data: they may be bad for a while yet.
-                return match (finite, self.consecutive > config.level_patience) {
+                let stands = self.level.stands(self.consecutive, config.level_patience);
+                return match (finite, stands) {
                     (false, _) => Need::Rollback {
                         for_losses_alone: false,
                     },

@@ -25,6 +25,7 @@
 mod budget;
 mod config;
 mod ladder;
+mod level;
 mod snapshots;
 
 pub use budget::{Budget, BudgetsLeft};

@@ -1,0 +1,92 @@
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+/// Losses whose median grows by so much from one half of the patience to the next still rise. Those of
+/// weights that stand still, on data of one kind, differ by chance: medians of 15 of them by less.
+const RISES: f64 = 1.25;
+
+/// A rise is waited for so many times as long as a level.
+const MOST_PATIENCES: usize = 3;
+
+/// The losses of weights that stand still: a level that may become the usual one, or data that still
+/// get worse, which a good state is to be kept from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Level {
+    losses: VecDeque<f64>,
+}
+
+impl Level {
+    pub(super) fn clear(&mut self) {
+        self.losses.clear();
+    }
+
+    /// Remembers a loss, as many as can be asked for with this patience.
+    pub(super) fn push(&mut self, loss: f64, patience: usize) {
+        self.losses.push_back(loss);
+        while self.losses.len() > 2 * (patience / 2) {
+            self.losses.pop_front();
+        }
+    }
+
+    /// Whether `waited` readings in a row show a level.
+    pub(super) fn stands(&self, waited: usize, patience: usize) -> bool {
+        waited > patience
+            && (waited > MOST_PATIENCES.saturating_mul(patience) || !self.rises(patience))
+    }
+
+    fn rises(&self, patience: usize) -> bool {
+        let half = patience / 2;
+        if half == 0 || self.losses.len() < 2 * half {
+            return false;
+        }
+        let median = |from: usize| {
+            let mut part: Vec<f64> = self.losses.iter().skip(from).take(half).copied().collect();
+            part.sort_by(f64::total_cmp);
+            part[half / 2]
+        };
+        median(half) > RISES * median(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stands_after(patience: usize, losses: impl Iterator<Item = f64>) -> Option<usize> {
+        let mut level = Level::default();
+        losses.enumerate().find_map(|(index, loss)| {
+            level.push(loss, patience);
+            level.stands(index + 1, patience).then_some(index + 1)
+        })
+    }
+
+    #[test]
+    fn what_stays_is_a_level_and_what_rises_is_none_until_it_stays() {
+        let noise = |index: usize| 1.0 + 0.3 * ((index * 7919) % 11) as f64 / 11.0;
+        let stays = (0..100).map(|index| 3.0 * noise(index));
+        assert_eq!(stands_after(30, stays), Some(31));
+        let falls = (0..100).map(|index| 9.0 * noise(index) / (1.0 + index as f64));
+        assert_eq!(stands_after(30, falls), Some(31));
+        let rises =
+            |until: usize| (0..200).map(move |index| noise(index) * index.min(until) as f64);
+        let stood = stands_after(30, rises(50)).unwrap();
+        assert!((50..80).contains(&stood), "{stood}");
+        // A rise that does not end is waited for three times as long at most.
+        assert_eq!(
+            stands_after(30, (0..200).map(|index| 1.05_f64.powi(index))),
+            Some(91)
+        );
+    }
+
+    #[test]
+    fn no_patience_and_losses_that_are_no_numbers() {
+        assert_eq!(stands_after(0, [1.0].into_iter()), Some(1));
+        assert_eq!(stands_after(1, [1.0, 9.0].into_iter()), Some(2));
+        let broken = [f64::NAN, f64::INFINITY, -1.0, 0.0]
+            .into_iter()
+            .cycle()
+            .take(30);
+        assert!(stands_after(4, broken).is_some_and(|stood| stood <= 13));
+    }
+}
