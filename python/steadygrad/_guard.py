@@ -158,7 +158,7 @@ class Guard:
         self._rank = "" if self._together is None else f"-rank{self._together.rank}"
         if self._snapshot_dir is not None:
             self._snapshot_dir.mkdir(parents=True, exist_ok=True)
-            self._snapshot_lock = _native.FolderLock(
+            self._snapshot_lock: Optional[_native.FolderLock] = _native.FolderLock(
                 os.fspath(self._snapshot_dir), f"lock{self._rank}"
             )
             remove_left(self._snapshot_dir, self._rank)
@@ -441,6 +441,7 @@ class Guard:
         self._native.finish()
         if self._snapshot_dir is not None:
             self._forget(set())
+            self._snapshot_lock = None
 
     def __enter__(self) -> Guard:
         return self

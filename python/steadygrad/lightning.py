@@ -63,6 +63,7 @@ class GuardCallback(pl.Callback):
             raise NotImplementedError(
                 f"GuardCallback cannot read gradients under {strategy}; it can under {', '.join(_STRATEGIES)}"
             )
+        self._close()
         self.guard = Guard(pl_module, trainer.optimizers[0], **self._settings)
         if self._saved is not None:
             self.guard.load_state_dict(self._saved)
@@ -99,6 +100,10 @@ class GuardCallback(pl.Callback):
         self.guard.after_step()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        # One of an earlier fit that was interrupted holds its folders still.
         if self.guard is not None:
             self.guard.close()
 

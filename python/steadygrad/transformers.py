@@ -72,6 +72,9 @@ class GuardCallback(TrainerCallback, ExportableState):
         settings = dict(self._settings)
         if settings.get("clip") is None and args.max_grad_norm:
             settings["clip"] = args.max_grad_norm
+        if self.guard is not None:
+            # Of an earlier training that was interrupted: it holds its folders still.
+            self.guard.close()
         self.guard = Guard(model, getattr(optimizer, "optimizer", optimizer), **settings)
         self._max_grad_norm, args.max_grad_norm = args.max_grad_norm, 0.0
         self._hook = model.register_forward_hook(self._saw)

@@ -135,6 +135,25 @@ def test_lightning_goes_on_from_a_checkpoint_in_the_same_record(steadygrad, tmp_
     assert run["rows"] == 2 * STEPS
 
 
+def test_a_training_that_was_interrupted_does_not_hold_the_folders(tmp_path):
+    class Interrupted(Module):
+        def training_step(self, batch, index):
+            if index == 30:
+                raise RuntimeError("interrupted")
+            return super().training_step(batch, index)
+
+    settings = {"snapshot_dir": tmp_path / "snapshots"}
+    callback = LightningGuard(**settings)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        fit(tmp_path / "first", [callback], module=Interrupted())
+    fit(tmp_path / "second", [callback])
+    assert callback.guard.counts["kept"] == STEPS
+    callback = TrainerGuard(**settings)
+    for run in ("third", "fourth"):
+        train(tmp_path / run, [callback])
+    assert callback.guard._step == STEPS
+
+
 def test_lightning_ends_when_the_guard_gives_up(tmp_path):
     class Broken(Module):
         def training_step(self, batch, index):
