@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::streaks::is_broken;
@@ -18,6 +20,17 @@ const PROGRESS: f64 = 3.0;
 
 /// Share of the loss at the start that a progress has to be: less is nothing that could be lost.
 const LEARNT: f64 = 0.2;
+
+/// Share of the progress that is lost where the network is dead besides.
+const HALF: f64 = 0.5;
+
+/// A dead network answers the same whatever it is asked: its losses differ by this share at most, by how
+/// often each answer is right in a batch.
+const FLAT: f64 = 0.03;
+
+/// Share of the gradient norm that a dead network has of what it had at its best. A living one has a
+/// larger gradient where its loss is higher.
+const QUIET: f64 = 0.25;
 
 /// Losses that a relapse lasts for, at least: of fewer, noise may make them.
 const LASTS: usize = 3;
@@ -44,7 +57,8 @@ pub enum Ending {
         /// The first row of the last stretch above it.
         row: usize,
     },
-    /// The loss ends where it began, after it had been well below; or above one and a half times that.
+    /// The loss ends where it began, after it had been well below; or above one and a half times that; or
+    /// half way back, on one level, with a gradient norm far below what it was at its best.
     Relapsed {
         /// The first row of the last stretch up there.
         row: usize,
@@ -88,13 +102,20 @@ impl Ending {
             let mut with_loss = with_loss.filter(|(_, row)| finite(row).is_some());
             with_loss.nth(count - 1).map(|(index, _)| index)
         };
-        Self::by_loss(&losses, begin_of, last_of).unwrap_or(Self::Alive)
+        // Of rows with a loss, by place among these: a copy of them all would be large.
+        let norm_of = |places: Range<usize>| {
+            let with_loss = rows.iter().filter(|row| finite(row).is_some());
+            let these = with_loss.skip(places.start).take(places.len());
+            median(these.filter_map(|row| row.grad_norm))
+        };
+        Self::by_loss(&losses, norm_of, begin_of, last_of).unwrap_or(Self::Alive)
     }
 
-    /// `begin_of` is the first row of the last stretch of losses above a bound, `last_of` that of the last
+    /// `norm_of` is the median gradient norm of some of the losses' rows, `begin_of` the first row of the last stretch of losses above a bound, `last_of` that of the last
     /// so many losses.
     fn by_loss(
         losses: &[f64],
+        norm_of: impl Fn(Range<usize>) -> Option<f64>,
         begin_of: impl Fn(f64) -> Option<usize>,
         last_of: impl Fn(usize) -> Option<usize>,
     ) -> Option<Self> {
@@ -116,15 +137,26 @@ impl Ending {
             let row = begin_of(first).or_else(|| last_of(last))?;
             return Some(Self::Relapsed { row });
         }
-        let blocks = losses.chunks_exact(last);
-        let best = blocks.filter_map(middle).min_by(f64::total_cmp)?;
+        let blocks = losses.chunks_exact(last).map(middle).enumerate();
+        let blocks = blocks.filter_map(|(index, block)| Some((index, block?)));
+        let (at_best, best) = blocks.min_by(|a, b| a.1.total_cmp(&b.1))?;
         let progress = start - best;
-        let bound = start - (1.0 - RELAPSED) * progress;
         let noise = deviation(&losses[losses.len() - last..])?;
-        let row = begin_of(bound)?;
-        let learnt = progress > (PROGRESS * noise).max(LEARNT * start.abs());
-        let lasts = row <= last_of(LASTS.min(losses.len()))?;
-        (end > bound && learnt && lasts).then_some(Self::Relapsed { row })
+        if progress <= (PROGRESS * noise).max(LEARNT * start.abs()) {
+            return None;
+        }
+        let is_dead = || {
+            let now = norm_of(losses.len() - last..losses.len())?;
+            let then = norm_of(at_best * last..(at_best + 1) * last)?;
+            Some(noise <= FLAT * end.abs() && now < QUIET * then)
+        };
+        let back_to = |share: f64| {
+            let bound = start - (1.0 - share) * progress;
+            let row = begin_of(bound)?;
+            let lasts = row <= last_of(LASTS.min(losses.len()))?;
+            (end > bound && lasts).then_some(Self::Relapsed { row })
+        };
+        back_to(RELAPSED).or_else(|| back_to(HALF).filter(|_| is_dead() == Some(true)))
     }
 }
 
@@ -183,6 +215,31 @@ mod tests {
         // Noise as large as that: a quarter of the losses are where they began.
         let swings = (0..120).map(|step| [2.3, 6.0, 4.0, 1.0][step as usize % 4]);
         assert_eq!(of(swings), Ending::Alive);
+    }
+
+    #[test]
+    fn half_way_back_is_lost_where_the_network_is_dead() {
+        // From above chance down, and to chance: with these relative gradient norms and noise.
+        let ends = |norm: Option<f64>, noise: f64| {
+            let fell = (0..80).map(|step| (3.0 * 0.95f64.powi(step) + 0.1, Some(1.0)));
+            let stays = (0..60).map(|step| {
+                let away = [0.0, 1.0, -1.0, 0.5, -0.5][step % 5];
+                (2.0 * (1.0 + noise * away), norm)
+            });
+            let rows: Vec<Row> = fell
+                .chain(stays)
+                .zip(0..)
+                .map(|((loss, norm), step)| Row::new(step, Some(loss), norm, None))
+                .collect();
+            Ending::of(&rows)
+        };
+        assert_eq!(ends(Some(0.1), 0.01), Ending::Relapsed { row: 80 });
+        assert_eq!(ends(Some(0.0), 0.0), Ending::Relapsed { row: 80 });
+        // A gradient, other losses from batch to batch, or no gradient in the log.
+        assert_eq!(ends(Some(0.5), 0.01), Ending::Alive);
+        assert_eq!(ends(Some(0.1), 0.1), Ending::Alive);
+        assert_eq!(ends(None, 0.01), Ending::Alive);
+        assert_eq!(ends(Some(f64::NAN), 0.01), Ending::NonFinite { row: 80 });
     }
 
     #[test]
