@@ -28,8 +28,8 @@ const HALF: f64 = 0.5;
 /// often each answer is right in a batch.
 const FLAT: f64 = 0.03;
 
-/// Share of the gradient norm that a dead network has of what it had at its best. A living one has a
-/// larger gradient where its loss is higher.
+/// Share of the gradient norm that a dead network has of what it had at its best, or in most of the run. A
+/// living one has a larger gradient where its loss is higher.
 const QUIET: f64 = 0.25;
 
 /// Losses that a relapse lasts for, at least: of fewer, noise may make them.
@@ -147,7 +147,9 @@ impl Ending {
         }
         let is_dead = || {
             let now = norm_of(losses.len() - last..losses.len())?;
-            let then = norm_of(at_best * last..(at_best + 1) * last)?;
+            // At its best a network that fits well has a small gradient, too.
+            let best = norm_of(at_best * last..(at_best + 1) * last)?;
+            let then = best.max(norm_of(0..losses.len())?);
             Some(noise <= FLAT * end.abs() && now < QUIET * then)
         };
         let back_to = |share: f64| {
