@@ -72,9 +72,7 @@ class GuardCallback(TrainerCallback, ExportableState):
         settings = dict(self._settings)
         if settings.get("clip") is None and args.max_grad_norm:
             settings["clip"] = args.max_grad_norm
-        if self.guard is not None:
-            # Of an earlier training that was interrupted: it holds its folders still.
-            self.guard.close()
+        self._close()
         self.guard = Guard(model, getattr(optimizer, "optimizer", optimizer), **settings)
         self._max_grad_norm, args.max_grad_norm = args.max_grad_norm, 0.0
         self._hook = model.register_forward_hook(self._saw)
@@ -148,5 +146,9 @@ class GuardCallback(TrainerCallback, ExportableState):
             self._hook = None
         if self._max_grad_norm is not None:
             args.max_grad_norm, self._max_grad_norm = self._max_grad_norm, None
+        self._close()
+
+    def _close(self) -> None:
+        # One of an earlier training that was interrupted holds its folders still.
         if self.guard is not None:
             self.guard.close()

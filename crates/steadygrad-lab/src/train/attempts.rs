@@ -158,17 +158,10 @@ impl<'a, S: Subject> Attempts<'a, S> {
         let gradients = self.faults.gradients(step, &model, gradients);
         let scheduled = self.plan.scheduled(self.full, step);
         let learning_rate = self.faults.learning_rate(step, scheduled);
-        let axis = self.subject.summary().growth_axis();
-        let growth = tape.into_profile(axis).backward_growth_rate().map(f64::ln);
-        let beside = match axis {
-            Axis::Depth => Beside {
-                depth_growth: growth,
-                ..Beside::default()
-            },
-            Axis::Time => Beside {
-                time_growth: growth,
-                ..Beside::default()
-            },
+        let beside = if tape.is_on() {
+            self.growth(tape)
+        } else {
+            Beside::default()
         };
         let done = self
             .optimizer
@@ -190,5 +183,20 @@ impl<'a, S: Subject> Attempts<'a, S> {
             rolled_back_to: done.rolled_back_to,
             update_norm: done.update_norm,
         })
+    }
+
+    fn growth(&self, tape: Tape) -> Beside {
+        let axis = self.subject.summary().growth_axis();
+        let growth = tape.into_profile(axis).backward_growth_rate().map(f64::ln);
+        match axis {
+            Axis::Depth => Beside {
+                depth_growth: growth,
+                ..Beside::default()
+            },
+            Axis::Time => Beside {
+                time_growth: growth,
+                ..Beside::default()
+            },
+        }
     }
 }
