@@ -58,7 +58,7 @@ pub use norm_growth::{NormGrowth, NormGrowthState};
 pub use norm_spike::NormSpike;
 pub use overshoot::{Overshoot, OvershootState};
 pub use scale::RunningScale;
-pub(crate) use scale::SIGMA_PER_MAD;
+pub(crate) use scale::{SIGMA_PER_MAD, middle};
 pub use severity::Severity;
 pub use signals::Signals;
 pub use update_ratio::{UpdateRatio, UpdateRatioState};

@@ -145,7 +145,7 @@ impl RunningScale {
 }
 
 /// The upper median; `None` of nothing.
-fn middle(values: &mut [f64]) -> Option<f64> {
+pub(crate) fn middle(values: &mut [f64]) -> Option<f64> {
     let middle = values.len() / 2;
     if values.is_empty() {
         return None;

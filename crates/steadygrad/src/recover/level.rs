@@ -2,6 +2,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::detect::middle;
+
 /// Losses whose median grows by so much from one half of the patience to the next still rise. Those of
 /// weights that stand still, on data of one kind, differ by chance: medians of 15 of them by less.
 const RISES: f64 = 1.25;
@@ -37,15 +39,15 @@ impl Level {
 
     fn rises(&self, patience: usize) -> bool {
         let half = patience / 2;
-        if half == 0 || self.losses.len() < 2 * half {
+        if self.losses.len() < 2 * half {
             return false;
         }
         let median = |from: usize| {
             let mut part: Vec<f64> = self.losses.iter().skip(from).take(half).copied().collect();
-            part.sort_by(f64::total_cmp);
-            part[half / 2]
+            middle(&mut part)
         };
-        median(half) > RISES * median(0)
+        let parts = median(0).zip(median(half));
+        parts.is_some_and(|(before, last)| last > RISES * before)
     }
 }
 
