@@ -21,38 +21,75 @@ COLUMNS = 5
 not zero. In float64, which holds all of them exactly."""
 
 
-@torch.no_grad()
+class OnItsWay:
+    """Statistics of tensors, and a loss, that their devices are at work on.
+
+    On CUDA, dense tensors are read by kernels of our own, each value once; others by PyTorch's operators.
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self, reader: _native.Reader, tensors: list[Tensor], loss: Optional[Tensor] = None
+    ) -> None:
+        self._reader, self._tensors, self._loss = reader, tensors, loss
+        self._reading = _native.DeviceReading(reader, tensors)
+        self._waiting: list[tuple[int, Tensor]] = []
+        self._with_loss: Optional[int] = None
+        for index, addresses, kinds in self._reading.groups:
+            device = torch.device("cuda", index)
+            if _kernels(device) is None:
+                self._reading.leave(index)
+                continue
+            of_loss = loss is not None and self._with_loss is None and loss.device == device
+            self._with_loss = index if of_loss else self._with_loss
+            rows = _by_kernel(device, addresses, kinds, loss if of_loss else None)
+            self._waiting.append((index, rows))
+
+    def rows(self) -> Optional[Tensor]:
+        """On the device, a row for each tensor and one that begins with the loss; None where some of them are
+        elsewhere."""
+        if self._reading.rest or len(self._waiting) != 1 or self._with_loss is None:
+            return None
+        return self._waiting[0][1]
+
+    @torch.no_grad()
+    def read(self, copied: Optional[Tensor] = None) -> tuple[_native.DeviceReading, float]:
+        """Waits for each device once; the loss is NaN where none is given.
+
+        Args:
+            copied: what `rows` gave, on the CPU, where somebody has waited for it already.
+        """
+        reading, rest = self._reading, self._reading.rest
+        of_rest = _by_operators([self._tensors[place] for place in rest]) if rest else []
+        loss = self._loss
+        value = math.nan if loss is None or self._with_loss is not None else float(loss)
+        for index, rows in self._waiting:
+            rows = rows.cpu() if copied is None else copied
+            reading.fill(self._reader, index, rows)
+            if index == self._with_loss:
+                value = rows[-1, 0].item()
+        for place, row in zip(rest, of_rest):
+            reading.put(place, row)
+        return reading, value
+
+
 def measured(
     reader: _native.Reader, tensors: list[Tensor], loss: Optional[Tensor] = None
 ) -> tuple[_native.DeviceReading, float]:
-    """Statistics of each tensor, and the loss as a number (NaN where none is given).
+    """Statistics of each tensor, and the loss as a number (NaN where none is given), waiting once for each
+    device."""
+    return OnItsWay(reader, tensors, loss).read()
 
-    On CUDA, dense tensors are read by kernels of our own, each value once; others by PyTorch's operators.
-    Nothing is waited for until all is on its way.
+
+def gate(rows: Tensor, before: Tensor, bounds: _native.Quiet, flag: Tensor) -> None:
+    """Sets `flag`, and the second number of the last row, to 0 where what was measured is within bounds, else to 1.
+
+    Args:
+        rows: of `OnItsWay`: gradients, as many weights, and the loss.
+        before: the same of the step before.
     """
-    reading = _native.DeviceReading(reader, tensors)
-    waiting: list[tuple[int, Tensor]] = []
-    with_loss = None
-    for index, addresses, kinds in reading.groups:
-        device = torch.device("cuda", index)
-        if _kernels(device) is None:
-            reading.leave(index)
-            continue
-        of_loss = loss is not None and with_loss is None and loss.device == device
-        with_loss = index if of_loss else with_loss
-        rows = _by_kernel(device, addresses, kinds, loss if of_loss else None)
-        waiting.append((index, rows))
-    rest = reading.rest
-    of_rest = _by_operators([tensors[place] for place in rest]) if rest else []
-    value = math.nan if loss is None or with_loss is not None else float(loss)
-    for index, rows in waiting:
-        rows = rows.cpu()
-        reading.fill(reader, index, rows)
-        if index == with_loss:
-            value = rows[-1, 0].item()
-    for place, row in zip(rest, of_rest):
-        reading.put(place, row)
-    return reading, value
+    with torch.cuda.device(rows.device):
+        _kernels(rows.device).gate(rows, before, bounds, flag)
 
 
 def _by_operators(tensors: list[Tensor]) -> list[Row]:

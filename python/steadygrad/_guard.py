@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from . import _native
-from ._device import measured
+from ._ahead import StepAhead
+from ._device import OnItsWay
 from ._distributed import Local, local, together
 from ._snapshot import Pairs, Snapshot, SnapshotLost, file_of, remove_left
 from .clip import Chain, GlobalNorm, Policy
@@ -151,6 +152,8 @@ class Guard:
         policy, self._clipper = self._clipping(clip)
         self._native = _native.Guard(preset, policy, sensitivity)
         self._measuring = _native.Clipper('{"policy": "chain", "policies": []}')
+        # Several processes have to agree first.
+        self._ahead = StepAhead(self._optimizers) if self._together is None else None
         self._step = 0
         self._kept: dict[int, Snapshot] = {}
         self._spare: Optional[Snapshot] = None
@@ -193,13 +196,15 @@ class Guard:
         if scaler is not None:
             for optimizer in self._optimizers:
                 scaler.unscale_(optimizer)
-        judged, snapshot = self._judge(loss, scaler)
+        may_step = scaler is None and self._clipper is None
+        judged, snapshot, stepped = self._judge(loss, scaler, may_step)
         try:
             if scaler is not None and judged.decision == "scaler_skip":
                 for optimizer in self._optimizers:
                     scaler.step(optimizer)
             elif judged.applied:
-                self._apply(scaler)
+                if not stepped:
+                    self._apply(scaler)
                 if snapshot is not None:
                     judged = replace(judged, update_norm=self._update_norm(snapshot))
         finally:
@@ -227,7 +232,7 @@ class Guard:
         """
         if self._clipper is not None and _looks_at_optimizer(self._clipper):
             raise NotImplementedError("a policy on the optimizer's update needs `guard.step`")
-        judged, _ = self._judge(loss, _enabled(scaler))
+        judged, _, _ = self._judge(loss, _enabled(scaler), False)
         if judged.applied:
             if self._clipper is not None:
                 self._clipper.clip_()
@@ -244,28 +249,34 @@ class Guard:
             self._planned = None
 
     def _judge(
-        self, loss: Union[Tensor, float], scaler: Optional[torch.amp.GradScaler]
-    ) -> tuple[GuardStep, Optional[Snapshot]]:
-        """The step's judgement, and the snapshot taken before it. Scales gradients and learning rates."""
+        self, loss: Union[Tensor, float], scaler: Optional[torch.amp.GradScaler], may_step: bool
+    ) -> tuple[GuardStep, Optional[Snapshot], bool]:
+        """The step's judgement, the snapshot taken before it, and whether a device has applied it already.
+        Scales gradients and learning rates."""
         if self._count_groups() != self._groups:
             raise RuntimeError("parameters were added to the optimizer: make another Guard")
-        step, snapshot = self._step, None
-        loss, stats, weight_norms = self._measured(loss)
+        step, stepped = self._step, False
+        rates = [float(group["lr"]) for group in self._param_groups()]
+        learning_rate = max(rates, default=0.0)
+        # Whatever the reading says, the state before it is worth the same.
+        snapshot = self._take_if_wanted(step) if scaler is None else None
+        if not self._parameters or self._parameters[0].is_cpu:
+            loss, stats, weight_norms = self._measured(loss)
+        else:
+            quiet = self._native.quiet(learning_rate) if may_step else None
+            loss, stats, weight_norms, stepped = self._measured_on_device(loss, quiet)
         if self._together is not None:
             loss, stats, weight_norms = self._together.join(loss, self._names, stats, weight_norms)
         if scaler is not None and _scale_was_too_large(stats, loss):
             if self._together is not None:
                 self._tell_scaler(scaler)
             why = "the loss scaler skips it"
-            return GuardStep("scaler_skip", False, why, stats.global_norm, 0.0, 1.0, None, (), stats), None
-        if self._native.wants_snapshot(step):
-            snapshot = self._take(step)
-            self._native.snapshot_taken(step)
+            skip = GuardStep("scaler_skip", False, why, stats.global_norm, 0.0, 1.0, None, (), stats)
+            return skip, None, False
+        if scaler is not None:
+            snapshot = self._take_if_wanted(step)
         self._step += 1
-        rates = [float(group["lr"]) for group in self._param_groups()]
-        judged = self._native.step(
-            step, loss, max(rates, default=0.0), stats, list(weight_norms.values())
-        )
+        judged = self._native.step(step, loss, learning_rate, stats, list(weight_norms.values()))
         rolled_back_to = None
         detections = tuple(judged.detections)
         while judged.to_step is not None:
@@ -303,7 +314,14 @@ class Guard:
             rolled_back_to,
             detections,
             stats,
-        ), snapshot
+        ), snapshot, stepped
+
+    def _take_if_wanted(self, step: int) -> Optional[Snapshot]:
+        if not self._native.wants_snapshot(step):
+            return None
+        snapshot = self._take(step)
+        self._native.snapshot_taken(step)
+        return snapshot
 
     def _take(self, step: int) -> Optional[Snapshot]:
         """Keeps the state before this step; returns it while it is in memory."""
@@ -328,6 +346,8 @@ class Guard:
             # Everywhere or nowhere.
             why = why or "another process has lost its snapshot"
         if why is None and state is not None:
+            if self._ahead is not None:
+                self._ahead.forget()
             state.restore(self._model, self._parameters, self._optimizers)
         return why
 
@@ -378,8 +398,6 @@ class Guard:
         self, loss: Union[Tensor, float]
     ) -> tuple[float, GradientStats, dict[int, float]]:
         """The loss, the gradients' statistics and, by place, norms of the weights that have a gradient."""
-        if self._parameters and not self._parameters[0].is_cpu:
-            return self._measured_on_device(loss)
         loss = float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
         stats = self._measuring.clip(
             _READER, self._held, self._names, torch.get_num_threads(), None
@@ -388,16 +406,21 @@ class Guard:
         return loss, stats, dict(zip(places, _norms(self._weights(places))))
 
     def _measured_on_device(
-        self, loss: Union[Tensor, float]
-    ) -> tuple[float, GradientStats, dict[int, float]]:
-        """The same, waiting once for all of it."""
+        self, loss: Union[Tensor, float], quiet: Optional[_native.Quiet]
+    ) -> tuple[float, GradientStats, dict[int, float], bool]:
+        """The same, waiting once for all of it, and whether the step was applied: the device does that where
+        the reading is within these bounds."""
         grads = [held.grad for held in self._held]
         places = [place for place, grad in enumerate(grads) if grad is not None]
         tensors = [grads[place] for place in places] + self._weights(places)
-        reading, value = measured(_READER, tensors, loss if isinstance(loss, Tensor) else None)
+        way = OnItsWay(_READER, tensors, loss if isinstance(loss, Tensor) else None)
+        copied, stepped = None, False
+        if self._ahead is not None and self._ahead.can():
+            copied, stepped = self._ahead.step(way, places, quiet)
+        reading, value = way.read(copied)
         stats = GradientStats.of_reading(self._names, places, reading)
         norms = dict(zip(places, reading.norms(len(places))))
-        return value if isinstance(loss, Tensor) else float(loss), stats, norms
+        return value if isinstance(loss, Tensor) else float(loss), stats, norms, stepped
 
     def _weights(self, places: list[int]) -> list[Tensor]:
         tensors = [self._parameters[place] for place in places]
@@ -474,6 +497,8 @@ class Guard:
         if self._clipper is not None:
             self._clipper.load_state_dict(state["clip"])
         self._step = step
+        if self._ahead is not None:
+            self._ahead.forget()
         self._forget(set())
 
 

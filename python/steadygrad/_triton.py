@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ._device import COLUMNS
+from ._native import Quiet
 
 # Values that one program reads, and those it holds at once.
 _CHUNK = 1 << 16
@@ -164,3 +165,44 @@ class Layout:
     def _to_device(self, values: list[int] | list[tuple[int, ...]]) -> Tensor:
         # Few enough bytes that the driver takes them along with the call.
         return torch.tensor(values, dtype=torch.int64).to(self._device, non_blocking=True)
+
+
+@triton.jit
+def _gate(rows, before, flag, norm, loss, least, most, rise, tensors):
+    lanes = tl.arange(0, _ADDED)
+    square = tl.zeros([_ADDED], tl.float64)
+    weights = tl.zeros([_ADDED], tl.float64)
+    rises = tl.zeros([_ADDED], tl.float64)
+    bad = tl.zeros([_ADDED], tl.float64)
+    for first in range(0, tensors, _ADDED):
+        held = first + lanes < tensors
+        of_gradient = rows + (first + lanes) * _COLUMNS
+        of_weight = (tensors + first + lanes) * _COLUMNS
+        gradient = tl.load(of_gradient, mask=held, other=0.0)
+        bad += tl.load(of_gradient + 2, mask=held, other=0.0)
+        weight = tl.load(rows + of_weight, mask=held, other=0.0)
+        was = tl.load(before + of_weight, mask=held, other=0.0)
+        square += gradient * gradient
+        weights += weight * weight
+        rises = tl.maximum(rises, weight - was)
+    of_loss = tl.load(rows + 2 * tensors * _COLUMNS)
+    # A NaN is within nothing.
+    total = tl.sqrt(tl.sum(weights))
+    within = (tl.sqrt(tl.sum(square)) <= norm) & (tl.sum(bad) == 0.0)
+    within = within & (of_loss <= loss) & (of_loss > float("-inf"))
+    within = within & (total >= least) & (total <= most) & (tl.max(rises) <= rise)
+    closed = tl.where(within, 0.0, 1.0)
+    tl.store(flag, closed)
+    tl.store(rows + 2 * tensors * _COLUMNS + 1, closed.to(tl.float64))
+
+
+# Bounds are passed in float32: they are drawn in by more than that rounds, and are below its largest number.
+_INWARDS, _LARGEST = 1e-6, 3e38
+
+
+def gate(rows: Tensor, before: Tensor, bounds: Quiet, flag: Tensor) -> None:
+    """See `_device.gate`."""
+    least = (1 + _INWARDS) * bounds.least_weight_norm
+    upper = (bounds.global_norm, bounds.loss, bounds.weight_norm, bounds.weight_rise)
+    norm, loss, most, rise = (min(b - _INWARDS * abs(b), _LARGEST) for b in upper)
+    _gate[(1,)](rows, before, flag, norm, loss, least, most, rise, len(rows) // 2)

@@ -10,7 +10,7 @@ from test_gradient_stats import ROWS, brute, model_with
 from torch import nn
 
 import steadygrad.torch
-from steadygrad import _device, _snapshot
+from steadygrad import _ahead, _device, _snapshot
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -141,11 +141,81 @@ def test_a_nan_is_skipped_and_a_ruined_run_goes_back(host, files, monkeypatch, t
     assert files or all(tensor.is_cuda != host for tensor in kept)
 
 
-def test_decisions_are_those_of_the_cpu():
+@pytest.fixture
+def ahead(monkeypatch):
+    """Of each step that a device may apply before it is judged, whether it did."""
+    applied, step = [], _ahead.StepAhead.step
+
+    def watched(self, way, places, bounds):
+        copied, stepped = step(self, way, places, bounds)
+        applied.append(stepped)
+        return copied, stepped
+
+    monkeypatch.setattr(_ahead.StepAhead, "step", watched)
+    return applied
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD])
+def test_a_healthy_run_whose_steps_are_taken_ahead_is_what_it_would_have_been(kind, ahead):
+    models = [net().to(CUDA) for _ in range(2)]
+    optimizers = [kind(model.parameters(), lr=1e-3, fused=True) for model in models]
+    schedules = [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.999) for optimizer in optimizers]
+    guard = steadygrad.torch.Guard(models[0], optimizers[0])
+    torch.backends.cudnn.deterministic = True
+
+    def stepping(index, step):
+        return lambda loss: (step(loss), schedules[index].step())
+
+    train(models[0], optimizers[0], stepping(0, guard.step), batches(120))
+    train(models[1], optimizers[1], stepping(1, lambda _: optimizers[1].step()), batches(120))
+    for ours, plain in zip(models[0].state_dict().values(), models[1].state_dict().values()):
+        assert torch.equal(ours, plain)
+    ours, plain = (optimizer.state_dict()["state"] for optimizer in optimizers)
+    for place, state in plain.items():
+        assert all(torch.equal(ours[place][name], value) for name, value in state.items())
+    assert guard.counts["kept"] == 120
+    assert not any(ahead[:20]) and sum(ahead) > 90
+
+
+def test_what_is_not_healthy_is_never_taken_ahead(ahead, monkeypatch):
+    model = net().to(CUDA)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    guard = steadygrad.torch.Guard(model, optimizer)
+    train(model, optimizer, guard.step, batches(60))
+    before = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict()["state"])
+    for bad in (math.nan, math.inf):
+        (batch,) = batches(1)
+        batch[0][3] *= bad
+        (step,) = train(model, optimizer, guard.step, [batch])
+        assert not step.applied and not ahead[-1]
+        assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), before[0].values()))
+        for place, state in optimizer.state_dict()["state"].items():
+            assert all(torch.equal(before[1][place][name], value) for name, value in state.items())
+        # The next one is judged first: what it is compared with was not trained on.
+        (step,) = train(model, optimizer, guard.step, batches(1))
+        assert step.applied and not ahead[-1]
+        train(model, optimizer, guard.step, batches(30))
+        assert ahead[-1]
+        before = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict()["state"])
+    with torch.no_grad():
+        model[4].weight.mul_(1e6)
+    (step,) = train(model, optimizer, guard.step, batches(1))
+    assert step.decision == "rollback" and not ahead[-1]
+    (step,) = train(model, optimizer, guard.step, batches(1))
+    assert step.applied and not ahead[-1]
+    # Somebody is told of every call to the optimizer: there has to be one a step.
+    optimizer.register_step_post_hook(lambda *_: None)
+    seen = len(ahead)
+    train(model, optimizer, guard.step, batches(30))
+    assert len(ahead) == seen
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_decisions_are_those_of_the_cpu(fused):
     decisions = {}
     for device in ("cpu", CUDA):
         model = net().double().to(device)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05, fused=fused)
         guard = steadygrad.torch.Guard(model, optimizer, clip=0.5)
         data = [(inputs.double(), targets) for inputs, targets in batches(80, device)]
         data[50][0].mul_(1e6)

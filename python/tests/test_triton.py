@@ -72,6 +72,55 @@ def test_kernels_against_the_plainest_code(tmp_path):
         check(tensor * -2, row_later)
 
 
+GATE = """
+import json, sys, torch
+from collections import namedtuple
+from steadygrad import _triton
+Bounds = namedtuple("Bounds", "global_norm loss least_weight_norm weight_norm weight_rise")
+answers = []
+for rows, before, bounds in json.loads(sys.stdin.read()):
+    rows, before = (torch.tensor(part, dtype=torch.float64) for part in (rows, before))
+    flag = torch.full((), 7.0)
+    _triton.gate(rows, before, Bounds(*bounds), flag)
+    answers.append([flag.item(), rows[-1, 1].item()])
+print(json.dumps(answers))
+"""
+
+
+def test_the_gate_is_open_within_the_bounds_and_for_nothing_else():
+    pytest.importorskip("triton")
+    count = 300
+
+    def rows(norm=2.0, bad=0.0, loss=1.0, weight=10.0, first=None):
+        parts = [[norm / math.sqrt(count), 0.0, 0.0, 0.0, 0.0] for _ in range(count)]
+        parts[200][2] = bad
+        weights = [[weight / math.sqrt(count), 0.0, 0.0, 0.0, 0.0] for _ in range(count)]
+        if first is not None:
+            weights[140][0] = first
+        return [*parts, *weights, [loss, 0.0, 0.0, 0.0, 0.0]]
+
+    bounds = (3.0, 1.5, 5.0, 20.0, 1.0)
+    open_, closed = [], []
+    open_ += [rows(), rows(norm=0.0), rows(norm=2.9999), rows(loss=1.4999), rows(loss=-1e30)]
+    open_ += [rows(weight=5.01), rows(weight=19.9), rows(first=1.55)]
+    closed += [rows(norm=3.0001), rows(norm=math.nan), rows(norm=math.inf), rows(bad=1.0)]
+    closed += [rows(loss=1.5001), rows(loss=math.nan), rows(loss=math.inf), rows(loss=-math.inf)]
+    closed += [rows(weight=4.99), rows(weight=20.1), rows(weight=math.nan), rows(first=1.6), rows(first=math.nan)]
+    cases = [(case, rows(), bounds) for case in open_ + closed]
+    # A bound that float32 cannot hold.
+    cases += [(rows(), rows(), (3.0, 1e300, 5.0, 20.0, 1.0))]
+    run = subprocess.run(
+        [sys.executable, "-c", GATE],
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        env=os.environ | {"TRITON_INTERPRET": "1", "PYTHONWARNINGS": "ignore::RuntimeWarning"},
+    )
+    assert run.returncode == 0, run.stderr
+    answers = json.loads(run.stdout)
+    assert answers == [[0.0, 0.0]] * len(open_) + [[1.0, 1.0]] * len(closed) + [[0.0, 0.0]]
+
+
 def test_nothing_to_measure_but_empty_tensors(tmp_path):
     assert interpreted(tmp_path, [torch.empty(0), torch.empty(2, 0)]) == [[[0.0] * 5] * 2]
 

@@ -58,6 +58,16 @@ impl Judgement {
     }
 }
 
+/// Bounds of the readings that are kept as they are, told before they are measured.
+#[pyclass(frozen, get_all, module = "steadygrad._native")]
+pub(crate) struct Quiet {
+    global_norm: f64,
+    loss: f64,
+    least_weight_norm: f64,
+    weight_norm: f64,
+    weight_rise: f64,
+}
+
 /// A guard with its running state, and the run directory that it keeps.
 #[pyclass(module = "steadygrad._native")]
 pub(crate) struct Guard {
@@ -158,6 +168,20 @@ impl Guard {
             *next_step = step + 1;
         }
         Ok(Judgement::new(&judged))
+    }
+
+    /// The readings at this learning rate that `step` will keep as they are.
+    fn quiet(&self, learning_rate: f64) -> Option<Quiet> {
+        // An earlier run's record refuses the step.
+        let refuses = matches!(self.record, Record::Earlier(_));
+        let quiet = self.core.quiet(learning_rate).filter(|_| !refuses)?;
+        Some(Quiet {
+            global_norm: quiet.global_norm,
+            loss: quiet.loss,
+            least_weight_norm: quiet.least_weight_norm,
+            weight_norm: quiet.weight_norm,
+            weight_rise: quiet.weight_rise,
+        })
     }
 
     /// Whether a snapshot should be taken now, before this step.

@@ -23,7 +23,7 @@ mod _native {
         cure::{Cure, CureReport, Outcome, Trial},
         device_reading::DeviceReading,
         gradients::{Gradients, clamp, norms},
-        guard::{FolderLock, Guard, Judgement},
+        guard::{FolderLock, Guard, Judgement, Quiet},
         probe::ProbeReport,
         reader::Reader,
         stats::{GradientStats, TensorStats},

@@ -291,6 +291,123 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    /// Whatever came before, a reading within the bounds told of it is kept as it is.
+    #[test]
+    fn a_reading_within_the_quiet_bounds_is_kept(
+        sensitivity in 0.0..1.0f64,
+        clip in prop::option::of(0.1..10.0f64),
+        rates in prop::collection::vec(-0.02..0.02f64, 4),
+        norms in prop::collection::vec(-0.4..0.5f64, 160),
+        losses in prop::collection::vec(-0.3..0.3f64, 160),
+        drifts in prop::collection::vec((-0.3..0.4f64, -0.1..0.1f64), 8),
+        within in (0.0..1.0f64, 0.0..1.0f64, 0.0..1.0f64),
+    ) {
+        let mut config = GuardConfig::default().with_sensitivity(sensitivity).unwrap();
+        if let Some(max_norm) = clip {
+            config = config.with_clip(GlobalNormClip::new(max_norm));
+        }
+        let mut run = Run::new(config);
+        let (mut norm, mut loss, mut rate) = (0.0f64, 0.0f64, LEARNING_RATE.ln());
+        for step in 0..160usize {
+            let (of_norm, of_loss) = drifts[step / 20];
+            norm += of_norm + norms[step] * 0.5;
+            loss += of_loss + losses[step];
+            rate += rates[step / 40];
+            let rate = rate.exp();
+            let at = |loss: f64, norm: f64, weights: f64| StepReading {
+                step: run.step,
+                learning_rate: rate,
+                ..reading(0, loss, norm).with_weight_norms(vec![weights])
+            };
+            if let Some(quiet) = run.guard.quiet(rate) {
+                let (a, b, c) = within;
+                let weights = quiet.least_weight_norm..=quiet.weight_norm.min(1.0 + quiet.weight_rise);
+                let between = weights.start() + c * (weights.end() - weights.start());
+                for reading in [
+                    at(quiet.loss, quiet.global_norm, *weights.start()),
+                    at(quiet.loss, quiet.global_norm, *weights.end()),
+                    at(a * quiet.loss, b * quiet.global_norm, between),
+                    at(quiet.loss, b * quiet.global_norm, between),
+                    at(a * quiet.loss, quiet.global_norm, 1.0),
+                    at(-1e9, 0.0, 1.0),
+                ] {
+                    let judgement = run.guard.clone().step(&reading);
+                    prop_assert_eq!(&judgement.decision, &Decision::Keep, "{:?} {:?}", reading, judgement);
+                    prop_assert!(judgement.severity() < Some(Severity::Harmful), "{:?}", judgement);
+                }
+            }
+            let reading = at(loss.exp(), norm.exp(), 1.0);
+            run.show(reading);
+        }
+    }
+}
+
+/// The bounds are of use: nearly all steps of a healthy run are within.
+#[test]
+fn a_healthy_run_is_nearly_always_within_the_quiet_bounds() {
+    let mut run = Run::new(Preset::Default);
+    let mut within = 0;
+    for step in 0..400u64 {
+        let noise = |by: u64| ((step * by) % 97) as f64 / 97.0;
+        let next = reading(
+            step,
+            2.0 / (1.0 + step as f64 / 50.0) + 0.2 * noise(31),
+            0.5 + noise(53),
+        );
+        let quiet = run.guard.quiet(LEARNING_RATE);
+        assert!(step >= 20 || quiet.is_none());
+        within += usize::from(quiet.is_some_and(|quiet| {
+            next.loss <= quiet.loss && next.gradients.global_norm() <= quiet.global_norm
+        }));
+        assert_eq!(run.show(next).rung, Rung::Keep);
+    }
+    assert_eq!(within, 380);
+}
+
+#[test]
+fn nothing_is_quiet_where_the_guard_may_act() {
+    for preset in [Preset::Observe, Preset::Default] {
+        assert_eq!(Run::new(preset).guard.quiet(LEARNING_RATE), None);
+    }
+    let mut run = Run::new(Preset::Default);
+    run.calm(60);
+    let quiet = run.guard.quiet(LEARNING_RATE).unwrap();
+    for rate in [f64::NAN, f64::INFINITY, -1.0, 31.0 * LEARNING_RATE] {
+        assert_eq!(run.guard.quiet(rate), None, "{rate}");
+    }
+    assert_eq!(
+        run.guard.quiet(0.0).map(|quiet| quiet.loss),
+        Some(quiet.loss)
+    );
+    // After a step that was not applied, any change of the weights is too much.
+    assert_eq!(run.show(reading(0, f64::NAN, 1.0)).rung, Rung::Skip);
+    assert_eq!(run.guard.quiet(LEARNING_RATE), None);
+    run.calm(1);
+    assert!(run.guard.quiet(LEARNING_RATE).is_some());
+    run.rungs(
+        8,
+        &StepReading {
+            learning_rate: 1.0,
+            ..healthy(0)
+        },
+    );
+    assert_eq!(run.guard.quiet(1.0), None);
+    // A bound on the norm is one of what is quiet; another policy's decision cannot be told before.
+    let mut run = Run::new(GuardConfig::default().with_clip(GlobalNormClip::new(1.5)));
+    run.calm(60);
+    assert_eq!(
+        run.guard
+            .quiet(LEARNING_RATE)
+            .map(|quiet| quiet.global_norm),
+        Some(1.5)
+    );
+    let mut run = Run::new(GuardConfig::default().with_clip(AutoClip::default()));
+    run.calm(60);
+    assert_eq!(run.guard.quiet(LEARNING_RATE), None);
+}
+
 #[test]
 fn a_healthy_run_is_left_alone() {
     for preset in Preset::ALL {
@@ -670,6 +787,42 @@ fn of_a_learning_rate_that_rises_on_no_more_is_applied() {
         ..healthy(0)
     };
     assert_eq!(run.rungs(1, &jump), [Rung::Skip]);
+}
+
+/// The same, but the loss shows it when the rate has come as far as a jump, and not before.
+#[test]
+fn weights_that_a_rising_learning_rate_hurt_are_gone_back_from() {
+    let mut run = Run::new(Preset::Default);
+    run.calm(75);
+    let rising = |step: i32, loss: f64| StepReading {
+        learning_rate: LEARNING_RATE * 1.25f64.powi(step),
+        ..reading(0, loss, 1.0)
+    };
+    let mut applied = Vec::new();
+    let mut back = Vec::new();
+    for step in 1..=45 {
+        let loss = match step {
+            16.. if back.is_empty() => 4.0,
+            _ => 1.0,
+        };
+        let judgement = run.show(rising(step, loss));
+        if let Decision::Rollback { to_step, reason } = judgement.decision {
+            back.push((step, to_step));
+            assert!(reason.contains("learning rate"), "{reason}");
+        } else if !back.is_empty() {
+            let scale = judgement.learning_rate_scale;
+            applied.push(1.25f64.powi(step) * scale);
+        }
+    }
+    // 80 is within the rise: what was good is what was trained before it.
+    assert_eq!(back, [(21, 60)]);
+    // From low, it climbs back to the rate that was good, and no further while nobody knows where the rise ends.
+    assert!((applied[0] - 0.3).abs() < 1e-9, "{applied:?}");
+    assert!(applied.is_sorted_by(|a, b| *b >= a * 0.999), "{applied:?}");
+    assert!((applied[23] - 1.0).abs() < 1e-9, "{applied:?}");
+    // And is what it was when the user's is.
+    run.calm(1);
+    assert_eq!(run.guard.learning_rate_scale(), 1.0);
 }
 
 /// A rate that grew, by less than a jump, until the loss was back at its start.

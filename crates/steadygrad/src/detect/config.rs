@@ -46,19 +46,19 @@ pub struct DetectorConfig {
 /// All detectors' running state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DetectorState {
-    norm_spike: RunningScale,
-    norm_growth: NormGrowthState,
-    loss_spike: RunningScale,
-    loss_divergence: LossDivergenceState,
-    loss_relapse: LossRelapseState,
-    update_ratio: UpdateRatioState,
-    overshoot: OvershootState,
-    weight_growth: WeightGrowthState,
-    learning_rate_jump: LearningRateJumpState,
-    growth_through_depth: bool,
-    growth_through_time: bool,
-    vanishing: bool,
-    clip_saturation: ClipSaturationState,
+    pub(super) norm_spike: RunningScale,
+    pub(super) norm_growth: NormGrowthState,
+    pub(super) loss_spike: RunningScale,
+    pub(super) loss_divergence: LossDivergenceState,
+    pub(super) loss_relapse: LossRelapseState,
+    pub(super) update_ratio: UpdateRatioState,
+    pub(super) overshoot: OvershootState,
+    pub(super) weight_growth: WeightGrowthState,
+    pub(super) learning_rate_jump: LearningRateJumpState,
+    pub(super) growth_through_depth: bool,
+    pub(super) growth_through_time: bool,
+    pub(super) vanishing: bool,
+    pub(super) clip_saturation: ClipSaturationState,
 }
 
 impl DetectorConfig {

@@ -55,14 +55,20 @@ impl LearningRateJumpState {
 }
 
 impl LearningRateJump {
-    /// Judges one reading against the past.
-    pub fn check(&self, state: &LearningRateJumpState, signals: &Signals<'_>) -> Option<Detection> {
-        let rate = signals.reading.learning_rate;
+    /// The largest rate before it, where this one is a jump.
+    pub(super) fn before(&self, state: &LearningRateJumpState, rate: f64) -> Option<f64> {
         let before = *state
             .largest
             .front()
             .filter(|_| state.seen >= self.warmup)?;
-        (rate.is_finite() && rate > self.factor * before).then(|| Detection {
+        (rate.is_finite() && rate > self.factor * before).then_some(before)
+    }
+
+    /// Judges one reading against the past.
+    pub fn check(&self, state: &LearningRateJumpState, signals: &Signals<'_>) -> Option<Detection> {
+        let rate = signals.reading.learning_rate;
+        let before = self.before(state, rate)?;
+        Some(Detection {
             detector: Detector::LearningRateJump,
             severity: Severity::Harmful,
             step: signals.reading.step,

@@ -72,6 +72,29 @@ impl LossRelapse {
         self.passed(scale, signals.reading.loss).is_some()
     }
 
+    /// The loss from which on the next reading would be harmful, where that is below `most`.
+    pub(super) fn least_harmful(
+        &self,
+        scale: &RunningScale,
+        state: LossRelapseState,
+        most: f64,
+    ) -> Option<f64> {
+        if !self.lasts(state) {
+            return None;
+        }
+        let mut least = self.passed(scale, most)?;
+        // The two ways to tell it have a bound each.
+        while let Some(lower) = self.passed(scale, least) {
+            least = lower;
+        }
+        Some(least)
+    }
+
+    /// Whether the next reading that is back would be one too many.
+    fn lasts(&self, state: LossRelapseState) -> bool {
+        state.in_a_row.saturating_add(1) >= self.patience
+    }
+
     /// Judges one reading against the running scale of the losses.
     pub fn check(
         &self,
@@ -80,8 +103,7 @@ impl LossRelapse {
         signals: &Signals<'_>,
     ) -> Option<Detection> {
         let loss = signals.reading.loss;
-        let lasts = state.in_a_row.saturating_add(1) >= self.patience;
-        let bound = self.passed(scale, loss).filter(|_| lasts)?;
+        let bound = self.passed(scale, loss).filter(|_| self.lasts(state))?;
         Some(Detection {
             detector: Detector::LossRelapse,
             severity: Severity::Harmful,

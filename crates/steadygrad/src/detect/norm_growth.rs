@@ -125,6 +125,14 @@ impl NormGrowth {
         })
     }
 
+    /// The largest norm up to `most` that is no rise, whatever the loss.
+    pub(super) fn quiet(&self, state: &NormGrowthState, most: f64) -> Option<f64> {
+        let seen = largest(&state.norms, state.norms.len());
+        [most, most.min(seen)]
+            .into_iter()
+            .find(|norm| self.rise(state, *norm, f64::INFINITY).is_none())
+    }
+
     /// Judges one reading against the past.
     pub fn check(&self, state: &NormGrowthState, signals: &Signals<'_>) -> Option<Detection> {
         let (norm, loss) = (signals.global_norm, signals.reading.loss);

@@ -57,6 +57,23 @@ fn measured(signals: &Signals<'_>) -> f64 {
 }
 
 impl UpdateRatio {
+    /// The largest global norm whose planned update is no harm to weights of at least this norm.
+    pub(super) fn largest_planned_norm(
+        &self,
+        state: &UpdateRatioState,
+        learning_rate: f64,
+        weight_norm: f64,
+    ) -> f64 {
+        let usual = self.bound.usual(&state.planned).unwrap_or(f64::INFINITY);
+        // Away from where rounding would decide.
+        let ratio = (1.0 - 1e-9) * self.max_ratio.max(self.harmful_ratio * usual);
+        if learning_rate > 0.0 {
+            ratio * weight_norm / learning_rate
+        } else {
+            f64::INFINITY
+        }
+    }
+
     /// Judges one reading against the past: the measured ratio, or else the planned one.
     pub fn check(&self, state: &UpdateRatioState, signals: &Signals<'_>) -> Option<Detection> {
         self.check_measured(state, signals)

@@ -166,6 +166,13 @@ impl WeightGrowth {
         None
     }
 
+    /// The norm of all weights at the last reading, and by how much one parameter's may rise from there.
+    /// `None` before it is known, and where any change at all is too much.
+    pub(super) fn quiet(&self, state: &WeightGrowthState) -> Option<(f64, f64)> {
+        let before = *state.totals.back()?;
+        (!state.frozen && before > 0.0).then_some((before, LEAST_SHARE * before))
+    }
+
     /// The norm at the window's begin, where it has grown too much since.
     fn grown_from(&self, state: &WeightGrowthState, total: f64) -> Option<f64> {
         let then = *state.totals.front()?;

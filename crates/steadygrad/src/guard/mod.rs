@@ -41,8 +41,8 @@ pub use summary::GuardSummary;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clip::{ClipReading, Clipper, Needs};
-use crate::detect::{Detection, Detector, DetectorConfig, DetectorState, Severity, Signals};
+use crate::clip::{ClipReading, Clipper, Needs, Policy};
+use crate::detect::{Detection, Detector, DetectorConfig, DetectorState, Quiet, Severity, Signals};
 use crate::recover::{BudgetsLeft, LadderState, RecoverConfig, Rung, Snapshots, Verdict};
 use crate::{Decision, StepReading};
 
@@ -292,6 +292,32 @@ impl Guard {
             Response::Recover(recover) => Some(recover),
             Response::Observe | Response::Stop => None,
         }
+    }
+
+    /// Readings at this learning rate, of the user, that [`step`](Guard::step) will keep as they are, told
+    /// before they are measured. `None` where that cannot be said, as while the ladder is at work.
+    ///
+    /// For an adapter whose gradients are on a device: where the device finds that a reading is within
+    /// the bounds, it can apply the step before anybody has seen the numbers.
+    pub fn quiet(&self, learning_rate: f64) -> Option<Quiet> {
+        let at_work = !self.ladder.is_at_rest() || self.snapshots.pending().is_some();
+        if self.recover().is_none() || at_work {
+            return None;
+        }
+        let largest = match &self.config.clip {
+            None => f64::INFINITY,
+            // Its largest value is at most its norm.
+            Some(Policy::GlobalNorm(clip)) => clip.max_norm,
+            Some(_) => return None,
+        };
+        let quiet = self
+            .config
+            .detectors
+            .quiet(&self.detectors, learning_rate)?;
+        Some(Quiet {
+            global_norm: quiet.global_norm.min(largest),
+            ..quiet
+        })
     }
 
     /// Whether the adapter should take a snapshot now, before step `step`: weights, optimizer,

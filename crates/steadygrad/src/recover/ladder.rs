@@ -52,6 +52,9 @@ pub(crate) struct LadderState {
     abandoned: Option<f64>,
     /// The user's last finite learning rate.
     learning_rate: Option<f64>,
+    /// The same of the last reading without harm: what the weights were trained with.
+    #[serde(default)]
+    trained_with: Option<f64>,
     skips: Budget,
     lowerings: Budget,
     rollbacks: Budget,
@@ -69,6 +72,9 @@ struct Jump {
     beyond: f64,
     /// The scale before it.
     scale: f64,
+    /// The rate before it, which states are known to be good with.
+    #[serde(default)]
+    good: f64,
     /// The rate that is applied at most, however far the user's goes on rising.
     applied: f64,
 }
@@ -88,8 +94,22 @@ impl Jump {
             // Half way, on the scale of factors.
             beyond: from.sqrt() * to.sqrt(),
             scale,
+            good: from,
             applied: from * scale,
         }
+    }
+
+    /// By how much the applied rate is let climb: it halts at the last that was good, beyond which it is
+    /// taken only when the user's has come to rest.
+    fn climb(&mut self, by: f64) -> f64 {
+        let by = if self.applied < self.good {
+            by.min(self.good / self.applied)
+        } else {
+            by
+        };
+        self.applied *= by;
+        self.scale = (self.scale * by).min(1.0);
+        by
     }
 }
 
@@ -117,6 +137,7 @@ impl Default for LadderState {
             retrying: None,
             abandoned: None,
             learning_rate: None,
+            trained_with: None,
             skips: Budget::default(),
             lowerings: Budget::default(),
             rollbacks: Budget::default(),
@@ -132,6 +153,12 @@ enum Need {
     WarmUp {
         from: f64,
         to: f64,
+    },
+    /// The same, from a state that was not trained on the way up.
+    BackBeforeRise {
+        from: f64,
+        to: f64,
+        why: String,
     },
     Rollback {
         /// Nothing else speaks against the state that is left.
@@ -154,6 +181,11 @@ impl LadderState {
     /// Why the run was stopped.
     pub(crate) fn stopped(&self) -> Option<&str> {
         self.stopped.as_deref()
+    }
+
+    /// Whether it changes nothing of what the user does.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.stopped.is_none() && self.jump.is_none() && self.scale == 1.0
     }
 
     /// Whether the last readings were calm enough to trust the state they left.
@@ -197,7 +229,8 @@ impl LadderState {
             self.jump = None;
         } else {
             self.scale = self.scale.min(jump.applied / learning_rate);
-            if before.is_some_and(|before| learning_rate > RISING * before) {
+            let rises = before.is_some_and(|before| learning_rate > RISING * before);
+            if rises && jump.applied >= jump.good {
                 // Nobody knows yet where it ends.
                 self.calm = 0;
             }
@@ -240,6 +273,7 @@ impl LadderState {
     ) -> Verdict {
         self.consecutive = 0;
         self.losses = 0;
+        self.trained_with = self.learning_rate;
         let suspicious = detections
             .iter()
             .any(|seen| seen.severity == Severity::Suspicious);
@@ -274,10 +308,13 @@ impl LadderState {
         // The wait doubles with each; beyond 2^10 it is longer than any budget's window.
         let doubled = 1u64 << troubles.saturating_sub(1).min(10);
         if self.calm >= (config.cool_down as u64).saturating_mul(doubled) {
-            self.scale = (self.scale * config.climb).min(1.0);
-            match &mut self.jump {
-                Some(jump) if self.scale < 1.0 => jump.applied *= config.climb,
-                over => *over = None,
+            let by = match &mut self.jump {
+                Some(jump) => jump.climb(config.climb),
+                None => config.climb,
+            };
+            self.scale = (self.scale * by).min(1.0);
+            if self.scale == 1.0 {
+                self.jump = None;
             }
         }
     }
@@ -309,6 +346,16 @@ impl LadderState {
             self.damaged = true;
             return Need::Rollback {
                 for_losses_alone: false,
+            };
+        }
+        if self.consecutive > config.max_consecutive_errors
+            && let Some(jump) = harmful(Detector::LearningRateJump)
+            && self.trained_on_the_way(jump.threshold, detections)
+        {
+            return Need::BackBeforeRise {
+                from: jump.threshold,
+                to: jump.value,
+                why: jump.message.clone(),
             };
         }
         let retried = self.retrying.is_some();
@@ -383,6 +430,16 @@ impl LadderState {
         }
     }
 
+    /// Whether updates were applied on the way up from a learning rate, and the loss shows what they did.
+    fn trained_on_the_way(&self, from: f64, detections: &[Detection]) -> bool {
+        use Detector::{LossDivergence, LossRelapse, LossSpike, NonFinite};
+        let of_loss = [LossDivergence, LossRelapse, LossSpike, NonFinite];
+        self.trained_with.is_some_and(|rate| rate > RISEN * from)
+            && detections
+                .iter()
+                .any(|seen| of_loss.contains(&seen.detector))
+    }
+
     /// The lowest rung that gives what is needed and has something left.
     fn act(
         &mut self,
@@ -423,6 +480,18 @@ impl LadderState {
                 let verdict = self.lower(from / to, why);
                 self.jump = Some(Jump::new(from, to, scale));
                 verdict
+            }
+            Need::BackBeforeRise { from, to, why } => {
+                let affordable = self.rollbacks.spent() < config.max_rollbacks;
+                let before = snapshots.trained_within(config.snapshots, RISEN * from);
+                match before.filter(|_| affordable) {
+                    Some(to_step) => {
+                        self.rollbacks.spend(self.clock);
+                        self.abandon_for_good(snapshots);
+                        self.roll_back(config, snapshots, to_step, why)
+                    }
+                    None => self.act(config, snapshots, worst, Need::WarmUp { from, to }),
+                }
             }
             Need::Rollback { for_losses_alone } => {
                 let affordable = self.rollbacks.spent() < config.max_rollbacks;

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::SnapshotConfig;
-use crate::detect::DetectorState;
+use crate::detect::{DetectorConfig, DetectorState};
 
 /// What the guard knows of a snapshot that the adapter holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,6 +103,16 @@ impl Snapshots {
         };
         let older = before.and_then(|before| trusted().find(|step| *step < before));
         older.or_else(|| trusted().next())
+    }
+
+    /// The newest that is trusted and was trained with no larger learning rate than this.
+    pub(crate) fn trained_within(&self, config: SnapshotConfig, rate: f64) -> Option<u64> {
+        let within = |kept: &Kept| {
+            let largest = DetectorConfig::largest_learning_rate(&kept.detectors);
+            largest.is_none_or(|largest| largest <= rate)
+        };
+        let trusted = |kept: &&Kept| kept.trusted(config) && within(kept);
+        self.kept.iter().rev().find(trusted).map(|kept| kept.step)
     }
 
     /// The adapter is asked to go back.
