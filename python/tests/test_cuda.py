@@ -152,6 +152,7 @@ def ahead(monkeypatch):
         return copied, stepped
 
     monkeypatch.setattr(_ahead.StepAhead, "step", watched)
+    monkeypatch.setattr(_ahead, "_LEAST_VALUES", 0)
     return applied
 
 
@@ -211,7 +212,7 @@ def test_what_is_not_healthy_is_never_taken_ahead(ahead, monkeypatch):
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_decisions_are_those_of_the_cpu(fused):
+def test_decisions_are_those_of_the_cpu(fused, ahead):
     decisions = {}
     for device in ("cpu", CUDA):
         model = net().double().to(device)
@@ -222,6 +223,7 @@ def test_decisions_are_those_of_the_cpu(fused):
         data[60][0][0, 0] = math.inf
         decisions[device] = [(s.decision, s.applied) for s in train(model, optimizer, guard.step, data)]
     assert decisions["cpu"] == decisions[CUDA]
+    assert any(ahead) == fused
     assert {"scale_global", "skip"} <= {decision for decision, _ in decisions[CUDA]}
 
 
