@@ -212,7 +212,8 @@ def test_what_is_not_healthy_is_never_taken_ahead(ahead, monkeypatch):
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_decisions_are_those_of_the_cpu(fused, ahead):
+def test_decisions_are_those_of_the_cpu(fused, monkeypatch):
+    monkeypatch.setattr(_ahead, "_LEAST_VALUES", 0)
     decisions = {}
     for device in ("cpu", CUDA):
         model = net().double().to(device)
@@ -223,7 +224,6 @@ def test_decisions_are_those_of_the_cpu(fused, ahead):
         data[60][0][0, 0] = math.inf
         decisions[device] = [(s.decision, s.applied) for s in train(model, optimizer, guard.step, data)]
     assert decisions["cpu"] == decisions[CUDA]
-    assert any(ahead) == fused
     assert {"scale_global", "skip"} <= {decision for decision, _ in decisions[CUDA]}
 
 
