@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim import optimizer as _hooks
 
 from . import _native
 from ._device import OnItsWay, gate
@@ -35,14 +36,12 @@ class StepAhead:
         self._room: Optional[tuple[Tensor, Tensor, torch.cuda.Event]] = None
 
     def can(self) -> bool:
-        """Whether it pays, and every optimizer heeds such a flag and has nothing else to tell that it stepped."""
-        return self._pays and all(
-            getattr(optimizer, "_step_supports_amp_scaling", False)
-            and all(group.get("fused") for group in optimizer.param_groups)
-            and not optimizer._optimizer_step_pre_hooks
-            and not optimizer._optimizer_step_post_hooks
-            for optimizer in self._optimizers
-        )
+        """Whether it pays, and every optimizer heeds such a flag and does nothing else when it is called. What
+        was read before is forgotten where it cannot."""
+        can = self._pays and not _hooks_on_all() and all(map(_heeds, self._optimizers))
+        if not can:
+            self.forget()
+        return can
 
     def forget(self) -> None:
         """The weights will be others than an optimizer makes them."""
@@ -63,7 +62,7 @@ class StepAhead:
         if rows is None or before is None or bounds is None or before[0] != places:
             return None, False
         if self._room is None or self._room[0].shape != rows.shape:
-            flag = torch.empty((), device=rows.device)
+            flag = torch.empty((), dtype=torch.float32, device=rows.device)
             self._room = torch.empty_like(rows, device="cpu", pin_memory=True), flag, torch.cuda.Event()
         copied, flag, arrived = self._room
         gate(rows, before[1], bounds, flag)
@@ -78,3 +77,26 @@ class StepAhead:
                 del optimizer.grad_scale, optimizer.found_inf  # type: ignore[attr-defined]
         arrived.synchronize()
         return copied, bool(copied[-1, 1] == 0.0)
+
+
+def _heeds(optimizer: Optimizer) -> bool:
+    return (
+        # A subclass may do more in its `step` than to step.
+        type(optimizer).__module__.startswith("torch.optim.")
+        and getattr(optimizer, "_step_supports_amp_scaling", False)
+        and not optimizer._optimizer_step_pre_hooks
+        and not optimizer._optimizer_step_post_hooks
+        and all(group.get("fused") and _has_begun(optimizer, group) for group in optimizer.param_groups)
+    )
+
+
+def _has_begun(optimizer: Optimizer, group: dict[str, Any]) -> bool:
+    """SGD leaves a momentum that begins at a step which is passed over as the memory was."""
+    return not group.get("momentum") or all(
+        p.grad is None or optimizer.state.get(p, {}).get("momentum_buffer") is not None
+        for p in group["params"]
+    )
+
+
+def _hooks_on_all() -> bool:
+    return bool(_hooks._global_optimizer_pre_hooks or _hooks._global_optimizer_post_hooks)

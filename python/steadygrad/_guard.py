@@ -190,7 +190,8 @@ class Guard:
             RuntimeError: parameters were added to an optimizer: make another guard. Or a gradient is a partial
                 sum over processes: reduce it first.
             OSError: the record or a snapshot cannot be written; or `run_dir` holds an earlier run, and nothing
-                was loaded to go on with it. The optimizer has not stepped.
+                was loaded to go on with it. The optimizer has not stepped, but that a device may have applied a
+                large model's step before it was recorded.
         """
         scaler = _enabled(scaler)
         if scaler is not None:
@@ -263,8 +264,8 @@ class Guard:
         if not self._parameters or self._parameters[0].is_cpu:
             loss, stats, weight_norms = self._measured(loss)
         else:
-            quiet = self._native.quiet(learning_rate) if may_step else None
-            loss, stats, weight_norms, stepped = self._measured_on_device(loss, quiet)
+            rate = learning_rate if may_step else None
+            loss, stats, weight_norms, stepped = self._measured_on_device(loss, rate)
         if self._together is not None:
             loss, stats, weight_norms = self._together.join(loss, self._names, stats, weight_norms)
         if scaler is not None and _scale_was_too_large(stats, loss):
@@ -277,6 +278,12 @@ class Guard:
             snapshot = self._take_if_wanted(step)
         self._step += 1
         judged = self._native.step(step, loss, learning_rate, stats, list(weight_norms.values()))
+        if stepped and not judged.applies:
+            warnings.warn(
+                f"step {step} was applied, and then judged `{judged.decision}`: {judged.reason}; the guard's "
+                "bounds were wrong, please report it",
+                stacklevel=3,
+            )
         rolled_back_to = None
         detections = tuple(judged.detections)
         while judged.to_step is not None:
@@ -406,16 +413,17 @@ class Guard:
         return loss, stats, dict(zip(places, _norms(self._weights(places))))
 
     def _measured_on_device(
-        self, loss: Union[Tensor, float], quiet: Optional[_native.Quiet]
+        self, loss: Union[Tensor, float], learning_rate: Optional[float]
     ) -> tuple[float, GradientStats, dict[int, float], bool]:
-        """The same, waiting once for all of it, and whether the step was applied: the device does that where
-        the reading is within these bounds."""
+        """The same, waiting once for all of it, and whether the step was applied: with a learning rate, the
+        device may do that."""
         grads = [held.grad for held in self._held]
         places = [place for place, grad in enumerate(grads) if grad is not None]
         tensors = [grads[place] for place in places] + self._weights(places)
         way = OnItsWay(_READER, tensors, loss if isinstance(loss, Tensor) else None)
         copied, stepped = None, False
         if self._ahead is not None and self._ahead.can():
+            quiet = None if learning_rate is None else self._native.quiet(learning_rate)
             copied, stepped = self._ahead.step(way, places, quiet)
         reading, value = way.read(copied)
         stats = GradientStats.of_reading(self._names, places, reading)

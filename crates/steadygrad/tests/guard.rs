@@ -825,6 +825,69 @@ fn weights_that_a_rising_learning_rate_hurt_are_gone_back_from() {
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
 }
 
+/// What was learnt is lost on the way up, which shows before a jump has lasted.
+#[test]
+fn a_relapse_under_a_rising_learning_rate_is_gone_back_from_to_before_the_rise() {
+    let learning = |step: u64| {
+        let noise = [0.02, -0.02, 0.0, 0.01, -0.01][step as usize % 5];
+        reading(step, (2.3 - 0.04 * step as f64).max(0.3) + noise, 1.0)
+    };
+    let mut run = Run::new(Preset::Default);
+    for step in 0..75 {
+        assert_eq!(run.show(learning(step)).rung, Rung::Keep);
+    }
+    let back = (1..=30).find_map(|step| {
+        let judgement = run.show(StepReading {
+            learning_rate: LEARNING_RATE * 1.25f64.powi(step),
+            loss: if step < 14 { 0.3 } else { 2.4 },
+            ..healthy(0)
+        });
+        match judgement.decision {
+            Decision::Rollback { to_step, .. } => Some((step, to_step)),
+            _ => None,
+        }
+    });
+    // The newest that is trusted is 80.
+    assert_eq!(back, Some((18, 60)));
+}
+
+/// The first snapshot knows no rate: what was before the rise is told by the rise itself.
+#[test]
+fn back_at_the_first_step_no_more_is_applied_than_before_a_rise() {
+    let mut run = Run::new(Preset::Default);
+    run.calm(20);
+    let rated = |by: f64, loss: f64| StepReading {
+        learning_rate: by * LEARNING_RATE,
+        ..reading(0, loss, 1.0)
+    };
+    for by in [5.0, 25.0] {
+        assert_eq!(run.show(rated(by, 1.0)).rung, Rung::Keep);
+    }
+    let to = (0..10).find_map(|_| match run.show(rated(125.0, 4.0)).decision {
+        Decision::Rollback { to_step, .. } => Some(to_step),
+        _ => None,
+    });
+    assert_eq!(to, Some(0));
+    let scale = run.show(rated(125.0, 1.0)).learning_rate_scale;
+    assert!((125.0 * scale - 0.3).abs() < 1e-9, "{scale}");
+}
+
+/// One bad loss among six is not what a rise did.
+#[test]
+fn weights_whose_losses_are_good_are_kept_under_a_rising_learning_rate() {
+    let mut run = Run::new(Preset::Default);
+    run.calm(75);
+    for step in 1..=30 {
+        let loss = if step == 21 { f64::NAN } else { 1.0 };
+        let judgement = run.show(StepReading {
+            learning_rate: LEARNING_RATE * 1.25f64.powi(step),
+            ..reading(0, loss, 1.0)
+        });
+        assert_ne!(judgement.rung, Rung::Rollback, "{step}");
+    }
+    assert_eq!(run.guard.summary().lowered, 1);
+}
+
 /// A rate that grew, by less than a jump, until the loss was back at its start.
 #[test]
 fn after_a_rollback_no_learning_rate_is_applied_that_its_state_did_not_know() {

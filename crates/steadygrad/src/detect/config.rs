@@ -49,16 +49,16 @@ pub struct DetectorState {
     pub(super) norm_spike: RunningScale,
     pub(super) norm_growth: NormGrowthState,
     pub(super) loss_spike: RunningScale,
-    pub(super) loss_divergence: LossDivergenceState,
+    loss_divergence: LossDivergenceState,
     pub(super) loss_relapse: LossRelapseState,
     pub(super) update_ratio: UpdateRatioState,
-    pub(super) overshoot: OvershootState,
+    overshoot: OvershootState,
     pub(super) weight_growth: WeightGrowthState,
     pub(super) learning_rate_jump: LearningRateJumpState,
-    pub(super) growth_through_depth: bool,
-    pub(super) growth_through_time: bool,
-    pub(super) vanishing: bool,
-    pub(super) clip_saturation: ClipSaturationState,
+    growth_through_depth: bool,
+    growth_through_time: bool,
+    vanishing: bool,
+    clip_saturation: ClipSaturationState,
 }
 
 impl DetectorConfig {

@@ -25,7 +25,8 @@ impl DetectorConfig {
     /// The bounds of the next reading at this learning rate; `None` where none can be told: during the
     /// warm-up of the scales, right after a step that was not applied, or where the learning rate is odd.
     ///
-    /// Every rule that can do harm is monotone in norm and loss, so what is no harm at a corner is none below.
+    /// Every rule that can do harm is monotone in norm and loss, so what is no harm at a corner is none below; an
+    /// update is large beside small weights, hence the smallest.
     pub fn quiet(&self, state: &DetectorState, learning_rate: f64) -> Option<Quiet> {
         let is_rate = learning_rate.is_finite() && learning_rate >= 0.0;
         let jump = &self.learning_rate_jump;
@@ -61,6 +62,6 @@ impl DetectorConfig {
     }
 }
 
-/// What the norm of all weights may be of what it was: no healthy step comes near.
+/// Between what the norm of all weights may be, of what it was: no healthy step comes near.
 const LEAST_OF_WEIGHTS: f64 = 0.5;
 const MOST_OF_WEIGHTS: f64 = 2.0;

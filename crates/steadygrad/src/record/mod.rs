@@ -91,7 +91,7 @@ pub enum RecordError {
         path: PathBuf,
     },
     /// Another process writes there.
-    #[error("`{}` is being written by another process; wait until it ends, or stop it", path.display())]
+    #[error("`{}` is being written by another process, or by another guard of this one; wait until it ends, close it, or name another folder", path.display())]
     InUse {
         /// The folder.
         path: PathBuf,

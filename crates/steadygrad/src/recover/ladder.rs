@@ -38,6 +38,9 @@ pub(crate) struct LadderState {
     consecutive: usize,
     /// Of these, the last ones with a harmful loss.
     losses: usize,
+    /// How many of the harmful ones had a loss that some detector spoke of, or that was no number.
+    #[serde(default)]
+    bad_losses: usize,
     /// The losses of these.
     #[serde(default)]
     level: Level,
@@ -52,9 +55,9 @@ pub(crate) struct LadderState {
     abandoned: Option<f64>,
     /// The user's last finite learning rate.
     learning_rate: Option<f64>,
-    /// The same of the last reading without harm: what the weights were trained with.
+    /// The same of the last reading without harm.
     #[serde(default)]
-    trained_with: Option<f64>,
+    unharmed_rate: Option<f64>,
     skips: Budget,
     lowerings: Budget,
     rollbacks: Budget,
@@ -132,18 +135,25 @@ impl Default for LadderState {
             calm: 0,
             consecutive: 0,
             losses: 0,
+            bad_losses: 0,
             level: Level::default(),
             damaged: false,
             retrying: None,
             abandoned: None,
             learning_rate: None,
-            trained_with: None,
+            unharmed_rate: None,
             skips: Budget::default(),
             lowerings: Budget::default(),
             rollbacks: Budget::default(),
             stopped: None,
         }
     }
+}
+
+/// Whether the loss was seen to be bad, however bad.
+fn speaks_of_the_loss(seen: &Detection) -> bool {
+    use Detector::{LossDivergence, LossRelapse, LossSpike, NonFinite};
+    [LossDivergence, LossRelapse, LossSpike, NonFinite].contains(&seen.detector)
 }
 
 /// What a harmful reading asks for.
@@ -273,7 +283,7 @@ impl LadderState {
     ) -> Verdict {
         self.consecutive = 0;
         self.losses = 0;
-        self.trained_with = self.learning_rate;
+        self.unharmed_rate = self.learning_rate;
         let suspicious = detections
             .iter()
             .any(|seen| seen.severity == Severity::Suspicious);
@@ -335,7 +345,9 @@ impl LadderState {
         };
         if self.consecutive == 1 {
             self.level.clear();
+            self.bad_losses = 0;
         }
+        self.bad_losses += usize::from(detections.iter().any(speaks_of_the_loss));
         if let Some(spike) = spike {
             self.level.push(spike.value, config.level_patience);
         }
@@ -348,25 +360,22 @@ impl LadderState {
                 for_losses_alone: false,
             };
         }
-        if self.consecutive > config.max_consecutive_errors
-            && let Some(jump) = harmful(Detector::LearningRateJump)
-            && self.trained_on_the_way(jump.threshold, detections)
-        {
-            return Need::BackBeforeRise {
+        let risen = harmful(Detector::LearningRateJump)
+            .filter(|jump| self.trained_on_the_way(jump.threshold))
+            .map(|jump| Need::BackBeforeRise {
                 from: jump.threshold,
                 to: jump.value,
                 why: jump.message.clone(),
-            };
-        }
+            });
         let retried = self.retrying.is_some();
         // What was learnt is lost. Where going back did not help, something still writes to the weights,
         // which shows while steps are skipped, or the data are others, and not so bad that their loss
         // were a spike.
         if harmful(Detector::LossRelapse).is_some() {
             if !retried {
-                return Need::Rollback {
+                return risen.unwrap_or(Need::Rollback {
                     for_losses_alone: true,
-                };
+                });
             }
             if harmful(Detector::LossSpike).is_none() {
                 return if self.consecutive <= STILL {
@@ -377,9 +386,9 @@ impl LadderState {
             }
         }
         if self.losses > config.loss_patience && !retried {
-            return Need::Rollback {
+            return risen.unwrap_or(Need::Rollback {
                 for_losses_alone: true,
-            };
+            });
         }
         // A rise, and no jump on top of it: the weights move in the wrong direction.
         let jumped = harmful(Detector::NormSpike).or(harmful(Detector::NonFinite));
@@ -396,6 +405,10 @@ impl LadderState {
         let most = config.max_consecutive_errors;
         let finite = harmful(Detector::NonFinite).is_none();
         if self.consecutive > most {
+            // One bad loss is not what the rise did.
+            if let Some(need) = risen.filter(|_| 2 * self.bad_losses > self.consecutive) {
+                return need;
+            }
             if let Some(jump) = harmful(Detector::LearningRateJump) {
                 // It means to stay: warm up to it, from where it was.
                 let (from, to) = (jump.threshold, jump.value);
@@ -430,14 +443,9 @@ impl LadderState {
         }
     }
 
-    /// Whether updates were applied on the way up from a learning rate, and the loss shows what they did.
-    fn trained_on_the_way(&self, from: f64, detections: &[Detection]) -> bool {
-        use Detector::{LossDivergence, LossRelapse, LossSpike, NonFinite};
-        let of_loss = [LossDivergence, LossRelapse, LossSpike, NonFinite];
-        self.trained_with.is_some_and(|rate| rate > RISEN * from)
-            && detections
-                .iter()
-                .any(|seen| of_loss.contains(&seen.detector))
+    /// Whether updates were applied on the way up from a learning rate.
+    fn trained_on_the_way(&self, from: f64) -> bool {
+        self.unharmed_rate.is_some_and(|rate| rate > RISEN * from)
     }
 
     /// The lowest rung that gives what is needed and has something left.
@@ -488,7 +496,9 @@ impl LadderState {
                     Some(to_step) => {
                         self.rollbacks.spend(self.clock);
                         self.abandon_for_good(snapshots);
-                        self.roll_back(config, snapshots, to_step, why)
+                        let verdict = self.roll_back(config, snapshots, to_step, why);
+                        self.rise(from, to);
+                        verdict
                     }
                     None => self.act(config, snapshots, worst, Need::WarmUp { from, to }),
                 }
@@ -630,6 +640,7 @@ impl LadderState {
     /// The adapter went back to this step, before which the user's largest learning rate was this.
     pub(crate) fn rolled_back(&mut self, step: u64, largest: Option<f64>) {
         self.retrying = Some(step);
+        self.unharmed_rate = None;
         self.calm = 0;
         self.consecutive = 0;
         self.losses = 0;
@@ -637,12 +648,17 @@ impl LadderState {
         if let (None, Some(from), Some(to)) = (self.jump, largest, self.learning_rate)
             && to > RISEN * from
         {
-            let jump = Jump::new(from, to, self.scale);
-            self.scale = self.scale.min(jump.applied / to);
-            self.jump = Some(jump);
+            self.rise(from, to);
             // A rate that nothing was trained with is not the data's.
             self.abandoned = None;
         }
+    }
+
+    /// From here on no more of the user's rate is applied than before it rose.
+    fn rise(&mut self, from: f64, to: f64) {
+        let jump = Jump::new(from, to, self.scale);
+        self.scale = self.scale.min(jump.applied / to);
+        self.jump = Some(jump);
     }
 
     /// The adapter could not go back: another snapshot, or the end.
