@@ -7,6 +7,8 @@
 //! 4. **Roll back**: when what is wrong is in the weights (lost or jumped weights, or a loss still
 //!    harmful after `loss_patience` skips), or when lowering did not help. Then the learning rate
 //!    re-warms from low. A second one before it was calm again goes to an older snapshot.
+//!    Where the user's learning rate rose step by step until the loss told, to one from before the rise;
+//!    no more is applied then than was good, however far the user's goes on rising.
 //! 5. **Stop**: when the budgets are used up, with a reason that says what was tried. A bad update is
 //!    never accepted on giving up.
 //!
