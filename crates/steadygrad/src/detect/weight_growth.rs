@@ -16,8 +16,8 @@ use crate::{Place, StepReading};
 /// - [`Severity::Note`]: the norm of all weights grew by more than `growth` within `window` steps;
 ///   told once a window.
 ///
-/// Silent for the first `warmup` readings, where weights that start at zero double; while the
-/// parameters are not those of the step before, in number or by name (experts that take turns);
+/// Jumps are not judged in the first `warmup` readings, where weights that start at zero double. Silent while
+/// the parameters are not those of the step before, in number or by name (experts that take turns);
 /// for zero and non-finite norms (the latter the non-finite detector sees).
 ///
 /// Defaults: jump 2, an update as large as the weights; parameter jump 10 (SageMaker Debugger's
@@ -89,8 +89,7 @@ impl WeightGrowth {
     pub fn check(&self, state: &WeightGrowthState, signals: &Signals<'_>) -> Option<Detection> {
         let (total, norms) = (signals.weight_norm, &signals.reading.weight_norms);
         let before = *state.totals.back()?;
-        let comparable = state.seen >= self.warmup && state.has_parameters_of(signals.reading);
-        if !comparable || !total.is_finite() || before <= 0.0 {
+        if !state.has_parameters_of(signals.reading) || !total.is_finite() || before <= 0.0 {
             return None;
         }
         let found = |severity, place, value, threshold, message| {
@@ -117,6 +116,9 @@ impl WeightGrowth {
                 1.0 + UNCHANGED,
                 message,
             );
+        }
+        if state.seen < self.warmup {
+            return None;
         }
         let jumped = norms.iter().zip(&state.norms).position(|(now, then)| {
             *now > self.parameter_jump * then.max(0.0) && now - then > LEAST_SHARE * before

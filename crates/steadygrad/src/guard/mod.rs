@@ -212,7 +212,7 @@ impl Guard {
         let harmful = detections
             .iter()
             .any(|seen| seen.severity >= Severity::Harmful);
-        if harmful {
+        if harmful || verdict.rung >= Rung::Skip {
             let applied = decision.applies();
             self.config
                 .detectors

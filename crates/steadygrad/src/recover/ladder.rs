@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::level::Level;
+use super::still::{Still, Waiting};
 use super::{Budget, BudgetsLeft, RecoverConfig, Snapshots};
 use crate::Decision;
 use crate::detect::{Detection, Detector, Severity};
@@ -46,6 +47,9 @@ pub(crate) struct LadderState {
     level: Level,
     /// Weights were seen to be damaged, and it has not been calm since.
     damaged: bool,
+    /// After going back: whether something else than the optimizer writes to the weights.
+    #[serde(default)]
+    still: Option<Still>,
     /// The step gone back to, until it has been calm since.
     retrying: Option<u64>,
     /// The scale of the learning rate before the last rollback, while what it left may have been a good
@@ -65,9 +69,6 @@ pub(crate) struct LadderState {
     stopped: Option<String>,
 }
 
-/// So many skipped steps show whether the weights stand still.
-const STILL: usize = 3;
-
 /// A rise of the user's learning rate to where no state is known to be good.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Jump {
@@ -81,6 +82,9 @@ struct Jump {
     /// The rate that is applied at most, however far the user's goes on rising.
     applied: f64,
 }
+
+/// The reason of a step that is left out after going back.
+const TRIED: &str = "gone back: one step left out shows whether the weights stand still";
 
 /// A learning rate so many times what it was before a snapshot is not one that its state was
 /// trained with: beyond the steps of the usual schedules.
@@ -138,6 +142,7 @@ impl Default for LadderState {
             bad_losses: 0,
             level: Level::default(),
             damaged: false,
+            still: None,
             retrying: None,
             abandoned: None,
             learning_rate: None,
@@ -195,7 +200,7 @@ impl LadderState {
 
     /// Whether it changes nothing of what the user does.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.stopped.is_none() && self.jump.is_none() && self.scale == 1.0
+        self.stopped.is_none() && self.jump.is_none() && self.still.is_none() && self.scale == 1.0
     }
 
     /// Whether the last readings were calm enough to trust the state they left.
@@ -265,12 +270,56 @@ impl LadderState {
                 .cmp(&b.severity)
                 .then(std::cmp::Ordering::Greater)
         });
+        if let Some(verdict) = self.wait_until_still(config, snapshots, detections) {
+            return verdict;
+        }
         match worst {
             Some(worst) if worst.severity >= Severity::Harmful => {
                 let need = self.need(config, detections);
                 self.act(config, snapshots, worst, need)
             }
             _ => self.rest(config, snapshots, detections),
+        }
+    }
+
+    /// After going back, steps are not applied until one has left the weights as they were: whatever wrote to
+    /// them may go on, and is not seen while they are trained. What it wrote meanwhile is gone back from.
+    fn wait_until_still(
+        &mut self,
+        config: &RecoverConfig,
+        snapshots: &mut Snapshots,
+        detections: &[Detection],
+    ) -> Option<Verdict> {
+        let still = self.still.as_mut()?;
+        let broken = |seen: &Detection| {
+            seen.detector == Detector::NonFinite && seen.severity >= Severity::Harmful
+        };
+        if detections.iter().any(broken) {
+            // Nothing can be said of the weights, and something has to be done.
+            return None;
+        }
+        let damage = detections
+            .iter()
+            .find(|seen| seen.severity == Severity::Damage);
+        let next = still.next(damage, config.level_patience);
+        self.calm = 0;
+        match next {
+            Waiting::Try => Some(Verdict::skip(TRIED.into())),
+            Waiting::Moving(damage) => Some(Verdict::skip(format!(
+                "{}: something else than the optimizer writes to the weights",
+                damage.message
+            ))),
+            Waiting::WasMoved(damage) => {
+                self.damaged = true;
+                let need = Need::Rollback {
+                    for_losses_alone: false,
+                };
+                Some(self.act(config, snapshots, &damage, need))
+            }
+            Waiting::Still => {
+                self.still = None;
+                None
+            }
         }
     }
 
@@ -348,8 +397,8 @@ impl LadderState {
             self.bad_losses = 0;
         }
         self.bad_losses += usize::from(detections.iter().any(speaks_of_the_loss));
-        if let Some(spike) = spike {
-            self.level.push(spike.value, config.level_patience);
+        if let Some(bad) = spike.or(harmful(Detector::LossRelapse)) {
+            self.level.push(bad.value, config.level_patience);
         }
         if detections
             .iter()
@@ -378,11 +427,8 @@ impl LadderState {
                 });
             }
             if harmful(Detector::LossSpike).is_none() {
-                return if self.consecutive <= STILL {
-                    Need::Skip
-                } else {
-                    Need::NewLevel
-                };
+                let stands = self.level.stands(self.consecutive, config.level_patience);
+                return if !stands { Need::Skip } else { Need::NewLevel };
             }
         }
         if self.losses > config.loss_patience && !retried {
@@ -460,12 +506,7 @@ impl LadderState {
         match need {
             Need::Skip => {
                 self.skips.spend(self.clock);
-                Verdict::of(
-                    Rung::Skip,
-                    Decision::Skip {
-                        reason: why.clone(),
-                    },
-                )
+                Verdict::skip(why.clone())
             }
             Need::Lower => {
                 let left = self.lowerings.spent() < config.max_lowerings;
@@ -549,7 +590,7 @@ impl LadderState {
         self.scale = self.scale.min(config.rollback_factor);
         Verdict {
             new_level: true,
-            ..Verdict::of(Rung::Skip, Decision::Skip { reason })
+            ..Verdict::skip(reason)
         }
     }
 
@@ -631,6 +672,7 @@ impl LadderState {
     pub(crate) fn took_up(&mut self) {
         self.abandoned = None;
         self.jump = None;
+        self.still = None;
         self.calm = 0;
         self.consecutive = 0;
         self.losses = 0;
@@ -640,6 +682,7 @@ impl LadderState {
     /// The adapter went back to this step, before which the user's largest learning rate was this.
     pub(crate) fn rolled_back(&mut self, step: u64, largest: Option<f64>) {
         self.retrying = Some(step);
+        self.still = Some(Still::default());
         self.unharmed_rate = None;
         self.calm = 0;
         self.consecutive = 0;
@@ -698,6 +741,10 @@ impl Verdict {
         decision: None,
         new_level: false,
     };
+
+    fn skip(reason: String) -> Self {
+        Self::of(Rung::Skip, Decision::Skip { reason })
+    }
 
     pub(crate) fn of(rung: Rung, decision: Decision) -> Self {
         Self {

@@ -14,13 +14,18 @@
 //!
 //! **A lasting change of level is accepted in the end.** Harmful readings do not enter the running
 //! scales, so a lasting change of the data would be skipped for ever. What tells it from damaged
-//! weights is a rollback: what is still there after one, finite and `max_consecutive_errors` times in a
-//! row, is the data's. The scales then start anew, at the lowered learning rate. Where the adapter
-//! takes no snapshots, twice as many in a row do, unless weights were seen to be damaged.
+//! weights is a rollback: what is still there after one, finite and `level_patience` times in a row, is the
+//! data's, unless it still gets worse: then it is waited for up to three times as long. The scales then
+//! start anew, at the lowered learning rate. Where the adapter takes no snapshots, twice
+//! `max_consecutive_errors` in a row do, unless weights were seen to be damaged.
 //!
 //! **Then the rollback was for nothing, and is taken back.** A snapshot that was trusted and has the bad
 //! losses from its first reading on shows that they are the data's. What was left for its losses alone is
 //! as good and further, and is gone on from, at the learning rate of then, if the adapter kept it.
+//!
+//! **After going back, one step is left out.** The weights should stand still meanwhile. Where they do not,
+//! something else than the optimizer writes to them, which is not seen while they are trained. Nothing is
+//! applied until it has ended, and what it wrote is then gone back from.
 //!
 //! Everything is counted in readings, never in the adapter's step numbers, which may go back.
 
@@ -29,6 +34,7 @@ mod config;
 mod ladder;
 mod level;
 mod snapshots;
+mod still;
 
 pub use budget::{Budget, BudgetsLeft};
 pub use config::{RecoverConfig, SnapshotConfig};
