@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,31 @@ from ._native import GradientStats
 def local(tensor: Tensor) -> Tensor:
     """The part of a sharded tensor (DTensor) that this process holds, in the same memory."""
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+class Layout:
+    """Where a tensor lies: on one device, or sharded over several."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._device = local(tensor).device
+        self._sharded: Optional[dict[str, Any]] = None
+        if hasattr(tensor, "placements"):
+            self._sharded = {
+                "device_mesh": tensor.device_mesh,  # type: ignore[attr-defined]
+                "placements": tensor.placements,
+                "run_check": False,
+                "shape": tensor.shape,
+                "stride": tensor.stride(),
+            }
+
+    def of(self, part: Tensor) -> Tensor:
+        """A tensor that lies so, whose part that this process holds is a copy of this."""
+        copied = part.to(self._device, copy=True)
+        if self._sharded is None:
+            return copied
+        from torch.distributed.tensor import DTensor
+
+        return DTensor.from_local(copied, **self._sharded)
 
 
 class Local:

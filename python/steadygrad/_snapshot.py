@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ._distributed import local
+from ._distributed import Layout, local
 
 
 class SnapshotLost(Exception):
@@ -53,15 +53,15 @@ class Snapshot:
     ) -> None:
         self._path: Optional[Path] = None
         self._others: list[tuple[int, Any, str, Any]] = []
-        self._keys: list[tuple[int, Any, str, torch.device]] = []
+        self._keys: list[tuple[int, Any, str, Layout]] = []
         live = _tensors(model, parameters)
         self._weights = len(live)
         for number, optimizer in enumerate(optimizers):
             for parameter, state in optimizer.state.items():
                 for name, value in state.items():
                     if isinstance(value, Tensor):
-                        self._keys.append((number, parameter, name, value.device))
-                        live.append(value.detach())
+                        self._keys.append((number, parameter, name, Layout(value)))
+                        live.append(local(value.detach()))
                     else:
                         self._others.append((number, parameter, name, copy.deepcopy(value)))
         if spare is not None and _same_layout(spare._kept, live):
@@ -119,12 +119,12 @@ class Snapshot:
         copy_all(_tensors(model, parameters), self._kept[: self._weights])
         states: list[dict[Any, dict[str, Any]]] = [{} for _ in optimizers]
         states_kept = self._kept[self._weights :]
-        for (number, parameter, name, device), kept in zip(self._keys, states_kept):
+        for (number, parameter, name, layout), kept in zip(self._keys, states_kept):
             live = optimizers[number].state.get(parameter, {}).get(name)
-            if isinstance(live, Tensor) and live.shape == kept.shape:
-                live.copy_(kept)
+            if isinstance(live, Tensor) and local(live).shape == kept.shape:
+                local(live).copy_(kept)
             else:
-                live = kept.to(device, copy=True)
+                live = layout.of(kept)
             states[number].setdefault(parameter, {})[name] = live
         for number, parameter, name, value in self._others:
             states[number].setdefault(parameter, {})[name] = copy.deepcopy(value)

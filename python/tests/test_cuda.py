@@ -9,8 +9,9 @@ import torch
 from test_gradient_stats import ROWS, brute, model_with
 from torch import nn
 
+import steadygrad._guard
 import steadygrad.torch
-from steadygrad import _ahead, _device, _snapshot
+from steadygrad import _ahead, _device, _distributed, _snapshot
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -202,8 +203,9 @@ def test_what_is_not_healthy_is_never_taken_ahead(ahead, monkeypatch):
         model[4].weight.mul_(1e6)
     (step,) = train(model, optimizer, guard.step, batches(1))
     assert step.decision == "rollback" and not ahead[-1]
-    (step,) = train(model, optimizer, guard.step, batches(1))
-    assert step.applied and not ahead[-1]
+    # One is left out, and the next is judged first.
+    left_out, step = train(model, optimizer, guard.step, batches(2))
+    assert left_out.decision == "skip" and step.applied and not any(ahead[-2:])
     # Somebody is told of every call to the optimizer: there has to be one a step.
     optimizer.register_step_post_hook(lambda *_: None)
     seen = len(ahead)
@@ -245,6 +247,64 @@ def test_a_compiled_model_and_a_fused_optimizer():
     guard = steadygrad.torch.Guard(model, optimizer)
     steps = train(torch.compile(model), optimizer, guard.step, batches(30))
     assert all(step.applied for step in steps)
+
+
+@pytest.fixture
+def nccl(tmp_path, monkeypatch):
+    """A group of one process, joined as several are."""
+    from torch import distributed
+
+    meet = f"file://{tmp_path}/meet"
+    distributed.init_process_group("nccl", init_method=meet, rank=0, world_size=1)
+    joined = _distributed.Together
+    monkeypatch.setattr(steadygrad._guard, "together", lambda *of: joined(*of))
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("fault", [None, "nan", "weights"])
+@pytest.mark.parametrize("kind", ["ddp", "sharded"])
+def test_over_nccl(kind, fault, nccl):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    def build():
+        if kind == "ddp":
+            return nn.parallel.DistributedDataParallel(net().to(CUDA))
+        model, mesh = net().to(CUDA), init_device_mesh(CUDA, (1,))
+        fully_shard(model[4], mesh=mesh)
+        return fully_shard(model, mesh=mesh)
+
+    def run(guarded):
+        model = build()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        guard = steadygrad.torch.Guard(model, optimizer) if guarded else None
+        decisions = []
+        for step, (inputs, targets) in enumerate(batches(60)):
+            if fault == "nan" and step == 40:
+                inputs[3, 1] = math.nan
+            if fault == "weights" and step == 40:
+                with torch.no_grad():
+                    next(model.parameters()).mul_(1e6)
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(inputs), targets)
+            loss.backward()
+            if guard is None:
+                optimizer.step()
+            else:
+                decisions.append(guard.step(loss).decision)
+        # The statistics of batch normalisation see a bad batch whatever is decided about the step.
+        weights = [parameter.detach() for parameter in model.parameters()]
+        return [getattr(each, "full_tensor", lambda each=each: each)() for each in weights], decisions
+
+    weights, decisions = run(True)
+    if fault is None:
+        assert set(decisions) == {"keep"}
+        plain, _ = run(False)
+        assert all(torch.equal(a, b) for a, b in zip(weights, plain, strict=True))
+    else:
+        assert decisions[40] == {"nan": "skip", "weights": "rollback"}[fault]
+        assert all(tensor.isfinite().all() for tensor in weights)
 
 
 def test_a_guard_waits_once_a_step():

@@ -105,6 +105,37 @@ def fault(rank, folder, kind, name):
     return decisions
 
 
+def on_disk(rank, folder, kind):
+    """Back to a snapshot in a file, whose optimizer's state is there or has to be made anew."""
+    found = []
+    for name in ("memory", "disk", "emptied"):
+        model = parallel(kind)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+        where = {} if name == "memory" else {"snapshot_dir": folder / f"{kind}-{name}-{rank}"}
+        guard = Guard(model, optimizer, **where)
+        for step in range(40):
+            optimizer.zero_grad()
+            loss = loss_of(model, step, rank, None)
+            loss.backward()
+            if step == 30:
+                if name == "emptied":
+                    optimizer.state.clear()
+                with torch.no_grad():
+                    next(iter(model.parameters())).mul_(1e6)
+            seen = guard.step(loss)
+            assert (seen.decision == "rollback") == (step == 30), (step, seen.decision)
+        guard.close()
+        found.append([*whole(model), *(part.sum().item() for part in _moments(optimizer))])
+    assert repr(found[0]) == repr(found[1]) == repr(found[2])
+    return found[0][-1]
+
+
+def _moments(optimizer):
+    for state in optimizer.state.values():
+        moment = state["exp_avg"]
+        yield moment.full_tensor() if hasattr(moment, "full_tensor") else moment
+
+
 def norms(rank, folder, kind):
     """Of the whole model, as one process with both batches has them."""
     model, alone = parallel(kind), network()
@@ -234,6 +265,7 @@ CASES = [
     for case, rest in [
         (healthy, ()),
         *((fault, (name,)) for name in FAULTS),
+        (on_disk, ()),
         (norms, ()),
         (clipped, ()),
         (scaler, ()),
