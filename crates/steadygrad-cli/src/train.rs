@@ -214,12 +214,15 @@ fn follow(run: &Path) -> Result<ExitCode, CliError> {
                 continue;
             }
             let judgement = &incident.judgement;
-            let message = judgement.detections.first().map(|seen| &seen.message);
+            let seen = judgement.detections.first();
+            let message = seen.map(|seen| seen.message.as_str());
+            // A step that is left out after going back shows nothing of its own.
+            let message = message.or_else(|| judgement.decision.reason());
             output::print(&format!(
                 "  incident at step {}: {} ({})\n",
                 incident.step,
                 judgement.decision.name(),
-                message.map_or("", |message| message.as_str())
+                message.unwrap_or_default()
             ))?;
         }
         if status != RunStatus::Running {

@@ -708,6 +708,7 @@ fn weights_that_are_written_to_are_waited_for_and_gone_back_from() {
         let judgement = run.show(weights(norm));
         assert_eq!(judgement.rung, Rung::Skip, "{judgement:?}");
     }
+    assert_eq!(run.rungs(2, &weights(norm)), [Rung::Skip; 2]);
     let judgement = run.show(weights(norm));
     assert!(
         matches!(&judgement.decision, Decision::Rollback { to_step: 0, reason }
@@ -718,20 +719,51 @@ fn weights_that_are_written_to_are_waited_for_and_gone_back_from() {
     run.calm(100);
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
     assert_eq!(run.guard.summary().rolled_back, 2);
+}
 
-    // One that never ends costs rollbacks, which do.
+/// User code may mean to write to the weights, as an embedding of bounded norm does in every forward pass.
+#[test]
+fn weights_that_are_written_to_without_end_are_trained_in_the_end() {
     let mut run = Run::new(Preset::Default);
-    run.calm(44);
     let mut norm = 1.0;
-    let rungs: Vec<Rung> = (0..800)
-        .map(|_| {
-            norm *= 1.05;
-            run.show(weights(1e3 * norm)).rung
+    let mut written = |run: &mut Run, gradient: f64| {
+        norm *= 1.0001;
+        let noise = healthy(run.step);
+        let bad = reading(0, noise.loss, gradient).with_weight_norms(vec![norm]);
+        run.show(if gradient.is_finite() {
+            noise.with_weight_norms(vec![norm])
+        } else {
+            bad
+        })
+    };
+    for _ in 0..60 {
+        assert_eq!(written(&mut run, 1.0).rung, Rung::Keep);
+    }
+    assert_eq!(written(&mut run, f64::NAN).rung, Rung::Skip);
+    let rungs: Vec<Rung> = (0..400).map(|_| written(&mut run, 1.0).rung).collect();
+    assert_eq!(run.guard.summary().rolled_back, 2);
+    assert_eq!(rungs[92..], [Rung::Keep; 308]);
+    // It is not asked a second time.
+    written(&mut run, f64::NAN);
+    let rungs: Vec<Rung> = (0..100).map(|_| written(&mut run, 1.0).rung).collect();
+    assert_eq!(rungs[0], Rung::Rollback);
+    assert_eq!(rungs[1..], [Rung::Keep; 99]);
+}
+
+/// Losses about the bound, one in seven below it: they are the data's, and taken for the usual.
+#[test]
+fn a_noisy_change_of_the_data_is_accepted_in_the_end() {
+    let mut run = rolled_back_for_its_loss(true);
+    let rungs: Vec<Rung> = (0..200)
+        .map(|step| {
+            let loss = if step % 7 == 6 { 0.8 } else { 1.4 };
+            run.show(reading(0, loss, 1.0)).rung
         })
         .collect();
-    assert_eq!(rungs.last(), Some(&Rung::Stop));
-    assert_eq!(run.guard.summary().rolled_back, 5);
-    assert!(!rungs.contains(&Rung::Keep));
+    let last = rungs.iter().rposition(|rung| *rung != Rung::Keep);
+    assert!(last.is_some_and(|last| last < 100), "{rungs:?}");
+    assert_eq!(run.guard.summary().rolled_back, 1);
+    assert_eq!(run.rungs(50, &back()), [Rung::Keep; 50]);
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub struct WeightGrowth {
     pub growth: f64,
     /// How many norms are remembered.
     pub window: usize,
-    /// Readings before the first judgement.
+    /// Readings before the first judgement of a jump.
     pub warmup: usize,
 }
 

@@ -37,7 +37,8 @@ pub struct RecoverConfig {
     /// Harmful losses in a row that mean that the weights are damaged.
     pub loss_patience: usize,
     /// Harmful readings in a row after a rollback before they are taken for the new usual level; up to three
-    /// times as many while their losses still rise, since data that get worse are no level yet.
+    /// times as many while their losses still rise, since data that get worse are no level yet. As long is waited
+    /// for weights that something else than the optimizer writes to.
     pub level_patience: usize,
     /// Calm readings before the learning rate climbs, the first time.
     pub cool_down: usize,

@@ -50,6 +50,9 @@ pub(crate) struct LadderState {
     /// After going back: whether something else than the optimizer writes to the weights.
     #[serde(default)]
     still: Option<Still>,
+    /// It was waited for without end: somebody means to, and it is not asked again.
+    #[serde(default)]
+    written_to: bool,
     /// The step gone back to, until it has been calm since.
     retrying: Option<u64>,
     /// The scale of the learning rate before the last rollback, while what it left may have been a good
@@ -143,6 +146,7 @@ impl Default for LadderState {
             level: Level::default(),
             damaged: false,
             still: None,
+            written_to: false,
             retrying: None,
             abandoned: None,
             learning_rate: None,
@@ -298,10 +302,11 @@ impl LadderState {
             // Nothing can be said of the weights, and something has to be done.
             return None;
         }
-        let damage = detections
-            .iter()
-            .find(|seen| seen.severity == Severity::Damage);
-        let next = still.next(damage, config.level_patience);
+        let written = |seen: &&Detection| {
+            seen.detector == Detector::WeightGrowth && seen.severity == Severity::Damage
+        };
+        let next = still.next(detections.iter().find(written), config.level_patience);
+        let endless = matches!(next, Waiting::Endless(_));
         self.calm = 0;
         match next {
             Waiting::Try => Some(Verdict::skip(TRIED.into())),
@@ -309,7 +314,9 @@ impl LadderState {
                 "{}: something else than the optimizer writes to the weights",
                 damage.message
             ))),
-            Waiting::WasMoved(damage) => {
+            Waiting::WasMoved(damage) | Waiting::Endless(damage) => {
+                self.written_to = endless;
+                self.still = None;
                 self.damaged = true;
                 let need = Need::Rollback {
                     for_losses_alone: false,
@@ -392,9 +399,12 @@ impl LadderState {
             Some(_) => self.losses.saturating_add(1),
             None => 0,
         };
+        let retried = self.retrying.is_some();
         if self.consecutive == 1 {
-            self.level.clear();
             self.bad_losses = 0;
+            if !retried {
+                self.level.clear();
+            }
         }
         self.bad_losses += usize::from(detections.iter().any(speaks_of_the_loss));
         if let Some(bad) = spike.or(harmful(Detector::LossRelapse)) {
@@ -416,7 +426,6 @@ impl LadderState {
                 to: jump.value,
                 why: jump.message.clone(),
             });
-        let retried = self.retrying.is_some();
         // What was learnt is lost. Where going back did not help, something still writes to the weights,
         // which shows while steps are skipped, or the data are others, and not so bad that their loss
         // were a spike.
@@ -426,8 +435,14 @@ impl LadderState {
                     for_losses_alone: true,
                 });
             }
-            if harmful(Detector::LossSpike).is_none() {
-                let stands = self.level.stands(self.consecutive, config.level_patience);
+            let other = [Detector::LossSpike, Detector::NonFinite];
+            if other
+                .into_iter()
+                .all(|detector| harmful(detector).is_none())
+            {
+                // In all since then: a better one among them does not make the data good.
+                let waited = self.level.seen();
+                let stands = self.level.stands(waited, config.level_patience);
                 return if !stands { Need::Skip } else { Need::NewLevel };
             }
         }
@@ -673,6 +688,7 @@ impl LadderState {
         self.abandoned = None;
         self.jump = None;
         self.still = None;
+        self.skips = Budget::default();
         self.calm = 0;
         self.consecutive = 0;
         self.losses = 0;
@@ -682,7 +698,8 @@ impl LadderState {
     /// The adapter went back to this step, before which the user's largest learning rate was this.
     pub(crate) fn rolled_back(&mut self, step: u64, largest: Option<f64>) {
         self.retrying = Some(step);
-        self.still = Some(Still::default());
+        self.still = (!self.written_to).then(Still::default);
+        self.level.clear();
         self.unharmed_rate = None;
         self.calm = 0;
         self.consecutive = 0;

@@ -16,15 +16,24 @@ const MOST_PATIENCES: usize = 3;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Level {
     losses: VecDeque<f64>,
+    /// How many were remembered since it was cleared.
+    #[serde(default)]
+    seen: usize,
 }
 
 impl Level {
     pub(super) fn clear(&mut self) {
-        self.losses.clear();
+        *self = Self::default();
+    }
+
+    /// How many losses it was told since it was cleared.
+    pub(super) fn seen(&self) -> usize {
+        self.seen
     }
 
     /// Remembers a loss, as many as can be asked for with this patience.
     pub(super) fn push(&mut self, loss: f64, patience: usize) {
+        self.seen = self.seen.saturating_add(1);
         self.losses.push_back(loss);
         while self.losses.len() > 2 * (patience / 2) {
             self.losses.pop_front();

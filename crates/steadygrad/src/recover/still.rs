@@ -5,12 +5,17 @@ use crate::detect::Detection;
 /// It is waited for so many times as long as for a level of the losses.
 const MOST_PATIENCES: usize = 3;
 
+/// So many readings in a row without a change show that a writer has ended.
+const QUIET: usize = 3;
+
 /// Whether weights are written to by something else than the optimizer: a step that is left out shows it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Still {
     waited: usize,
     /// The last change without a step.
     moved: Option<Detection>,
+    /// Readings since.
+    quiet: usize,
 }
 
 /// What one more reading says.
@@ -20,8 +25,10 @@ pub(super) enum Waiting {
     Try,
     /// They are written to.
     Moving(Detection),
-    /// They were, and are no more; or it lasts too long.
+    /// They were, and are no more.
     WasMoved(Detection),
+    /// They are for so long that it may be meant.
+    Endless(Detection),
     /// They stood still.
     Still,
 }
@@ -30,18 +37,20 @@ impl Still {
     /// One more reading, with the damage that it shows.
     pub(super) fn next(&mut self, damage: Option<&Detection>, patience: usize) -> Waiting {
         self.waited = self.waited.saturating_add(1);
-        let waits = self.waited <= MOST_PATIENCES.saturating_mul(patience);
-        match damage {
-            Some(damage) => {
-                self.moved = Some(damage.clone());
-                if waits {
-                    Waiting::Moving(damage.clone())
-                } else {
-                    Waiting::WasMoved(damage.clone())
-                }
-            }
+        if let Some(damage) = damage {
+            self.moved = Some(damage.clone());
+            self.quiet = 0;
+        } else {
+            self.quiet = self.quiet.saturating_add(1);
+        }
+        match &self.moved {
             None if self.waited == 1 => Waiting::Try,
-            None => self.moved.take().map_or(Waiting::Still, Waiting::WasMoved),
+            None => Waiting::Still,
+            Some(moved) if self.quiet >= QUIET => Waiting::WasMoved(moved.clone()),
+            Some(moved) if self.waited > MOST_PATIENCES.saturating_mul(patience) => {
+                Waiting::Endless(moved.clone())
+            }
+            Some(moved) => Waiting::Moving(moved.clone()),
         }
     }
 }
@@ -80,14 +89,24 @@ mod tests {
             let next = still.next(Some(&damage), 30);
             assert_eq!(next, Waiting::Moving(damage));
         }
-        assert_eq!(still.next(None, 30), Waiting::WasMoved(damage(39)));
-        // Without end it is not waited for.
-        let ends = (40..200)
-            .find(|step| matches!(still.next(Some(&damage(*step)), 30), Waiting::WasMoved(_)));
-        assert_eq!(ends, Some(89));
+        for expected in [Waiting::Moving, Waiting::Moving, Waiting::WasMoved] {
+            assert_eq!(still.next(None, 30), expected(damage(39)));
+        }
+    }
+
+    /// One that writes now and then is not taken for one that has ended.
+    #[test]
+    fn what_moves_without_end_is_not_waited_for_without_end() {
+        let mut still = Still::default();
+        let ends = (0..200).find(|step| {
+            let damage = damage(*step);
+            let seen = (step % 3 == 1).then_some(&damage);
+            matches!(still.next(seen, 30), Waiting::Endless(_))
+        });
+        assert_eq!(ends, Some(90));
         assert_eq!(
             Still::default().next(Some(&damage(1)), 0),
-            Waiting::WasMoved(damage(1))
+            Waiting::Endless(damage(1))
         );
     }
 }
