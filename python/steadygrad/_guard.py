@@ -94,8 +94,9 @@ class Guard:
 
     The learning rate that a schedule sets is not changed: a lower one is used for the step alone. A rollback
     restores parameters, buffers and the optimizer's state, not the schedule, and training goes on with
-    the batches that follow: one is left out, to see whether the weights stand still. Where the restored state has the same bad losses from its first batch on, the data are at
-    fault, and a second rollback takes up what the first one left.
+    the batches that follow: one is left out, to see whether the weights stand still. Where the restored
+    state has the same bad losses from its first batch on, the data are at fault, and a second rollback takes
+    up what the first one left.
 
     What it cannot see: a batch whose size batch normalisation swallows (its means keep it, no gradient shows
     it), and an update that is too large for the weights where the optimizer is not plain SGD.
