@@ -121,8 +121,8 @@ impl DetectorConfig {
             .accept(&mut state.clip_saturation, clipped);
     }
 
-    /// Remembers of a reading that is harmful or left out what is compared from step to step, and nothing else; `applied` is
-    /// whether its update is applied all the same.
+    /// Remembers of a reading that is harmful or left out what is compared from step to step, and nothing
+    /// else; `applied` is whether its update is applied all the same.
     pub(crate) fn reject(&self, state: &mut DetectorState, signals: &Signals<'_>, applied: bool) {
         self.overshoot.forget(&mut state.overshoot);
         self.loss_relapse

@@ -165,6 +165,13 @@ fn speaks_of_the_loss(seen: &Detection) -> bool {
     [LossDivergence, LossRelapse, LossSpike, NonFinite].contains(&seen.detector)
 }
 
+/// What this detector saw, where it is harmful.
+fn harmful(detections: &[Detection], detector: Detector) -> Option<&Detection> {
+    detections
+        .iter()
+        .find(|seen| seen.detector == detector && seen.severity >= Severity::Harmful)
+}
+
 /// What a harmful reading asks for.
 enum Need {
     Skip,
@@ -295,17 +302,12 @@ impl LadderState {
         detections: &[Detection],
     ) -> Option<Verdict> {
         let still = self.still.as_mut()?;
-        let broken = |seen: &Detection| {
-            seen.detector == Detector::NonFinite && seen.severity >= Severity::Harmful
-        };
-        if detections.iter().any(broken) {
+        if harmful(detections, Detector::NonFinite).is_some() {
             // Nothing can be said of the weights, and something has to be done.
             return None;
         }
-        let written = |seen: &&Detection| {
-            seen.detector == Detector::WeightGrowth && seen.severity == Severity::Damage
-        };
-        let next = still.next(detections.iter().find(written), config.level_patience);
+        let written = harmful(detections, Detector::WeightGrowth);
+        let next = still.next(written, config.level_patience);
         let endless = matches!(next, Waiting::Endless(_));
         self.calm = 0;
         match next {
@@ -387,11 +389,7 @@ impl LadderState {
 
     /// What a harmful reading asks for, whether it can be had or not.
     fn need(&mut self, config: &RecoverConfig, detections: &[Detection]) -> Need {
-        let harmful = |detector| {
-            detections
-                .iter()
-                .find(|seen| seen.detector == detector && seen.severity >= Severity::Harmful)
-        };
+        let harmful = |detector| harmful(detections, detector);
         self.calm = 0;
         self.consecutive = self.consecutive.saturating_add(1);
         let spike = harmful(Detector::LossSpike);
@@ -443,7 +441,7 @@ impl LadderState {
                 // In all since then: a better one among them does not make the data good.
                 let waited = self.level.seen();
                 let stands = self.level.stands(waited, config.level_patience);
-                return if !stands { Need::Skip } else { Need::NewLevel };
+                return if stands { Need::NewLevel } else { Need::Skip };
             }
         }
         if self.losses > config.loss_patience && !retried {

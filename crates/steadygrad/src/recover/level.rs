@@ -8,8 +8,8 @@ use crate::detect::middle;
 /// that stand still on data of one kind, half are: 12 of 15 by chance in 2 % of all times (a sign test).
 const RISES: f64 = 0.8;
 
-/// A rise is waited for so many times as long as a level.
-const MOST_PATIENCES: usize = 3;
+/// What does not come to rest, losses or weights, is waited for so many times as long as a level.
+pub(super) const MOST_PATIENCES: usize = 3;
 
 /// The losses of weights that stand still: a level that may become the usual one, or data that still
 /// get worse, which a good state is to be kept from.

@@ -25,7 +25,8 @@
 //!
 //! **After going back, one step is left out.** The weights should stand still meanwhile. Where they do not,
 //! something else than the optimizer writes to them, which is not seen while they are trained. Nothing is
-//! applied until it has ended, and what it wrote is then gone back from.
+//! applied until it has ended, and what it wrote is then gone back from. What goes on for three times
+//! `level_patience` may be meant, and is trained with.
 //!
 //! Everything is counted in readings, never in the adapter's step numbers, which may go back.
 

@@ -1,9 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use super::level::MOST_PATIENCES;
 use crate::detect::Detection;
-
-/// It is waited for so many times as long as for a level of the losses.
-const MOST_PATIENCES: usize = 3;
 
 /// So many readings in a row without a change show that a writer has ended.
 const QUIET: usize = 3;
