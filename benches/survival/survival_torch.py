@@ -1,7 +1,7 @@
 """Faults in PyTorch training, with the guard, without it, and with `clip_grad_norm_(1.0)`.
 
     pip install scikit-learn          # for its 1,797 handwritten digits
-    python benches/survival/survival_torch.py [--seeds 13] [--first 20000]
+    python benches/survival/survival_torch.py [--seeds 13] [--first 20000] [--processes 2]
 
 Three models (MLP, CNN, LSTM over the rows of an image), eight faults between steps 100 and 200, momentum and AdamW
 by turns, 600 steps of 64, the learning rate falling to 0 over the second half. Length and schedule are such that the
@@ -15,6 +15,7 @@ with one batch left out: what the bar makes of the least that any guard can do. 
 import argparse
 import collections
 import math
+import multiprocessing
 import random
 
 import torch
@@ -88,6 +89,7 @@ class Fault:
 
 
 FAULTS = ["nan", "inf", "batch x1e6", "labels", "rate growth", "rate x100", "bit flip", "weights x30"]
+KINDS = ["mlp", "cnn", "lstm"]
 
 
 def falls(step):
@@ -134,59 +136,91 @@ def run(kind, seed, fault, how, data):
     return accuracy if finite else math.nan, lost, guard.counts if guard else {}
 
 
+def digits():
+    """Images and classes to train on, and those to validate with."""
+    known = load_digits()
+    shuffled = torch.randperm(len(known.data), generator=torch.Generator().manual_seed(0))
+    inputs = torch.tensor(known.data, dtype=torch.float32)[shuffled] / 16
+    classes = torch.tensor(known.target)[shuffled]
+    return (inputs[:1400], classes[:1400]), (inputs[1400:], classes[1400:])
+
+
+class Tally:
+    """What became of the runs of one model and seed, or of many."""
+
+    def __init__(self):
+        self.recovered, self.runs, self.near, self.clean = (collections.Counter() for _ in range(4))
+        self.rollbacks, self.lost = [], []
+        self.same = self.interventions = 0
+
+    def add(self, other):
+        for name, own in vars(self).items():
+            setattr(self, name, own + getattr(other, name))
+
+    def faulty(self, kind, seed, data):
+        clean, *_ = run(kind, seed, "none", "plain", data)
+        for fault in FAULTS:
+            bar = 0.02 if fault in ("bit flip", "weights x30") else 0.01
+            for how in ("guard", "plain", "clip"):
+                accuracy, lost, _ = run(kind, seed, fault, how, data)
+                well = accuracy >= (1 - bar) * clean
+                for key in (fault, kind, "all"):
+                    self.recovered[key, how] += well
+                    self.runs[key] += how == "guard"
+                if how == "guard":
+                    self.rollbacks += lost
+                    if not well:
+                        self.lost.append(f"{kind} {seed} {fault}: {accuracy:.4f} of {clean:.4f}")
+
+    def without_fault(self, kind, seed, data):
+        left_out, *_ = run(kind, seed, "none", "skip", data)
+        guarded, _, counts = run(kind, seed, "none", "guard", data)
+        plain, *_ = run(kind, seed, "none", "plain", data)
+        self.clean[kind] += 1
+        self.same += guarded == plain
+        self.near[kind] += left_out >= 0.99 * plain
+        self.interventions += sum(counts.values()) - counts["kept"]
+
+    def print(self):
+        print("| | runs | guard | unguarded | clip=1 |\n|---|---|---|---|---|")
+        for key in [*FAULTS, *KINDS, "all"]:
+            cells = [f"{100 * self.recovered[key, how] / self.runs[key]:.1f} %" for how in ("guard", "plain", "clip")]
+            print(f"| {key} | {self.runs[key]} | " + " | ".join(cells) + " |")
+        self.rollbacks.sort()
+        median = self.rollbacks[len(self.rollbacks) // 2] if self.rollbacks else 0
+        print(f"\n{len(self.rollbacks)} rollbacks, {median} steps lost in the median.")
+        clean, near = self.clean.total(), self.near.total()
+        print(f"{clean} clean runs: {self.interventions} interventions, the same accuracy in {self.same}.")
+        print("The control, one batch left out of a clean run: within 1 % of it in", end=" ")
+        each = ", ".join(f"{kind} {found}" for kind, found in self.near.items())
+        print(f"{100 * near / clean:.1f} % of {clean} runs ({each}).")
+        print("\nNot recovered:\n" + "\n".join(f"- {line}" for line in self.lost))
+
+
+def case(kind, seed):
+    """One model and seed: each fault, and as many clean runs on seeds of their own."""
+    torch.set_num_threads(1)
+    tally, data = Tally(), digits()
+    tally.faulty(kind, seed, data)
+    for other in range(len(FAULTS)):
+        tally.without_fault(kind, 1_000_000 + len(FAULTS) * seed + other, data)
+    return tally
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=13)
     parser.add_argument("--first", type=int, default=20_000)
+    parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    digits = load_digits()
-    shuffled = torch.randperm(len(digits.data), generator=torch.Generator().manual_seed(0))
-    inputs = torch.tensor(digits.data, dtype=torch.float32)[shuffled] / 16
-    classes = torch.tensor(digits.target)[shuffled]
-    data = (inputs[:1400], classes[:1400]), (inputs[1400:], classes[1400:])
-    recovered, runs, rollbacks = collections.Counter(), collections.Counter(), []
-    clean_runs = same = interventions = near = 0
-    stopped, by_kind = [], collections.Counter()
-    for kind in ("mlp", "cnn", "lstm"):
-        for seed in range(arguments.first, arguments.first + arguments.seeds):
-            clean, *_ = run(kind, seed, "none", "plain", data)
-            for fault in FAULTS:
-                bar = 0.02 if fault in ("bit flip", "weights x30") else 0.01
-                for how in ("guard", "plain", "clip"):
-                    accuracy, lost, _ = run(kind, seed, fault, how, data)
-                    well = accuracy >= (1 - bar) * clean
-                    recovered[fault, how] += well
-                    recovered[kind, how] += well
-                    recovered["all", how] += well
-                    if how == "guard":
-                        rollbacks += lost
-                        for key in (fault, kind, "all"):
-                            runs[key] += 1
-                        if not well:
-                            stopped.append(f"{kind} {seed} {fault}: {accuracy:.4f} of {clean:.4f}")
-            # As many clean runs as faulty ones, on seeds of their own.
-            for other in range(len(FAULTS)):
-                own = 1_000_000 + len(FAULTS) * seed + other
-                left_out, *_ = run(kind, own, "none", "skip", data)
-                a, _, counts = run(kind, own, "none", "guard", data)
-                b, *_ = run(kind, own, "none", "plain", data)
-                clean_runs, same = clean_runs + 1, same + (a == b)
-                near += left_out >= 0.99 * b
-                by_kind[kind] += left_out >= 0.99 * b
-                interventions += sum(counts.values()) - counts["kept"]
-    print("| | runs | guard | unguarded | clip=1 |\n|---|---|---|---|---|")
-    for key in [*FAULTS, "mlp", "cnn", "lstm", "all"]:
-        cells = [f"{100 * recovered[key, how] / runs[key]:.1f} %" for how in ("guard", "plain", "clip")]
-        print(f"| {key} | {runs[key]} | " + " | ".join(cells) + " |")
-    rollbacks.sort()
-    median = rollbacks[len(rollbacks) // 2] if rollbacks else 0
-    print(f"\n{len(rollbacks)} rollbacks, {median} steps lost in the median.")
-    print(f"{clean_runs} clean runs: {interventions} interventions, the same accuracy in {same}.")
-    print("The control, one batch left out of a clean run: within 1 % of it in", end=" ")
-    each = ", ".join(f"{kind} {found}" for kind, found in by_kind.items())
-    print(f"{100 * near / clean_runs:.1f} % of {clean_runs} runs ({each}).")
-    print("\nNot recovered:\n" + "\n".join(f"- {line}" for line in stopped))
+    seeds = range(arguments.first, arguments.first + arguments.seeds)
+    # The slow ones first, or the last process ends alone.
+    cases = [(kind, seed) for kind in reversed(KINDS) for seed in seeds]
+    tally = Tally()
+    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
+        for one in pool.starmap(case, cases, chunksize=1):
+            tally.add(one)
+    tally.print()
 
 
 if __name__ == "__main__":

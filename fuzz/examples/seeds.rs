@@ -22,6 +22,7 @@ fn row(step: u64) -> StepRecord {
         grad_norm: f64::INFINITY,
         grad_norm_clipped: 1.0,
         update_norm: (step != 1).then_some(0.5),
+        weight_norm: (step != 2).then_some(4.0),
         non_finite: step,
         subnormal: 0,
         batch: (step != 2).then_some(step),

@@ -24,13 +24,14 @@ COLUMNS = {
     "grad_norm": pa.float64(),
     "grad_norm_clipped": pa.float64(),
     "update_norm": pa.float64(),
+    "weight_norm": pa.float64(),
     "non_finite": pa.uint64(),
     "subnormal": pa.uint64(),
     "batch": pa.uint64(),
     "decision": pa.string(),
 }
 # What a run need not measure.
-OPTIONAL = {"update_norm", "batch"}
+OPTIONAL = {"update_norm", "weight_norm", "batch"}
 
 
 def write_example(folder):
@@ -108,6 +109,6 @@ def test_the_example_holds_what_was_written(example):
     assert table["subnormal"] == [2] * 100
     assert table["learning_rate_scale"] == [1.0] * 100
     assert table["batch"] == [*range(97), None, None, None]
-    assert table["update_norm"] == [None] * 100
+    assert table["update_norm"] == table["weight_norm"] == [None] * 100
     assert table["grad_norm"][10] == pytest.approx(math.sqrt(2) * 1e4, rel=1e-5)
     assert table["grad_norm/output.weight"][10] == pytest.approx(1e4, rel=1e-5)

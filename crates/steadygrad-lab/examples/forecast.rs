@@ -1,5 +1,5 @@
 //! The forecasts: their weights, fitted to the zoo's tuning part, and how often they are right on the held-out
-//! one. One is made from a log's first rows (`diagnose`), the other before the first step (`probe`).
+//! one or, with a number after `--`, on that fresh draw. One is made from a log's first rows (`diagnose`), the other before the first step (`probe`).
 //!
 //! `cargo run --release -p steadygrad-lab --example forecast` takes about three minutes on two cores and prints
 //! Markdown.
@@ -16,7 +16,7 @@ use burn::tensor::Device;
 use steadygrad::diagnose::{Evidence, Forecast, History};
 use steadygrad::trace::Role;
 use steadygrad_lab::Optimizer;
-use steadygrad_lab::zoo::{Part, configurations, risk, run};
+use steadygrad_lab::zoo::{Configuration, Part, configurations, fresh, risk, run};
 
 /// One run, as it began and as it ended.
 struct Begun {
@@ -28,6 +28,8 @@ struct Begun {
     optimizer: Optimizer,
     /// From the first rows.
     rows: Said,
+    /// From the first rows of a log without the weights' norm.
+    bare: Said,
     /// From before the first step.
     start: Said,
     /// Whether it had failed by the last row that the forecast sees.
@@ -57,18 +59,30 @@ type Which = fn(&Begun) -> &Said;
 const SEEN: u64 = 8;
 
 fn main() {
-    let all: Vec<_> = configurations()
+    let draw: Option<u64> = std::env::args()
+        .nth(1)
+        .map(|text| text.parse().expect("the draw is a number"));
+    let (tuning, held_out): (Vec<_>, Vec<_>) = configurations()
         .into_iter()
-        .filter(|one| one.fault.is_none() && one.warmup_steps == 0)
+        .partition(|one| one.part() == Part::Tuning);
+    let judged = draw.map_or(held_out, fresh).into_iter();
+    let tuning = tuning.into_iter().map(|one| (Part::Tuning, one));
+    let all: Vec<(Part, Configuration)> = tuning
+        .chain(judged.map(|one| (Part::HeldOut, one)))
+        .filter(|(_, one)| one.fault.is_none() && one.warmup_steps == 0)
         .collect();
     let (next, begun) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 let device = Device::flex().autodiff();
-                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some((part, one)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let run = run(one, &device).expect("no fault");
-                    let Some(forecast) = Forecast::of(&History::of(&run.trace)) else {
+                    let mut bare = run.trace.clone();
+                    bare.series
+                        .retain(|series| *series.role() != Role::WeightNorm);
+                    let of = |trace| Forecast::of(&History::of(trace));
+                    let (Some(forecast), Some(bare)) = (of(&run.trace), of(&bare)) else {
                         continue;
                     };
                     let Some(risk) = risk(one, &device) else {
@@ -85,13 +99,14 @@ fn main() {
                         .take(SEEN as usize)
                         .any(|loss| *loss > 3.0 * losses[0]);
                     let row = Begun {
-                        part: one.part(),
+                        part: *part,
                         family: one.architecture.family(),
                         learning_rate: one.learning_rate,
                         normalized: matches!(one.architecture.family(), "mlp-norm" | "transformer"),
                         first_norm: column(&Role::GradNorm)[0],
                         optimizer: one.optimizer,
                         rows: Said::new(forecast.probability, &forecast.features),
+                        bare: Said::new(bare.probability, &bare.features),
                         start: Said::new(risk.probability, &risk.features),
                         already: jumped || run.first_non_finite.is_some_and(|step| step < SEEN),
                         failed: run.became.failed(),
@@ -110,9 +125,15 @@ fn main() {
     };
     let (tuning, held_out) = (of(Part::Tuning), of(Part::HeldOut));
     let rows: Which = |run| &run.rows;
+    let bare: Which = |run| &run.bare;
     let start: Which = |run| &run.start;
     println!("# Fitted\n");
     fit("from the first rows", &tuning, rows);
+    fit(
+        "from the first rows without the weights' norm",
+        &tuning,
+        bare,
+    );
     for (name, is_adam) in [
         ("before training, sgd", false),
         ("before training, adam", true),
@@ -126,6 +147,8 @@ fn main() {
         held_out.len()
     );
     table(&held_out, rows);
+    println!("\n# The same without the weights' norm\n");
+    table(&held_out, bare);
     println!("\n# Before training, held out: {} runs\n", held_out.len());
     table(&held_out, start);
     let open: Vec<&Begun> = held_out.into_iter().filter(|one| !one.already).collect();
@@ -134,6 +157,8 @@ fn main() {
         open.len()
     );
     table(&open, rows);
+    println!("\nThe same without the weights' norm:\n");
+    table(&open, bare);
     println!("\nBefore training:\n");
     table(&open, start);
 }
@@ -204,10 +229,10 @@ fn table(runs: &[&Begun], which: Which) {
         ("control: first gradient norm", &|run| run.first_norm),
     ];
     for (name, score) in scores {
-        let mut strata: BTreeMap<(&str, u64), Vec<&Begun>> = BTreeMap::new();
+        let mut strata: BTreeMap<(&str, i64), Vec<&Begun>> = BTreeMap::new();
         for run in runs {
             strata
-                .entry((run.family, run.learning_rate.to_bits()))
+                .entry((run.family, half_decade(run.learning_rate)))
                 .or_default()
                 .push(run);
         }
@@ -242,6 +267,11 @@ fn table(runs: &[&Begun], which: Which) {
         runs.iter().filter(|run| run.failed).count(),
         runs.len()
     );
+}
+
+/// Learning rates that are compared with one another: one of the zoo's grid, and what a fresh draw made of it.
+fn half_decade(rate: f64) -> i64 {
+    (2.0 * rate.log10()).round() as i64
 }
 
 /// Pairs of a failed and another run that the score puts in order, halves for ties, and all pairs.

@@ -49,19 +49,15 @@ fn trace(table: &StepTable) -> Trace {
     .into_iter()
     .flatten()
     .collect();
-    let (at, norms): (Vec<u64>, Vec<f64>) = table
-        .rows
-        .iter()
-        .filter_map(|row| Some((row.step, row.update_norm?)))
-        .unzip();
-    if !at.is_empty() {
-        series.extend(Series::new(
-            Role::UpdateNorm,
-            Role::UpdateNorm.column(),
-            at.into(),
-            norms,
-        ));
-    }
+    let measured = |role: Role, value: &dyn Fn(&StepRecord) -> Option<f64>| {
+        let rows = table.rows.iter();
+        let (at, norms): (Vec<u64>, Vec<f64>) =
+            rows.filter_map(|row| Some((row.step, value(row)?))).unzip();
+        let name = role.column();
+        (!at.is_empty()).then(|| Series::new(role, name, at.into(), norms).ok())?
+    };
+    series.extend(measured(Role::UpdateNorm, &|row| row.update_norm));
+    series.extend(measured(Role::WeightNorm, &|row| row.weight_norm));
     for (index, parameter) in table.parameters.iter().enumerate() {
         let norm = |row: &StepRecord| row.tensor_norms.get(index).copied().unwrap_or(f64::NAN);
         series.extend(column(Role::ParameterGradNorm(parameter.clone()), &norm));

@@ -59,6 +59,7 @@ fn row(step: u64, parameters: usize) -> StepRecord {
         grad_norm: 1.0,
         grad_norm_clipped: 1.0,
         update_norm: Some(0.1),
+        weight_norm: Some(10.0),
         non_finite: 0,
         subnormal: 0,
         batch: Some(step),

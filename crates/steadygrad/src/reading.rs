@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::GradientStats;
+use crate::stats::global_norm;
 
 /// Where in the network something was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +87,11 @@ impl StepReading {
         }
     }
 
+    /// L2 norm of all measured weights together, NaN or infinite when any is; `None` when none was measured.
+    pub fn weight_norm(&self) -> Option<f64> {
+        total(&self.weight_norms)
+    }
+
     /// With the loss of the previous batch after its step.
     #[must_use]
     pub fn with_loss_after(self, loss_after: f64) -> Self {
@@ -93,5 +99,28 @@ impl StepReading {
             loss_after: Some(loss_after),
             ..self
         }
+    }
+}
+
+/// The norm of all parts together; a negative part was not measured.
+pub(crate) fn total(norms: &[f64]) -> Option<f64> {
+    let measured = |norm: &f64| norm.is_nan() || *norm >= 0.0;
+    let mut norms = norms.iter().copied().filter(measured).peekable();
+    norms.peek().is_some().then(|| global_norm(norms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_of_odd_rows() {
+        assert_eq!(total(&[]), None);
+        assert_eq!(total(&[-7.0]), None);
+        assert_eq!(total(&[0.0]), Some(0.0));
+        assert_eq!(total(&[3.0, -7.0, 4.0]), Some(5.0));
+        assert!(total(&[1.0, f64::NAN]).is_some_and(f64::is_nan));
+        assert_eq!(total(&[1.0, f64::INFINITY]), Some(f64::INFINITY));
+        assert_eq!(total(&[f64::NEG_INFINITY, 2.0]), Some(2.0));
     }
 }

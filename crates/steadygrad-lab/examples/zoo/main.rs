@@ -1,9 +1,10 @@
 //! The zoo: about a thousand runs, and what steadygrad and others say of them.
 //!
-//! `cargo run --release -p steadygrad-lab --example zoo -- [tuning | held-out] [--list] [--traces FILE]` takes
-//! about two minutes on two cores and prints Markdown; `--list` adds every run that was judged wrong, `--traces`
-//! writes the runs' losses, norms and learning rates to an Arrow file.
-//! Thresholds may be chosen on the tuning part only.
+//! `cargo run --release -p steadygrad-lab --example zoo -- [tuning | held-out | fresh DRAW] [--list] [--traces FILE]`
+//! takes about three minutes a part on two cores and prints Markdown; `--list` adds every run that was judged wrong,
+//! `--traces` writes the runs' losses, norms and learning rates to an Arrow file.
+//! Thresholds may be chosen on the tuning part only. `fresh` is both parts' size, and held out until its tables are
+//! read.
 #![allow(
     clippy::print_stdout,
     reason = "an experiment reports to its standard output"
@@ -20,7 +21,7 @@ use burn::tensor::Device;
 use steadygrad::detect::{Detector, Severity};
 use steadygrad::diagnose::{Finding, History, Level, diagnose_run};
 use steadygrad_lab::faults::Fault;
-use steadygrad_lab::zoo::{Became, PEERS, Part, Run, configurations, run};
+use steadygrad_lab::zoo::{Became, PEERS, Part, Run, configurations, fresh, run};
 
 /// A run and what was said of it.
 struct Judged {
@@ -33,19 +34,24 @@ struct Judged {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let part = match arguments.first().map(String::as_str) {
-        Some("tuning") => Part::Tuning,
-        _ => Part::HeldOut,
+    let of_part = |part: Part| {
+        let all = configurations().into_iter();
+        all.filter(|one| one.part() == part).collect::<Vec<_>>()
+    };
+    let (name, all) = match arguments.first().map(String::as_str) {
+        Some("tuning") => ("tuning part".into(), of_part(Part::Tuning)),
+        Some("fresh") => {
+            let draw = arguments.get(1).and_then(|draw| draw.parse().ok());
+            let draw = draw.expect("`fresh` takes a number");
+            (format!("fresh draw {draw}"), fresh(draw))
+        }
+        _ => ("held-out part".to_owned(), of_part(Part::HeldOut)),
     };
     let list = arguments.iter().any(|argument| argument == "--list");
     let traces = arguments
         .iter()
         .position(|argument| argument == "--traces")
         .map(|at| arguments.get(at + 1).expect("`--traces` takes a file"));
-    let all: Vec<_> = configurations()
-        .into_iter()
-        .filter(|one| one.part() == part)
-        .collect();
     let (next, judged) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -60,12 +66,15 @@ fn main() {
         }
     });
     let mut judged = judged.into_inner().expect("no thread panics");
-    judged.sort_by_key(|one| one.run.configuration.seed);
+    judged.sort_by(|a, b| {
+        let name = |one: &Judged| one.run.configuration.name();
+        name(a).cmp(&name(b))
+    });
     if let Some(path) = traces {
         let runs: Vec<&Run> = judged.iter().map(|one| &one.run).collect();
         traces::write(Path::new(path), &runs).expect("the file can be written");
     }
-    println!("# The zoo, {part:?}: {} runs\n", judged.len());
+    println!("# The zoo, {name}: {} runs\n", judged.len());
     kinds(&judged);
     detection(&judged);
     faults(&judged);
@@ -92,9 +101,19 @@ fn judge(run: Run) -> Judged {
     }
 }
 
+/// Nothing was put into it.
+fn is_clean(one: &Judged) -> bool {
+    one.run.configuration.fault.is_none()
+}
+
 /// Healthy, and nothing was put into it.
 fn is_healthy(one: &Judged) -> bool {
-    one.run.became == Became::Healthy && one.run.configuration.fault.is_none()
+    one.run.became == Became::Healthy && is_clean(one)
+}
+
+/// Nothing happened to it, whether it learnt or not.
+fn stayed_well(one: &Judged) -> bool {
+    matches!(one.run.became, Became::Healthy | Became::Unlearnt)
 }
 
 /// What is said of a run: a note is no alarm.
@@ -113,12 +132,15 @@ fn kinds(judged: &[Judged]) {
             .or_default();
         *family.entry(one.run.became).or_default() += 1;
     }
-    println!("| family | healthy | recovered | diverged | non-finite |\n|---|---|---|---|---|");
+    println!(
+        "| family | healthy | learnt nothing | recovered | diverged | non-finite |\n|---|---|---|---|---|---|"
+    );
     for (family, of) in counts {
         let count = |became| of.get(&became).copied().unwrap_or(0);
         println!(
-            "| {family} | {} | {} | {} | {} |",
+            "| {family} | {} | {} | {} | {} | {} |",
             count(Became::Healthy),
+            count(Became::Unlearnt),
             count(Became::Recovered),
             count(Became::Diverged),
             count(Became::NonFinite)
@@ -130,7 +152,9 @@ fn detection(judged: &[Judged]) {
     println!(
         "\n## Failing runs found, and healthy runs with an alarm (95 % intervals)\n\n\
          Lead: steps from the alarm to the first value that is not finite, median over runs without a fault, \
-         or with one that builds up, that fail after step 20; -1: never.\n\n| rule | failing runs found | healthy runs with an alarm | lead |\n|---|---|---|---|"
+         or with one that builds up, that fail after step 20; -1: never. Runs that learnt nothing are \
+         neither healthy nor failing.\n\n| rule | failing runs found | healthy runs with an alarm | of those that learnt \
+         nothing | lead |\n|---|---|---|---|---|"
     );
     // A diagnosis is made afterwards: it has no lead.
     row("steadygrad diagnose, any warning or error", judged, |one| {
@@ -196,9 +220,11 @@ fn row(name: &str, judged: &[Judged], alarm: impl Fn(&Judged) -> Option<Option<u
         None => "-".into(),
     };
     let healthy = of(&is_healthy);
+    let unlearnt = |one: &Judged| one.run.became == Became::Unlearnt && is_clean(one);
     println!(
-        "| {name} | {} | {healthy} | {lead} |",
-        of(&|one| one.run.became.failed())
+        "| {name} | {} | {healthy} | {} | {lead} |",
+        of(&|one| one.run.became.failed()),
+        of(&unlearnt)
     );
 }
 
@@ -266,8 +292,7 @@ fn faults(judged: &[Judged]) {
     let mut all = (0, 0, 0);
     for (name, runs) in &by_fault {
         // Nothing was said and nothing happened.
-        let idle =
-            |(one, _): &&(&Judged, &Fault)| one.run.became == Became::Healthy && !alarms(one);
+        let idle = |(one, _): &&(&Judged, &Fault)| stayed_well(one) && !alarms(one);
         let shown: Vec<_> = runs.iter().filter(|run| !idle(run)).collect();
         let rule = shown
             .iter()
@@ -311,7 +336,7 @@ fn faults(judged: &[Judged]) {
 fn is_right(one: &Judged) -> bool {
     match &one.run.configuration.fault {
         Some(fault) => right_rule(one, fault) && right_time(one, fault),
-        None => one.run.became != Became::Healthy,
+        None => !stayed_well(one),
     }
 }
 

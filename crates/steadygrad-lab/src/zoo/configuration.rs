@@ -3,6 +3,8 @@ use std::fmt::Write as _;
 use std::hash::Hasher as _;
 
 use burn::tensor::Device;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use steadygrad::dynamics::Activation;
 use steadygrad::remedy::Remedy;
 
@@ -174,6 +176,28 @@ pub fn configurations() -> Vec<Configuration> {
                 });
             }
         }
+    }
+    all
+}
+
+/// As many runs of the same kinds that are in neither part: a held-out part that no earlier table has shown.
+///
+/// Each has a learning rate of its own, up to a quarter of a decade from the grid's, its fault at a step of its
+/// own and a seed of its own; another `draw` gives others.
+pub fn fresh(draw: u64) -> Vec<Configuration> {
+    let rng = &mut ChaCha8Rng::seed_from_u64(draw);
+    let mut all = configurations();
+    for one in &mut all {
+        one.learning_rate *= 10f64.powf(rng.random_range(-0.25..0.25));
+        let at_step = rng.random_range(FAULT_AT - 20..=FAULT_AT + 20);
+        if let Some(fault) = &mut one.fault {
+            let name = fault.name();
+            let moved = Fault::all(at_step)
+                .into_iter()
+                .find(|one| one.name() == name);
+            *fault = moved.expect("it came from the same list");
+        }
+        one.seed = rng.random();
     }
     all
 }
@@ -376,6 +400,23 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn a_fresh_draw_is_of_the_same_kinds_and_shares_no_run() {
+        let all = configurations();
+        let (one, other) = (fresh(1), fresh(2));
+        assert_eq!(one, fresh(1));
+        for ((old, one), other) in all.iter().zip(&one).zip(&other) {
+            assert_eq!(old.architecture, one.architecture);
+            let fault = |one: &Configuration| one.fault.as_ref().map(Fault::name);
+            assert_eq!(fault(old), fault(one));
+            let ratio = one.learning_rate / old.learning_rate;
+            assert!((0.56..1.79).contains(&ratio), "{ratio}");
+            assert!(old.seed != one.seed && one.seed != other.seed);
+            assert!(old.learning_rate != one.learning_rate);
+            assert!(one.learning_rate != other.learning_rate);
+        }
+    }
 
     #[test]
     fn the_zoo_is_large_and_split_in_half_without_a_twin_on_the_other_side() {

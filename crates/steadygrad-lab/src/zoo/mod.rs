@@ -2,13 +2,14 @@
 //! judged on.
 //!
 //! The list of runs is fixed. It is split once, by configuration, into a part on which thresholds may
-//! be chosen and one that none ever sees.
+//! be chosen and one that none ever sees. Once a held-out part has shown what is wrong, and that is mended, only
+//! runs that are drawn afresh ([`fresh`]) can say how much better it is.
 
 mod configuration;
 mod outcome;
 mod peers;
 
-pub use configuration::{Architecture, Configuration, Part, configurations};
+pub use configuration::{Architecture, Configuration, Part, configurations, fresh};
 pub use outcome::Became;
 pub use peers::{PEERS, Peer};
 

@@ -11,8 +11,12 @@ const LEARNT: f64 = 0.7;
 /// detector of steadygrad's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Became {
-    /// Finite throughout, no loss above three times the first, and not worse at the end than at the start.
+    /// Finite throughout, no loss above three times the first, not worse at the end than at the start, and better
+    /// than chance.
     Healthy,
+    /// As healthy, but no better than chance, and it never was: neither sound nor broken. Most have a learning rate
+    /// that is too small, some one that is too large from the first step on.
+    Unlearnt,
     /// Its loss was above three times the first at some step, and it came back from that.
     Recovered,
     /// It ended worse than it began, or no better than chance after a loss above three times the first or
@@ -45,8 +49,10 @@ impl Became {
             Self::Diverged
         } else if jumped {
             Self::Recovered
-        } else {
+        } else if learnt {
             Self::Healthy
+        } else {
+            Self::Unlearnt
         }
     }
 
@@ -59,6 +65,7 @@ impl Became {
     pub fn name(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
+            Self::Unlearnt => "learnt nothing",
             Self::Recovered => "recovered",
             Self::Diverged => "diverged",
             Self::NonFinite => "non-finite",

@@ -1,5 +1,5 @@
 use crate::StepReading;
-use crate::stats::global_norm;
+use crate::reading::total;
 
 /// A reading with what several detectors need of it, worked out once.
 #[derive(Debug, Clone, Copy)]
@@ -27,29 +27,9 @@ impl<'a> Signals<'a> {
             reading,
             global_norm: norm,
             applied_norm: norm,
-            weight_norm: total(&reading.weight_norms),
-            update_norm: total(&reading.update_norms),
+            weight_norm: reading.weight_norm().unwrap_or(0.0),
+            update_norm: total(&reading.update_norms).unwrap_or(0.0),
             learning_rate: reading.learning_rate,
         }
-    }
-}
-
-/// The norm of all parts together; a negative part was not measured.
-fn total(norms: &[f64]) -> f64 {
-    let measured = |norm: &f64| norm.is_nan() || *norm >= 0.0;
-    global_norm(norms.iter().copied().filter(measured))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn totals_of_odd_rows() {
-        assert_eq!(total(&[]), 0.0);
-        assert_eq!(total(&[3.0, -7.0, 4.0]), 5.0);
-        assert!(total(&[1.0, f64::NAN]).is_nan());
-        assert_eq!(total(&[1.0, f64::INFINITY]), f64::INFINITY);
-        assert_eq!(total(&[f64::NEG_INFINITY, 2.0]), 2.0);
     }
 }

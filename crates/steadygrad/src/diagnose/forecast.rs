@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Evidence, History};
 use crate::float;
+use crate::trace::Role;
 
 /// Rows that a forecast is made from.
 const ROWS: usize = 8;
@@ -9,11 +10,16 @@ const ROWS: usize = 8;
 /// Features beyond this say no more: e^20 is half a billion.
 const MOST: f64 = 20.0;
 
+/// A change of the weights' norm below this share of it says no more.
+const LEAST_MOVED: f64 = 1e-6;
+
 /// The probability that a run diverges, from its first rows alone.
 ///
-/// A logistic model of four dimensionless features: `1 / (1 + exp(-(bias + sum weight * feature)))`.
-/// Its weights were fitted to the tuning part of the zoo, runs of 160 steps without a fault; how often it
-/// is right on the held-out part is in `benches/runs`. Of a run that is much longer it says how it begins.
+/// A logistic model of four dimensionless features: `1 / (1 + exp(-(bias + sum weight * feature)))`. Three say how
+/// much larger loss and gradient became; the fourth how far one step moves the weights: by how much their norm changed
+/// at most, over that norm, or, in a log without `weight_norm`, the learning rate times the squared gradient norm over
+/// the loss, which is so for SGD only. Its weights were fitted to the tuning part of the zoo, runs of 160 steps without
+/// a fault; how often it is right on other runs is in `benches/runs`. Of a run that is much longer it says how it begins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
     /// Between 0 and 1.
@@ -23,30 +29,47 @@ pub struct Forecast {
     pub features: Vec<Evidence>,
 }
 
-/// Their names, in the order of [`WEIGHTS`].
-const NAMES: [&str; 4] = [
+/// The names of the first three features.
+const NAMES: [&str; 3] = [
     "ln largest loss over the first",
     "ln last loss over the first",
     "ln largest gradient norm over the first",
-    "ln learning rate * norm^2 over the loss",
 ];
 
+struct Model {
+    fourth: &'static str,
+    bias: f64,
+    weights: [f64; 4],
+}
+
 /// Fitted by `steadygrad-lab`'s example `forecast`, which prints them anew.
-const BIAS: f64 = -2.8555;
-const WEIGHTS: [f64; 4] = [0.8625, 0.4168, 0.6428, 0.2065];
+const WITH_WEIGHTS: Model = Model {
+    fourth: "ln largest change of the weights' norm over it",
+    bias: -0.4495,
+    weights: [0.6555, 0.1337, 0.3117, 0.4779],
+};
+const WITHOUT: Model = Model {
+    fourth: "ln learning rate * norm^2 over the loss",
+    bias: -2.8555,
+    weights: [0.8625, 0.4168, 0.6428, 0.2065],
+};
 
 impl Forecast {
     /// Steps of the runs that it was fitted to.
     pub const BUDGET: u64 = 160;
 
-    /// From the first eight rows; `None` when there are fewer, or one has no positive first loss, gradient
-    /// norm or learning rate.
+    /// From the first eight rows; `None` when there are fewer, or one has no positive first loss or gradient
+    /// norm, and neither a positive weight norm nor a learning rate.
     pub fn of(history: &History<'_>) -> Option<Self> {
-        let features = features(history)?;
+        let growth = growth(history)?;
+        let moved = moved(history).map(|moved| (moved, WITH_WEIGHTS));
+        let (fourth, model) = moved.or_else(|| Some((drive(history)?, WITHOUT)))?;
+        let [loss, last, norm] = growth;
+        let features = [loss, last, norm, fourth];
+        let names = NAMES.into_iter().chain([model.fourth]);
         Some(Self {
-            probability: logistic(BIAS, &WEIGHTS, &features),
-            features: NAMES
-                .into_iter()
+            probability: logistic(model.bias, &model.weights, &features),
+            features: names
                 .zip(features)
                 .map(|(name, feature)| Evidence::new(name, feature))
                 .collect(),
@@ -67,26 +90,47 @@ pub(crate) fn log_ratio(ratio: f64) -> f64 {
     log.clamp(-MOST, MOST)
 }
 
-fn features(history: &History<'_>) -> Option<[f64; 4]> {
+/// Loss and gradient norm over what they were first.
+fn growth(history: &History<'_>) -> Option<[f64; 3]> {
     let rows = history.rows().get(..ROWS)?;
     let losses: Vec<f64> = rows.iter().filter_map(|row| row.loss).collect();
     let norms: Vec<f64> = rows.iter().filter_map(|row| row.grad_norm).collect();
     let (first_loss, first_norm) = (*losses.first()?, *norms.first()?);
-    let rate = rows.iter().find_map(|row| row.learning_rate())?;
-    if !(first_loss > 0.0 && first_norm > 0.0 && rate > 0.0) {
+    if !(first_loss > 0.0 && first_norm > 0.0) {
         return None;
     }
-    let worst = |values: &[f64]| {
-        let broken = values.iter().any(|value| !value.is_finite());
-        let largest = values.iter().copied().fold(f64::MIN, f64::max);
-        if broken { f64::INFINITY } else { largest }
-    };
     Some([
-        log_ratio(worst(&losses) / first_loss),
+        log_ratio(worst(losses.iter().copied()) / first_loss),
         log_ratio(losses.last()? / first_loss),
-        log_ratio(worst(&norms) / first_norm),
-        log_ratio(rate * first_norm * first_norm / first_loss),
+        log_ratio(worst(norms.into_iter()) / first_norm),
     ])
+}
+
+/// The largest value; infinite where one is not finite.
+fn worst(mut values: impl Iterator<Item = f64>) -> f64 {
+    let larger = |largest: f64, value: f64| value.is_finite().then(|| largest.max(value));
+    values.try_fold(f64::MIN, larger).unwrap_or(f64::INFINITY)
+}
+
+/// The largest change of the weights' norm from one row to the next, over the first norm. By the triangle inequality
+/// an update is no smaller than that.
+fn moved(history: &History<'_>) -> Option<f64> {
+    let last = history.rows().get(ROWS - 1)?.step;
+    let series = history.trace().series(&Role::WeightNorm)?;
+    let seen = series.steps().iter().take_while(|step| **step <= last);
+    let norms = series.values().get(..seen.count())?;
+    let (first, rest) = norms.split_first().filter(|(_, rest)| !rest.is_empty())?;
+    let changes = norms.iter().zip(rest).map(|(a, b)| (b - a).abs());
+    (*first > 0.0).then(|| log_ratio(LEAST_MOVED + worst(changes) / first))
+}
+
+/// What a step of SGD takes off a loss that is linear, over the loss.
+fn drive(history: &History<'_>) -> Option<f64> {
+    let rows = history.rows().get(..ROWS)?;
+    let loss = rows.iter().find_map(|row| row.loss)?;
+    let norm = rows.iter().find_map(|row| row.grad_norm)?;
+    let rate = rows.iter().find_map(|row| row.learning_rate())?;
+    (rate > 0.0).then(|| log_ratio(rate * norm * norm / loss))
 }
 
 #[cfg(test)]
@@ -114,6 +158,30 @@ mod tests {
         );
         let broken = of(&Sketch::healthy(50).loss(5, |_, _| f64::NAN).trace()).unwrap();
         assert!(broken > 0.99);
+    }
+
+    #[test]
+    fn weights_that_move_far_are_likely_to_move_on() {
+        let moving = |share: f64| {
+            let norm = move |row: usize| 10.0 * (1.0 + share * (row % 2) as f64);
+            of(&Sketch::healthy(50)
+                .rate(0, |_, _| f64::NAN)
+                .with(Role::WeightNorm, norm)
+                .trace())
+        };
+        // Known by the weights alone: no learning rate is in the log.
+        let all: Vec<f64> = [0.0, 1e-3, 0.1, 10.0, 1e5]
+            .map(|share| moving(share).unwrap())
+            .into();
+        assert!(all.is_sorted() && all[0] < 0.01 && all[4] > 0.9, "{all:?}");
+        let lost = Sketch::healthy(50).with(Role::WeightNorm, |row| match row {
+            0..4 => 10.0,
+            _ => f64::INFINITY,
+        });
+        assert!(of(&lost.trace()) > moving(10.0));
+        // One weight norm in the first rows, or none that is positive: as without.
+        let seldom = Sketch::healthy(50).with(Role::WeightNorm, |_| 0.0);
+        assert_eq!(of(&seldom.trace()), of(&healthy()));
     }
 
     #[test]

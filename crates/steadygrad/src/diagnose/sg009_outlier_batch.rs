@@ -15,7 +15,9 @@ pub(super) const RULE: Rule = Rule {
            rate as they were: the batch is odd, not the training.",
     why: "One update made from such a batch can undo thousands; with a NaN in it, all.",
     evidence: "`loss` and `grad_norm`, every step. Both are measured before the update, so what jumps from \
-               one row to the next with a calm row before it comes from the batch.",
+               one row to the next with a calm row before it comes from the batch. With `grad_norm/<parameter>`: a \
+               gradient that is not finite in the first layer alone, which an infinite input makes whose size a \
+               saturating activation hid from the loss.",
     blind: "Weights that something else changed look the same: `weight_norm` tells them apart (SG008). \
             With a cadence of many steps it cannot tell a batch from what followed it.",
     remedy: "Look at the rows of that batch: empty or huge inputs, NaN, wrong labels, one very long \
@@ -41,7 +43,8 @@ fn out_of_the_blue(history: &History<'_>, streak: &Streak) -> bool {
     let first = streak.from..streak.from + 1;
     let row = &history.rows()[streak.from];
     let enough = streak.from >= BATCH_ROWS;
-    let broken = row.loss.is_some_and(|loss| !loss.is_finite());
+    let broken = row.loss.is_some_and(|loss| !loss.is_finite())
+        || history.broken_at_the_input(row.step).is_some();
     let far = [Detector::LossSpike, Detector::NormSpike]
         .into_iter()
         .any(|detector| history.harmful(detector, first.clone()).is_some());
@@ -116,9 +119,12 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     Some(Finding {
         code: RULE.code.into(),
         level: if lost { Level::Error } else { Level::Warning },
-        title: match broken {
-            Some(loss) => format!("the batch of step {step} gives a loss of {loss}"),
-            None => {
+        title: match (broken, history.broken_at_the_input(step)) {
+            (Some(loss), _) => format!("the batch of step {step} gives a loss of {loss}"),
+            (None, Some(fed)) => format!(
+                "the batch of step {step} breaks the gradient of `{fed}` alone, which reads it: an infinite input"
+            ),
+            (None, None) => {
                 let ratio = size(worst);
                 let times = if ratio.is_finite() {
                     format!(": x{ratio:.1e} the usual")
@@ -153,5 +159,35 @@ mod tests {
             .trace();
         let seen = RULE.check_run(&History::of(&trace)).unwrap();
         assert_eq!(seen.title, "the batch of step 120 gives a loss of NaN");
+    }
+
+    #[test]
+    fn an_infinite_input_breaks_the_gradient_of_what_reads_it_alone() {
+        let nan_from = |first: usize| move |row: usize| if row < first { 1.0 } else { f64::NAN };
+        let parameter = |name: &str| Role::ParameterGradNorm(name.into());
+        let broken = |input: usize, output: usize| {
+            Sketch::healthy(200)
+                .norm(120, |_, _| f64::NAN)
+                .with(parameter("input.weight"), nan_from(input))
+                .with(parameter("output.weight"), nan_from(output))
+                .trace()
+        };
+        let suspected = &super::super::sg017_suspected_backend_fault::RULE;
+        let trace = broken(120, 121);
+        let history = History::of(&trace);
+        let seen = RULE.check_run(&history).unwrap();
+        assert!(
+            seen.title.contains("`input.weight` alone"),
+            "{}",
+            seen.title
+        );
+        assert_eq!(suspected.check_run(&history), None);
+        // All of it, or another layer's: that is not told by the batch.
+        for (input, output) in [(120, 120), (121, 120)] {
+            let trace = broken(input, output);
+            let history = History::of(&trace);
+            assert_eq!(RULE.check_run(&history), None);
+            assert!(suspected.check_run(&history).is_some());
+        }
     }
 }

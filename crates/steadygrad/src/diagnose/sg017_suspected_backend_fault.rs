@@ -12,7 +12,8 @@ pub(super) const RULE: Rule = Rule {
           on the way back is the derivative of an operation at a place where it has none (square root or \
           logarithm of zero, norm of a zero vector, a masked softmax), an infinite input whose size a \
           saturating activation hid, or a fault of a kernel.",
-    evidence: "`loss` and `grad_norm`, every step.",
+    evidence: "`loss` and `grad_norm`, every step; with `grad_norm/<parameter>` an infinite input is told apart, for it \
+               breaks the first layer's gradient alone (SG009).",
     blind: "Which of the three it is: a suspicion, to be tested.",
     remedy: "Run that batch again in f64 or on another backend: what stays is the model's, what goes away \
              the kernel's. Add a small epsilon inside square roots, logarithms and norms.",
@@ -46,6 +47,10 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         return None;
     }
     let step = history.step(first);
+    // SG009's: what that layer was given was infinite.
+    if history.broken_at_the_input(step).is_some() {
+        return None;
+    }
     let again = history.rows().iter().filter(|row| odd(row)).count();
     Some(Finding {
         code: RULE.code.into(),

@@ -184,6 +184,8 @@ fn append_rows(
     let learning_rate_scale = float("learning_rate_scale")?;
     let (grad_norm, grad_norm_clipped) = (float("grad_norm")?, float("grad_norm_clipped")?);
     let (update_norm, batch_id) = (float("update_norm")?, count("batch")?);
+    // Runs that are older than the column have none.
+    let weight_norm = float("weight_norm").ok();
     let decision = column::<StringArray>(batch, "decision")?;
     let tensors = parameters
         .iter()
@@ -198,6 +200,9 @@ fn append_rows(
             grad_norm: grad_norm.value(row),
             grad_norm_clipped: grad_norm_clipped.value(row),
             update_norm: update_norm.is_valid(row).then(|| update_norm.value(row)),
+            weight_norm: weight_norm
+                .filter(|column| column.is_valid(row))
+                .map(|column| column.value(row)),
             non_finite: non_finite.value(row),
             subnormal: subnormal.value(row),
             batch: batch_id.is_valid(row).then(|| batch_id.value(row)),

@@ -41,6 +41,9 @@ pub struct StepRecord {
     /// L2 norm of the change of all weights; `None` when it was not measured.
     #[serde(with = "float::option")]
     pub update_norm: Option<f64>,
+    /// L2 norm of all weights before the step; `None` when it was not measured.
+    #[serde(default, with = "float::option")]
+    pub weight_norm: Option<f64>,
     /// Non-finite gradient values.
     pub non_finite: u64,
     /// Subnormal gradient values.
@@ -69,6 +72,7 @@ impl StepRecord {
                 .global_norm_after(&reading.gradients)
                 .unwrap_or(f64::NAN),
             update_norm: None,
+            weight_norm: reading.weight_norm(),
             non_finite: reading.gradients.non_finite(),
             subnormal: reading.gradients.subnormal(),
             batch: None,
@@ -94,6 +98,7 @@ pub(super) fn schema(parameters: &[String]) -> Schema {
         float("grad_norm"),
         float("grad_norm_clipped"),
         float("update_norm").with_nullable(true),
+        float("weight_norm").with_nullable(true),
         count("non_finite"),
         count("subnormal"),
         count("batch").with_nullable(true),
@@ -206,6 +211,9 @@ fn batch(
     let count = |value: &dyn Fn(&StepRecord) -> u64| -> ArrayRef {
         Arc::new(UInt64Array::from_iter_values(rows.iter().map(value)))
     };
+    let measured = |value: &dyn Fn(&StepRecord) -> Option<f64>| -> ArrayRef {
+        Arc::new(rows.iter().map(value).collect::<Float64Array>())
+    };
     let mut columns = vec![
         count(&|row| row.step),
         float(&|row| row.loss),
@@ -213,11 +221,8 @@ fn batch(
         float(&|row| row.learning_rate_scale),
         float(&|row| row.grad_norm),
         float(&|row| row.grad_norm_clipped),
-        Arc::new(
-            rows.iter()
-                .map(|row| row.update_norm)
-                .collect::<Float64Array>(),
-        ),
+        measured(&|row| row.update_norm),
+        measured(&|row| row.weight_norm),
         count(&|row| row.non_finite),
         count(&|row| row.subnormal),
         Arc::new(rows.iter().map(|row| row.batch).collect::<UInt64Array>()),

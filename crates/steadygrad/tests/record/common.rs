@@ -51,6 +51,7 @@ pub(crate) fn row(step: usize, parameters: usize) -> StepRecord {
         grad_norm: odd(2),
         grad_norm_clipped: odd(3),
         update_norm: (step % 4 != 1).then(|| odd(6)),
+        weight_norm: (step % 3 != 1).then(|| odd(5)),
         non_finite: if step == 0 { u64::MAX } else { step as u64 },
         subnormal: 0,
         batch: (step % 3 != 1).then_some(u64::MAX - step as u64),

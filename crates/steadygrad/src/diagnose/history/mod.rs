@@ -143,6 +143,21 @@ impl<'a> History<'a> {
         values.collect::<Option<Vec<_>>>().unwrap_or_default()
     }
 
+    /// The first parameter, where at this step its gradient is not finite and every other one's is.
+    ///
+    /// What reads the batch multiplies it with what comes back: an infinite input whose size a saturating activation
+    /// hid from the loss makes `0 * inf` there, and nowhere else.
+    pub fn broken_at_the_input(&self, step: u64) -> Option<&'a str> {
+        let mut norms = self.trace.parameters().map(|(name, series)| {
+            let at = series.steps().iter().rposition(|at| *at == step)?;
+            Some((name, series.values()[at].is_finite()))
+        });
+        let (name, finite) = norms.next()??;
+        let others: Option<Vec<bool>> = norms.map(|norm| Some(norm?.1)).collect();
+        let others = others.filter(|others| !others.is_empty())?;
+        (!finite && others.into_iter().all(|finite| finite)).then_some(name)
+    }
+
     /// A column around some rows, thinned to a line.
     pub fn chart(&self, role: &Role, rows: Range<usize>) -> Option<Chart> {
         self.drawn(role, rows, CHART)
