@@ -424,6 +424,7 @@ def test_the_record_is_read_by_diagnose(steadygrad, tmp_path):
     assert (run["format"], run["rows"], run["parameters"]) == ("run of steadygrad", 150, 6)
     headline = run["findings"][0]
     assert (headline["code"], headline["step"], headline["level"]) == ("SG009", 100, "warning")
+    assert "weight_norm" not in run["missing"]
 
 
 def test_a_record_is_not_written_over(tmp_path):

@@ -2,17 +2,24 @@
 
 use super::example::{Sketch, healthy};
 use super::history::Streak;
-use super::{Evidence, Example, Finding, History, Level, Rule};
+use super::{Ending, Evidence, Example, Finding, History, Level, Rule};
 use crate::detect::{Detection, Detector, Severity};
 use crate::trace::Role;
 
 /// Up to so many rows it is a batch: SG009.
 pub(super) const BATCH_ROWS: usize = 3;
 
+/// Rows of the start, before anything is usual: the detectors' warm-up.
+const START_ROWS: usize = 20;
+
+/// Times the first loss that a loss of the start is an explosion: Megatron's bound for a spike.
+const EXPLODED: f64 = 10.0;
+
 pub(super) const RULE: Rule = Rule {
     code: "SG005",
     name: "loss-spike",
-    what: "The loss jumps far out of its usual range, stays there for several steps and comes back.",
+    what: "The loss jumps far out of its usual range, stays there for several steps and comes back; or it is ten \
+           times the first loss in the first twenty rows.",
     why: "A spike throws away what the steps before it had learnt, and the next one may not come back.",
     evidence: "`loss`; with `grad_norm` and `update_norm` it says which came first.",
     blind: "A jump of three rows or fewer, which is one batch's (SG009); a log whose cadence is longer \
@@ -68,6 +75,43 @@ fn peak(history: &History<'_>, streak: &Streak) -> f64 {
 }
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
+    usual_spike(history).or_else(|| at_the_start(history))
+}
+
+/// An explosion before anything was usual, which the run came back from.
+fn at_the_start(history: &History<'_>) -> Option<Finding> {
+    let rows = history.rows();
+    let begin = &rows[..START_ROWS.min(rows.len())];
+    let first = begin.iter().find_map(|row| row.loss)?;
+    let losses = begin.iter().filter_map(|row| Some((row.step, row.loss?)));
+    let (step, peak) = losses
+        .filter(|(_, loss)| loss.is_finite())
+        .max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let last = rows.iter().rev().find_map(|row| row.loss)?;
+    let came_back = history.ending() == Ending::Alive && last < 0.5 * peak;
+    (first > 0.0 && peak > EXPLODED * first && came_back).then(|| Finding {
+        code: RULE.code.into(),
+        level: Level::Warning,
+        title: format!(
+            "the loss exploded from {first:.3} to {peak:.3} by step {step}, at the start, and came back"
+        ),
+        step: Some(begin[0].step),
+        until: Some(step),
+        evidence: vec![
+            Evidence::new("largest loss", peak),
+            Evidence::new("first loss", first),
+            Evidence::new("last loss", last),
+        ],
+        chart: history.chart(&Role::Loss, 0..2 * START_ROWS),
+        why: RULE.why.into(),
+        help: "Warm the learning rate up over the first steps, or lower it, and start again: units may have died. A \
+               validation that stays at chance says so."
+            .into(),
+        ..Finding::default()
+    })
+}
+
+fn usual_spike(history: &History<'_>) -> Option<Finding> {
     let spikes: Vec<&Streak> = history
         .streaks()
         .iter()
@@ -116,4 +160,42 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         help,
         ..Finding::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(sketch: Sketch) -> Option<String> {
+        let trace = sketch.trace();
+        RULE.check_run(&History::of(&trace)).map(|seen| seen.title)
+    }
+
+    #[test]
+    fn an_explosion_at_the_start_is_told_when_the_run_came_back() {
+        let times = |factor: f64| {
+            move |row: usize, loss: f64| {
+                if (1..4).contains(&row) {
+                    factor * loss
+                } else {
+                    loss
+                }
+            }
+        };
+        let seen = says(Sketch::healthy(200).loss(0, times(1e4))).unwrap();
+        assert!(seen.contains("at the start"), "{seen}");
+        assert_eq!(says(Sketch::healthy(200).loss(0, times(5.0))), None);
+        // Lost: other rules have it. A first loss that is not positive has no multiple.
+        let lost = Sketch::healthy(200).loss(0, |row, loss| if row > 0 { 1e4 } else { loss });
+        assert_eq!(says(lost), None);
+        let negative = Sketch::healthy(200).loss(0, |row, loss| match row {
+            0 => -1.0,
+            1 => 100.0,
+            _ => loss,
+        });
+        assert_eq!(says(negative), None);
+        let broken =
+            Sketch::healthy(200).loss(0, |row, loss| if row == 1 { f64::NAN } else { loss });
+        assert_eq!(says(broken), None);
+    }
 }
