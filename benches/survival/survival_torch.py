@@ -155,7 +155,11 @@ class Tally:
 
     def add(self, other):
         for name, own in vars(self).items():
-            setattr(self, name, own + getattr(other, name))
+            theirs = getattr(other, name)
+            if isinstance(own, collections.Counter):
+                own.update(theirs)  # `+` would drop what is zero.
+            else:
+                setattr(self, name, own + theirs)
 
     def faulty(self, kind, seed, data):
         clean, *_ = run(kind, seed, "none", "plain", data)

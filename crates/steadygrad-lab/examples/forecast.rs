@@ -124,6 +124,7 @@ fn main() {
             .collect::<Vec<&Begun>>()
     };
     let (tuning, held_out) = (of(Part::Tuning), of(Part::HeldOut));
+    let name = draw.map_or("held out".into(), |draw| format!("fresh draw {draw}"));
     let rows: Which = |run| &run.rows;
     let bare: Which = |run| &run.bare;
     let start: Which = |run| &run.start;
@@ -142,14 +143,11 @@ fn main() {
         let part: Vec<&Begun> = tuning.iter().copied().filter(of_rule).collect();
         fit(name, &part, start);
     }
-    println!(
-        "\n# From the first rows, held out: {} runs\n",
-        held_out.len()
-    );
+    println!("\n# From the first rows, {name}: {} runs\n", held_out.len());
     table(&held_out, rows);
     println!("\n# The same without the weights' norm\n");
     table(&held_out, bare);
-    println!("\n# Before training, held out: {} runs\n", held_out.len());
+    println!("\n# Before training, {name}: {} runs\n", held_out.len());
     table(&held_out, start);
     let open: Vec<&Begun> = held_out.into_iter().filter(|one| !one.already).collect();
     println!(
@@ -219,7 +217,7 @@ fn fit(name: &str, runs: &[&Begun], which: Which) {
 type Score<'a> = &'a dyn Fn(&Begun) -> f64;
 
 fn table(runs: &[&Begun], which: Which) {
-    println!("| score | AUROC | within family and learning rate |\n|---|---|---|");
+    println!("| score | AUROC | within family and half a decade of rates |\n|---|---|---|");
     let scores: [(&str, Score<'_>); 4] = [
         ("forecast", &|run| which(run).probability),
         ("control: no normalisation", &|run| {

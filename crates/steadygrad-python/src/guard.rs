@@ -303,7 +303,8 @@ pub(crate) fn keep(run: &mut RunDir, reading: &StepReading, judged: &Judged) -> 
         let found = tensors.find(|tensor| tensor.name == *name);
         found.map_or(0.0, |tensor| tensor.stats.tensor_norm)
     };
-    let tensor_norms = match run.manifest().parameters.len() == reading.gradients.tensors.len() {
+    let whole = run.manifest().parameters.len() == reading.gradients.tensors.len();
+    let tensor_norms = match whole {
         true => reading
             .gradients
             .tensors
@@ -312,10 +313,14 @@ pub(crate) fn keep(run: &mut RunDir, reading: &StepReading, judged: &Judged) -> 
             .collect(),
         false => run.manifest().parameters.iter().map(norm).collect(),
     };
+    let row = StepRecord::new(reading, &judged.decision);
+    // Of some of the parameters it is not the norm of the weights.
+    let weight_norm = row.weight_norm.filter(|_| whole);
     let row = StepRecord {
         learning_rate_scale: judged.learning_rate_scale,
         tensor_norms,
-        ..StepRecord::new(reading, &judged.decision)
+        weight_norm,
+        ..row
     };
     let pushed = run
         .push_step(row)

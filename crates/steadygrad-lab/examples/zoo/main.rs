@@ -45,7 +45,10 @@ fn main() {
             let draw = draw.expect("`fresh` takes a number");
             (format!("fresh draw {draw}"), fresh(draw))
         }
-        _ => ("held-out part".to_owned(), of_part(Part::HeldOut)),
+        first if first.is_none_or(|first| first == "held-out" || first.starts_with("--")) => {
+            ("held-out part".to_owned(), of_part(Part::HeldOut))
+        }
+        other => panic!("`tuning`, `held-out` or `fresh DRAW` come first, not {other:?}"),
     };
     let list = arguments.iter().any(|argument| argument == "--list");
     let traces = arguments

@@ -14,7 +14,8 @@ pub enum Became {
     /// Finite throughout, no loss above three times the first, not worse at the end than at the start, and better
     /// than chance.
     Healthy,
-    /// As healthy, but no better than chance, and it never was: neither sound nor broken. Most have a learning rate
+    /// As healthy, but it ends no better than chance and its losses were never far below chance's: neither sound nor
+    /// broken. Most have a learning rate
     /// that is too small, some one that is too large from the first step on.
     Unlearnt,
     /// Its loss was above three times the first at some step, and it came back from that.

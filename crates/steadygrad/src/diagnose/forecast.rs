@@ -17,7 +17,7 @@ const LEAST_MOVED: f64 = 1e-6;
 ///
 /// A logistic model of four dimensionless features: `1 / (1 + exp(-(bias + sum weight * feature)))`. Three say how
 /// much larger loss and gradient became; the fourth how far one step moves the weights: by how much their norm changed
-/// at most, over that norm, or, in a log without `weight_norm`, the learning rate times the squared gradient norm over
+/// at most, over that norm, or, in a log without `weight_norm` at each step, the learning rate times the squared gradient norm over
 /// the loss, which is so for SGD only. Its weights were fitted to the tuning part of the zoo, runs of 160 steps without
 /// a fault; how often it is right on other runs is in `benches/runs`. Of a run that is much longer it says how it begins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,8 +58,8 @@ impl Forecast {
     /// Steps of the runs that it was fitted to.
     pub const BUDGET: u64 = 160;
 
-    /// From the first eight rows; `None` when there are fewer, or one has no positive first loss or gradient
-    /// norm, and neither a positive weight norm nor a learning rate.
+    /// From the first eight rows; `None` when there are fewer, no positive first loss or gradient norm, or neither
+    /// weight norms at each step nor a learning rate.
     pub fn of(history: &History<'_>) -> Option<Self> {
         let growth = growth(history)?;
         let moved = moved(history).map(|moved| (moved, WITH_WEIGHTS));
@@ -112,14 +112,16 @@ fn worst(mut values: impl Iterator<Item = f64>) -> f64 {
     values.try_fold(f64::MIN, larger).unwrap_or(f64::INFINITY)
 }
 
-/// The largest change of the weights' norm from one row to the next, over the first norm. By the triangle inequality
+/// The largest change of the weights' norm from one step to the next, over the first norm; `None` where it was not
+/// logged at each. By the triangle inequality
 /// an update is no smaller than that.
 fn moved(history: &History<'_>) -> Option<f64> {
-    let last = history.rows().get(ROWS - 1)?.step;
     let series = history.trace().series(&Role::WeightNorm)?;
-    let seen = series.steps().iter().take_while(|step| **step <= last);
-    let norms = series.values().get(..seen.count())?;
-    let (first, rest) = norms.split_first().filter(|(_, rest)| !rest.is_empty())?;
+    let (steps, norms) = (series.steps().get(..ROWS)?, series.values().get(..ROWS)?);
+    let rows = history.rows().iter().map(|row| row.step);
+    // Of rows that are further apart it would be the change of several steps.
+    let each = steps.iter().copied().eq(rows.take(ROWS)) && steps.is_sorted_by(|a, b| a + 1 == *b);
+    let (first, rest) = norms.split_first().filter(|_| each)?;
     let changes = norms.iter().zip(rest).map(|(a, b)| (b - a).abs());
     (*first > 0.0).then(|| log_ratio(LEAST_MOVED + worst(changes) / first))
 }

@@ -9,7 +9,7 @@ use crate::trace::Role;
 /// Up to so many rows it is a batch: SG009.
 pub(super) const BATCH_ROWS: usize = 3;
 
-/// Rows of the start, before anything is usual: the detectors' warm-up.
+/// Rows of the start: the detectors' warm-up.
 const START_ROWS: usize = 20;
 
 /// Times the first loss that a loss of the start is an explosion: Megatron's bound for a spike.
@@ -18,8 +18,8 @@ const EXPLODED: f64 = 10.0;
 pub(super) const RULE: Rule = Rule {
     code: "SG005",
     name: "loss-spike",
-    what: "The loss jumps far out of its usual range, stays there for several steps and comes back; or it is ten \
-           times the first loss in the first twenty rows.",
+    what: "The loss jumps far out of its usual range, stays there for several steps and comes back; or loss and \
+           gradient norm are ten times the first ones within the first rows.",
     why: "A spike throws away what the steps before it had learnt, and the next one may not come back.",
     evidence: "`loss`; with `grad_norm` and `update_norm` it says which came first.",
     blind: "A jump of three rows or fewer, which is one batch's (SG009); a log whose cadence is longer \
@@ -78,28 +78,61 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     usual_spike(history).or_else(|| at_the_start(history))
 }
 
-/// An explosion before anything was usual, which the run came back from.
+/// An explosion before any row can stand out from others. By the gradient as well: a loss that begins near zero is
+/// soon many times as large.
 fn at_the_start(history: &History<'_>) -> Option<Finding> {
     let rows = history.rows();
-    let begin = &rows[..START_ROWS.min(rows.len())];
-    let first = begin.iter().find_map(|row| row.loss)?;
-    let losses = begin.iter().filter_map(|row| Some((row.step, row.loss?)));
-    let (step, peak) = losses
-        .filter(|(_, loss)| loss.is_finite())
-        .max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let begin = rows.get(..START_ROWS)?;
+    // The begin of a log that is not the begin of its run has no start.
+    if begin[0].step > START_ROWS as u64 * begin[1].step.saturating_sub(begin[0].step) {
+        return None;
+    }
+    let (first, first_norm) = (begin[0].loss?, begin[0].grad_norm?);
+    let largest = |value: &dyn Fn(&super::Row) -> Option<f64>| {
+        let values = begin.iter().filter_map(value);
+        values
+            .filter(|value| value.is_finite())
+            .fold(f64::MIN, f64::max)
+    };
+    let (peak, norm) = (largest(&|row| row.loss), largest(&|row| row.grad_norm));
+    let exploded = first > 0.0 && first_norm > 0.0 && norm > EXPLODED * first_norm;
+    let is_high = |row: &super::Row| row.loss.is_some_and(|loss| loss > EXPLODED * first);
+    let from = begin
+        .iter()
+        .position(is_high)
+        .filter(|from| exploded && *from <= BATCH_ROWS)?;
     let last = rows.iter().rev().find_map(|row| row.loss)?;
-    let came_back = history.ending() == Ending::Alive && last < 0.5 * peak;
-    (first > 0.0 && peak > EXPLODED * first && came_back).then(|| Finding {
+    let (level, since) = match history.ending() {
+        Ending::Alive => (Level::Warning, "came back"),
+        // What rises to the end is SG002's.
+        Ending::Diverged { .. } if history.rise().is_none() => {
+            (Level::Error, "never came back to that")
+        }
+        _ => return None,
+    };
+    // One that stayed somewhere is SG015's.
+    if last > 0.5 * peak
+        || super::sg015_plateau_after_a_spike::RULE
+            .check_run(history)
+            .is_some()
+    {
+        return None;
+    }
+    let highest = begin.iter().rposition(is_high).unwrap_or(from);
+    let step = history.step(from);
+    Some(Finding {
         code: RULE.code.into(),
-        level: Level::Warning,
+        level,
         title: format!(
-            "the loss exploded from {first:.3} to {peak:.3} by step {step}, at the start, and came back"
+            "the loss exploded from {first:.3e} to {peak:.3e} at step {step}, in the first steps, and {since}"
         ),
-        step: Some(begin[0].step),
-        until: Some(step),
+        step: Some(step),
+        until: Some(history.step(highest)),
         evidence: vec![
             Evidence::new("largest loss", peak),
             Evidence::new("first loss", first),
+            Evidence::new("largest gradient norm", norm),
+            Evidence::new("first gradient norm", first_norm),
             Evidence::new("last loss", last),
         ],
         chart: history.chart(&Role::Loss, 0..2 * START_ROWS),
@@ -173,29 +206,47 @@ mod tests {
 
     #[test]
     fn an_explosion_at_the_start_is_told_when_the_run_came_back() {
-        let times = |factor: f64| {
-            move |row: usize, loss: f64| {
-                if (1..4).contains(&row) {
-                    factor * loss
+        let times = |factor: f64, until: usize| {
+            move |row: usize, value: f64| {
+                if (1..until).contains(&row) {
+                    factor * value
                 } else {
-                    loss
+                    value
                 }
             }
         };
-        let seen = says(Sketch::healthy(200).loss(0, times(1e4))).unwrap();
-        assert!(seen.contains("at the start"), "{seen}");
-        assert_eq!(says(Sketch::healthy(200).loss(0, times(5.0))), None);
-        // Lost: other rules have it. A first loss that is not positive has no multiple.
-        let lost = Sketch::healthy(200).loss(0, |row, loss| if row > 0 { 1e4 } else { loss });
-        assert_eq!(says(lost), None);
-        let negative = Sketch::healthy(200).loss(0, |row, loss| match row {
-            0 => -1.0,
-            1 => 100.0,
-            _ => loss,
-        });
-        assert_eq!(says(negative), None);
-        let broken =
-            Sketch::healthy(200).loss(0, |row, loss| if row == 1 { f64::NAN } else { loss });
-        assert_eq!(says(broken), None);
+        let of = |factor: f64| {
+            let sketch = Sketch::healthy(200).loss(0, times(factor, 4));
+            sketch.norm(0, times(factor, 4))
+        };
+        let seen = says(of(1e4)).unwrap();
+        assert!(seen.contains("at step 1, in the first steps"), "{seen}");
+        assert_eq!(says(of(5.0)), None);
+        // A loss that begins near zero, with the gradient that it has throughout.
+        assert_eq!(says(Sketch::healthy(200).loss(0, times(1e4, 4))), None);
+        let broken = |row: usize, value: f64| if row == 1 { f64::NAN } else { value };
+        assert_eq!(
+            says(Sketch::healthy(200).loss(0, broken).norm(0, broken)),
+            None
+        );
+        let negative = |row: usize, value: f64| if row == 0 { -1.0 } else { value };
+        assert_eq!(says(of(1e4).loss(0, negative)), None);
+    }
+
+    /// The run above, far from its start at the end.
+    #[test]
+    fn an_explosion_that_half_came_back_is_told() {
+        let sketch = Sketch::healthy(200)
+            .loss(0, |row, loss| match row {
+                0 => loss,
+                1 => 1e4,
+                _ => 10.0 + 30.0 * (-(row as f64) / 20.0).exp(),
+            })
+            .norm(0, |row, norm| if row == 1 { 1e4 } else { norm });
+        let trace = sketch.trace();
+        let history = History::of(&trace);
+        assert!(matches!(history.ending(), Ending::Diverged { .. }));
+        let findings = super::super::diagnose_run(&history);
+        assert_eq!(findings[0].level, Level::Error);
     }
 }

@@ -44,7 +44,7 @@ fn out_of_the_blue(history: &History<'_>, streak: &Streak) -> bool {
     let row = &history.rows()[streak.from];
     let enough = streak.from >= BATCH_ROWS;
     let broken = row.loss.is_some_and(|loss| !loss.is_finite())
-        || history.broken_at_the_input(row.step).is_some();
+        || history.broken_at_the_input(streak.from).is_some();
     let far = [Detector::LossSpike, Detector::NormSpike]
         .into_iter()
         .any(|detector| history.harmful(detector, first.clone()).is_some());
@@ -119,10 +119,10 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     Some(Finding {
         code: RULE.code.into(),
         level: if lost { Level::Error } else { Level::Warning },
-        title: match (broken, history.broken_at_the_input(step)) {
+        title: match (broken, history.broken_at_the_input(worst.from)) {
             (Some(loss), _) => format!("the batch of step {step} gives a loss of {loss}"),
             (None, Some(fed)) => format!(
-                "the batch of step {step} breaks the gradient of `{fed}` alone, which reads it: an infinite input"
+                "the batch of step {step} breaks the gradient of `{fed}` alone: probably an infinite input"
             ),
             (None, None) => {
                 let ratio = size(worst);

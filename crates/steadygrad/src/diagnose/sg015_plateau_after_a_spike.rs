@@ -105,8 +105,6 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     let rows = history.rows();
     let relapse = match history.ending() {
         Ending::Relapsed { row } => Some(row),
-        // What rose to there over several rows is an explosion: SG002.
-        Ending::Diverged { row } if history.rise().is_none() => Some(row),
         Ending::Alive => None,
         _ => return None,
     };
@@ -161,24 +159,6 @@ mod tests {
     fn says(sketch: Sketch) -> Option<String> {
         let trace = sketch.trace();
         of_run(&History::of(&trace)).map(|finding| finding.title)
-    }
-
-    /// By this rule where it was jumped to, by SG002 where it rose.
-    #[test]
-    fn a_run_that_ends_far_above_its_start_is_told() {
-        for (peak, level) in [(1e4, 10.0), (10.0, 10.0), (8.0, 8.0)] {
-            let sketch = Sketch::healthy(200).loss(0, move |row, loss| match row {
-                0 => loss,
-                1 => peak,
-                _ => level * (1.0 + 0.02 * (row % 3) as f64),
-            });
-            let trace = sketch.trace();
-            let history = History::of(&trace);
-            assert!(matches!(history.ending(), Ending::Diverged { .. }));
-            let findings = super::super::diagnose_run(&history);
-            let worst = findings.iter().map(|finding| finding.level).max();
-            assert_eq!(worst, Some(Level::Error), "{peak} {level}");
-        }
     }
 
     /// At chance before a spike and after it: the spike changed nothing.

@@ -47,8 +47,8 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         return None;
     }
     let step = history.step(first);
-    // SG009's: what that layer was given was infinite.
-    if history.broken_at_the_input(step).is_some() {
+    // SG009's: what that layer was given was probably infinite.
+    if history.broken_at_the_input(first).is_some() {
         return None;
     }
     let again = history.rows().iter().filter(|row| odd(row)).count();

@@ -13,7 +13,7 @@ use super::manifest::RunFile;
 use super::problem::{Found, Problem};
 use super::segments::{Log, Rows, join};
 use super::step_batch;
-use super::steps::{PARAMETER_PREFIX, StepRecord, header};
+use super::steps::{PARAMETER_PREFIX, StepRecord, header, header_before_weight_norm};
 use super::summed::{Parts, read_parts};
 
 /// All rows of a run.
@@ -97,13 +97,14 @@ fn rows(
     }
     // A header that cannot be believed can be made again from the parameters in the manifest; its
     // checksum, or else its bytes, say whether it came out as it was.
-    let rebuilt =
-        known
-            .and_then(|parameters| header(parameters).ok())
-            .filter(|bytes| match first {
-                Some(first) => xxh3_64(bytes) == first.sum,
-                None => read.bytes.starts_with(bytes),
-            });
+    let is_this = |bytes: &Vec<u8>| match first {
+        Some(first) => xxh3_64(bytes) == first.sum,
+        None => read.bytes.starts_with(bytes),
+    };
+    let rebuilt = known.and_then(|parameters| {
+        let all = [header(parameters), header_before_weight_norm(parameters)];
+        all.into_iter().flatten().find(is_this)
+    });
     let found = first
         .and_then(|first| first.range.clone())
         .and_then(|range| read.bytes.get(range))
@@ -185,7 +186,10 @@ fn append_rows(
     let (grad_norm, grad_norm_clipped) = (float("grad_norm")?, float("grad_norm_clipped")?);
     let (update_norm, batch_id) = (float("update_norm")?, count("batch")?);
     // Runs that are older than the column have none.
-    let weight_norm = float("weight_norm").ok();
+    let weight_norm = match batch.column_by_name("weight_norm") {
+        Some(_) => Some(float("weight_norm")?),
+        None => None,
+    };
     let decision = column::<StringArray>(batch, "decision")?;
     let tensors = parameters
         .iter()
@@ -218,6 +222,40 @@ mod tests {
     use super::*;
     use crate::record::steps::StepWriter;
     use crate::{Decision, StepReading};
+
+    #[test]
+    fn rows_from_before_the_weight_norm_have_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("steps.arrow");
+        let parameters = ["a".to_owned()];
+        let mut writer = StepWriter::create(path.clone(), &parameters).unwrap();
+        let reading = StepReading::default().with_weight_norms(vec![3.0]);
+        let row = StepRecord::new(&reading, &Decision::Keep);
+        assert_eq!(row.weight_norm, Some(3.0));
+        writer.push(row.clone()).unwrap();
+        writer.flush().unwrap();
+        let bytes = std::fs::read(path).unwrap();
+        let batch = StreamReader::try_new(&bytes[..], None).unwrap().next();
+        let batch = batch.unwrap().unwrap();
+        let names = batch.schema();
+        let older: Vec<usize> = (0..batch.num_columns())
+            .filter(|column| names.field(*column).name() != "weight_norm")
+            .collect();
+        let older = batch.project(&older).unwrap();
+        let header = header_before_weight_norm(&parameters).unwrap();
+        let mut writer =
+            arrow_ipc::writer::StreamWriter::try_new(Vec::new(), &older.schema()).unwrap();
+        writer.write(&older).unwrap();
+        let part = writer.get_ref().strip_prefix(&header[..]).unwrap();
+        let (mut named, mut rows) = (None, Vec::new());
+        decode(&header, part, None, &mut named, &mut rows).unwrap();
+        let expected = StepRecord {
+            weight_norm: None,
+            tensor_norms: vec![f64::NAN],
+            ..row
+        };
+        assert_eq!(format!("{rows:?}"), format!("{:?}", [expected]));
+    }
 
     /// Checksums are the first line of defence. Behind a damage that a checksum fits, nothing may
     /// panic either, whichever bit it is.

@@ -112,6 +112,16 @@ pub(super) fn schema(parameters: &[String]) -> Schema {
     Schema::new(fields)
 }
 
+/// The header of runs that were written before `weight_norm` was recorded.
+pub(super) fn header_before_weight_norm(parameters: &[String]) -> Result<Vec<u8>, ArrowError> {
+    let schema = schema(parameters);
+    let fields = schema.fields().iter();
+    let older = fields.filter(|field| field.name() != "weight_norm");
+    let older = Schema::new(older.cloned().collect::<Vec<_>>());
+    let writer = StreamWriter::try_new(Vec::new(), &older)?;
+    Ok(writer.get_ref().clone())
+}
+
 /// The first part of a step file, which says what columns it has.
 pub(super) fn header(parameters: &[String]) -> Result<Vec<u8>, ArrowError> {
     let writer = StreamWriter::try_new(Vec::new(), &schema(parameters))?;

@@ -143,19 +143,30 @@ impl<'a> History<'a> {
         values.collect::<Option<Vec<_>>>().unwrap_or_default()
     }
 
-    /// The first parameter, where at this step its gradient is not finite and every other one's is.
+    /// The first parameter in the order of the log, where in this row its gradient alone is NaN and the loss is
+    /// finite. `None` in a log with a loss scale, whose overflows look alike.
     ///
     /// What reads the batch multiplies it with what comes back: an infinite input whose size a saturating activation
-    /// hid from the loss makes `0 * inf` there, and nowhere else.
-    pub fn broken_at_the_input(&self, step: u64) -> Option<&'a str> {
+    /// hid from the loss makes `0 * inf` there, and nowhere else. An embedding is given whole numbers, of which none is
+    /// infinite.
+    pub fn broken_at_the_input(&self, row: usize) -> Option<&'a str> {
+        const EMBEDDINGS: [&str; 3] = ["emb", "wte", "wpe"];
+        let row = self.rows.get(row)?;
+        let hidden = row.loss.is_some_and(f64::is_finite) && row.grad_norm.is_some_and(f64::is_nan);
+        if !hidden || self.trace.series(&Role::LossScale).is_some() {
+            return None;
+        }
         let mut norms = self.trace.parameters().map(|(name, series)| {
-            let at = series.steps().iter().rposition(|at| *at == step)?;
-            Some((name, series.values()[at].is_finite()))
+            let at = series.steps().iter().rposition(|at| *at == row.step)?;
+            Some((name, series.values()[at]))
         });
-        let (name, finite) = norms.next()??;
-        let others: Option<Vec<bool>> = norms.map(|norm| Some(norm?.1)).collect();
+        let (name, first) = norms.next()??;
+        if !first.is_nan() || EMBEDDINGS.iter().any(|known| name.contains(known)) {
+            return None;
+        }
+        let others: Option<Vec<f64>> = norms.map(|norm| Some(norm?.1)).collect();
         let others = others.filter(|others| !others.is_empty())?;
-        (!finite && others.into_iter().all(|finite| finite)).then_some(name)
+        others.into_iter().all(f64::is_finite).then_some(name)
     }
 
     /// A column around some rows, thinned to a line.
