@@ -20,6 +20,7 @@ usage: cargo xtask <task>
 
   test   format, lints, tests, documentation and Python's tests; stops at the first failure
   test-older   Python's tests with the oldest PyTorch that the package is held to
+  wheel   the Python package to hand out, in target/wheels, for every Linux that PyTorch's wheels run on
   docs   the documentation, where a warning is an error
   rules  docs/rules, from the rules' text in the code
 
@@ -43,6 +44,7 @@ fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["test"] => test(root()?),
         ["test-older"] => python::test_older(root()?),
+        ["wheel"] => python::wheel(root()?),
         ["docs"] => docs(root()?),
         ["rules"] => rules(root()?),
         ["bench", "clip"] => bench_clip(root()?),

@@ -12,6 +12,9 @@ const REQUIREMENTS: &str = "python/tests/requirements.txt";
 /// The package's folder.
 const PACKAGE: &str = "./python";
 
+/// Where wheels to hand out are put.
+const WHEELS: &str = "target/wheels";
+
 /// One environment, below the build folder, so that it is ignored and goes when that goes.
 struct Environment {
     folder: &'static str,
@@ -39,6 +42,63 @@ pub(crate) fn test(root: &Path) -> Result<()> {
 /// The same with an older PyTorch.
 pub(crate) fn test_older(root: &Path) -> Result<()> {
     OLDER.run(root, &["-m", "pytest", "-q", "python/tests"])
+}
+
+/// What makes wheels; with it comes the linker that links against an older C library than this machine's.
+const MATURIN: &str = "maturin[zig]>=1.9.4,<2";
+
+/// The C library that PyTorch's own wheels ask for.
+const PLATFORM: &str = "manylinux_2_28";
+
+/// Builds the wheel to hand out, in `target/wheels`, and tries it in an environment that has nothing else: on Linux for
+/// every machine that PyTorch's wheels run on, elsewhere for machines like this one.
+pub(crate) fn wheel(root: &Path) -> Result<()> {
+    let (maker, trial) = (
+        root.join("target/venv-wheel"),
+        root.join("target/venv-trial"),
+    );
+    Step::new(system_python(), ["-m", "venv"])
+        .arg(&maker)
+        .run(root)?;
+    let python = program(&maker, "python");
+    Step::new(&python, ["-m", "pip", "install", "--quiet", MATURIN]).run(root)?;
+    let manifest = "crates/steadygrad-python/Cargo.toml";
+    let build = [
+        "-m",
+        "maturin",
+        "build",
+        "--release",
+        "--out",
+        WHEELS,
+        "--manifest-path",
+        manifest,
+    ];
+    let mut build = Step::new(&python, build);
+    if cfg!(target_os = "linux") {
+        build = build.arg("--zig").arg("--compatibility").arg(PLATFORM);
+    }
+    build.run(root)?;
+    Step::new(system_python(), ["-m", "venv", "--clear"])
+        .arg(&trial)
+        .run(root)?;
+    let python = program(&trial, "python");
+    let install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--find-links",
+        WHEELS,
+        "steadygrad",
+    ];
+    Step::new(&python, install).run(root)?;
+    Step::new(
+        &python,
+        ["-c", "import steadygrad; print(steadygrad.__version__)"],
+    )
+    .run(root)?;
+    Step::new(program(&trial, "steadygrad"), ["explain", "SG001"]).run(root)
 }
 
 /// Runs a script, with the package as it is now.
@@ -87,12 +147,16 @@ impl Environment {
     }
 
     fn program(&self, root: &Path, name: &str) -> PathBuf {
-        let environment = root.join(self.folder);
-        if cfg!(windows) {
-            environment.join("Scripts").join(format!("{name}.exe"))
-        } else {
-            environment.join("bin").join(name)
-        }
+        program(&root.join(self.folder), name)
+    }
+}
+
+/// A program of an environment.
+fn program(environment: &Path, name: &str) -> PathBuf {
+    if cfg!(windows) {
+        environment.join("Scripts").join(format!("{name}.exe"))
+    } else {
+        environment.join("bin").join(name)
     }
 }
 
