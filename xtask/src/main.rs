@@ -20,7 +20,7 @@ usage: cargo xtask <task>
 
   test   format, lints, tests, documentation and Python's tests; stops at the first failure
   test-older   Python's tests with the oldest PyTorch that the package is held to
-  wheel   the Python package to hand out, in target/wheels, for every Linux that PyTorch's wheels run on
+  wheel   the Python package to hand out, in target/dist, for every Linux that PyTorch's wheels run on
   docs   the documentation, where a warning is an error
   rules  docs/rules, from the rules' text in the code
 

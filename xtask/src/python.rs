@@ -13,7 +13,7 @@ const REQUIREMENTS: &str = "python/tests/requirements.txt";
 const PACKAGE: &str = "./python";
 
 /// Where wheels to hand out are put.
-const WHEELS: &str = "target/wheels";
+const WHEELS: &str = "target/dist";
 
 /// One environment, below the build folder, so that it is ignored and goes when that goes.
 struct Environment {
@@ -50,7 +50,7 @@ const MATURIN: &str = "maturin[zig]>=1.9.4,<2";
 /// The C library that PyTorch's own wheels ask for.
 const PLATFORM: &str = "manylinux_2_28";
 
-/// Builds the wheel to hand out, in `target/wheels`, and tries it in an environment that has nothing else: on Linux for
+/// Builds the wheel to hand out, in `target/dist`, and tries it in an environment that has nothing else: on Linux for
 /// every machine that PyTorch's wheels run on, elsewhere for machines like this one.
 pub(crate) fn wheel(root: &Path) -> Result<()> {
     let (maker, trial) = (
@@ -62,22 +62,14 @@ pub(crate) fn wheel(root: &Path) -> Result<()> {
         .run(root)?;
     let python = program(&maker, "python");
     Step::new(&python, ["-m", "pip", "install", "--quiet", MATURIN]).run(root)?;
-    let manifest = "crates/steadygrad-python/Cargo.toml";
-    let build = [
-        "-m",
-        "maturin",
-        "build",
-        "--release",
-        "--out",
-        WHEELS,
-        "--manifest-path",
-        manifest,
-    ];
-    let mut build = Step::new(&python, build);
+    let build = ["-m", "maturin", "build", "--release", "--out"];
+    let mut build = Step::new(&python, build).arg(root.join(WHEELS));
     if cfg!(target_os = "linux") {
         build = build.arg("--zig").arg("--compatibility").arg(PLATFORM);
+        // Where the linker is looked for.
+        build = build.env("CARGO_ZIGBUILD_PYTHON_PATH", &python);
     }
-    build.run(root)?;
+    build.run(&root.join(PACKAGE))?;
     Step::new(system_python(), ["-m", "venv", "--clear"])
         .arg(&trial)
         .run(root)?;

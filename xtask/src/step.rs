@@ -14,7 +14,7 @@ pub(crate) struct Step {
     /// What is printed for `program`.
     shown: OsString,
     arguments: Vec<OsString>,
-    environment: Vec<(&'static str, &'static str)>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Step {
@@ -45,8 +45,8 @@ impl Step {
         self
     }
 
-    pub(crate) fn env(mut self, name: &'static str, value: &'static str) -> Self {
-        self.environment.push((name, value));
+    pub(crate) fn env(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name, value.as_ref().to_owned()));
         self
     }
 
@@ -58,7 +58,7 @@ impl Step {
         eprintln!("$ {self}");
         let status = Command::new(&self.program)
             .args(&self.arguments)
-            .envs(self.environment.iter().copied())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(folder)
             .status()
             .with_context(|| format!("could not start `{self}`"))?;
@@ -78,7 +78,7 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.environment {
-            write!(f, "{name}=\"{value}\" ")?;
+            write!(f, "{name}=\"{}\" ", value.display())?;
         }
         write!(f, "{}", self.shown.display())?;
         for argument in &self.arguments {
