@@ -15,6 +15,12 @@ const PACKAGE: &str = "./python";
 /// Where wheels to hand out are put.
 const WHEELS: &str = "target/dist";
 
+/// What makes wheels; with it comes the linker that links against an older C library than this machine's.
+const MATURIN: &str = "maturin[zig]>=1.9.4,<2";
+
+/// The C library that PyTorch's own wheels ask for.
+const PLATFORM: &str = "manylinux_2_28";
+
 /// One environment, below the build folder, so that it is ignored and goes when that goes.
 struct Environment {
     folder: &'static str,
@@ -43,12 +49,6 @@ pub(crate) fn test(root: &Path) -> Result<()> {
 pub(crate) fn test_older(root: &Path) -> Result<()> {
     OLDER.run(root, &["-m", "pytest", "-q", "python/tests"])
 }
-
-/// What makes wheels; with it comes the linker that links against an older C library than this machine's.
-const MATURIN: &str = "maturin[zig]>=1.9.4,<2";
-
-/// The C library that PyTorch's own wheels ask for.
-const PLATFORM: &str = "manylinux_2_28";
 
 /// Builds the wheel to hand out, in `target/dist`, and tries it in an environment that has nothing else: on Linux for
 /// every machine that PyTorch's wheels run on, elsewhere for machines like this one.

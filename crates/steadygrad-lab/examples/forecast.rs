@@ -1,5 +1,6 @@
 //! The forecasts: their weights, fitted to the zoo's tuning part, and how often they are right on the held-out
-//! one or, with a number after `--`, on that fresh draw. One is made from a log's first rows (`diagnose`), the other before the first step (`probe`).
+//! one or, with a number after `--`, on that fresh draw. One is made from a log's first rows (`diagnose`), the other
+//! before the first step (`probe`).
 //!
 //! `cargo run --release -p steadygrad-lab --example forecast` takes about three minutes on two cores and prints
 //! Markdown.

@@ -69,10 +69,7 @@ fn main() {
         }
     });
     let mut judged = judged.into_inner().expect("no thread panics");
-    judged.sort_by(|a, b| {
-        let name = |one: &Judged| one.run.configuration.name();
-        name(a).cmp(&name(b))
-    });
+    judged.sort_by_cached_key(|one| one.run.configuration.name());
     if let Some(path) = traces {
         let runs: Vec<&Run> = judged.iter().map(|one| &one.run).collect();
         traces::write(Path::new(path), &runs).expect("the file can be written");

@@ -1,14 +1,12 @@
 use serde::{Deserialize, Serialize};
 
+use super::logistic::{Logistic, log_ratio};
 use super::{Evidence, History};
 use crate::float;
 use crate::trace::Role;
 
 /// Rows that a forecast is made from.
 const ROWS: usize = 8;
-
-/// Features beyond this say no more: e^20 is half a billion.
-const MOST: f64 = 20.0;
 
 /// A change of the weights' norm below this share of it says no more.
 const LEAST_MOVED: f64 = 1e-6;
@@ -17,9 +15,10 @@ const LEAST_MOVED: f64 = 1e-6;
 ///
 /// A logistic model of four dimensionless features: `1 / (1 + exp(-(bias + sum weight * feature)))`. Three say how
 /// much larger loss and gradient became; the fourth how far one step moves the weights: by how much their norm changed
-/// at most, over that norm, or, in a log without `weight_norm` at each step, the learning rate times the squared gradient norm over
-/// the loss, which is so for SGD only. Its weights were fitted to the tuning part of the zoo, runs of 160 steps without
-/// a fault; how often it is right on other runs is in `benches/runs`. Of a run that is much longer it says how it begins.
+/// at most, over that norm, or, in a log without `weight_norm` at each step, the learning rate times the squared
+/// gradient norm over the loss, which is so for SGD only. Its weights were fitted to the tuning part of the zoo, runs of
+/// 160 steps without a fault; how often it is right on other runs is in `benches/runs`. Of a run that is much longer it
+/// says how it begins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
     /// Between 0 and 1.
@@ -29,27 +28,28 @@ pub struct Forecast {
     pub features: Vec<Evidence>,
 }
 
-/// The names of the first three features.
-const NAMES: [&str; 3] = [
-    "ln largest loss over the first",
-    "ln last loss over the first",
-    "ln largest gradient norm over the first",
-];
-
-struct Model {
-    fourth: &'static str,
-    bias: f64,
-    weights: [f64; 4],
-}
+const LARGEST_LOSS: &str = "ln largest loss over the first";
+const LAST_LOSS: &str = "ln last loss over the first";
+const LARGEST_NORM: &str = "ln largest gradient norm over the first";
 
 /// Fitted by `steadygrad-lab`'s example `forecast`, which prints them anew.
-const WITH_WEIGHTS: Model = Model {
-    fourth: "ln largest change of the weights' norm over it",
+const WITH_WEIGHTS: Logistic<4> = Logistic {
+    names: [
+        LARGEST_LOSS,
+        LAST_LOSS,
+        LARGEST_NORM,
+        "ln largest change of the weights' norm over it",
+    ],
     bias: -0.4495,
     weights: [0.6555, 0.1337, 0.3117, 0.4779],
 };
-const WITHOUT: Model = Model {
-    fourth: "ln learning rate * norm^2 over the loss",
+const WITHOUT: Logistic<4> = Logistic {
+    names: [
+        LARGEST_LOSS,
+        LAST_LOSS,
+        LARGEST_NORM,
+        "ln learning rate * norm^2 over the loss",
+    ],
     bias: -2.8555,
     weights: [0.8625, 0.4168, 0.6428, 0.2065],
 };
@@ -61,33 +61,15 @@ impl Forecast {
     /// From the first eight rows; `None` when there are fewer, no positive first loss or gradient norm, or neither
     /// weight norms at each step nor a learning rate.
     pub fn of(history: &History<'_>) -> Option<Self> {
-        let growth = growth(history)?;
+        let [loss, last, norm] = growth(history)?;
         let moved = moved(history).map(|moved| (moved, WITH_WEIGHTS));
         let (fourth, model) = moved.or_else(|| Some((drive(history)?, WITHOUT)))?;
-        let [loss, last, norm] = growth;
         let features = [loss, last, norm, fourth];
-        let names = NAMES.into_iter().chain([model.fourth]);
         Some(Self {
-            probability: logistic(model.bias, &model.weights, &features),
-            features: names
-                .zip(features)
-                .map(|(name, feature)| Evidence::new(name, feature))
-                .collect(),
+            probability: model.probability(&features),
+            features: model.named(features),
         })
     }
-}
-
-/// `1 / (1 + exp(-(bias + sum weight * feature)))`.
-pub(crate) fn logistic(bias: f64, weights: &[f64], features: &[f64]) -> f64 {
-    let weighted = features.iter().zip(weights);
-    let sum: f64 = weighted.map(|(feature, weight)| feature * weight).sum();
-    1.0 / (1.0 + (-(bias + sum)).exp())
-}
-
-/// A ratio as a feature: its logarithm. What is not finite has left every scale.
-pub(crate) fn log_ratio(ratio: f64) -> f64 {
-    let log = if ratio.is_nan() { MOST } else { ratio.ln() };
-    log.clamp(-MOST, MOST)
 }
 
 /// Loss and gradient norm over what they were first.
@@ -113,8 +95,7 @@ fn worst(mut values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// The largest change of the weights' norm from one step to the next, over the first norm; `None` where it was not
-/// logged at each. By the triangle inequality
-/// an update is no smaller than that.
+/// logged at each. By the triangle inequality an update is no smaller than that.
 fn moved(history: &History<'_>) -> Option<f64> {
     let series = history.trace().series(&Role::WeightNorm)?;
     let (steps, norms) = (series.steps().get(..ROWS)?, series.values().get(..ROWS)?);

@@ -11,6 +11,7 @@ mod finding;
 mod forecast;
 mod history;
 mod layers;
+mod logistic;
 mod rule;
 mod sg001_non_finite_gradient;
 mod sg002_explosion;
@@ -35,8 +36,8 @@ mod sg019_rising_norm;
 pub use diagnosis::{Diagnosis, Matched, RunDiagnosis, State};
 pub use finding::{Chart, Evidence, Finding, Level};
 pub use forecast::Forecast;
-pub(crate) use forecast::{log_ratio, logistic};
 pub use history::{Ending, History, Rise, Row, Streak};
+pub(crate) use logistic::{Logistic, log_ratio};
 pub use rule::{Example, Rule};
 
 use crate::cure::Outcome;

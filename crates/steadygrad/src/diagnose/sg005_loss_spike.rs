@@ -57,14 +57,20 @@ pub(super) fn came_back(history: &History<'_>, streak: &Streak) -> bool {
     streak.to < history.rows().len() && history.onset() != Some(streak.from)
 }
 
+fn last_loss(history: &History<'_>) -> Option<f64> {
+    history.rows().iter().rev().find_map(|row| row.loss)
+}
+
 /// Whether the loss has come half of the way back from its peak by the end of the log.
 fn is_past(history: &History<'_>, streak: &Streak) -> bool {
-    let last = history.rows().iter().rev().find_map(|row| row.loss);
     let half = streak
         .usual_loss
         .map(|usual| usual + 0.5 * (peak(history, streak) - usual));
     let lost = history.onset() == Some(streak.from);
-    !lost && last.zip(half).is_some_and(|(last, half)| last < half)
+    !lost
+        && last_loss(history)
+            .zip(half)
+            .is_some_and(|(last, half)| last < half)
 }
 
 fn peak(history: &History<'_>, streak: &Streak) -> f64 {
@@ -81,8 +87,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
 /// An explosion before any row can stand out from others. By the gradient as well: a loss that begins near zero is
 /// soon many times as large.
 fn at_the_start(history: &History<'_>) -> Option<Finding> {
-    let rows = history.rows();
-    let begin = rows.get(..START_ROWS)?;
+    let begin = history.rows().get(..START_ROWS)?;
     // The begin of a log that is not the begin of its run has no start.
     if begin[0].step > START_ROWS as u64 * begin[1].step.saturating_sub(begin[0].step) {
         return None;
@@ -101,7 +106,7 @@ fn at_the_start(history: &History<'_>) -> Option<Finding> {
         .iter()
         .position(is_high)
         .filter(|from| exploded && *from <= BATCH_ROWS)?;
-    let last = rows.iter().rev().find_map(|row| row.loss)?;
+    let last = last_loss(history)?;
     let (level, since) = match history.ending() {
         Ending::Alive => (Level::Warning, "came back"),
         // What rises to the end is SG002's.

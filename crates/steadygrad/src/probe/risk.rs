@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::diagnose::{Evidence, Forecast, log_ratio, logistic};
+use crate::diagnose::{Evidence, Forecast, Logistic, log_ratio};
 use crate::float;
 use crate::measurements::{Measurements, TrainingSetup, UpdateRule};
 
@@ -22,20 +22,16 @@ pub struct Risk {
     pub features: Vec<Evidence>,
 }
 
-struct Model {
-    second: &'static str,
-    bias: f64,
-    weights: [f64; 2],
-}
+const FIRST_UPDATE: &str = "ln first update over the weights' norm";
 
 /// Fitted by `steadygrad-lab`'s example `forecast`, which prints them anew.
-const SGD: Model = Model {
-    second: "ln sharpness over the largest stable",
+const SGD: Logistic<2> = Logistic {
+    names: [FIRST_UPDATE, "ln sharpness over the largest stable"],
     bias: -0.8504,
     weights: [0.8761, 0.4438],
 };
-const ADAM: Model = Model {
-    second: "ln update * gradient norm over the loss",
+const ADAM: Logistic<2> = Logistic {
+    names: [FIRST_UPDATE, "ln update * gradient norm over the loss"],
     bias: -3.1369,
     weights: [1.6507, 1.2188],
 };
@@ -79,13 +75,9 @@ impl Risk {
             UpdateRule::Adam => (log_ratio(update * global_norm / loss), ADAM),
         };
         let features = [log_ratio(update / weight_norm), second];
-        let names = ["ln first update over the weights' norm", model.second];
-        let named = names.into_iter().zip(features);
         Some(Self {
-            probability: logistic(model.bias, &model.weights, &features),
-            features: named
-                .map(|(name, value)| Evidence::new(name, value))
-                .collect(),
+            probability: model.probability(&features),
+            features: model.named(features),
         })
     }
 }

@@ -117,14 +117,16 @@ pub(super) fn header_before_weight_norm(parameters: &[String]) -> Result<Vec<u8>
     let schema = schema(parameters);
     let fields = schema.fields().iter();
     let older = fields.filter(|field| field.name() != "weight_norm");
-    let older = Schema::new(older.cloned().collect::<Vec<_>>());
-    let writer = StreamWriter::try_new(Vec::new(), &older)?;
-    Ok(writer.get_ref().clone())
+    header_of(&Schema::new(older.cloned().collect::<Vec<_>>()))
 }
 
 /// The first part of a step file, which says what columns it has.
 pub(super) fn header(parameters: &[String]) -> Result<Vec<u8>, ArrowError> {
-    let writer = StreamWriter::try_new(Vec::new(), &schema(parameters))?;
+    header_of(&schema(parameters))
+}
+
+fn header_of(schema: &Schema) -> Result<Vec<u8>, ArrowError> {
+    let writer = StreamWriter::try_new(Vec::new(), schema)?;
     Ok(writer.get_ref().clone())
 }
 

@@ -164,9 +164,10 @@ impl<'a> History<'a> {
         if !first.is_nan() || EMBEDDINGS.iter().any(|known| name.contains(known)) {
             return None;
         }
-        let others: Option<Vec<f64>> = norms.map(|norm| Some(norm?.1)).collect();
-        let others = others.filter(|others| !others.is_empty())?;
-        others.into_iter().all(f64::is_finite).then_some(name)
+        let mut others = norms.peekable();
+        others.peek()?;
+        let finite = |other: Option<(&str, f64)>| other.is_some_and(|(_, norm)| norm.is_finite());
+        others.all(finite).then_some(name)
     }
 
     /// A column around some rows, thinned to a line.
