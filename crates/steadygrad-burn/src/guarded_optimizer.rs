@@ -199,10 +199,10 @@ impl<M: Module> GuardedOptimizer<M> {
         });
         let restored = Self {
             steps: GuardedSteps {
-                guard,
                 step: snapshot.step,
                 kept: kept.collect::<Result<_, RestoreError>>()?,
                 update_norms,
+                ..GuardedSteps::new(guard)
             },
             optimizer: now.optimizer,
         };

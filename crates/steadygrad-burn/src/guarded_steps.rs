@@ -6,7 +6,8 @@ use steadygrad::{Decision, Guard, StepReading, Workers};
 use crate::apply::apply;
 use crate::guarded_optimizer::Stepped;
 use crate::measure::measure_gradients;
-use crate::norms::{towards, update_norms, weight_norms};
+use crate::norms::{Known, towards, update_norms, weight_norms};
+use crate::optim::ledger;
 use crate::training_state::TrainingState;
 
 /// The learning rate of a step.
@@ -50,6 +51,8 @@ pub(crate) struct GuardedSteps<M> {
     pub(crate) kept: Vec<(u64, TrainingState<M>)>,
     /// Of the last step, in the order of its gradients; empty when it was not applied.
     pub(crate) update_norms: Vec<f64>,
+    /// What the optimizer measured of the last step that was applied.
+    pub(crate) known: Known,
 }
 
 impl<M: Module> GuardedSteps<M> {
@@ -59,6 +62,7 @@ impl<M: Module> GuardedSteps<M> {
             step: 0,
             kept: Vec::new(),
             update_norms: Vec::new(),
+            known: Known::default(),
         }
     }
 
@@ -83,8 +87,9 @@ impl<M: Module> GuardedSteps<M> {
             self.guard.snapshot_taken(step);
         }
         let measured = measure_gradients(&model, &gradients, self.guard.needs());
+        let (ids, weight_norms) = weight_norms(&model, &measured, &self.known);
         let reading = StepReading {
-            weight_norms: weight_norms(&model, &measured),
+            weight_norms,
             update_norms: std::mem::take(&mut self.update_norms),
             loss_after: beside.loss_after,
             depth_growth: beside.depth_growth,
@@ -124,23 +129,31 @@ impl<M: Module> GuardedSteps<M> {
                 &[],
                 &Workers::single(),
             );
-            let before = model.clone();
             let scale = judgement.learning_rate_scale;
-            model = match learning_rate {
+            // Group rates cannot be read out and multiplied; their updates can.
+            let shortened = scale != 1.0 && matches!(learning_rate, Rate::Groups(_));
+            let covered = self.known.covers(&ids);
+            // The weights have one owner again, and can be changed where they lie.
+            self.known = Known::default();
+            let before = (shortened || !covered).then(|| model.clone());
+            let (after, mut entries) = ledger::during(|| match learning_rate {
                 Rate::One(rate) => optimizer.step(rate * scale, model, gradients),
-                Rate::Groups(rates) => {
-                    let after = optimizer.step(rates, model, gradients);
-                    if scale == 1.0 {
-                        after
-                    } else {
-                        // Group rates cannot be read out and multiplied; their updates can.
-                        towards(&before, after, scale)
-                    }
+                Rate::Groups(rates) => optimizer.step(rates, model, gradients),
+            });
+            model = match &before {
+                Some(before) if shortened => {
+                    entries.clear();
+                    towards(before, after, scale)
                 }
+                _ => after,
             };
-            self.update_norms = update_norms(&before, &model, &measured);
-            let whole = |norms: &[f64]| norms.iter().fold(0.0, |all: f64, norm| all.hypot(*norm));
-            update_norm = Some(whole(&self.update_norms));
+            self.known = Known::new(ids, &measured, entries);
+            // Unknown only when the model went to another device between two steps.
+            let norms = update_norms(before.as_ref(), &model, &measured, &self.known);
+            let whole =
+                |norms: &Vec<f64>| norms.iter().fold(0.0, |all: f64, norm| all.hypot(*norm));
+            update_norm = norms.as_ref().map(whole);
+            self.update_norms = norms.unwrap_or_default();
         }
         let wanted: Vec<u64> = self.guard.snapshots().collect();
         self.kept.retain(|(kept, _)| wanted.contains(kept));

@@ -1,46 +1,111 @@
 //! The CPU backend's own memory, read and written without a copy.
 
-use burn::tensor::Tensor;
+#![allow(
+    clippy::result_large_err,
+    reason = "a tensor that is given back is as large as one that is taken"
+)]
+
+use burn::tensor::{DType, Tensor};
+use steadygrad::stats::{Values, ValuesMut};
 
 /// A tensor whose values lie densely in this machine's memory, in some order.
 #[cfg(feature = "flex")]
+#[derive(Clone)]
 pub(crate) struct HostTensor(burn::backend::flex::FlexTensor);
 
 /// No backend with memory of this machine is compiled in.
 #[cfg(not(feature = "flex"))]
+#[derive(Clone)]
 pub(crate) enum HostTensor {}
+
+impl HostTensor {
+    /// A view of the tensor; `None` when it lies elsewhere or has gaps.
+    pub(crate) fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+        Self::take(tensor.clone()).ok()
+    }
+
+    /// The tensor itself if it is one of f32, given back as by [`HostTensor::take`].
+    pub(crate) fn take_f32<const D: usize>(tensor: Tensor<D>) -> Result<Self, Tensor<D>> {
+        match tensor.dtype() {
+            DType::F32 => Self::take(tensor),
+            _ => Err(tensor),
+        }
+    }
+
+    /// The values of a tensor of f32.
+    pub(crate) fn f32_values(&self) -> Option<&[f32]> {
+        match self.values() {
+            Some(Values::F32(values)) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn f32_values_mut(&mut self) -> Option<&mut [f32]> {
+        match self.values_mut() {
+            Some(ValuesMut::F32(values)) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// Whether both are views of the same memory: then they hold the same values as long as both
+    /// exist, for nobody writes into memory that is shared.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self.f32_values(), other.f32_values()) {
+            (Some(a), Some(b)) => std::ptr::eq(a, b),
+            _ => false,
+        }
+    }
+}
 
 #[cfg(feature = "flex")]
 mod flex {
     use burn::backend::Flex;
-    use burn::tensor::{DType, bf16, f16};
-    use steadygrad::stats::{Values, ValuesMut};
+    use burn::tensor::{Device, bf16, f16};
 
-    use super::{HostTensor, Tensor};
+    use super::{DType, HostTensor, Tensor, Values, ValuesMut};
 
     impl HostTensor {
-        /// A view of the tensor; `None` when it lies elsewhere or has gaps.
-        pub(crate) fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
-            let flex = tensor.clone().try_into_primitive::<Flex>().ok()?;
-            let width = match flex.dtype() {
+        /// The tensor itself; given back when it lies elsewhere or has gaps.
+        pub(crate) fn take<const D: usize>(tensor: Tensor<D>) -> Result<Self, Tensor<D>> {
+            let width = match tensor.dtype() {
                 DType::F32 => 4,
                 DType::F64 => 8,
                 DType::F16 | DType::BF16 => 2,
-                _ => return None,
+                _ => return Err(tensor),
             };
-            let whole = flex.bytes().len() == width * tensor.shape().num_elements();
-            let layout = flex.layout();
+            // Asked for first: a conversion that fails swallows the tensor.
+            if tensor.device() != Device::flex() {
+                return Err(tensor);
+            }
+            let flex = tensor.try_into_primitive::<Flex>();
+            let host = Self(flex.expect("a tensor of floats on this backend"));
+            if host.is_dense(width) {
+                Ok(host)
+            } else {
+                Err(host.into_tensor())
+            }
+        }
+
+        fn is_dense(&self, width: usize) -> bool {
+            let layout = self.0.layout();
+            let len = layout.num_elements();
+            if self.0.bytes().len() != width * len {
+                return false;
+            }
+            if layout.contiguous_offsets() == Some((0, len)) {
+                return true;
+            }
             let mut steps: Vec<_> = layout.strides().iter().zip(layout.shape().iter()).collect();
             steps.retain(|(_, size)| **size != 1);
             steps.sort_unstable();
             // Each step reaches just as far as the smaller ones together: no gap, no overlap.
             let mut reach = 1;
-            let dense = steps.into_iter().all(|(&stride, &size)| {
+            steps.into_iter().all(|(&stride, &size)| {
                 let fits = stride == reach;
                 reach *= size as isize;
                 fits
-            });
-            (whole && dense).then_some(Self(flex))
+            })
         }
 
         /// Its values, in the order of its memory.
@@ -65,6 +130,17 @@ mod flex {
             }
         }
 
+        /// Whether the values of both lie in the same order.
+        pub(crate) fn lies_like(&self, other: &Self) -> bool {
+            let (one, other) = (self.0.layout(), other.0.layout());
+            let strides = one.strides().iter().zip(other.strides());
+            // How far apart the only one of an axis would lie says nothing.
+            one.shape() == other.shape()
+                && strides
+                    .zip(one.shape().iter())
+                    .all(|((a, b), &size)| a == b || size == 1)
+        }
+
         /// The tensor, with the changes.
         pub(crate) fn into_tensor<const D: usize>(self) -> Tensor<D> {
             Tensor::from_primitive::<Flex>(self.0)
@@ -74,13 +150,11 @@ mod flex {
 
 #[cfg(not(feature = "flex"))]
 mod none {
-    use steadygrad::stats::{Values, ValuesMut};
-
-    use super::{HostTensor, Tensor};
+    use super::{HostTensor, Tensor, Values, ValuesMut};
 
     impl HostTensor {
-        pub(crate) fn new<const D: usize>(_tensor: &Tensor<D>) -> Option<Self> {
-            None
+        pub(crate) fn take<const D: usize>(tensor: Tensor<D>) -> Result<Self, Tensor<D>> {
+            Err(tensor)
         }
 
         pub(crate) fn values(&self) -> Option<Values<'_>> {
@@ -88,6 +162,10 @@ mod none {
         }
 
         pub(crate) fn values_mut(&mut self) -> Option<ValuesMut<'_>> {
+            match *self {}
+        }
+
+        pub(crate) fn lies_like(&self, _other: &Self) -> bool {
             match *self {}
         }
 

@@ -38,6 +38,7 @@ mod learner_guard;
 mod measure;
 mod moments;
 mod norms;
+pub mod optim;
 mod parameters;
 mod stages;
 mod step;

@@ -11,7 +11,7 @@ use steadygrad::stats::{GradientStats, NamedStats, TensorStats, Values};
 use crate::device;
 use crate::host::HostTensor;
 use crate::moments::Moments;
-use crate::walk::Walk;
+use crate::walk::{PARAMETERS, Walk};
 
 /// The tensors of one step, by parameter.
 #[derive(Clone, Copy)]
@@ -76,7 +76,7 @@ pub(crate) fn measure<M: Module>(
         walk: Walk::new(tensors.exempt),
         tensors,
         needs,
-        found: Vec::new(),
+        found: Vec::with_capacity(PARAMETERS),
         pieces: Vec::new(),
     };
     module.visit(&mut visitor);
@@ -186,7 +186,7 @@ impl ModuleVisitor for Visitor<'_> {
         self.walk.exit();
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(name) = self.walk.arrive(param.id) else {
+        let Some(name) = self.walk.arrive(param.id).map(str::to_owned) else {
             return;
         };
         let Some(gradient) = self.tensors.gradients.get::<D>(param.id) else {
@@ -194,11 +194,23 @@ impl ModuleVisitor for Visitor<'_> {
             return;
         };
         let len = gradient.shape().num_elements();
-        let host = HostTensor::new(&gradient);
-        if host.is_none() {
-            self.pieces.push(device::summary(gradient.clone()));
-        }
-        let extra = self.extra(param, gradient);
+        // The usual case needs the gradient for nothing else.
+        let (host, extra) = match self.needs {
+            Needs::Stats => match HostTensor::take(gradient) {
+                Ok(host) => (Some(host), Extra::None),
+                Err(gradient) => {
+                    self.pieces.push(device::summary(gradient));
+                    (None, Extra::None)
+                }
+            },
+            _ => {
+                let host = HostTensor::new(&gradient);
+                if host.is_none() {
+                    self.pieces.push(device::summary(gradient.clone()));
+                }
+                (host, self.extra(param, gradient))
+            }
+        };
         self.found.push(Found {
             name: Some(name),
             len,

@@ -1,12 +1,13 @@
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use steadygrad::clip::Needs;
-use steadygrad::stats::{TensorStats, Values, distance};
+use steadygrad::stats::{TensorStats, distance};
 
 use crate::host::HostTensor;
 use crate::measure::{Measured, measure_gradients};
-use crate::walk::Walk;
+use crate::optim::ledger::Entry;
+use crate::walk::{PARAMETERS, Walk};
 
 /// The parameters themselves, as a list of the kind that gradients come in. No value is copied.
 fn weights<M: Module>(module: &M) -> GradientsParams {
@@ -61,29 +62,92 @@ pub(crate) fn towards<M: Module>(before: &M, after: M, share: f64) -> M {
     after.map(&mut Towards(weights(before), share))
 }
 
-/// L2 norm of each parameter whose gradient was measured, in the order of the gradients.
-pub(crate) fn weight_norms<M: Module>(module: &M, measured: &Measured) -> Vec<f64> {
-    let on_host = host_tensors(module);
-    of_measured(&on_host, measured)
-        .map(|tensor| Some(TensorStats::of(tensor.as_ref()?.values()?).tensor_norm))
-        .collect::<Option<Vec<f64>>>()
-        .unwrap_or_else(|| norms(module, &weights(module), measured))
+/// What optimizers measured of the last step that was applied. As long as it is kept, nobody writes
+/// into the weights that it was measured of: those that a model still has need no reading again.
+#[derive(Clone, Default)]
+pub(crate) struct Known {
+    /// The parameters that had a gradient.
+    ids: Vec<ParamId>,
+    /// One for each of them; none when an optimizer among them is of another make.
+    entries: Vec<Entry>,
+}
+
+impl Known {
+    /// What the optimizers of these parameters entered, in their order, which is the model's.
+    pub(crate) fn new(ids: Vec<ParamId>, measured: &Measured, entries: Vec<Entry>) -> Self {
+        let lens =
+            of_measured(&measured.reading.tensors, measured).map(|reading| reading.stats.len);
+        let entered = entries.iter().map(|(weights, _)| weights.f32_values());
+        let all = lens.eq(entered.map(|values| values.unwrap_or_default().len() as u64));
+        Self {
+            ids,
+            entries: if all { entries } else { Vec::new() },
+        }
+    }
+
+    /// Whether the optimizers measure a step of these parameters: those of the last step were the
+    /// same, and did.
+    pub(crate) fn covers(&self, ids: &[ParamId]) -> bool {
+        self.entries.len() == ids.len() && self.ids == ids
+    }
+
+    /// L2 norm of each parameter's change, if known.
+    fn update_norms(&self) -> Option<Vec<f64>> {
+        let norms = self.entries.iter().map(|(_, norms)| norms.update_norm);
+        (self.entries.len() == self.ids.len()).then(|| norms.collect())
+    }
+}
+
+/// L2 norm of each parameter whose gradient was measured, in the order of the gradients, and which
+/// parameters these are.
+pub(crate) fn weight_norms<M: Module>(
+    model: &M,
+    measured: &Measured,
+    known: &Known,
+) -> (Vec<ParamId>, Vec<f64>) {
+    let parameters = host_tensors(model);
+    let ids: Vec<ParamId> = of_measured(&parameters, measured)
+        .map(|(id, _)| *id)
+        .collect();
+    let known = if known.ids == ids {
+        &known.entries[..]
+    } else {
+        &[]
+    };
+    let mut known = known.iter().peekable();
+    let norm = |(_, tensor): &OnHost| {
+        let tensor = tensor.as_ref()?;
+        match known.next() {
+            Some((weights, norms)) if weights.is_same(tensor) => Some(norms.weight_norm),
+            _ => Some(TensorStats::of(tensor.values()?).tensor_norm),
+        }
+    };
+    let in_place: Option<Vec<f64>> = of_measured(&parameters, measured).map(norm).collect();
+    let norms = in_place.unwrap_or_else(|| norms(model, &weights(model), measured));
+    (ids, norms)
 }
 
 /// L2 norm of the change of each parameter whose gradient was measured, in the order of the
-/// gradients.
-pub(crate) fn update_norms<M: Module>(before: &M, after: &M, measured: &Measured) -> Vec<f64> {
+/// gradients. Without the model before the step, what is known; `None` when that is not all.
+pub(crate) fn update_norms<M: Module>(
+    before: Option<&M>,
+    after: &M,
+    measured: &Measured,
+    known: &Known,
+) -> Option<Vec<f64>> {
+    let known = known.update_norms();
+    let (None, Some(before)) = (&known, before) else {
+        return known;
+    };
     let (befores, afters) = (host_tensors(before), host_tensors(after));
-    let pairs = of_measured(&befores, measured).zip(of_measured(&afters, measured));
-    pairs
-        .map(
-            |(before, after)| match (before.as_ref()?.values()?, after.as_ref()?.values()?) {
-                (Values::F32(before), Values::F32(after)) => Some(distance(before, after)),
-                _ => None,
-            },
-        )
-        .collect::<Option<Vec<f64>>>()
-        .unwrap_or_else(|| norms(after, &difference(before, after), measured))
+    let in_place: Option<Vec<f64>> = of_measured(&befores, measured)
+        .zip(of_measured(&afters, measured))
+        .map(|((_, before), (_, after))| {
+            let (before, after) = (before.as_ref()?, after.as_ref()?);
+            Some(distance(before.f32_values()?, after.f32_values()?))
+        })
+        .collect();
+    in_place.or_else(|| Some(norms(after, &difference(before, after), measured)))
 }
 
 /// The norms of what `tensors` has for each parameter, wherever it lies.
@@ -103,23 +167,26 @@ fn of_measured<'a, T>(
     pairs.filter_map(|(name, parameter)| name.is_some().then_some(parameter))
 }
 
-/// The parameters themselves, on the way that the gradients were measured on; `None` for one that is
-/// not in this machine's memory. No name is asked for.
-fn host_tensors<M: Module>(module: &M) -> Vec<Option<HostTensor>> {
+/// A parameter, and the tensor if it is in this machine's memory.
+type OnHost = (ParamId, Option<HostTensor>);
+
+/// The parameters themselves, on the way that the gradients were measured on. No name is asked for.
+fn host_tensors<M: Module>(module: &M) -> Vec<OnHost> {
     struct Collect {
         walk: Walk<'static>,
-        tensors: Vec<Option<HostTensor>>,
+        tensors: Vec<OnHost>,
     }
     impl ModuleVisitor for Collect {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if self.walk.arrive(param.id).is_some() {
-                self.tensors.push(HostTensor::new(&param.val().inner()));
+                let tensor = HostTensor::take(param.val().inner()).ok();
+                self.tensors.push((param.id, tensor));
             }
         }
     }
     let mut collect = Collect {
         walk: Walk::new(&[]),
-        tensors: Vec::new(),
+        tensors: Vec::with_capacity(PARAMETERS),
     };
     module.visit(&mut collect);
     collect.tensors
@@ -140,18 +207,21 @@ mod tests {
         let direction = [vec![0.25f32; 37 * 5], vec![-3.0; 5]];
         let after = perturb(before.clone(), &direction, 0.5);
         let measured = measure_gradients(&before, &weights(&before), Needs::Stats);
+        let (ids, own) = weight_norms(&before, &measured, &Known::default());
+        let known = &Known::new(ids, &measured, Vec::new());
         let by_tensors = norms(&after, &difference(&before, &after), &measured);
-        let in_place = update_norms(&before, &after, &measured);
+        let in_place = update_norms(Some(&before), &after, &measured, known);
         let expected = [0.125 * 185f64.sqrt(), 1.5 * 5f64.sqrt()];
-        for norms in [by_tensors, in_place] {
+        for norms in [by_tensors, in_place.unwrap()] {
             assert_eq!(norms.len(), 2);
             for (norm, expected) in norms.iter().zip(expected) {
                 assert!((norm / expected - 1.0).abs() < 1e-6, "{norm} {expected}");
             }
         }
-        assert_eq!(update_norms(&before, &before, &measured), [0.0, 0.0]);
+        let unmoved = update_norms(Some(&before), &before, &measured, known);
+        assert_eq!(unmoved, Some(vec![0.0, 0.0]));
+        assert_eq!(update_norms(None, &after, &measured, known), None);
         // The control: the weights' own norms are others.
-        let own = weight_norms(&before, &measured);
         assert_ne!(own, expected);
         assert_eq!(own, norms(&before, &weights(&before), &measured));
         let stats = gradient_stats(&before, &weights(&before));

@@ -5,7 +5,7 @@ use steadygrad::{Guard, StepReading, Workers};
 
 use crate::apply::apply;
 use crate::measure::measure_gradients;
-use crate::norms::weight_norms;
+use crate::norms::{Known, weight_norms};
 
 /// What one guarded step did.
 #[derive(Debug)]
@@ -32,8 +32,9 @@ pub fn guarded_step<M: Module>(
     learning_rate: f64,
 ) -> GuardedStep<M> {
     let measured = measure_gradients(&model, &gradients, guard.needs());
+    let (_, weight_norms) = weight_norms(&model, &measured, &Known::default());
     let reading = StepReading::new(step, loss, learning_rate, measured.gradient_stats())
-        .with_weight_norms(weight_norms(&model, &measured));
+        .with_weight_norms(weight_norms);
     let judgement = guard.step_with(&reading, &measured.reading);
     let decision = &judgement.decision;
     let model = if decision.applies() {

@@ -5,11 +5,17 @@ use std::collections::HashSet;
 use burn::module::ParamId;
 use steadygrad::stats::Units;
 
+/// So many parameters are made room for at first: growing again and again costs a small network more
+/// than looking at them.
+pub(crate) const PARAMETERS: usize = 32;
+
 /// A way through a module that comes to each parameter once, without those that are exempt. Every
 /// list of one entry a parameter is in its order.
 pub(crate) struct Walk<'a> {
-    names: Vec<String>,
-    types: Vec<String>,
+    /// The dotted path of where it is.
+    path: String,
+    /// The path's length before each module on it, and whether that is an embedding.
+    modules: Vec<(usize, bool)>,
     exempt: &'a [String],
     seen: HashSet<ParamId>,
 }
@@ -18,34 +24,39 @@ impl<'a> Walk<'a> {
     /// `exempt` are dotted paths.
     pub(crate) fn new(exempt: &'a [String]) -> Self {
         Self {
-            names: Vec::new(),
-            types: Vec::new(),
+            path: String::new(),
+            modules: Vec::new(),
             exempt,
-            seen: HashSet::new(),
+            seen: HashSet::with_capacity(PARAMETERS),
         }
     }
 
     pub(crate) fn enter(&mut self, name: &str, container_type: &str) {
-        self.names.push(name.to_owned());
-        self.types.push(container_type.to_owned());
+        let embedding = container_type.ends_with(":Embedding");
+        self.modules.push((self.path.len(), embedding));
+        if !self.path.is_empty() {
+            self.path.push('.');
+        }
+        self.path.push_str(name);
     }
 
     pub(crate) fn exit(&mut self) {
-        self.names.pop();
-        self.types.pop();
+        if let Some((len, _)) = self.modules.pop() {
+            self.path.truncate(len);
+        }
     }
 
     /// The dotted path of the parameter that is here, unless it is exempt or was come to before:
     /// a module may hold one in two places.
-    pub(crate) fn arrive(&mut self, id: ParamId) -> Option<String> {
-        let name = self.names.join(".");
-        (!self.exempt.contains(&name) && self.seen.insert(id)).then_some(name)
+    pub(crate) fn arrive(&mut self, id: ParamId) -> Option<&str> {
+        let exempt = self.exempt.contains(&self.path);
+        (!exempt && self.seen.insert(id)).then_some(&self.path)
     }
 
     /// Where the output units of the parameter that is here lie: Burn's matrices are `[in, out]`,
     /// embeddings `[row, features]`, convolutions `[out, in, ...]`.
     pub(crate) fn units(&self, dims: &[usize]) -> Units {
-        let embedding = self.types.iter().any(|name| name.ends_with(":Embedding"));
+        let embedding = self.modules.iter().any(|(_, embedding)| *embedding);
         match *dims {
             [_, columns] if !embedding && columns > 0 => Units::Columns(columns),
             [rows, _, ..] if rows > 0 => Units::Rows(rows),

@@ -1,5 +1,6 @@
+use burn::optim::ModuleOptimizer;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
+use steadygrad_burn::optim::{Adam, AdamW, Sgd};
 
 /// Kingma and Ba (2015), algorithm 1. Burn's own default, 1e-5, is larger than many gradients of
 /// a network that has learnt its task, and then shortens the steps.
@@ -44,7 +45,7 @@ impl Optimizer {
             .find(|optimizer| optimizer.name() == name)
     }
 
-    /// Burn's optimizer before its first step. Only [`Optimizer::Sgd`] looks at `momentum`.
+    /// The optimizer before its first step, which gives Burn's own results to the bit. Only [`Optimizer::Sgd`] looks at `momentum`.
     pub fn init(self, momentum: f64) -> ModuleOptimizer {
         match self {
             Optimizer::Sgd => {
@@ -53,13 +54,13 @@ impl Optimizer {
                         .with_momentum(momentum)
                         .with_dampening(0.0)
                 });
-                SgdConfig::new().with_momentum(momentum).init()
+                Sgd::default().with_momentum(momentum).into()
             }
-            Optimizer::Adam => AdamConfig::new().with_epsilon(ADAM_EPSILON).init(),
-            Optimizer::AdamW => AdamWConfig::new()
+            Optimizer::Adam => Adam::default().with_epsilon(ADAM_EPSILON).into(),
+            Optimizer::AdamW => AdamW::default()
                 .with_epsilon(ADAM_EPSILON)
                 .with_weight_decay(ADAMW_WEIGHT_DECAY)
-                .init(),
+                .into(),
         }
     }
 }

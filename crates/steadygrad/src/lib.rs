@@ -35,6 +35,7 @@ pub mod recover;
 pub mod remedy;
 pub mod stats;
 pub mod trace;
+pub mod update;
 pub mod workers;
 
 pub use decision::Decision;

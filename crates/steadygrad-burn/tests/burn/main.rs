@@ -4,6 +4,7 @@ mod clipper;
 mod examples;
 mod guarded_optimizer;
 mod guarded_step;
+mod optim;
 mod prescribed;
 mod readme;
 mod stages;

@@ -1,0 +1,267 @@
+//! A step in one pass is Burn's own step, to the bit, and what it measures of itself is what a guard
+//! would have measured.
+
+use burn::module::{Module, Param, ParamGroup};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use steadygrad::Guard;
+use steadygrad_burn::optim::{Adam, AdamW, Sgd};
+use steadygrad_burn::{GuardedOptimizer, for_each_parameter, map_parameters};
+
+#[derive(Module, Debug)]
+struct Net {
+    first: Linear,
+    norm: LayerNorm,
+    /// Lies the other way round than its gradient.
+    second: Param<Tensor<2>>,
+    /// Has no gradient.
+    unused: Linear,
+}
+
+fn net() -> Net {
+    let device = Device::flex().autodiff();
+    let values: Vec<f32> = (0..33).map(|at| (at as f32 * 0.9).sin()).collect();
+    let second = Tensor::<2>::from_data(TensorData::new(values, [3, 11]), &device);
+    Net {
+        first: LinearConfig::new(4, 11).init(&device),
+        norm: LayerNormConfig::new(11).init(&device),
+        second: Param::from_tensor(second.transpose()),
+        unused: LinearConfig::new(2, 2).init(&device),
+    }
+}
+
+fn gradients(model: &Net, step: u64, scale: f32) -> (f64, GradientsParams) {
+    let values: Vec<f32> = (0..32)
+        .map(|at| (at as f32 * 0.7 + step as f32).sin() * scale)
+        .collect();
+    let weights = model.first.weight.val();
+    let data = TensorData::new(values, [8, 4]);
+    let input = Tensor::<2>::from_data(data, (&weights.device(), weights.dtype()));
+    let hidden = model.norm.forward(model.first.forward(input)).tanh();
+    let loss = (hidden.matmul(model.second.val()) - 1.0).square().mean();
+    let value = loss.clone().into_scalar::<f64>();
+    (value, GradientsParams::from_grads(loss.backward(), model))
+}
+
+fn bits(model: &Net) -> Vec<Vec<u32>> {
+    let mut all = Vec::new();
+    for_each_parameter(model, |_, values| {
+        let bits = |value: &f32| if value.is_nan() { 0 } else { value.to_bits() };
+        all.push(values.iter().map(bits).collect());
+    });
+    all
+}
+
+/// Each optimizer here and Burn's own of the same settings.
+fn pairs() -> Vec<(&'static str, ModuleOptimizer, ModuleOptimizer)> {
+    let momentum = |dampening, nesterov| {
+        let config = MomentumConfig::new().with_dampening(dampening);
+        Some(config.with_momentum(0.8).with_nesterov(nesterov))
+    };
+    let decay = || Some(WeightDecayConfig::new(0.03));
+    let mut all: Vec<(&'static str, ModuleOptimizer, ModuleOptimizer)> = vec![
+        ("sgd", Sgd::default().into(), SgdConfig::new().init()),
+        ("adam", Adam::default().into(), AdamConfig::new().init()),
+        (
+            "adam with decay",
+            Adam::default()
+                .with_betas(0.8, 0.95)
+                .with_epsilon(1e-8)
+                .with_weight_decay(decay())
+                .into(),
+            AdamConfig::new()
+                .with_beta_1(0.8)
+                .with_beta_2(0.95)
+                .with_epsilon(1e-8)
+                .with_weight_decay(decay())
+                .init(),
+        ),
+        ("adamw", AdamW::default().into(), AdamWConfig::new().init()),
+        (
+            "adamw without decay",
+            AdamW::default()
+                .with_betas(0.8, 0.95)
+                .with_epsilon(1e-8)
+                .with_weight_decay(0.0)
+                .into(),
+            AdamWConfig::new()
+                .with_beta_1(0.8)
+                .with_beta_2(0.95)
+                .with_epsilon(1e-8)
+                .with_weight_decay(0.0)
+                .init(),
+        ),
+    ];
+    for (name, dampening, nesterov) in [
+        ("momentum", 0.0, false),
+        ("damped momentum", 0.1, false),
+        ("nesterov", 0.1, true),
+    ] {
+        let ours = Sgd::default()
+            .with_momentum(momentum(dampening, nesterov))
+            .with_weight_decay(decay());
+        let burns = SgdConfig::new()
+            .with_momentum(momentum(dampening, nesterov))
+            .with_weight_decay(decay());
+        all.push((name, ours.into(), burns.init()));
+    }
+    all
+}
+
+#[test]
+fn weights_are_those_of_burns_own_to_the_bit() {
+    for (name, mut ours, mut burns) in pairs() {
+        let mut model = net();
+        let mut other = model.clone();
+        for step in 0..12 {
+            // At last a gradient that is not finite, which no guard keeps away here.
+            let scale = if step == 11 { f32::INFINITY } else { 1.0 };
+            let (_, one) = gradients(&model, step, scale);
+            let (_, two) = gradients(&other, step, scale);
+            model = ours.step(0.05, model, one);
+            other = burns.step(0.05, other, two);
+            assert_eq!(bits(&model), bits(&other), "{name}, step {step}");
+        }
+    }
+}
+
+/// Nothing there is f32: operations on tensors, as Burn's.
+#[test]
+fn weights_in_f64_are_those_of_burns_own() {
+    for (name, mut ours, mut burns) in pairs() {
+        let wide = |tensor: Tensor<2>| tensor.cast(DType::F64).detach().require_grad();
+        let mut model = net();
+        model.second = model.second.map(wide);
+        model.first.weight = model.first.weight.map(wide);
+        let step = |model: Net, optimizer: &mut ModuleOptimizer| {
+            let weights = model.first.weight.val();
+            let loss = weights.square().sum() + model.second.val().powi_scalar(4).sum();
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            optimizer.step(0.05, model, gradients)
+        };
+        let mut other = model.clone();
+        for _ in 0..4 {
+            model = step(model, &mut ours);
+            other = step(other, &mut burns);
+        }
+        let values = |model: &Net| model.second.val().into_data().try_to_vec::<f64>().unwrap();
+        assert_eq!(values(&model), values(&other), "{name}");
+        assert_ne!(values(&model), values(&net_in_f64()), "{name}");
+    }
+
+    fn net_in_f64() -> Net {
+        let mut model = net();
+        model.second = model.second.map(|tensor| tensor.cast(DType::F64));
+        model
+    }
+}
+
+#[test]
+fn a_record_of_one_is_read_by_the_other() {
+    let (fresh, again) = (pairs(), pairs());
+    for (((name, mut ours, mut burns), (_, our_new, _)), (_, _, burns_new)) in
+        pairs().into_iter().zip(fresh).zip(again)
+    {
+        let mut model = net();
+        for step in 0..3 {
+            let (_, one) = gradients(&model, step, 1.0);
+            let (_, two) = gradients(&model, step, 1.0);
+            let next = ours.step(0.05, model.clone(), one);
+            burns.step(0.05, model, two);
+            model = next;
+        }
+        let mut read_by_burn = burns_new.from_bytes(ours.into_bytes().unwrap()).unwrap();
+        let mut read_by_us = our_new.from_bytes(burns.into_bytes().unwrap()).unwrap();
+        let next = |optimizer: &mut ModuleOptimizer| {
+            let (_, gradients) = gradients(&model, 3, 1.0);
+            bits(&optimizer.step(0.05, model.clone(), gradients))
+        };
+        let expected = next(&mut burns);
+        for optimizer in [&mut ours, &mut read_by_burn, &mut read_by_us] {
+            assert_eq!(next(optimizer), expected, "{name}");
+        }
+    }
+}
+
+/// The state that a guard keeps shares its memory with what is trained on.
+#[test]
+fn a_state_that_is_kept_is_not_written_into() {
+    for (name, mut optimizer, _) in pairs() {
+        let mut model = net();
+        for step in 0..3 {
+            let (_, gradients) = gradients(&model, step, 1.0);
+            model = optimizer.step(0.05, model, gradients);
+        }
+        let (kept, mut kept_optimizer) = (model.clone(), optimizer.clone());
+        let before = bits(&kept);
+        let (_, one) = gradients(&model, 3, 1.0);
+        let expected = bits(&optimizer.step(0.05, model, one));
+        assert_eq!(bits(&kept), before, "{name}");
+        assert_ne!(expected, before, "{name}");
+        let (_, one) = gradients(&kept, 3, 1.0);
+        assert_eq!(
+            bits(&kept_optimizer.step(0.05, kept, one)),
+            expected,
+            "{name}"
+        );
+    }
+}
+
+/// What a guard reads, with an optimizer that measures itself and with one that does not: also
+/// after steps that are skipped, after weights that somebody else changed, and with groups of both.
+#[test]
+fn a_guard_reads_the_same_of_both() {
+    let mixed = |norms: ModuleOptimizer, burns: bool| {
+        let group = ParamGroup::from_paths(vec!["norm.gamma", "norm.beta"]);
+        if burns {
+            norms.with_group(group, AdamConfig::new().build(), None)
+        } else {
+            norms.with_group(group, Adam::default(), None)
+        }
+    };
+    let mut cases = pairs();
+    cases.push((
+        "half",
+        mixed(Sgd::default().into(), true),
+        mixed(SgdConfig::new().init(), true),
+    ));
+    cases.push((
+        "groups",
+        mixed(Sgd::default().into(), false),
+        mixed(SgdConfig::new().init(), true),
+    ));
+    for (name, ours, burns) in cases {
+        let mut model = net();
+        let mut other = model.clone();
+        let mut ours = GuardedOptimizer::new(Guard::default(), ours);
+        let mut burns = GuardedOptimizer::new(Guard::default(), burns);
+        for step in 0..24 {
+            if step == 20 {
+                let shrink = |_: &str, _: &[usize], values: &mut [f32]| {
+                    values.iter_mut().for_each(|value| *value *= 0.99);
+                    true
+                };
+                model = map_parameters(model, shrink);
+                other = map_parameters(other, shrink);
+            }
+            let scale = if step == 7 { f32::NAN } else { 1.0 };
+            let (loss, one) = gradients(&model, step, scale);
+            let (_, two) = gradients(&other, step, scale);
+            let done = ours.step(0.01, model, one, loss);
+            let same = burns.step(0.01, other, two, loss);
+            let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
+            assert_eq!(
+                text(&done.reading),
+                text(&same.reading),
+                "{name}, step {step}"
+            );
+            assert_eq!(done.update_norm, same.update_norm, "{name}, step {step}");
+            assert_eq!(done.update_norm.is_none(), step == 7, "{name}, step {step}");
+            (model, other) = (done.model, same.model);
+            assert_eq!(bits(&model), bits(&other), "{name}, step {step}");
+        }
+    }
+}

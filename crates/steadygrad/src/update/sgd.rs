@@ -1,0 +1,79 @@
+use fearless_simd::{Level, f32x8, prelude::*};
+
+use super::{Rule, StepNorms, step};
+
+/// Stochastic gradient descent with momentum and a weight decay in the gradient:
+/// `g <- g + weight_decay w`, `v <- (1 - dampening) g + momentum v`, `w <- w - learning_rate v`, with
+/// Nesterov's momentum `w <- w - learning_rate (g + momentum v)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SgdStep {
+    /// The learning rate.
+    pub learning_rate: f32,
+    /// L2 penalty; `None` adds nothing to the gradient.
+    pub weight_decay: Option<f32>,
+    /// Share of the velocity that stays. Not looked at without a velocity.
+    pub momentum: f32,
+    /// `1 - dampening`: the share of the gradient that is added to the velocity.
+    pub gradient_share: f32,
+    /// Nesterov's momentum.
+    pub nesterov: bool,
+}
+
+impl SgdStep {
+    /// Steps the weights of one tensor, `[len]` in any order that all slices share; `velocity` is
+    /// `None` without momentum. Measures when asked to.
+    ///
+    /// # Panics
+    /// When the slices differ in length.
+    pub fn step(
+        self,
+        weights: &mut [f32],
+        gradient: &[f32],
+        velocity: Option<&mut [f32]>,
+        measured: bool,
+    ) -> Option<StepNorms> {
+        match velocity {
+            Some(velocity) => step(Level::new(), self, weights, gradient, [velocity], measured),
+            None => step(Level::new(), self, weights, gradient, [], measured),
+        }
+    }
+
+    #[inline(always)]
+    fn decayed<S: Simd>(self, weights: f32x8<S>, gradient: f32x8<S>) -> f32x8<S> {
+        match self.weight_decay {
+            Some(penalty) => weights * penalty + gradient,
+            None => gradient,
+        }
+    }
+}
+
+impl Rule<0> for SgdStep {
+    #[inline(always)]
+    fn step<S: Simd>(
+        self,
+        weights: f32x8<S>,
+        gradient: f32x8<S>,
+        _: &mut [f32x8<S>; 0],
+    ) -> f32x8<S> {
+        weights - self.decayed(weights, gradient) * self.learning_rate
+    }
+}
+
+impl Rule<1> for SgdStep {
+    #[inline(always)]
+    fn step<S: Simd>(
+        self,
+        weights: f32x8<S>,
+        gradient: f32x8<S>,
+        [velocity]: &mut [f32x8<S>; 1],
+    ) -> f32x8<S> {
+        let gradient = self.decayed(weights, gradient);
+        *velocity = gradient * self.gradient_share + *velocity * self.momentum;
+        let direction = if self.nesterov {
+            *velocity * self.momentum + gradient
+        } else {
+            *velocity
+        };
+        weights - direction * self.learning_rate
+    }
+}
