@@ -21,7 +21,8 @@ pub struct Stepped<M> {
     pub judgement: Judgement,
     /// The step whose snapshot was restored, after a rollback.
     pub rolled_back_to: Option<u64>,
-    /// L2 norm of the change of all weights; `None` when the step was not applied.
+    /// L2 norm of the change of all weights; `None` when the step was not applied, and for the one
+    /// step after which an optimizer that measured itself ([`optim`](crate::optim)) no longer does.
     pub update_norm: Option<f64>,
 }
 
@@ -32,6 +33,9 @@ pub struct Stepped<M> {
 /// Several parameter groups are Burn's own [`ModuleOptimizer::with_group`]; for models that are
 /// trained by turns, give each a guarded optimizer of its own. With nothing wrong, the optimizer
 /// gets the very gradients and the very learning rate that it would have got without a guard.
+///
+/// With an optimizer that measures itself ([`optim`](crate::optim)), the memory of the last weights is
+/// shared until the next step: whoever changes weights in between gets a copy of them.
 ///
 /// After a rollback, go on with the next batch: the batches since the snapshot, the offending
 /// ones among them, are dropped. Where going back shows that the data were at fault and not the weights,

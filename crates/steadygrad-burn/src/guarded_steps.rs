@@ -147,8 +147,9 @@ impl<M: Module> GuardedSteps<M> {
                 }
                 _ => after,
             };
-            self.known = Known::new(ids, &measured, entries);
-            // Unknown only when the model went to another device between two steps.
+            self.known = Known::new(ids, &model, &measured, entries);
+            // Unknown when an optimizer that measured the last step does not measure this one: it is
+            // another one, or the model went to another device or number type.
             let norms = update_norms(before.as_ref(), &model, &measured, &self.known);
             let whole =
                 |norms: &Vec<f64>| norms.iter().fold(0.0, |all: f64, norm| all.hypot(*norm));
@@ -170,5 +171,46 @@ impl<M: Module> GuardedSteps<M> {
     fn keep(&mut self, step: u64, state: TrainingState<M>) {
         self.kept.retain(|(kept, _)| *kept != step);
         self.kept.push((step, state));
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::nn::{Linear, LinearConfig};
+    use burn::optim::AdamConfig;
+    use burn::tensor::{Device, Tensor};
+
+    use super::*;
+    use crate::optim::Adam;
+
+    fn knows_after_two_steps(mut optimizer: ModuleOptimizer) -> bool {
+        let device = Device::flex().autodiff();
+        let mut model: Linear = LinearConfig::new(4, 2).init(&device);
+        let mut steps = GuardedSteps::new(Guard::default());
+        for _ in 0..2 {
+            let loss = model.forward(Tensor::<2>::ones([3, 4], &device)).square();
+            let gradients = GradientsParams::from_grads(loss.mean().backward(), &model);
+            let rate = Rate::One(0.1);
+            let beside = Beside::default();
+            let done = steps.step(&mut optimizer, rate, model, gradients, 1.0, beside);
+            model = done.model;
+        }
+        let gradients = GradientsParams::from_grads(
+            model
+                .forward(Tensor::<2>::ones([3, 4], &device))
+                .sum()
+                .backward(),
+            &model,
+        );
+        let measured = measure_gradients(&model, &gradients, steps.guard.needs());
+        let (ids, _) = weight_norms(&model, &measured, &steps.known);
+        assert_eq!(ids.len(), 2);
+        steps.known.covers(&ids)
+    }
+
+    #[test]
+    fn an_optimizer_that_measures_itself_is_known_to() {
+        assert!(knows_after_two_steps(Adam::default().into()));
+        assert!(!knows_after_two_steps(AdamConfig::new().init()));
     }
 }

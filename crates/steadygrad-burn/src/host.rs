@@ -4,9 +4,13 @@
     clippy::result_large_err,
     reason = "a tensor that is given back is as large as one that is taken"
 )]
+#![cfg_attr(
+    not(feature = "flex"),
+    allow(unreachable_code, reason = "there is no tensor on the host")
+)]
 
 use burn::tensor::{DType, Tensor};
-use steadygrad::stats::{Values, ValuesMut};
+use steadygrad::stats::{Values, ValuesMut, distance};
 
 /// A tensor whose values lie densely in this machine's memory, in some order.
 #[cfg(feature = "flex")]
@@ -46,6 +50,16 @@ impl HostTensor {
             Some(ValuesMut::F32(values)) => Some(values),
             _ => None,
         }
+    }
+
+    /// How far `after` is from these weights, of f32 both: summed in the order of memory where both
+    /// lie in the order of their axes, and brought into it where they do not.
+    pub(crate) fn distance(&self, after: &Self) -> Option<f64> {
+        if self.is_row_major() && after.is_row_major() {
+            return Some(distance(self.f32_values()?, after.f32_values()?));
+        }
+        let (before, after) = (self.row_major(), after.row_major());
+        Some(distance(before.f32_values()?, after.f32_values()?))
     }
 
     /// Whether both are views of the same memory: then they hold the same values as long as both
@@ -130,15 +144,14 @@ mod flex {
             }
         }
 
-        /// Whether the values of both lie in the same order.
-        pub(crate) fn lies_like(&self, other: &Self) -> bool {
-            let (one, other) = (self.0.layout(), other.0.layout());
-            let strides = one.strides().iter().zip(other.strides());
-            // How far apart the only one of an axis would lie says nothing.
-            one.shape() == other.shape()
-                && strides
-                    .zip(one.shape().iter())
-                    .all(|((a, b), &size)| a == b || size == 1)
+        /// Whether its values lie in the order of its axes, the last one fastest.
+        pub(crate) fn is_row_major(&self) -> bool {
+            self.0.layout().contiguous_offsets().is_some()
+        }
+
+        /// The same with its values in the order of its axes.
+        pub(crate) fn row_major(&self) -> Self {
+            Self(self.0.to_contiguous())
         }
 
         /// The tensor, with the changes.
@@ -165,7 +178,11 @@ mod none {
             match *self {}
         }
 
-        pub(crate) fn lies_like(&self, _other: &Self) -> bool {
+        pub(crate) fn is_row_major(&self) -> bool {
+            match *self {}
+        }
+
+        pub(crate) fn row_major(&self) -> Self {
             match *self {}
         }
 

@@ -2,7 +2,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use steadygrad::clip::Needs;
-use steadygrad::stats::{TensorStats, distance};
+use steadygrad::stats::TensorStats;
 
 use crate::host::HostTensor;
 use crate::measure::{Measured, measure_gradients};
@@ -68,21 +68,40 @@ pub(crate) fn towards<M: Module>(before: &M, after: M, share: f64) -> M {
 pub(crate) struct Known {
     /// The parameters that had a gradient.
     ids: Vec<ParamId>,
-    /// One for each of them; none when an optimizer among them is of another make.
+    /// One for each of them, or none.
     entries: Vec<Entry>,
 }
 
 impl Known {
-    /// What the optimizers of these parameters entered, in their order, which is the model's.
-    pub(crate) fn new(ids: Vec<ParamId>, measured: &Measured, entries: Vec<Entry>) -> Self {
-        let lens =
-            of_measured(&measured.reading.tensors, measured).map(|reading| reading.stats.len);
-        let entered = entries.iter().map(|(weights, _)| weights.f32_values());
-        let all = lens.eq(entered.map(|values| values.unwrap_or_default().len() as u64));
-        Self {
-            ids,
-            entries: if all { entries } else { Vec::new() },
-        }
+    /// What was entered during the step that led to this model, if it is of all its parameters that
+    /// had a gradient, and of the weights that it has now: an optimizer of another make enters
+    /// nothing, and one around an optimizer may change what that has measured.
+    pub(crate) fn new<M: Module>(
+        ids: Vec<ParamId>,
+        after: &M,
+        measured: &Measured,
+        entries: Vec<Entry>,
+    ) -> Self {
+        let parameters = if entries.len() == ids.len() {
+            host_tensors(after)
+        } else {
+            Vec::new()
+        };
+        let stepped = of_measured(&parameters, measured);
+        let all = stepped
+            .zip(&entries)
+            .filter(|((_, tensor), (weights, _))| {
+                tensor
+                    .as_ref()
+                    .is_some_and(|tensor| weights.is_same(tensor))
+            })
+            .count();
+        let entries = if all == ids.len() {
+            entries
+        } else {
+            Vec::new()
+        };
+        Self { ids, entries }
     }
 
     /// Whether the optimizers measure a step of these parameters: those of the last step were the
@@ -142,10 +161,7 @@ pub(crate) fn update_norms<M: Module>(
     let (befores, afters) = (host_tensors(before), host_tensors(after));
     let in_place: Option<Vec<f64>> = of_measured(&befores, measured)
         .zip(of_measured(&afters, measured))
-        .map(|((_, before), (_, after))| {
-            let (before, after) = (before.as_ref()?, after.as_ref()?);
-            Some(distance(before.f32_values()?, after.f32_values()?))
-        })
+        .map(|((_, before), (_, after))| before.as_ref()?.distance(after.as_ref()?))
         .collect();
     in_place.or_else(|| Some(norms(after, &difference(before, after), measured)))
 }
@@ -208,7 +224,7 @@ mod tests {
         let after = perturb(before.clone(), &direction, 0.5);
         let measured = measure_gradients(&before, &weights(&before), Needs::Stats);
         let (ids, own) = weight_norms(&before, &measured, &Known::default());
-        let known = &Known::new(ids, &measured, Vec::new());
+        let known = &Known::new(ids, &after, &measured, Vec::new());
         let by_tensors = norms(&after, &difference(&before, &after), &measured);
         let in_place = update_norms(Some(&before), &after, &measured, known);
         let expected = [0.125 * 185f64.sqrt(), 1.5 * 5f64.sqrt()];

@@ -2,9 +2,17 @@
     clippy::result_large_err,
     reason = "a tensor that is given back is as large as one that is taken"
 )]
+#![cfg_attr(
+    not(feature = "flex"),
+    allow(
+        unreachable_code,
+        unused_variables,
+        reason = "there is no tensor on the host"
+    )
+)]
 
 use burn::tensor::Tensor;
-use steadygrad::stats::{TensorStats, distance};
+use steadygrad::stats::TensorStats;
 use steadygrad::update::StepNorms;
 
 use super::ledger;
@@ -18,7 +26,7 @@ pub(super) struct Apart<const D: usize, const STATES: usize> {
 }
 
 /// The weights and states after a step in one pass over this machine's memory; [`Apart`] gives the
-/// tensors back as they were, when they do not all lie there as f32 in the same order.
+/// tensors back as they were, when they do not all lie there as f32 in the order of their axes.
 ///
 /// `work` gets weights, gradient, states, and whether it is to measure. Memory that another tensor
 /// shares is copied first.
@@ -31,11 +39,8 @@ pub(super) fn in_place<const D: usize, const STATES: usize>(
     let weights = HostTensor::take_f32(weights);
     let gradient = HostTensor::take_f32(gradient);
     let states = states.map(HostTensor::take_f32);
-    let side_by_side = weights.as_ref().is_ok_and(|weights| {
-        let others = states.iter().chain([&gradient]);
-        let fits = |other: &Found<D>| other.as_ref().is_ok_and(|other| other.lies_like(weights));
-        others.into_iter().all(fits)
-    });
+    let fits = |found: &Found<D>| found.as_ref().is_ok_and(HostTensor::is_row_major);
+    let side_by_side = fits(&weights) && fits(&gradient) && states.iter().all(fits);
     if !side_by_side {
         return Err(Apart {
             weights: tensor(weights),
@@ -81,14 +86,86 @@ pub(super) fn by_tensors<const D: usize>(
     let after = change(weights);
     if let Some(Ok(before)) = before
         && let Ok(on_host) = HostTensor::take_f32(after.clone())
-        && on_host.lies_like(&before)
-        && let (Some(old), Some(new)) = (before.f32_values(), on_host.f32_values())
+        && let (Some(update_norm), Some(values)) = (before.distance(&on_host), on_host.f32_values())
     {
+        let weight_norm = TensorStats::of(values).tensor_norm;
         let norms = StepNorms {
-            update_norm: distance(old, new),
-            weight_norm: TensorStats::of(new).tensor_norm,
+            update_norm,
+            weight_norm,
         };
         ledger::enter(on_host, norms);
     }
     after
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    fn address(tensor: &Tensor<2>) -> usize {
+        let host = HostTensor::new(tensor).unwrap();
+        host.f32_values().unwrap().as_ptr() as usize
+    }
+
+    fn add(
+        weights: &mut [f32],
+        gradient: &[f32],
+        [state]: [&mut [f32]; 1],
+        _measured: bool,
+    ) -> Option<StepNorms> {
+        for ((weight, gradient), state) in weights.iter_mut().zip(gradient).zip(state) {
+            *state += gradient;
+            *weight += *state;
+        }
+        None
+    }
+
+    fn ramp(rows: usize, columns: usize) -> Tensor<2> {
+        let values: Vec<f32> = (0..rows * columns).map(|at| at as f32).collect();
+        Tensor::from_data(TensorData::new(values, [rows, columns]), &Device::flex())
+    }
+
+    #[test]
+    fn what_nobody_shares_is_changed_where_it_lies() {
+        let (weights, state) = (ramp(2, 3), ramp(2, 3));
+        let at = [address(&weights), address(&state)];
+        let stepped = in_place(weights, ramp(2, 3), [state], add);
+        let (weights, [state]) = stepped.ok().unwrap();
+        assert_eq!([address(&weights), address(&state)], at);
+        let expected = [0.0, 3.0, 6.0, 9.0, 12.0, 15.0f32];
+        assert_eq!(weights.into_data().as_slice::<f32>().unwrap(), expected);
+    }
+
+    #[test]
+    fn what_somebody_shares_is_copied_first() {
+        let (weights, state) = (ramp(2, 3), ramp(2, 3));
+        let shared = (weights.clone(), state.clone());
+        let stepped = in_place(weights, ramp(2, 3), [state], add);
+        let (weights, [state]) = stepped.ok().unwrap();
+        assert_eq!(shared.0.into_data(), ramp(2, 3).into_data());
+        assert_eq!(shared.1.into_data(), ramp(2, 3).into_data());
+        assert_eq!(weights.into_data(), (ramp(2, 3) * 3).into_data());
+        assert_eq!(state.into_data(), (ramp(2, 3) * 2).into_data());
+    }
+
+    #[test]
+    fn what_lies_otherwise_comes_back_as_it_was() {
+        let turned = || ramp(3, 2).transpose();
+        let narrow = ramp(2, 4).narrow(1, 0, 3);
+        for (weights, gradient, state) in [
+            (turned(), ramp(2, 3), ramp(2, 3)),
+            (ramp(2, 3), turned(), ramp(2, 3)),
+            (ramp(2, 3), ramp(2, 3), narrow),
+        ] {
+            let before = [&weights, &gradient, &state].map(Tensor::to_data);
+            let Err(apart) = in_place(weights, gradient, [state], add) else {
+                panic!("stepped in one pass");
+            };
+            let [state] = apart.states;
+            let after = [apart.weights, apart.gradient, state].map(Tensor::into_data);
+            assert_eq!(after, before);
+        }
+    }
 }

@@ -2,12 +2,12 @@
 //!
 //! The weights and states they give are those of Burn's own optimizers, to the bit, and a record of
 //! one is read by the other. Burn's make a pass, and often a new tensor, for each operation; these
-//! make one, in place, where weights, gradient and state lie in this machine's memory as f32 in the
-//! same order. Elsewhere they go tensor by tensor as Burn's do.
+//! make one, in place, from the second step on, where weights, gradient and state lie in this machine's
+//! memory as f32 in the order of their axes. Elsewhere they go tensor by tensor as Burn's do.
 //!
 //! A [`GuardedOptimizer`](crate::GuardedOptimizer) or [`LearnerGuard`](crate::LearnerGuard) around
-//! one of them gets the norms of updates and weights from that pass, and makes none of its own for
-//! them.
+//! them gets the norms of updates and weights from that pass, and keeps no copy of the weights before
+//! a step to measure them by.
 //!
 //! ```
 //! use burn::optim::ModuleOptimizer;

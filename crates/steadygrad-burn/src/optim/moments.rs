@@ -30,11 +30,12 @@ impl Betas {
         let first = gradient.clone().mul_scalar(1.0 - beta_1);
         let second = gradient.square().mul_scalar(1.0 - beta_2);
         match state {
-            Some(state) => AdaptiveMomentumState::new(
-                state.time + 1,
-                state.moment_1.mul_scalar(beta_1).add(first),
-                state.moment_2.mul_scalar(beta_2).add(second),
-            ),
+            Some(state) => AdaptiveMomentumState {
+                time: state.time + 1,
+                moment_1: state.moment_1.mul_scalar(beta_1).add(first),
+                moment_2: state.moment_2.mul_scalar(beta_2).add(second),
+                ..state
+            },
             None => AdaptiveMomentumState::new(1, first, second),
         }
     }
@@ -58,27 +59,33 @@ pub(super) fn step<const D: usize>(
     let Some(state) = state else {
         return by_tensors(weights, gradient, None);
     };
-    let time = state.time + 1;
-    let moments = [state.moment_1, state.moment_2];
+    let AdaptiveMomentumState {
+        time,
+        moment_1,
+        moment_2,
+        max_moment_2,
+    } = state;
     let stepped = in_place(
         weights,
         gradient,
-        moments,
+        [moment_1, moment_2],
         |weights, gradient, moments, measured| {
-            one_pass(time as i32, weights, gradient, moments, measured)
+            one_pass(time as i32 + 1, weights, gradient, moments, measured)
         },
     );
+    // Of a record of AMSGrad's: it stays as it is.
+    let state = |time, [moment_1, moment_2]: [Tensor<D>; 2]| AdaptiveMomentumState {
+        time,
+        moment_1,
+        moment_2,
+        max_moment_2,
+    };
     match stepped {
-        Ok((weights, [first, second])) => {
-            (weights, AdaptiveMomentumState::new(time, first, second))
-        }
+        Ok((weights, moments)) => (weights, state(time + 1, moments)),
         Err(Apart {
             weights,
             gradient,
-            states: [first, second],
-        }) => {
-            let state = AdaptiveMomentumState::new(time - 1, first, second);
-            by_tensors(weights, gradient, Some(state))
-        }
+            states,
+        }) => by_tensors(weights, gradient, Some(state(time, states))),
     }
 }

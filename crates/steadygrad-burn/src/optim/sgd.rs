@@ -131,16 +131,16 @@ impl Optimizer for Sgd {
                 }
             }
             (_, Some(_)) => self.by_tensors(lr, tensor, grad, None),
-            (_, None) => {
+            (velocity, None) => {
                 let work =
                     |weights: &mut [f32], gradient: &[f32], []: [&mut [f32]; 0], measured| {
                         rule.step(weights, gradient, None, measured)
                     };
                 match in_place(tensor, grad, [], work) {
-                    Ok((weights, [])) => (weights, None),
+                    Ok((weights, [])) => (weights, velocity),
                     Err(Apart {
                         weights, gradient, ..
-                    }) => self.by_tensors(lr, weights, gradient, None),
+                    }) => (self.by_tensors(lr, weights, gradient, None).0, velocity),
                 }
             }
         };

@@ -5,7 +5,9 @@ use burn::module::{Module, Param, ParamGroup};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::optim::{
+    AdamConfig, AdamWConfig, GradientsParams, LearningRate, ModuleOptimizer, Optimizer, SgdConfig,
+};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use steadygrad::Guard;
 use steadygrad_burn::optim::{Adam, AdamW, Sgd};
@@ -210,6 +212,43 @@ fn a_state_that_is_kept_is_not_written_into() {
     }
 }
 
+/// Puts bounds on what another optimizer has stepped to.
+#[derive(Clone)]
+struct Bounded<O>(O);
+
+impl<O: Optimizer> Optimizer for Bounded<O> {
+    type State<const D: usize> = O::State<D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: LearningRate,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        let (tensor, state) = self.0.step(lr, tensor, grad, state);
+        (tensor.clamp(-0.4, 0.4), state)
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
+        O::to_device(state, device)
+    }
+}
+
+/// The L2 norm of all changes, value by value.
+fn distance(before: &Net, after: &Net) -> f64 {
+    let values = |model: &Net| {
+        let mut all = Vec::new();
+        for_each_parameter(model, |_, values| all.extend_from_slice(values));
+        all
+    };
+    let pairs = values(before).into_iter().zip(values(after));
+    pairs
+        .map(|(before, after)| f64::from(after - before).powi(2))
+        .sum::<f64>()
+        .sqrt()
+}
+
 /// What a guard reads, with an optimizer that measures itself and with one that does not: also
 /// after steps that are skipped, after weights that somebody else changed, and with groups of both.
 #[test]
@@ -233,6 +272,11 @@ fn a_guard_reads_the_same_of_both() {
         mixed(Sgd::default().into(), false),
         mixed(SgdConfig::new().init(), true),
     ));
+    cases.push((
+        "bounded",
+        Bounded(Adam::default()).into(),
+        Bounded(AdamConfig::new().build()).into(),
+    ));
     for (name, ours, burns) in cases {
         let mut model = net();
         let mut other = model.clone();
@@ -250,6 +294,7 @@ fn a_guard_reads_the_same_of_both() {
             let scale = if step == 7 { f32::NAN } else { 1.0 };
             let (loss, one) = gradients(&model, step, scale);
             let (_, two) = gradients(&other, step, scale);
+            let before = model.clone();
             let done = ours.step(0.01, model, one, loss);
             let same = burns.step(0.01, other, two, loss);
             let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
@@ -262,6 +307,13 @@ fn a_guard_reads_the_same_of_both() {
             assert_eq!(done.update_norm.is_none(), step == 7, "{name}, step {step}");
             (model, other) = (done.model, same.model);
             assert_eq!(bits(&model), bits(&other), "{name}, step {step}");
+            // Also of the first step of a parameter whose values lie the other way round.
+            let expected = distance(&before, &model);
+            let found = done.update_norm.unwrap_or_default();
+            assert!(
+                (found - expected).abs() <= 1e-6 * expected,
+                "{name}, step {step}: {found} {expected}"
+            );
         }
     }
 }

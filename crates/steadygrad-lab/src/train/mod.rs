@@ -32,6 +32,10 @@ const SNAPSHOT_STEPS: u64 = 100;
 /// in all. Where it is dear, they are written more seldom.
 const SNAPSHOT_SHARE: f64 = 0.01;
 
+/// What the first one is expected to take: a few files, synced, on an ordinary disk. A run of less
+/// than half a second has none before its end.
+const FIRST_SNAPSHOT: Duration = Duration::from_millis(5);
+
 /// Steps that the forensic ring holds: more than lie between two of the guard's own snapshots, so
 /// that one of them is from within the ring.
 const RING: NonZeroUsize = NonZeroUsize::new(64).unwrap();
@@ -308,7 +312,7 @@ impl Pace {
         Self {
             last_step: step,
             last_time: Instant::now(),
-            took: Duration::ZERO,
+            took: FIRST_SNAPSHOT,
             spent: Duration::ZERO,
         }
     }
