@@ -3,17 +3,18 @@
 //! bare with the one that makes a step in one pass, which the guarded ones have, and a guard in a loop
 //! of one's own around Burn's.
 //!
-//! All of them train side by side and take turns of [`LAP`] steps, so that a machine that is slower for a
-//! while is slower for all of them. Shown is each one's time over the bare one's. Snapshots are due by
-//! the clock, which goes on in others' turns: they are left out, and come in again by the share of the
-//! time that they take in a run by itself.
+//! All of them train side by side, each in a process of its own, and take turns of [`LAP`] steps, so
+//! that a machine that is slower for a while is slower for all of them. Shown is each one's time over
+//! the bare one's. Snapshots are due by the clock, which goes on in others' turns: they are left out,
+//! and come in again by the share of the time that they take in a run by itself.
 //!
 //! Run it with `cargo run --release -p steadygrad-lab --example overhead [LAPS] [mlp] [cnn] [rnn]`.
 #![allow(clippy::print_stdout)]
 
+use std::io::{BufRead, BufReader, Lines, Write, stdin};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Condvar, Mutex};
-use std::thread;
 use std::time::Instant;
 
 use burn::optim::momentum::MomentumConfig;
@@ -34,76 +35,45 @@ use steadygrad_lab::{
 /// Steps of a turn. Growth through depth or time is measured once in as many.
 const LAP: u64 = 50;
 
-/// Whose turn it is.
-struct Turns {
-    ways: usize,
-    now: Mutex<usize>,
-    changed: Condvar,
-}
+/// The ways to train; each is a process.
+const WAYS: [&str; 5] = [
+    "burns-own",
+    "one-pass",
+    "guarded-burns-own",
+    "guarded",
+    "recorded",
+];
 
-/// One way's own view of the turns, and how long its laps took.
-struct Laps<'a> {
-    turns: &'a Turns,
-    way: usize,
-    running: Mutex<Running>,
-}
+/// One way's own view of the turns: it waits for a line, takes its lap, and answers with the seconds.
+#[derive(Default)]
+struct Laps(Mutex<Lap>);
 
 #[derive(Default)]
-struct Running {
+struct Lap {
     steps: u64,
     begun: Option<Instant>,
-    seconds: f64,
 }
 
-impl Turns {
-    fn of(ways: usize) -> Self {
-        Self {
-            ways,
-            now: Mutex::new(0),
-            changed: Condvar::new(),
-        }
-    }
-}
-
-impl<'a> Laps<'a> {
-    fn new(turns: &'a Turns, way: usize) -> Self {
-        Self {
-            turns,
-            way,
-            running: Mutex::default(),
-        }
-    }
-
+impl Laps {
     fn begin(&self) {
-        let now = self.turns.now.lock().unwrap();
-        let waiting = |now: &mut usize| *now != self.way;
-        drop(self.turns.changed.wait_while(now, waiting).unwrap());
-        self.running.lock().unwrap().begun = Some(Instant::now());
-    }
-
-    fn pass_on(&self) {
-        *self.turns.now.lock().unwrap() = (self.way + 1) % self.turns.ways;
-        self.turns.changed.notify_all();
+        let mut line = String::new();
+        stdin().read_line(&mut line).expect("whose turn it is");
+        self.0.lock().unwrap().begun = Some(Instant::now());
     }
 
     fn step(&self) {
-        let mut running = self.running.lock().unwrap();
-        running.steps += 1;
-        if running.steps.is_multiple_of(LAP) {
-            let lap = running.begun.map(|begun| begun.elapsed().as_secs_f64());
-            running.seconds += lap.unwrap_or_default();
-            drop(running);
-            self.pass_on();
+        let mut lap = self.0.lock().unwrap();
+        lap.steps += 1;
+        if lap.steps.is_multiple_of(LAP) {
+            let begun = lap.begun.take().expect("a lap that began");
+            println!("{}", begun.elapsed().as_secs_f64());
+            drop(lap);
             self.begin();
         }
     }
-
-    fn seconds(&self) -> f64 {
-        self.running.lock().unwrap().seconds
-    }
 }
 
-impl Progress for Laps<'_> {
+impl Progress for Laps {
     fn started(&self, _trial: &str, _steps: u64) {
         self.begin();
     }
@@ -135,7 +105,7 @@ fn by_hand<S: Subject>(
     plan: &Plan,
     mut step: impl FnMut(f64, S::Model, GradientsParams, f64) -> S::Model,
     device: &Device,
-    laps: &Laps<'_>,
+    laps: &Laps,
 ) {
     laps.begin();
     let rng = &mut ChaCha8Rng::seed_from_u64(plan.seed);
@@ -151,7 +121,6 @@ fn by_hand<S: Subject>(
         model = step(learning_rate, model, gradients, loss);
         laps.step();
     }
-    laps.pass_on();
 }
 
 /// Gives the seconds that snapshots took.
@@ -160,7 +129,7 @@ fn guarded<S: Subject>(
     plan: &Plan,
     recorded: bool,
     device: &Device,
-    laps: &Laps<'_>,
+    laps: &Laps,
 ) -> f64 {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let run = folder.path().join("run");
@@ -178,47 +147,91 @@ fn guarded<S: Subject>(
     };
     let (trained, _) = train(subject, plan, &options, device, control).expect("a run");
     assert_eq!(trained.guard.kept, trained.steps, "a healthy run");
-    laps.pass_on();
     trained.snapshot_seconds
 }
 
-fn compare<S: Subject>(subject: &S, plan: &Plan, laps: u64, device: &Device) {
+/// Trains in one of the ways, lap by lap; at last the seconds that snapshots took.
+fn take_part<S: Subject>(way: &str, subject: &S, plan: &Plan, laps: u64, device: &Device) {
     let plan = &Plan {
         steps: laps * LAP,
         ..plan.clone()
     };
-    let turns = &Turns::of(5);
-    let all: [Laps<'_>; 5] = std::array::from_fn(|way| Laps::new(turns, way));
-    let [alone, one_pass, around_burns, with, recorded] = &all;
-    let snapshots = thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut own = burns_own(plan);
+    let turns = &Laps::default();
+    let snapshots = match way {
+        "guarded" => guarded(subject, plan, false, device, turns),
+        "recorded" => guarded(subject, plan, true, device, turns),
+        "guarded-burns-own" => {
+            let mut own = GuardedOptimizer::new(Guard::default(), burns_own(plan));
+            let step = |rate, model, gradients, loss| own.step(rate, model, gradients, loss).model;
+            by_hand(subject, plan, step, device, turns);
+            0.0
+        }
+        _ => {
+            let mut own = match way {
+                "one-pass" => plan.optimizer.init(plan.momentum),
+                _ => burns_own(plan),
+            };
             let step = |rate, model, gradients, _| own.step(rate, model, gradients);
-            by_hand(subject, plan, step, device, alone);
-        });
-        scope.spawn(|| {
-            let mut own = plan.optimizer.init(plan.momentum);
-            let step = |rate, model, gradients, _| own.step(rate, model, gradients);
-            by_hand(subject, plan, step, device, one_pass);
-        });
-        scope.spawn(|| {
-            let mut guarded = GuardedOptimizer::new(Guard::default(), burns_own(plan));
-            let step =
-                |rate, model, gradients, loss| guarded.step(rate, model, gradients, loss).model;
-            by_hand(subject, plan, step, device, around_burns);
-        });
-        scope.spawn(|| guarded(subject, plan, false, device, with));
-        let recorded = scope.spawn(|| guarded(subject, plan, true, device, recorded));
-        recorded.join().expect("a run")
-    });
-    let no_turns = Turns::of(1);
-    let by_itself = Laps::new(&no_turns, 0);
-    let share = guarded(subject, plan, true, device, &by_itself) / by_itself.seconds();
-    let [alone, one_pass, around_burns, with, recorded] = all.each_ref().map(Laps::seconds);
+            by_hand(subject, plan, step, device, turns);
+            0.0
+        }
+    };
+    println!("{snapshots}");
+}
+
+/// A process that trains in one of the ways.
+struct Part {
+    child: Child,
+    turn: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Part {
+    fn start(subject: &str, laps: u64, way: &str) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args([&laps.to_string(), subject, way])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let turn = child.stdin.take().expect("its input");
+        let answers = BufReader::new(child.stdout.take().expect("its output"));
+        Self {
+            child,
+            turn,
+            answers: answers.lines(),
+        }
+    }
+
+    fn turn(&mut self) -> f64 {
+        writeln!(self.turn).expect("a process that waits");
+        let answer = self.answers.next().expect("an answer").expect("text");
+        answer.parse().expect("seconds")
+    }
+
+    fn end(mut self) {
+        assert!(self.child.wait().expect("an end").success());
+    }
+}
+
+fn compare(subject: &str, laps: u64) {
+    let mut parts = WAYS.map(|way| Part::start(subject, laps, way));
+    let mut seconds = [0.0; WAYS.len()];
+    for _ in 0..laps {
+        for (part, seconds) in parts.iter_mut().zip(&mut seconds) {
+            *seconds += part.turn();
+        }
+    }
+    let [.., snapshots] = parts.each_mut().map(Part::turn);
+    parts.into_iter().for_each(Part::end);
+    let mut by_itself = Part::start(subject, laps, "recorded");
+    let whole: f64 = (0..laps).map(|_| by_itself.turn()).sum();
+    let share = by_itself.turn() / whole;
+    by_itself.end();
+    let [alone, one_pass, around_burns, with, recorded] = seconds;
     println!(
-        "{:<20} bare {:>7.1} us/step, in one pass {:.3}x | guarded: Burn's optimizer {:.3}x, in one pass {:.3}x, recorded {:.3}x (snapshots {:.1} %)",
-        subject.summary().name,
-        1e6 * alone / plan.steps as f64,
+        "{subject} bare {:>7.1} us/step, in one pass {:.3}x | guarded: Burn's optimizer {:.3}x, in one pass {:.3}x, recorded {:.3}x (snapshots {:.1} %)",
+        1e6 * alone / (laps * LAP) as f64,
         one_pass / alone,
         around_burns / alone,
         with / alone,
@@ -228,30 +241,31 @@ fn compare<S: Subject>(subject: &S, plan: &Plan, laps: u64, device: &Device) {
 }
 
 fn main() {
-    // The others would wait for the turn of the one that panicked.
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        std::process::exit(101);
-    }));
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let laps = arguments.first().and_then(|text| text.parse().ok());
     let laps = laps.unwrap_or(100);
-    let wanted = |name: &str| match &arguments[..] {
-        [_, names @ ..] if !names.is_empty() => names.iter().any(|found| found == name),
-        _ => true,
-    };
     let device = Device::flex().autodiff();
-    if wanted("mlp") {
-        let (subject, plan) = healthy::mlp(&device);
-        compare(&subject, &plan, laps, &device);
-    }
-    if wanted("cnn") {
-        let (subject, plan) = healthy::cnn(&device);
-        compare(&subject, &plan, laps, &device);
-    }
-    if wanted("rnn") {
-        let (subject, plan) = healthy::rnn();
-        compare(&subject, &plan, laps, &device);
+    match &arguments[..] {
+        [_, subject, way] if WAYS.contains(&&way[..]) => match &subject[..] {
+            "cnn" => {
+                let (subject, plan) = healthy::cnn(&device);
+                take_part(way, &subject, &plan, laps, &device);
+            }
+            "rnn" => {
+                let (subject, plan) = healthy::rnn();
+                take_part(way, &subject, &plan, laps, &device);
+            }
+            _ => {
+                let (subject, plan) = healthy::mlp(&device);
+                take_part(way, &subject, &plan, laps, &device);
+            }
+        },
+        [_, subjects @ ..] if !subjects.is_empty() => {
+            subjects.iter().for_each(|subject| compare(subject, laps));
+        }
+        _ => ["mlp", "cnn", "rnn"]
+            .map(|subject| compare(subject, laps))
+            .into_iter()
+            .collect(),
     }
 }
