@@ -1,5 +1,5 @@
 use burn::optim::LearningRate;
-use burn::optim::decay::WeightDecayConfig;
+use burn::optim::decay::{WeightDecay, WeightDecayConfig};
 use burn::optim::{AdamState, AdaptiveMomentumState, Optimizer};
 use burn::tensor::{Device, Tensor};
 use steadygrad::update::AdamStep;
@@ -55,7 +55,7 @@ impl Adam {
         state: Option<AdaptiveMomentumState<D>>,
     ) -> (Tensor<D>, AdaptiveMomentumState<D>) {
         let gradient = match &self.weight_decay {
-            Some(decay) => weights.clone().mul_scalar(decay.penalty).add(gradient),
+            Some(decay) => WeightDecay::new(decay).transform(gradient, weights.clone()),
             None => gradient,
         };
         let state = self.betas.push(gradient, state);

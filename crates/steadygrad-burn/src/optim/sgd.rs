@@ -1,5 +1,5 @@
 use burn::optim::LearningRate;
-use burn::optim::decay::WeightDecayConfig;
+use burn::optim::decay::{WeightDecay, WeightDecayConfig};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{Optimizer, RecordState, StateSink, StateSource, join_path};
 use burn::tensor::{Device, Tensor};
@@ -74,7 +74,7 @@ impl Sgd {
         velocity: Option<Tensor<D>>,
     ) -> (Tensor<D>, Option<Tensor<D>>) {
         let gradient = match &self.weight_decay {
-            Some(decay) => weights.clone().mul_scalar(decay.penalty).add(gradient),
+            Some(decay) => WeightDecay::new(decay).transform(gradient, weights.clone()),
             None => gradient,
         };
         let (direction, velocity) = match &self.momentum {

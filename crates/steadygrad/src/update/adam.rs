@@ -1,8 +1,8 @@
 use fearless_simd::{Level, f32x8, prelude::*};
 
-use super::{Rule, StepNorms, step};
+use super::{Rule, StepNorms, decayed, step};
 
-/// The running means of Adam at its `time`-th step (Kingma and Ba, 2015, algorithm 1):
+/// The running means of Adam (Kingma and Ba, 2015, algorithm 1):
 /// `m <- beta_1 m + (1 - beta_1) g`, `v <- beta_2 v + (1 - beta_2) g^2`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Moments {
@@ -73,10 +73,7 @@ impl Rule<2> for AdamStep {
         gradient: f32x8<S>,
         moments: &mut [f32x8<S>; 2],
     ) -> f32x8<S> {
-        let gradient = match self.weight_decay {
-            Some(penalty) => weights * penalty + gradient,
-            None => gradient,
-        };
+        let gradient = decayed(self.weight_decay, weights, gradient);
         self.moments.push(gradient, moments);
         let [first, second] = *moments;
         let direction = first * self.correction / (second.sqrt() + self.epsilon);

@@ -41,6 +41,15 @@ trait Rule<const STATES: usize>: Copy {
     ) -> f32x8<S>;
 }
 
+/// The gradient with an L2 penalty, if any.
+#[inline(always)]
+fn decayed<S: Simd>(penalty: Option<f32>, weights: f32x8<S>, gradient: f32x8<S>) -> f32x8<S> {
+    match penalty {
+        Some(penalty) => weights * penalty + gradient,
+        None => gradient,
+    }
+}
+
 /// Steps a whole tensor. Measured, a block at a time, while it is in the nearest cache.
 ///
 /// # Panics
@@ -54,9 +63,8 @@ fn step<const STATES: usize>(
     measured: bool,
 ) -> Option<StepNorms> {
     let len = weights.len();
-    let lens = states.iter().map(|state| state.len());
     assert!(
-        gradient.len() == len && lens.into_iter().all(|state| state == len),
+        gradient.len() == len && states.iter().all(|state| state.len() == len),
         "weights, gradient and states have one length"
     );
     if !measured {

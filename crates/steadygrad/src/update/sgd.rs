@@ -1,6 +1,6 @@
 use fearless_simd::{Level, f32x8, prelude::*};
 
-use super::{Rule, StepNorms, step};
+use super::{Rule, StepNorms, decayed, step};
 
 /// Stochastic gradient descent with momentum and a weight decay in the gradient:
 /// `g <- g + weight_decay w`, `v <- (1 - dampening) g + momentum v`, `w <- w - learning_rate v`, with
@@ -37,14 +37,6 @@ impl SgdStep {
             None => step(Level::new(), self, weights, gradient, [], measured),
         }
     }
-
-    #[inline(always)]
-    fn decayed<S: Simd>(self, weights: f32x8<S>, gradient: f32x8<S>) -> f32x8<S> {
-        match self.weight_decay {
-            Some(penalty) => weights * penalty + gradient,
-            None => gradient,
-        }
-    }
 }
 
 impl Rule<0> for SgdStep {
@@ -55,7 +47,7 @@ impl Rule<0> for SgdStep {
         gradient: f32x8<S>,
         _: &mut [f32x8<S>; 0],
     ) -> f32x8<S> {
-        weights - self.decayed(weights, gradient) * self.learning_rate
+        weights - decayed(self.weight_decay, weights, gradient) * self.learning_rate
     }
 }
 
@@ -67,7 +59,7 @@ impl Rule<1> for SgdStep {
         gradient: f32x8<S>,
         [velocity]: &mut [f32x8<S>; 1],
     ) -> f32x8<S> {
-        let gradient = self.decayed(weights, gradient);
+        let gradient = decayed(self.weight_decay, weights, gradient);
         *velocity = gradient * self.gradient_share + *velocity * self.momentum;
         let direction = if self.nesterov {
             *velocity * self.momentum + gradient
