@@ -4,11 +4,17 @@
 //! of one's own around Burn's.
 //!
 //! All of them train side by side, each in a process of its own, and take turns of [`LAP`] steps, so
-//! that a machine that is slower for a while is slower for all of them. Shown is each one's time over
-//! the bare one's. Snapshots are due by the clock, which goes on in others' turns: they are left out,
+//! that a machine that is slower for a while is slower for all of them. Where a process happens to have
+//! its memory makes it faster or slower by some percent for as long as it lives: all are started
+//! again for each heat. Shown is the median over the heats of each one's time over the bare one's, with the
+//! quartiles. Snapshots are due by the clock, which goes on in others' turns: they are left out,
 //! and come in again by the share of the time that they take in a run by itself.
 //!
-//! Run it with `cargo run --release -p steadygrad-lab --example overhead [LAPS] [mlp] [cnn] [rnn]`.
+//! glibc gives memory back to the system and asks for it again, at some steps more than at others; with
+//! `MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_MMAP_THRESHOLD_=4000000000` in the environment, no way to
+//! train does.
+//!
+//! Run it with `cargo run --release -p steadygrad-lab --example overhead [HEATS] [mlp] [cnn] [rnn]`.
 #![allow(clippy::print_stdout)]
 
 use std::io::{BufRead, BufReader, Lines, Write, stdin};
@@ -34,6 +40,9 @@ use steadygrad_lab::{
 
 /// Steps of a turn. Growth through depth or time is measured once in as many.
 const LAP: u64 = 50;
+
+/// Turns that each way has in a heat.
+const LAPS: u64 = 10;
 
 /// The ways to train; each is a process.
 const WAYS: [&str; 5] = [
@@ -214,57 +223,87 @@ impl Part {
     }
 }
 
-fn compare(subject: &str, laps: u64) {
-    let mut parts = WAYS.map(|way| Part::start(subject, laps, way));
+/// Each way's seconds of one heat, without those of snapshots.
+fn heat(subject: &str) -> [f64; WAYS.len()] {
+    let mut parts = WAYS.map(|way| Part::start(subject, LAPS, way));
     let mut seconds = [0.0; WAYS.len()];
-    for _ in 0..laps {
-        for (part, seconds) in parts.iter_mut().zip(&mut seconds) {
-            *seconds += part.turn();
+    for lap in 0..LAPS as usize {
+        // Nobody always comes after the same one.
+        for turn in 0..WAYS.len() {
+            let at = if lap % 2 == 0 {
+                turn
+            } else {
+                WAYS.len() - 1 - turn
+            };
+            seconds[at] += parts[at].turn();
         }
     }
-    let [.., snapshots] = parts.each_mut().map(Part::turn);
+    for (part, seconds) in parts.iter_mut().zip(&mut seconds) {
+        *seconds -= part.turn();
+    }
     parts.into_iter().for_each(Part::end);
+    seconds
+}
+
+/// The share of the time that snapshots take in a run by itself.
+fn snapshot_share(subject: &str, laps: u64) -> f64 {
     let mut by_itself = Part::start(subject, laps, "recorded");
     let whole: f64 = (0..laps).map(|_| by_itself.turn()).sum();
     let share = by_itself.turn() / whole;
     by_itself.end();
-    let [alone, one_pass, around_burns, with, recorded] = seconds;
+    share
+}
+
+/// Lower quartile, median and upper quartile.
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| values[quarter * (values.len() - 1) / 4])
+}
+
+fn compare(subject: &str, heats: u64) {
+    let heats: Vec<_> = (0..heats).map(|_| heat(subject)).collect();
+    let share = snapshot_share(subject, LAPS * heats.len() as u64);
+    let [_, bare, _] = quartiles(heats.iter().map(|seconds| seconds[0]).collect());
     println!(
-        "{subject} bare {:>7.1} us/step, in one pass {:.3}x | guarded: Burn's optimizer {:.3}x, in one pass {:.3}x, recorded {:.3}x (snapshots {:.1} %)",
-        1e6 * alone / (laps * LAP) as f64,
-        one_pass / alone,
-        around_burns / alone,
-        with / alone,
-        (recorded - snapshots) / alone / (1.0 - share),
+        "{subject}, bare {:.1} us a step, snapshots {:.1} %",
+        1e6 * bare / (LAPS * LAP) as f64,
         100.0 * share,
     );
+    for (at, way) in WAYS.iter().enumerate().skip(1) {
+        let snapshots = if *way == "recorded" { 1.0 - share } else { 1.0 };
+        let ratios = heats
+            .iter()
+            .map(|seconds| seconds[at] / seconds[0] / snapshots);
+        let [low, median, high] = quartiles(ratios.collect());
+        println!("  {way:<18} {median:.3}x ({low:.3} to {high:.3})");
+    }
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let laps = arguments.first().and_then(|text| text.parse().ok());
-    let laps = laps.unwrap_or(100);
+    let count = arguments.first().and_then(|text| text.parse().ok());
+    let count = count.unwrap_or(25);
     let device = Device::flex().autodiff();
     match &arguments[..] {
         [_, subject, way] if WAYS.contains(&&way[..]) => match &subject[..] {
             "cnn" => {
                 let (subject, plan) = healthy::cnn(&device);
-                take_part(way, &subject, &plan, laps, &device);
+                take_part(way, &subject, &plan, count, &device);
             }
             "rnn" => {
                 let (subject, plan) = healthy::rnn();
-                take_part(way, &subject, &plan, laps, &device);
+                take_part(way, &subject, &plan, count, &device);
             }
             _ => {
                 let (subject, plan) = healthy::mlp(&device);
-                take_part(way, &subject, &plan, laps, &device);
+                take_part(way, &subject, &plan, count, &device);
             }
         },
         [_, subjects @ ..] if !subjects.is_empty() => {
-            subjects.iter().for_each(|subject| compare(subject, laps));
+            subjects.iter().for_each(|subject| compare(subject, count));
         }
         _ => ["mlp", "cnn", "rnn"]
-            .map(|subject| compare(subject, laps))
+            .map(|subject| compare(subject, count))
             .into_iter()
             .collect(),
     }

@@ -16,13 +16,16 @@ use serde_json::json;
 use steadygrad::Workers;
 use steadygrad::stats::{Values, distance};
 
-/// Name and number of values of each tensor.
-fn shape_sets() -> Vec<(&'static str, Vec<usize>)> {
+/// Name, number of values of each tensor, and how many of a hundred are zero: a ReLU that is off, or an
+/// input that is, leaves some.
+fn shape_sets() -> Vec<(&'static str, Vec<usize>, usize)> {
     vec![
-        ("3x128 MLP", mlp(3, 128)),
-        ("100x256 MLP", mlp(100, 256)),
-        ("GPT-2 small", gpt2_small()),
-        ("1000x100 MLP", mlp(1000, 100)),
+        ("3x128 MLP", mlp(3, 128), 0),
+        ("3x128 MLP with zeros", mlp(3, 128), 5),
+        ("100x256 MLP", mlp(100, 256), 0),
+        ("100x256 MLP with zeros", mlp(100, 256), 5),
+        ("GPT-2 small", gpt2_small(), 0),
+        ("1000x100 MLP", mlp(1000, 100), 0),
     ]
 }
 
@@ -137,14 +140,14 @@ fn median(mut times: Vec<Duration>) -> f64 {
 }
 
 fn main() {
-    for (name, lens) in shape_sets() {
+    for (name, lens, zeros) in shape_sets() {
+        let value = |index: usize| match index % 100 < zeros {
+            true => 0.0,
+            false => ((index % 1009) as f32 + 0.5) * 1e-3,
+        };
         let tensors: Vec<Vec<f32>> = lens
             .iter()
-            .map(|&len| {
-                (0..len)
-                    .map(|index| ((index % 1009) as f32 + 0.5) * 1e-3)
-                    .collect()
-            })
+            .map(|&len| (0..len).map(value).collect())
             .collect();
         let values: Vec<Values<'_>> = tensors.iter().map(|tensor| tensor[..].into()).collect();
         let total: usize = lens.iter().sum();

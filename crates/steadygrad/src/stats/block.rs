@@ -1,6 +1,6 @@
 use fearless_simd::{Level, dispatch, f64x4, prelude::*};
 
-use super::element::{CHUNK, Element, Wide};
+use super::element::{CHUNK, Element, Seen, Wide};
 use super::prefetch::prefetch_beyond;
 
 /// Values that are summed together before anything is merged. 32 KiB of f32: the second look that
@@ -9,7 +9,7 @@ pub(crate) const BLOCK: usize = 8192;
 
 /// Chunks that are summed side by side, to hide the latency of an addition. Fixed, as the size of a
 /// chunk is, since they set the order of the additions.
-const SIDES: usize = 2;
+pub(crate) const SIDES: usize = 2;
 
 /// A block whose largest value lies beyond these is summed again with its values scaled by a power
 /// of two, since its squares would leave f64's range. Only f64 gradients get there.
@@ -82,18 +82,15 @@ pub(super) fn read_blocks<E: Element>(
     });
 }
 
-/// Reads a block once; a second time, from the cache, when it holds anything but normal numbers.
+/// Reads a block once; a second time, from the cache, when it holds anything but normal numbers and
+/// zeros.
 #[inline(always)]
 fn read_block<S: Simd, E: Element>(simd: S, values: &[E]) -> BlockStats {
-    let (sum_of_squares, largest) = sum_of_squares(simd, values);
     let mut block = BlockStats {
-        sum_of_squares,
         len: values.len() as u32,
         ..BlockStats::default()
     };
-    if largest < E::key(E::INFINITY) {
-        block.max_abs = E::widen(E::magnitude_of_key(largest));
-    } else {
+    if !read_ordinary(simd, values, &mut block) {
         classify(values, &mut block);
     }
     block.scale = Scale::for_largest(block.max_abs);
@@ -103,50 +100,68 @@ fn read_block<S: Simd, E: Element>(simd: S, values: &[E]) -> BlockStats {
     block
 }
 
-/// `sum value^2` in a fixed order, and the largest key.
+/// Reads a block of normal numbers and zeros; `false` if it has others. Zeros are as common as a ReLU
+/// or an input that is off.
 #[inline(always)]
-fn sum_of_squares<S: Simd, E: Element>(simd: S, values: &[E]) -> (f64, E::Bits) {
-    let mut sums = [[f64x4::splat(simd, 0.0); CHUNK / 4]; SIDES];
-    let mut keys = [E::no_keys(simd); SIDES];
+fn read_ordinary<S: Simd, E: Element>(simd: S, values: &[E], block: &mut BlockStats) -> bool {
+    let mut sum = BlockSum::new(simd);
+    let mut seen = Seen::new(simd);
     let (chunks, rest) = values.as_chunks::<CHUNK>();
     let (groups, chunks) = chunks.as_chunks::<SIDES>();
     for group in groups {
         prefetch_beyond(group);
-        for side in 0..SIDES {
-            add_squares(simd, &mut sums[side], &mut keys[side], &group[side]);
+        for (side, chunk) in group.iter().enumerate() {
+            sum.add::<E>(side, 0, &E::read(simd, chunk, &mut seen));
         }
     }
     for chunk in chunks {
-        add_squares(simd, &mut sums[0], &mut keys[0], chunk);
+        sum.add::<E>(0, 0, &E::read(simd, chunk, &mut seen));
     }
-    let mut lanes = [0.0; CHUNK];
-    for (index, lanes) in lanes.chunks_mut(4).enumerate() {
-        (sums[0][index] + sums[1][index]).store_slice(lanes);
-    }
-    let mut largest = keys
-        .map(E::largest)
-        .into_iter()
-        .fold(E::Bits::default(), Ord::max);
-    for (lane, value) in lanes.iter_mut().zip(rest) {
+    let mut largest = seen.largest.reduce_max();
+    let mut ordinary = seen.smallest.reduce_min() >= E::MAX_SUBNORMAL;
+    let nonzero = seen.nonzero.as_slice().iter();
+    let mut nonzero: u64 = nonzero.map(|&lane| lane.into()).sum();
+    for value in rest {
         let magnitude = value.magnitude();
-        let wide = E::widen(magnitude);
-        *lane += wide * wide;
-        largest = largest.max(E::key(magnitude));
+        let zero = magnitude == E::Bits::default();
+        largest = largest.max(magnitude);
+        ordinary &= zero || magnitude >= E::MIN_NORMAL;
+        nonzero += u64::from(!zero);
     }
-    (lanes.iter().sum(), largest)
+    block.sum_of_squares = sum.total(rest.iter().map(|value| E::widen(value.magnitude())));
+    block.max_abs = E::widen(largest);
+    block.zero = block.len - nonzero as u32;
+    ordinary && largest < E::INFINITY
 }
 
-#[inline(always)]
-fn add_squares<S: Simd, E: Element>(
-    simd: S,
-    sums: &mut Wide<S>,
-    keys: &mut E::Keys<S>,
-    chunk: &[E; CHUNK],
-) {
-    let wide;
-    (wide, *keys) = E::read(simd, chunk, *keys);
-    for (sum, wide) in sums.iter_mut().zip(wide) {
-        *sum = E::add_square(wide, *sum);
+/// `sum value^2` of a block in a fixed order: side by side, a chunk to each side in turn.
+pub(crate) struct BlockSum<S: Simd>([Wide<S>; SIDES]);
+
+impl<S: Simd> BlockSum<S> {
+    #[inline(always)]
+    pub(crate) fn new(simd: S) -> Self {
+        Self([[f64x4::splat(simd, 0.0); CHUNK / 4]; SIDES])
+    }
+
+    /// Adds the quarters of a chunk from `first` on.
+    #[inline(always)]
+    pub(crate) fn add<E: Element>(&mut self, side: usize, first: usize, wide: &[f64x4<S>]) {
+        for (sum, wide) in self.0[side][first..].iter_mut().zip(wide) {
+            *sum = E::add_square(*wide, *sum);
+        }
+    }
+
+    /// With the absolute values after the last whole chunk, each in a lane of its own.
+    #[inline(always)]
+    pub(crate) fn total(self, rest: impl Iterator<Item = f64>) -> f64 {
+        let mut lanes = [0.0; CHUNK];
+        for (index, lanes) in lanes.chunks_mut(4).enumerate() {
+            (self.0[0][index] + self.0[1][index]).store_slice(lanes);
+        }
+        for (lane, wide) in lanes.iter_mut().zip(rest) {
+            *lane += wide * wide;
+        }
+        lanes.iter().sum()
     }
 }
 

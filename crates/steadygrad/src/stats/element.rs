@@ -10,23 +10,20 @@ pub(crate) type Wide<S> = [f64x4<S>; 4];
 /// A floating-point type that gradients come in. Without the sign, its bits grow with the
 /// magnitude, so integer comparisons tell zero, subnormal and non-finite values.
 pub(crate) trait Element: Copy + Send + Sync {
-    type Bits: Copy + Ord + Default;
+    type Bits: SimdIntElement + Ord + Default + From<bool> + Into<u64>;
 
-    /// The largest key of each lane; see [`Element::key`].
-    type Keys<S: Simd>: Copy;
+    /// The bits of several values.
+    type Lanes<S: Simd>: SimdInt<S, Element = Self::Bits>;
 
     /// Magnitude bits of the smallest normal value.
     const MIN_NORMAL: Self::Bits;
+    /// Magnitude bits of the largest below it.
+    const MAX_SUBNORMAL: Self::Bits;
     /// Magnitude bits of infinity; greater ones are NaN.
     const INFINITY: Self::Bits;
 
     /// The bits without the sign.
     fn magnitude(self) -> Self::Bits;
-    /// The magnitude bits less those of the smallest normal value: zero and subnormal values wrap
-    /// around to the top, so the largest key of many values tells whether any is out of the ordinary.
-    fn key(magnitude: Self::Bits) -> Self::Bits;
-    /// The way back from a key.
-    fn magnitude_of_key(key: Self::Bits) -> Self::Bits;
     /// The absolute value as f64: exact for a finite value, anything for a non-finite one.
     fn widen(magnitude: Self::Bits) -> f64;
 
@@ -35,41 +32,62 @@ pub(crate) trait Element: Copy + Send + Sync {
     /// The nearest value to an f64.
     fn narrow(value: f64) -> Self;
 
-    /// The smallest keys there are.
-    fn no_keys<S: Simd>(simd: S) -> Self::Keys<S>;
-    /// Reads a chunk: its values, and the keys it raises.
-    fn read<S: Simd>(
-        simd: S,
-        chunk: &[Self; CHUNK],
-        keys: Self::Keys<S>,
-    ) -> (Wide<S>, Self::Keys<S>);
+    /// Reads a chunk, and remembers what magnitudes it has.
+    fn read<S: Simd>(simd: S, chunk: &[Self; CHUNK], seen: &mut Seen<Self::Lanes<S>>) -> Wide<S>;
     /// `sum + wide^2`, fused or not: with at most 24 bits a value, the square is exact in f64 and
     /// the result the same.
     #[inline(always)]
     fn add_square<S: Simd>(wide: f64x4<S>, sum: f64x4<S>) -> f64x4<S> {
         wide.mul_add(wide, sum)
     }
-    /// The largest of the keys.
-    fn largest<S: Simd>(keys: Self::Keys<S>) -> Self::Bits;
+}
+
+/// What has been seen of the magnitudes of many values, lane by lane.
+pub(crate) struct Seen<L> {
+    pub(crate) largest: L,
+    /// The smallest that is not zero, less one.
+    pub(crate) smallest: L,
+    pub(crate) nonzero: L,
+}
+
+impl<L> Seen<L> {
+    /// Nothing yet.
+    #[inline(always)]
+    pub(crate) fn new<S: Simd>(simd: S) -> Self
+    where
+        L: SimdInt<S, Element: From<bool>>,
+    {
+        let zero = L::splat(simd, false.into());
+        Self {
+            largest: zero,
+            smallest: !zero,
+            nonzero: zero,
+        }
+    }
+
+    #[inline(always)]
+    fn add<S: Simd>(&mut self, magnitude: L)
+    where
+        L: SimdInt<S, Element: From<bool>>,
+    {
+        let one = L::Element::from(true);
+        self.largest = self.largest.max(magnitude);
+        // Zero wraps around to the top.
+        self.smallest = self.smallest.min(magnitude - one);
+        self.nonzero += magnitude.min(one);
+    }
 }
 
 macro_rules! bits {
     ($bits:ty, $min_normal:expr, $infinity:expr, |$magnitude:ident| $widen:expr, |$value:ident| $narrow:expr) => {
         type Bits = $bits;
         const MIN_NORMAL: $bits = $min_normal;
+        const MAX_SUBNORMAL: $bits = $min_normal - 1;
         const INFINITY: $bits = $infinity;
 
         #[inline(always)]
         fn magnitude(self) -> $bits {
             self.to_bits() & (<$bits>::MAX >> 1)
-        }
-        #[inline(always)]
-        fn key(magnitude: $bits) -> $bits {
-            magnitude.wrapping_sub(Self::MIN_NORMAL)
-        }
-        #[inline(always)]
-        fn magnitude_of_key(key: $bits) -> $bits {
-            key.wrapping_add(Self::MIN_NORMAL)
         }
         #[inline(always)]
         fn value(self) -> f64 {
@@ -87,7 +105,7 @@ macro_rules! bits {
 }
 
 impl Element for f32 {
-    type Keys<S: Simd> = u32x8<S>;
+    type Lanes<S: Simd> = u32x8<S>;
 
     bits!(
         u32,
@@ -98,34 +116,19 @@ impl Element for f32 {
     );
 
     #[inline(always)]
-    fn no_keys<S: Simd>(simd: S) -> Self::Keys<S> {
-        u32x8::splat(simd, 0)
-    }
-
-    #[inline(always)]
-    fn read<S: Simd>(
-        simd: S,
-        chunk: &[Self; CHUNK],
-        mut keys: Self::Keys<S>,
-    ) -> (Wide<S>, Self::Keys<S>) {
+    fn read<S: Simd>(simd: S, chunk: &[Self; CHUNK], seen: &mut Seen<Self::Lanes<S>>) -> Wide<S> {
         let mut wide = [f64x4::splat(simd, 0.0); 4];
         for half in 0..2 {
             let values = f32x8::from_slice(simd, &chunk[8 * half..8 * half + 8]);
-            let magnitude = values.bitcast::<u32x8<S>>() & (u32::MAX >> 1);
-            keys = keys.max(magnitude - Self::MIN_NORMAL);
+            seen.add(values.bitcast::<u32x8<S>>() & (u32::MAX >> 1));
             (wide[2 * half], wide[2 * half + 1]) = simd.widen_f32x8(values);
         }
-        (wide, keys)
-    }
-
-    #[inline(always)]
-    fn largest<S: Simd>(keys: Self::Keys<S>) -> u32 {
-        keys.reduce_max()
+        wide
     }
 }
 
 impl Element for f64 {
-    type Keys<S: Simd> = u64x4<S>;
+    type Lanes<S: Simd> = u64x4<S>;
 
     bits!(
         u64,
@@ -136,34 +139,19 @@ impl Element for f64 {
     );
 
     #[inline(always)]
-    fn no_keys<S: Simd>(simd: S) -> Self::Keys<S> {
-        u64x4::splat(simd, 0)
-    }
-
-    #[inline(always)]
-    fn read<S: Simd>(
-        simd: S,
-        chunk: &[Self; CHUNK],
-        mut keys: Self::Keys<S>,
-    ) -> (Wide<S>, Self::Keys<S>) {
+    fn read<S: Simd>(simd: S, chunk: &[Self; CHUNK], seen: &mut Seen<Self::Lanes<S>>) -> Wide<S> {
         let mut wide = [f64x4::splat(simd, 0.0); 4];
         for (quarter, wide) in wide.iter_mut().enumerate() {
             *wide = f64x4::from_slice(simd, &chunk[4 * quarter..4 * quarter + 4]);
-            let magnitude = wide.bitcast::<u64x4<S>>() & (u64::MAX >> 1);
-            keys = keys.max(magnitude - Self::MIN_NORMAL);
+            seen.add(wide.bitcast::<u64x4<S>>() & (u64::MAX >> 1));
         }
-        (wide, keys)
+        wide
     }
 
     /// Never fused: an f64's square is rounded, and every instruction set must round alike.
     #[inline(always)]
     fn add_square<S: Simd>(wide: f64x4<S>, sum: f64x4<S>) -> f64x4<S> {
         wide * wide + sum
-    }
-
-    #[inline(always)]
-    fn largest<S: Simd>(keys: Self::Keys<S>) -> u64 {
-        keys.reduce_max()
     }
 }
 
@@ -172,7 +160,7 @@ impl Element for f64 {
 macro_rules! short_element {
     ($float:ty, $min_normal:expr, $infinity:expr, $shift:expr, $rescale:expr) => {
         impl Element for $float {
-            type Keys<S: Simd> = u16x16<S>;
+            type Lanes<S: Simd> = u16x16<S>;
 
             bits!(
                 u16,
@@ -183,16 +171,11 @@ macro_rules! short_element {
             );
 
             #[inline(always)]
-            fn no_keys<S: Simd>(simd: S) -> Self::Keys<S> {
-                u16x16::splat(simd, 0)
-            }
-
-            #[inline(always)]
             fn read<S: Simd>(
                 simd: S,
                 chunk: &[Self; CHUNK],
-                keys: Self::Keys<S>,
-            ) -> (Wide<S>, Self::Keys<S>) {
+                seen: &mut Seen<Self::Lanes<S>>,
+            ) -> Wide<S> {
                 let bits: [u16; CHUNK] = chunk.map(Self::to_bits);
                 let magnitude = u16x16::from_slice(simd, &bits) & (u16::MAX >> 1);
                 let (low, high) = simd.widen_u16x16(magnitude);
@@ -200,13 +183,8 @@ macro_rules! short_element {
                     #[inline(always)]
                     |half| simd.widen_f32x8((half << $shift).bitcast::<f32x8<S>>() * $rescale),
                 );
-                let keys = keys.max(magnitude - Self::MIN_NORMAL);
-                ([low.0, low.1, high.0, high.1], keys)
-            }
-
-            #[inline(always)]
-            fn largest<S: Simd>(keys: Self::Keys<S>) -> u16 {
-                keys.reduce_max()
+                seen.add(magnitude);
+                [low.0, low.1, high.0, high.1]
             }
         }
     };
@@ -238,22 +216,28 @@ mod tests {
         }
     }
 
-    /// The largest key of a chunk is that of its largest value, wherever it lies and whatever the
-    /// signs: anything above sends the block to be read again, anything else loses a bit.
+    /// Wherever a value lies in a chunk, and whatever its sign, it is seen.
     #[test]
-    fn a_chunk_raises_the_largest_key_among_its_values() {
+    fn no_value_of_a_chunk_is_overlooked() {
         fn check<E: Element>(one: E, above: E, sign: impl Fn(E) -> E)
         where
             E::Bits: std::fmt::Debug,
         {
             for at in 0..CHUNK {
-                for (rest, largest) in [(one, sign(above)), (sign(one), above)] {
+                for (rest, other) in [(one, sign(above)), (sign(above), one)] {
                     let mut chunk = [rest; CHUNK];
-                    chunk[at] = largest;
-                    let key = dispatch!(Level::new(), simd => {
-                        E::largest(E::read(simd, &chunk, E::no_keys(simd)).1)
+                    chunk[at] = other;
+                    chunk[(at + 1) % CHUNK] = E::narrow(-0.0);
+                    let (largest, smallest, nonzero) = dispatch!(Level::new(), simd => {
+                        let mut seen = Seen::new(simd);
+                        E::read(simd, &chunk, &mut seen);
+                        let nonzero = seen.nonzero.as_slice().iter();
+                        let nonzero: u64 = nonzero.map(|&lane| lane.into()).sum();
+                        (seen.largest.reduce_max(), seen.smallest.reduce_min(), nonzero)
                     });
-                    assert_eq!(key, E::key(above.magnitude()), "{at}");
+                    assert_eq!(largest, above.magnitude(), "{at}");
+                    assert_eq!(smallest.into() + 1, one.magnitude().into(), "{at}");
+                    assert_eq!(nonzero, CHUNK as u64 - 1, "{at}");
                 }
             }
         }

@@ -12,8 +12,9 @@ mod tensor;
 mod units;
 mod values;
 
+pub(crate) use block::{BlockSum, SIDES};
 pub use distance::distance;
-pub(crate) use element::Element;
+pub(crate) use element::{CHUNK, Element};
 pub use headroom::headroom;
 pub(crate) use second_moment::is_beyond;
 pub use second_moment::{SecondMoment, beyond_second_moment, update_rms};

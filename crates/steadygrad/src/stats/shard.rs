@@ -48,6 +48,16 @@ impl Shard {
         });
     }
 
+    /// Adds a block of which the sum of squares is known already; nothing but the norm comes of it.
+    pub(crate) fn add_summed(&mut self, level: Level, sum_of_squares: f64, block: &[f32]) {
+        // The square of an f32 never leaves f64's range: the sum is finite if the values are.
+        if sum_of_squares.is_finite() {
+            self.middle.add(sum_of_squares);
+        } else {
+            self.read(level, block.into());
+        }
+    }
+
     /// As new, with its memory kept for the next tensor.
     pub(crate) fn clear(&mut self) {
         let [mut tiny, mut middle, mut huge] =

@@ -11,7 +11,7 @@ mod sgd;
 
 use fearless_simd::{Level, dispatch, f32x8, f64x4, prelude::*};
 
-use crate::stats::Shard;
+use crate::stats::{BlockSum, CHUNK, SIDES, Shard};
 
 pub use adam::{AdamStep, AdamWStep};
 pub use sgd::SgdStep;
@@ -50,7 +50,7 @@ fn decayed<S: Simd>(penalty: Option<f32>, weights: f32x8<S>, gradient: f32x8<S>)
     }
 }
 
-/// Steps a whole tensor. Measured, a block at a time, while it is in the nearest cache.
+/// Steps a whole tensor.
 ///
 /// # Panics
 /// When the slices differ in length.
@@ -67,11 +67,13 @@ fn step<const STATES: usize>(
         gradient.len() == len && states.iter().all(|state| state.len() == len),
         "weights, gradient and states have one length"
     );
+    let mut change_squares = ChangeSquares::default();
     if !measured {
-        dispatch!(level, simd => change(simd, rule, weights, gradient, states, &mut ()));
+        dispatch!(level, simd => {
+            change::<_, _, STATES, false>(simd, rule, weights, gradient, states, &mut change_squares)
+        });
         return None;
     }
-    let mut squares = Squares::default();
     let mut shard = Shard::default();
     let mut states = states.map(|state| state.chunks_mut(Shard::BLOCK));
     for (weights, gradient) in weights
@@ -81,56 +83,26 @@ fn step<const STATES: usize>(
         let states = states
             .each_mut()
             .map(|state| state.next().unwrap_or_default());
-        dispatch!(level, simd => change(simd, rule, weights, gradient, states, &mut squares));
-        shard.read(level, (&*weights).into());
+        let weight_squares = dispatch!(level, simd => {
+            change::<_, _, STATES, true>(simd, rule, weights, gradient, states, &mut change_squares)
+        });
+        shard.add_summed(level, weight_squares, weights);
     }
     Some(StepNorms {
-        update_norm: squares.norm(),
+        update_norm: change_squares.norm(),
         weight_norm: shard.stats().tensor_norm,
     })
 }
 
-/// Whoever looks at changes, in their order.
-trait Watch {
-    /// Of [`LANES`] values, from the tensor's beginning.
-    fn lanes<S: Simd>(&mut self, simd: S, half: usize, change: f32x8<S>);
-    /// Of what is left after the last whole chunk.
-    fn rest(&mut self, change: &[f32]);
-}
-
-impl Watch for () {
-    #[inline(always)]
-    fn lanes<S: Simd>(&mut self, _: S, _: usize, _: f32x8<S>) {}
-    #[inline(always)]
-    fn rest(&mut self, _: &[f32]) {}
-}
-
-/// Sums of squares in the order of [`distance`](crate::stats::distance): sixteen side by side, and
-/// what is left over by itself.
+/// Sums of squared changes in the order of [`distance`](crate::stats::distance): sixteen side by
+/// side, and what is left over by itself.
 #[derive(Default)]
-struct Squares {
+struct ChangeSquares {
     sides: [[f64; 4]; 4],
     rest: f64,
 }
 
-impl Watch for Squares {
-    #[inline(always)]
-    fn lanes<S: Simd>(&mut self, simd: S, half: usize, change: f32x8<S>) {
-        let (low, high) = simd.widen_f32x8(change);
-        for (side, wide) in self.sides[2 * half..].iter_mut().zip([low, high]) {
-            let sum = wide * wide + f64x4::from_slice(simd, side);
-            sum.store_slice(side);
-        }
-    }
-    #[inline(always)]
-    fn rest(&mut self, change: &[f32]) {
-        for change in change {
-            self.rest += f64::from(*change).powi(2);
-        }
-    }
-}
-
-impl Squares {
+impl ChangeSquares {
     fn norm(&self) -> f64 {
         let [a, b, c, d] = self.sides;
         let lanes = (0..4).map(|lane| (a[lane] + b[lane]) + (c[lane] + d[lane]));
@@ -138,31 +110,72 @@ impl Squares {
     }
 }
 
+/// Changes the chunk that begins at `at`.
 #[inline(always)]
-fn change<S: Simd, const STATES: usize>(
+fn change_chunk<S: Simd, const STATES: usize>(
     simd: S,
     rule: impl Rule<STATES>,
+    at: usize,
+    weights: &mut [f32],
+    gradient: &[f32],
+    states: &mut [&mut [f32]; STATES],
+    mut measure: Option<(&mut [f64x4<S>; 4], &mut BlockSum<S>, usize)>,
+) {
+    for half in 0..2 {
+        let part = at + half * LANES..at + (half + 1) * LANES;
+        let before = f32x8::from_slice(simd, &weights[part.clone()]);
+        let gradient = f32x8::from_slice(simd, &gradient[part.clone()]);
+        let mut values = [f32x8::splat(simd, 0.0); STATES];
+        for (values, state) in values.iter_mut().zip(&*states) {
+            *values = f32x8::from_slice(simd, &state[part.clone()]);
+        }
+        let after = rule.step(before, gradient, &mut values);
+        after.store_slice(&mut weights[part.clone()]);
+        for (state, values) in states.iter_mut().zip(values) {
+            values.store_slice(&mut state[part.clone()]);
+        }
+        if let Some((changes, sum, side)) = &mut measure {
+            let (low, high) = simd.widen_f32x8(after - before);
+            changes[2 * half] = low.mul_add(low, changes[2 * half]);
+            changes[2 * half + 1] = high.mul_add(high, changes[2 * half + 1]);
+            let (low, high) = simd.widen_f32x8(after);
+            sum.add::<f32>(*side, 2 * half, &[low, high]);
+        }
+    }
+}
+
+/// Changes a block, or a whole tensor that nobody measures. Measured, gives the sum of the new weights'
+/// squares.
+#[inline(always)]
+fn change<S: Simd, R: Rule<STATES>, const STATES: usize, const MEASURED: bool>(
+    simd: S,
+    rule: R,
     weights: &mut [f32],
     gradient: &[f32],
     mut states: [&mut [f32]; STATES],
-    watch: &mut impl Watch,
-) {
-    let whole = weights.len() / (2 * LANES) * (2 * LANES);
-    for at in (0..whole).step_by(2 * LANES) {
-        for half in 0..2 {
-            let part = at + half * LANES..at + (half + 1) * LANES;
-            let before = f32x8::from_slice(simd, &weights[part.clone()]);
-            let gradient = f32x8::from_slice(simd, &gradient[part.clone()]);
-            let mut values = states
-                .each_ref()
-                .map(|state| f32x8::from_slice(simd, &state[part.clone()]));
-            let after = rule.step(before, gradient, &mut values);
-            after.store_slice(&mut weights[part.clone()]);
-            for (state, values) in states.iter_mut().zip(values) {
-                values.store_slice(&mut state[part.clone()]);
-            }
-            watch.lanes(simd, half, after - before);
+    change_squares: &mut ChangeSquares,
+) -> f64 {
+    let mut changes = [f64x4::splat(simd, 0.0); 4];
+    for (sum, side) in changes.iter_mut().zip(&change_squares.sides) {
+        *sum = f64x4::from_slice(simd, side);
+    }
+    let mut sum = BlockSum::new(simd);
+    let whole = weights.len() / CHUNK * CHUNK;
+    let mut at = 0;
+    while at + SIDES * CHUNK <= whole {
+        for side in 0..SIDES {
+            let measure = MEASURED.then_some((&mut changes, &mut sum, side));
+            change_chunk(simd, rule, at, weights, gradient, &mut states, measure);
+            at += CHUNK;
         }
+    }
+    while at < whole {
+        let measure = MEASURED.then_some((&mut changes, &mut sum, 0));
+        change_chunk(simd, rule, at, weights, gradient, &mut states, measure);
+        at += CHUNK;
+    }
+    for (side, sum) in change_squares.sides.iter_mut().zip(changes) {
+        sum.store_slice(side);
     }
     // Fewer than a chunk: zeros beside them, which nobody looks at afterwards.
     for at in (whole..weights.len()).step_by(LANES) {
@@ -182,9 +195,18 @@ fn change<S: Simd, const STATES: usize>(
             values.store_slice(&mut eight);
             state[part.clone()].copy_from_slice(&eight[..part.len()]);
         }
-        (after - before).store_slice(&mut eight);
-        watch.rest(&eight[..part.len()]);
+        if MEASURED {
+            (after - before).store_slice(&mut eight);
+            for change in &eight[..part.len()] {
+                change_squares.rest += f64::from(*change).powi(2);
+            }
+        }
     }
+    sum.total(
+        weights[whole..]
+            .iter()
+            .map(|&weight| f64::from(weight.abs())),
+    )
 }
 
 #[cfg(test)]
