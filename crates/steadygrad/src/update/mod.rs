@@ -110,6 +110,13 @@ impl ChangeSquares {
     }
 }
 
+/// Where the squares of a chunk go: those of the changes, and those of the new weights, to one side.
+struct Squares<'a, S: Simd> {
+    changes: &'a mut [f64x4<S>; 4],
+    weights: &'a mut BlockSum<S>,
+    side: usize,
+}
+
 /// Changes the chunk that begins at `at`.
 #[inline(always)]
 fn change_chunk<S: Simd, const STATES: usize>(
@@ -119,7 +126,7 @@ fn change_chunk<S: Simd, const STATES: usize>(
     weights: &mut [f32],
     gradient: &[f32],
     states: &mut [&mut [f32]; STATES],
-    mut measure: Option<(&mut [f64x4<S>; 4], &mut BlockSum<S>, usize)>,
+    mut squares: Option<Squares<'_, S>>,
 ) {
     for half in 0..2 {
         let part = at + half * LANES..at + (half + 1) * LANES;
@@ -134,12 +141,17 @@ fn change_chunk<S: Simd, const STATES: usize>(
         for (state, values) in states.iter_mut().zip(values) {
             values.store_slice(&mut state[part.clone()]);
         }
-        if let Some((changes, sum, side)) = &mut measure {
+        if let Some(Squares {
+            changes,
+            weights,
+            side,
+        }) = &mut squares
+        {
             let (low, high) = simd.widen_f32x8(after - before);
             changes[2 * half] = low.mul_add(low, changes[2 * half]);
             changes[2 * half + 1] = high.mul_add(high, changes[2 * half + 1]);
             let (low, high) = simd.widen_f32x8(after);
-            sum.add::<f32>(*side, 2 * half, &[low, high]);
+            weights.add::<f32>(*side, 2 * half, &[low, high]);
         }
     }
 }
@@ -164,14 +176,22 @@ fn change<S: Simd, R: Rule<STATES>, const STATES: usize, const MEASURED: bool>(
     let mut at = 0;
     while at + SIDES * CHUNK <= whole {
         for side in 0..SIDES {
-            let measure = MEASURED.then_some((&mut changes, &mut sum, side));
-            change_chunk(simd, rule, at, weights, gradient, &mut states, measure);
+            let squares = MEASURED.then_some(Squares {
+                changes: &mut changes,
+                weights: &mut sum,
+                side,
+            });
+            change_chunk(simd, rule, at, weights, gradient, &mut states, squares);
             at += CHUNK;
         }
     }
     while at < whole {
-        let measure = MEASURED.then_some((&mut changes, &mut sum, 0));
-        change_chunk(simd, rule, at, weights, gradient, &mut states, measure);
+        let squares = MEASURED.then_some(Squares {
+            changes: &mut changes,
+            weights: &mut sum,
+            side: 0,
+        });
+        change_chunk(simd, rule, at, weights, gradient, &mut states, squares);
         at += CHUNK;
     }
     for (side, sum) in change_squares.sides.iter_mut().zip(changes) {
