@@ -8,7 +8,7 @@
 mod python;
 mod step;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -42,14 +42,14 @@ fn main() -> ExitCode {
 
 fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
-        ["test"] => test(root()?),
-        ["test-older"] => python::test_older(root()?),
-        ["wheel"] => python::wheel(root()?),
-        ["docs"] => docs(root()?),
-        ["rules"] => rules(root()?),
-        ["bench", "clip"] => bench_clip(root()?),
-        ["bench", "dynamics"] => bench_dynamics(root()?),
-        ["bench", "record"] => bench_record(root()?),
+        ["test"] => test(&root()?),
+        ["test-older"] => python::test_older(&root()?),
+        ["wheel"] => python::wheel(&root()?),
+        ["docs"] => docs(&root()?),
+        ["rules"] => rules(&root()?),
+        ["bench", "clip"] => bench_clip(&root()?),
+        ["bench", "dynamics"] => bench_dynamics(&root()?),
+        ["bench", "record"] => bench_record(&root()?),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())
@@ -59,11 +59,14 @@ fn run(arguments: &[&str]) -> Result<()> {
     }
 }
 
-/// The workspace's root: this crate's parent folder.
-fn root() -> Result<&'static Path> {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("xtask's folder has no parent")
+/// The workspace's root: the parent of this crate's folder. Asked of cargo at run time: two checkouts
+/// that build into one folder may share the program.
+fn root() -> Result<PathBuf> {
+    let folder = std::env::var_os("CARGO_MANIFEST_DIR");
+    let folder =
+        PathBuf::from(folder.context("xtask was not started by cargo; use `cargo xtask`")?);
+    let root = folder.parent().context("xtask's folder has no parent")?;
+    Ok(root.to_owned())
 }
 
 fn test(root: &Path) -> Result<()> {
