@@ -4,7 +4,7 @@ use super::element::{CHUNK, Element, Seen, Wide};
 use super::prefetch::prefetch_beyond;
 
 /// Values that are summed together before anything is merged. 32 KiB of f32: the second look that
-/// a block with zeros or non-finite values needs finds it in a near cache.
+/// a block with subnormal or non-finite values needs finds it in a near cache.
 pub(crate) const BLOCK: usize = 8192;
 
 /// Chunks that are summed side by side, to hide the latency of an addition. Fixed, as the size of a

@@ -12,11 +12,6 @@ const DIVERGED: f64 = 3.0;
 /// Times the loss at the start that a run ends worse than it began, if it stays above the start as well.
 const WORSE: f64 = 1.5;
 
-/// Times the loss at the start that the losses of some stretch reach before they end above it: it is not
-/// only noise, or a start that was low by chance, that they end there. Any value from 1.1 to 1.5 does the
-/// same on the zoo's tuning part.
-const ROSE: f64 = 1.25;
-
 /// Share of the progress that is lost: the guard's own.
 const RELAPSED: f64 = 0.8;
 
@@ -62,8 +57,8 @@ pub enum Ending {
         /// The first row of the last stretch above it.
         row: usize,
     },
-    /// The loss ends where it began, after it had been well below; or above that, after a rise or by half
-    /// as much again; or half way back, on one level, with a gradient norm far below what it was at its best.
+    /// The loss ends where it began, after it had been well below; or above one and a half times that; or
+    /// half way back, on one level, with a gradient norm far below what it was at its best.
     Relapsed {
         /// The first row of the last stretch up there.
         row: usize,
@@ -142,24 +137,13 @@ impl Ending {
             let row = begin_of(first).or_else(|| last_of(last))?;
             return Some(Self::Relapsed { row });
         }
-        let blocks: Vec<f64> = losses.chunks_exact(last).filter_map(middle).collect();
-        let rose = || {
-            let rises = blocks.iter().any(|block| *block > ROSE * first);
-            if !(first > 0.0 && rises && end > first && most_are_above) {
-                return None;
-            }
-            let above = blocks.iter().rev().take_while(|block| **block > first);
-            let row = last_of(losses.len() - (blocks.len() - above.count()) * last)?;
-            Some(Self::Relapsed { row })
-        };
-        let (at_best, best) = blocks
-            .iter()
-            .enumerate()
-            .min_by(|a, b| a.1.total_cmp(b.1))?;
+        let blocks = losses.chunks_exact(last).map(middle).enumerate();
+        let blocks = blocks.filter_map(|(index, block)| Some((index, block?)));
+        let (at_best, best) = blocks.min_by(|a, b| a.1.total_cmp(&b.1))?;
         let progress = start - best;
         let noise = deviation(&losses[losses.len() - last..])?;
         if progress <= (PROGRESS * noise).max(LEARNT * start.abs()) {
-            return rose();
+            return None;
         }
         let is_dead = || {
             let now = norm_of(losses.len() - last..losses.len())?;
@@ -174,10 +158,7 @@ impl Ending {
             let lasts = row <= last_of(LASTS.min(losses.len()))?;
             (end > bound && lasts).then_some(Self::Relapsed { row })
         };
-        let is_dead = || is_dead() == Some(true);
-        back_to(RELAPSED)
-            .or_else(|| back_to(HALF).filter(|_| is_dead()))
-            .or_else(rose)
+        back_to(RELAPSED).or_else(|| back_to(HALF).filter(|_| is_dead() == Some(true)))
     }
 }
 
@@ -233,13 +214,6 @@ mod tests {
         let dips = noisy(4.0).chain([2.0]);
         assert_eq!(of(dips), Ending::Relapsed { row: 115 });
         assert_eq!(of(noisy(2.6)), Ending::Alive);
-        // A little above the start after a rise, and the control without it.
-        let rose = |height: f64| {
-            let before = [2.3; 40].into_iter().chain([height; 30]);
-            of(before.chain([2.5; 60]))
-        };
-        assert!(matches!(rose(4.0), Ending::Relapsed { row: 40..46 }));
-        assert_eq!(rose(2.5), Ending::Alive);
         // Noise as large as that: a quarter of the losses are where they began.
         let swings = (0..120).map(|step| [2.3, 6.0, 4.0, 1.0][step as usize % 4]);
         assert_eq!(of(swings), Ending::Alive);
