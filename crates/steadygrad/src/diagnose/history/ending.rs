@@ -9,7 +9,9 @@ use crate::detect::SIGMA_PER_MAD;
 /// Times the loss at the start: Lightning's SpikeDetection calls threefold a spike.
 const DIVERGED: f64 = 3.0;
 
-/// Times the loss at the start that a run ends worse than it began, if it stays above the start as well.
+/// Times the loss at the start that a run ends worse than it began, if it stays above the start as well,
+/// by more than losses differ from row to row. The start is a median of rows: one loss that is low by
+/// chance is none.
 const WORSE: f64 = 1.5;
 
 /// Share of the progress that is lost: the guard's own.
@@ -129,12 +131,11 @@ impl Ending {
             return Some(Self::Diverged { row });
         }
         // Of twice as many rows three quarters: losses that are all noise are now and then below.
-        let tail = losses[losses.len().saturating_sub(2 * last)..]
-            .iter()
-            .copied();
-        let most_are_above = lower_quartile(tail)? > first;
-        if first > 0.0 && end > WORSE * first && most_are_above {
-            let row = begin_of(first).or_else(|| last_of(last))?;
+        let tail = &losses[losses.len().saturating_sub(2 * last)..];
+        let most_are_above = lower_quartile(tail.iter().copied())? > start;
+        let beyond_noise = end - start > deviation(tail)?;
+        if start > 0.0 && end > WORSE * start && most_are_above && beyond_noise {
+            let row = begin_of(start).or_else(|| last_of(last))?;
             return Some(Self::Relapsed { row });
         }
         let blocks = losses.chunks_exact(last).map(middle).enumerate();
@@ -214,9 +215,30 @@ mod tests {
         let dips = noisy(4.0).chain([2.0]);
         assert_eq!(of(dips), Ending::Relapsed { row: 115 });
         assert_eq!(of(noisy(2.6)), Ending::Alive);
+        // One loss that is low by chance is no start.
+        assert_eq!(of([1.2].into_iter().chain([2.3; 119])), Ending::Alive);
         // Noise as large as that: a quarter of the losses are where they began.
         let swings = (0..120).map(|step| [2.3, 6.0, 4.0, 1.0][step as usize % 4]);
         assert_eq!(of(swings), Ending::Alive);
+    }
+
+    /// Fine-tuning begins where it ends, and its losses differ by a third from row to row. With the first
+    /// loss for the start, one run in seven was lost.
+    #[test]
+    fn noise_around_one_level_is_seldom_lost() {
+        use rand::{RngExt, SeedableRng};
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(11);
+        let mut lost = 0;
+        for _ in 0..300 {
+            let losses: Vec<f64> = (0..100)
+                .map(|_| {
+                    let uniforms: f64 = (0..12).map(|_| random.random_range(0.0..1.0)).sum();
+                    (0.3 * (uniforms - 6.0)).exp()
+                })
+                .collect();
+            lost += u32::from(of(losses) != Ending::Alive);
+        }
+        assert!(lost <= 20, "{lost} of 300");
     }
 
     #[test]
