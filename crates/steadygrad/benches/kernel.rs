@@ -141,9 +141,11 @@ fn median(mut times: Vec<Duration>) -> f64 {
 
 fn main() {
     for (name, lens, zeros) in shape_sets() {
-        let value = |index: usize| match index % 100 < zeros {
-            true => 0.0,
-            false => ((index % 1009) as f32 + 0.5) * 1e-3,
+        let value = |index: usize| {
+            if index % 100 < zeros {
+                return 0.0;
+            }
+            ((index % 1009) as f32 + 0.5) * 1e-3
         };
         let tensors: Vec<Vec<f32>> = lens
             .iter()

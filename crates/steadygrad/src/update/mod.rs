@@ -173,26 +173,18 @@ fn change<S: Simd, R: Rule<STATES>, const STATES: usize, const MEASURED: bool>(
     }
     let mut sum = BlockSum::new(simd);
     let whole = weights.len() / CHUNK * CHUNK;
-    let mut at = 0;
-    while at + SIDES * CHUNK <= whole {
+    for group in (0..whole).step_by(SIDES * CHUNK) {
         for side in 0..SIDES {
-            let squares = MEASURED.then_some(Squares {
-                changes: &mut changes,
-                weights: &mut sum,
-                side,
-            });
-            change_chunk(simd, rule, at, weights, gradient, &mut states, squares);
-            at += CHUNK;
+            let at = group + side * CHUNK;
+            if at < whole {
+                let squares = MEASURED.then_some(Squares {
+                    changes: &mut changes,
+                    weights: &mut sum,
+                    side,
+                });
+                change_chunk(simd, rule, at, weights, gradient, &mut states, squares);
+            }
         }
-    }
-    while at < whole {
-        let squares = MEASURED.then_some(Squares {
-            changes: &mut changes,
-            weights: &mut sum,
-            side: 0,
-        });
-        change_chunk(simd, rule, at, weights, gradient, &mut states, squares);
-        at += CHUNK;
     }
     for (side, sum) in change_squares.sides.iter_mut().zip(changes) {
         sum.store_slice(side);
