@@ -186,6 +186,7 @@ impl GradientClipper {
             moments: &self.moments,
             updates,
             exempt: &self.exempt,
+            parameters: false,
         }
     }
 

@@ -5,7 +5,7 @@ use steadygrad::{Decision, Guard, StepReading, Workers};
 
 use crate::apply::apply;
 use crate::guarded_optimizer::Stepped;
-use crate::measure::measure_gradients;
+use crate::measure::measure_with_parameters;
 use crate::norms::{Known, towards, update_norms, weight_norms};
 use crate::optim::ledger;
 use crate::training_state::TrainingState;
@@ -86,10 +86,10 @@ impl<M: Module> GuardedSteps<M> {
             self.keep(step, state);
             self.guard.snapshot_taken(step);
         }
-        let measured = measure_gradients(&model, &gradients, self.guard.needs());
-        let (ids, weight_norms) = weight_norms(&model, &measured, &self.known);
+        let mut measured = measure_with_parameters(&model, &gradients, self.guard.needs());
+        let weights = weight_norms(&model, &mut measured, &self.known);
         let reading = StepReading {
-            weight_norms,
+            weight_norms: weights.norms,
             update_norms: std::mem::take(&mut self.update_norms),
             loss_after: beside.loss_after,
             depth_growth: beside.depth_growth,
@@ -132,7 +132,7 @@ impl<M: Module> GuardedSteps<M> {
             let scale = judgement.learning_rate_scale;
             // Group rates cannot be read out and multiplied; their updates can.
             let shortened = scale != 1.0 && matches!(learning_rate, Rate::Groups(_));
-            let covered = self.known.covers(&ids);
+            let covered = self.known.covers(&weights.ids);
             // The weights have one owner again, and can be changed where they lie.
             self.known = Known::default();
             let before = (shortened || !covered).then(|| model.clone());
@@ -147,7 +147,7 @@ impl<M: Module> GuardedSteps<M> {
                 }
                 _ => after,
             };
-            self.known = Known::new(ids, &model, &measured, entries);
+            self.known = Known::new(weights.ids, &model, &measured, entries, weights.as_known);
             // Unknown when an optimizer that measured the last step does not measure this one: it is
             // another one, or the model went to another device or number type.
             let norms = update_norms(before.as_ref(), &model, &measured, &self.known);
@@ -202,10 +202,11 @@ mod tests {
                 .backward(),
             &model,
         );
-        let measured = measure_gradients(&model, &gradients, steps.guard.needs());
-        let (ids, _) = weight_norms(&model, &measured, &steps.known);
-        assert_eq!(ids.len(), 2);
-        steps.known.covers(&ids)
+        let mut measured = measure_with_parameters(&model, &gradients, steps.guard.needs());
+        let weights = weight_norms(&model, &mut measured, &steps.known);
+        assert_eq!(weights.ids.len(), 2);
+        assert_eq!(weights.as_known, steps.known.covers(&weights.ids));
+        weights.as_known
     }
 
     #[test]

@@ -149,6 +149,11 @@ mod flex {
             self.0.layout().contiguous_offsets().is_some()
         }
 
+        /// Whether another tensor has the same memory.
+        pub(crate) fn is_shared(&self) -> bool {
+            !self.0.is_unique()
+        }
+
         /// The same with its values in the order of its axes.
         pub(crate) fn row_major(&self) -> Self {
             Self(self.0.to_contiguous())
@@ -179,6 +184,10 @@ mod none {
         }
 
         pub(crate) fn is_row_major(&self) -> bool {
+            match *self {}
+        }
+
+        pub(crate) fn is_shared(&self) -> bool {
             match *self {}
         }
 

@@ -1,7 +1,7 @@
 //! Measuring a module's gradients: in place where they lie in this machine's memory, and with one
 //! read-back of all devices' summaries where they do not.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use steadygrad::Workers;
@@ -23,6 +23,8 @@ pub(crate) struct Tensors<'a> {
     pub(crate) updates: Option<&'a GradientsParams>,
     /// Parameters that are left out, by dotted path.
     pub(crate) exempt: &'a [String],
+    /// Whether the parameters themselves are asked for.
+    pub(crate) parameters: bool,
 }
 
 /// What was measured.
@@ -30,7 +32,13 @@ pub(crate) struct Measured {
     /// The parameters' dotted paths; `None` where there was no gradient.
     pub(crate) names: Vec<Option<String>>,
     pub(crate) reading: ClipReading,
+    /// The parameters themselves that had a gradient, if they were asked for. While they are kept,
+    /// their memory is shared.
+    pub(crate) parameters: Vec<OnHost>,
 }
+
+/// A parameter, and the tensor if it is in this machine's memory.
+pub(crate) type OnHost = (ParamId, Option<HostTensor>);
 
 impl Measured {
     /// The statistics by name; a parameter without a gradient has no entry.
@@ -55,11 +63,30 @@ pub(crate) fn measure_gradients<M: Module>(
     gradients: &GradientsParams,
     needs: Needs,
 ) -> Measured {
+    measure_all(module, gradients, needs, false)
+}
+
+/// The same, with the parameters themselves.
+pub(crate) fn measure_with_parameters<M: Module>(
+    module: &M,
+    gradients: &GradientsParams,
+    needs: Needs,
+) -> Measured {
+    measure_all(module, gradients, needs, true)
+}
+
+fn measure_all<M: Module>(
+    module: &M,
+    gradients: &GradientsParams,
+    needs: Needs,
+    parameters: bool,
+) -> Measured {
     let tensors = Tensors {
         gradients,
         moments: &Moments::default(),
         updates: None,
         exempt: &[],
+        parameters,
     };
     measure(module, tensors, needs, &Workers::single())
 }
@@ -77,10 +104,16 @@ pub(crate) fn measure<M: Module>(
         tensors,
         needs,
         found: Vec::with_capacity(PARAMETERS),
+        parameters: Vec::new(),
         pieces: Vec::new(),
     };
     module.visit(&mut visitor);
-    let Visitor { found, pieces, .. } = visitor;
+    let Visitor {
+        found,
+        parameters,
+        pieces,
+        ..
+    } = visitor;
 
     let host: Vec<Values<'_>> = found
         .iter()
@@ -103,6 +136,7 @@ pub(crate) fn measure<M: Module>(
     Measured {
         names,
         reading: ClipReading { tensors: readings },
+        parameters,
     }
 }
 
@@ -175,6 +209,7 @@ struct Visitor<'a> {
     tensors: Tensors<'a>,
     needs: Needs,
     found: Vec<Found>,
+    parameters: Vec<OnHost>,
     pieces: Vec<Tensor<1>>,
 }
 
@@ -193,6 +228,10 @@ impl ModuleVisitor for Visitor<'_> {
             self.found.push(Found::default());
             return;
         };
+        if self.tensors.parameters {
+            let tensor = HostTensor::take(param.val().inner()).ok();
+            self.parameters.push((param.id, tensor));
+        }
         let len = gradient.shape().num_elements();
         // The usual case needs the gradient for nothing else.
         let (host, extra) = match self.needs {

@@ -5,7 +5,7 @@ use steadygrad::clip::Needs;
 use steadygrad::stats::TensorStats;
 
 use crate::host::HostTensor;
-use crate::measure::{Measured, measure_gradients};
+use crate::measure::{Measured, OnHost, measure_gradients};
 use crate::optim::ledger::Entry;
 use crate::walk::{PARAMETERS, Walk};
 
@@ -76,31 +76,30 @@ impl Known {
     /// What was entered during the step that led to this model, if it is of all its parameters that
     /// had a gradient, and of the weights that it has now: an optimizer of another make enters
     /// nothing, and one around an optimizer may change what that has measured.
+    ///
+    /// `trusted` is whether that was so one step before: then weights that nobody but the entry has
+    /// are the only sign that is looked for. Whoever changes weights of which it keeps a copy is found
+    /// out at the next step.
     pub(crate) fn new<M: Module>(
         ids: Vec<ParamId>,
         after: &M,
         measured: &Measured,
         entries: Vec<Entry>,
+        trusted: bool,
     ) -> Self {
-        let parameters = if entries.len() == ids.len() {
-            host_tensors(after)
-        } else {
-            Vec::new()
-        };
-        let stepped = of_measured(&parameters, measured);
-        let all = stepped
-            .zip(&entries)
-            .filter(|((_, tensor), (weights, _))| {
-                tensor
-                    .as_ref()
-                    .is_some_and(|tensor| weights.is_same(tensor))
-            })
-            .count();
-        let entries = if all == ids.len() {
-            entries
-        } else {
-            Vec::new()
-        };
+        let are_the_models = entries.len() == ids.len()
+            && if trusted {
+                entries.iter().all(|(weights, _)| weights.is_shared())
+            } else {
+                let parameters = host_tensors(after);
+                of_measured(&parameters, measured).zip(&entries).all(
+                    |((_, tensor), (weights, _))| {
+                        let tensor = tensor.as_ref();
+                        tensor.is_some_and(|tensor| weights.is_same(tensor))
+                    },
+                )
+            };
+        let entries = if are_the_models { entries } else { Vec::new() };
         Self { ids, entries }
     }
 
@@ -117,33 +116,49 @@ impl Known {
     }
 }
 
-/// L2 norm of each parameter whose gradient was measured, in the order of the gradients, and which
-/// parameters these are.
+/// The weights before a step.
+pub(crate) struct Weights {
+    /// The parameters that had a gradient.
+    pub(crate) ids: Vec<ParamId>,
+    /// L2 norm of each of them, in the order of the gradients.
+    pub(crate) norms: Vec<f64>,
+    /// Whether all are as the last step left them, and were measured then.
+    pub(crate) as_known: bool,
+}
+
+/// Reads the weights of what was measured with its parameters, and lets go of these: their memory is
+/// not shared any more.
 pub(crate) fn weight_norms<M: Module>(
     model: &M,
-    measured: &Measured,
+    measured: &mut Measured,
     known: &Known,
-) -> (Vec<ParamId>, Vec<f64>) {
-    let parameters = host_tensors(model);
-    let ids: Vec<ParamId> = of_measured(&parameters, measured)
-        .map(|(id, _)| *id)
-        .collect();
-    let known = if known.ids == ids {
-        &known.entries[..]
+) -> Weights {
+    let parameters = std::mem::take(&mut measured.parameters);
+    let ids: Vec<ParamId> = parameters.iter().map(|(id, _)| *id).collect();
+    let mut entries = if known.ids == ids {
+        known.entries.iter()
     } else {
-        &[]
+        [].iter()
     };
-    let mut known = known.iter().peekable();
+    let mut as_known = known.covers(&ids);
     let norm = |(_, tensor): &OnHost| {
         let tensor = tensor.as_ref()?;
-        match known.next() {
+        match entries.next() {
             Some((weights, norms)) if weights.is_same(tensor) => Some(norms.weight_norm),
-            _ => Some(TensorStats::of(tensor.values()?).tensor_norm),
+            _ => {
+                as_known = false;
+                Some(TensorStats::of(tensor.values()?).tensor_norm)
+            }
         }
     };
-    let in_place: Option<Vec<f64>> = of_measured(&parameters, measured).map(norm).collect();
+    let in_place: Option<Vec<f64>> = parameters.iter().map(norm).collect();
+    as_known &= in_place.is_some();
     let norms = in_place.unwrap_or_else(|| norms(model, &weights(model), measured));
-    (ids, norms)
+    Weights {
+        ids,
+        norms,
+        as_known,
+    }
 }
 
 /// L2 norm of the change of each parameter whose gradient was measured, in the order of the
@@ -183,9 +198,6 @@ fn of_measured<'a, T>(
     pairs.filter_map(|(name, parameter)| name.is_some().then_some(parameter))
 }
 
-/// A parameter, and the tensor if it is in this machine's memory.
-type OnHost = (ParamId, Option<HostTensor>);
-
 /// The parameters themselves, on the way that the gradients were measured on. No name is asked for.
 fn host_tensors<M: Module>(module: &M) -> Vec<OnHost> {
     struct Collect {
@@ -214,6 +226,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::measure::measure_with_parameters;
     use crate::{gradient_stats, perturb};
 
     #[test]
@@ -222,9 +235,11 @@ mod tests {
         let before = LinearConfig::new(37, 5).init(&device);
         let direction = [vec![0.25f32; 37 * 5], vec![-3.0; 5]];
         let after = perturb(before.clone(), &direction, 0.5);
-        let measured = measure_gradients(&before, &weights(&before), Needs::Stats);
-        let (ids, own) = weight_norms(&before, &measured, &Known::default());
-        let known = &Known::new(ids, &after, &measured, Vec::new());
+        let mut measured = measure_with_parameters(&before, &weights(&before), Needs::Stats);
+        let Weights {
+            ids, norms: own, ..
+        } = weight_norms(&before, &mut measured, &Known::default());
+        let known = &Known::new(ids, &after, &measured, Vec::new(), false);
         let by_tensors = norms(&after, &difference(&before, &after), &measured);
         let in_place = update_norms(Some(&before), &after, &measured, known);
         let expected = [0.125 * 185f64.sqrt(), 1.5 * 5f64.sqrt()];

@@ -4,7 +4,7 @@ use steadygrad::guard::Judgement;
 use steadygrad::{Guard, StepReading, Workers};
 
 use crate::apply::apply;
-use crate::measure::measure_gradients;
+use crate::measure::measure_with_parameters;
 use crate::norms::{Known, weight_norms};
 
 /// What one guarded step did.
@@ -31,10 +31,10 @@ pub fn guarded_step<M: Module>(
     loss: f64,
     learning_rate: f64,
 ) -> GuardedStep<M> {
-    let measured = measure_gradients(&model, &gradients, guard.needs());
-    let (_, weight_norms) = weight_norms(&model, &measured, &Known::default());
+    let mut measured = measure_with_parameters(&model, &gradients, guard.needs());
+    let weights = weight_norms(&model, &mut measured, &Known::default());
     let reading = StepReading::new(step, loss, learning_rate, measured.gradient_stats())
-        .with_weight_norms(weight_norms);
+        .with_weight_norms(weights.norms);
     let judgement = guard.step_with(&reading, &measured.reading);
     let decision = &judgement.decision;
     let model = if decision.applies() {

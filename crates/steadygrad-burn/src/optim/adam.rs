@@ -4,6 +4,7 @@ use burn::optim::{AdamState, AdaptiveMomentumState, Optimizer};
 use burn::tensor::{Device, Tensor};
 use steadygrad::update::AdamStep;
 
+use super::BoxedState;
 use super::in_place::by_tensors;
 use super::moments::{Betas, step};
 
@@ -73,7 +74,7 @@ impl Adam {
 }
 
 impl Optimizer for Adam {
-    type State<const D: usize> = AdamState<D>;
+    type State<const D: usize> = BoxedState<AdamState<D>>;
 
     fn step<const D: usize>(
         &self,
@@ -83,20 +84,28 @@ impl Optimizer for Adam {
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
         let penalty = self.weight_decay.as_ref().map(|decay| decay.penalty);
-        let (weights, state) = step(
-            tensor,
-            grad,
-            state.map(|state| state.momentum),
-            |time, weights, gradient, moments, measured| {
-                let rule = AdamStep::new(lr as f32, self.betas.0, self.epsilon, penalty, time);
-                rule.step(weights, gradient, moments, measured)
-            },
-            |weights, gradient, state| self.by_tensors(lr, weights, gradient, state),
-        );
-        (weights, Some(AdamState::new(state)))
+        let (weights, state) = BoxedState::stepped(state, |state: Option<AdamState<D>>| {
+            let (weights, state) = step(
+                tensor,
+                grad,
+                state.map(|state| state.momentum),
+                |time, weights, gradient, moments, measured| {
+                    let rule = AdamStep::new(lr as f32, self.betas.0, self.epsilon, penalty, time);
+                    rule.step(weights, gradient, moments, measured)
+                },
+                |weights, gradient, state| self.by_tensors(lr, weights, gradient, state),
+            );
+            (weights, AdamState::new(state))
+        });
+        (weights, Some(state))
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        AdamState::new(state.momentum.to_device(device))
+        if state.0.momentum.moment_1.device() == *device {
+            return state;
+        }
+        BoxedState::new(AdamState::new(
+            state.into_inner().momentum.to_device(device),
+        ))
     }
 }

@@ -3,6 +3,7 @@ use burn::optim::{AdamWState, AdaptiveMomentumState, Optimizer};
 use burn::tensor::{Device, Tensor};
 use steadygrad::update::AdamWStep;
 
+use super::BoxedState;
 use super::in_place::by_tensors;
 use super::moments::{Betas, step};
 
@@ -75,7 +76,7 @@ impl AdamW {
 }
 
 impl Optimizer for AdamW {
-    type State<const D: usize> = AdamWState<D>;
+    type State<const D: usize> = BoxedState<AdamWState<D>>;
 
     fn step<const D: usize>(
         &self,
@@ -84,20 +85,29 @@ impl Optimizer for AdamW {
         grad: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let (weights, state) = step(
-            tensor,
-            grad,
-            state.map(|state| state.momentum),
-            |time, weights, gradient, moments, measured| {
-                let rule = AdamWStep::new(lr, self.betas.0, self.epsilon, self.weight_decay, time);
-                rule.step(weights, gradient, moments, measured)
-            },
-            |weights, gradient, state| self.by_tensors(lr, weights, gradient, state),
-        );
-        (weights, Some(AdamWState::new(state)))
+        let (weights, state) = BoxedState::stepped(state, |state: Option<AdamWState<D>>| {
+            let (weights, state) = step(
+                tensor,
+                grad,
+                state.map(|state| state.momentum),
+                |time, weights, gradient, moments, measured| {
+                    let rule =
+                        AdamWStep::new(lr, self.betas.0, self.epsilon, self.weight_decay, time);
+                    rule.step(weights, gradient, moments, measured)
+                },
+                |weights, gradient, state| self.by_tensors(lr, weights, gradient, state),
+            );
+            (weights, AdamWState::new(state))
+        });
+        (weights, Some(state))
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        AdamWState::new(state.momentum.to_device(device))
+        if state.0.momentum.moment_1.device() == *device {
+            return state;
+        }
+        BoxedState::new(AdamWState::new(
+            state.into_inner().momentum.to_device(device),
+        ))
     }
 }

@@ -18,6 +18,7 @@
 
 mod adam;
 mod adamw;
+mod boxed_state;
 mod in_place;
 pub(crate) mod ledger;
 mod moments;
@@ -25,4 +26,5 @@ mod sgd;
 
 pub use adam::Adam;
 pub use adamw::AdamW;
+pub use boxed_state::BoxedState;
 pub use sgd::{Sgd, SgdState};

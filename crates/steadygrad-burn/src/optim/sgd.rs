@@ -5,6 +5,7 @@ use burn::optim::{Optimizer, RecordState, StateSink, StateSource, join_path};
 use burn::tensor::{Device, Tensor};
 use steadygrad::update::SgdStep;
 
+use super::BoxedState;
 use super::in_place::{Apart, by_tensors, in_place};
 
 /// [`burn::optim::Sgd`] in one pass.
@@ -65,6 +66,50 @@ impl Sgd {
         }
     }
 
+    fn step_tensor<const D: usize>(
+        &self,
+        learning_rate: LearningRate,
+        weights: Tensor<D>,
+        gradient: Tensor<D>,
+        velocity: Option<Tensor<D>>,
+    ) -> (Tensor<D>, Option<Tensor<D>>) {
+        let rule = self.in_one_pass(learning_rate);
+        match (velocity, &self.momentum) {
+            (Some(velocity), Some(_)) => {
+                let work = |weights: &mut [f32],
+                            gradient: &[f32],
+                            [velocity]: [&mut [f32]; 1],
+                            measured| {
+                    rule.step(weights, gradient, Some(velocity), measured)
+                };
+                match in_place(weights, gradient, [velocity], work) {
+                    Ok((weights, [velocity])) => (weights, Some(velocity)),
+                    Err(Apart {
+                        weights,
+                        gradient,
+                        states: [velocity],
+                    }) => self.by_tensors(learning_rate, weights, gradient, Some(velocity)),
+                }
+            }
+            (_, Some(_)) => self.by_tensors(learning_rate, weights, gradient, None),
+            (velocity, None) => {
+                let work =
+                    |weights: &mut [f32], gradient: &[f32], []: [&mut [f32]; 0], measured| {
+                        rule.step(weights, gradient, None, measured)
+                    };
+                match in_place(weights, gradient, [], work) {
+                    Ok((weights, [])) => (weights, velocity),
+                    Err(Apart {
+                        weights, gradient, ..
+                    }) => (
+                        self.by_tensors(learning_rate, weights, gradient, None).0,
+                        velocity,
+                    ),
+                }
+            }
+        }
+    }
+
     /// The same by operations on tensors. The first velocity is the gradient, not damped.
     fn by_tensors<const D: usize>(
         &self,
@@ -102,7 +147,7 @@ impl Sgd {
 }
 
 impl Optimizer for Sgd {
-    type State<const D: usize> = SgdState<D>;
+    type State<const D: usize> = BoxedState<SgdState<D>>;
 
     fn step<const D: usize>(
         &self,
@@ -111,44 +156,20 @@ impl Optimizer for Sgd {
         grad: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let velocity = state.and_then(|state| state.velocity);
-        let rule = self.in_one_pass(lr);
-        let (weights, velocity) = match (velocity, &self.momentum) {
-            (Some(velocity), Some(_)) => {
-                let work = |weights: &mut [f32],
-                            gradient: &[f32],
-                            [velocity]: [&mut [f32]; 1],
-                            measured| {
-                    rule.step(weights, gradient, Some(velocity), measured)
-                };
-                match in_place(tensor, grad, [velocity], work) {
-                    Ok((weights, [velocity])) => (weights, Some(velocity)),
-                    Err(Apart {
-                        weights,
-                        gradient,
-                        states: [velocity],
-                    }) => self.by_tensors(lr, weights, gradient, Some(velocity)),
-                }
-            }
-            (_, Some(_)) => self.by_tensors(lr, tensor, grad, None),
-            (velocity, None) => {
-                let work =
-                    |weights: &mut [f32], gradient: &[f32], []: [&mut [f32]; 0], measured| {
-                        rule.step(weights, gradient, None, measured)
-                    };
-                match in_place(tensor, grad, [], work) {
-                    Ok((weights, [])) => (weights, velocity),
-                    Err(Apart {
-                        weights, gradient, ..
-                    }) => (self.by_tensors(lr, weights, gradient, None).0, velocity),
-                }
-            }
-        };
-        (weights, Some(SgdState { velocity }))
+        let (weights, state) = BoxedState::stepped(state, |state| {
+            let velocity = state.and_then(|state| state.velocity);
+            let (weights, velocity) = self.step_tensor(lr, tensor, grad, velocity);
+            (weights, SgdState { velocity })
+        });
+        (weights, Some(state))
     }
 
-    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        let velocity = state.velocity.map(|velocity| velocity.to_device(device));
-        SgdState { velocity }
+    fn to_device<const D: usize>(mut state: Self::State<D>, device: &Device) -> Self::State<D> {
+        if let Some(velocity) = &state.0.velocity
+            && velocity.device() != *device
+        {
+            state.0.velocity = Some(velocity.clone().to_device(device));
+        }
+        state
     }
 }
