@@ -117,23 +117,22 @@ struct Squares<'a, S: Simd> {
     side: usize,
 }
 
-/// Changes the chunk that begins at `at`.
+/// Changes one chunk.
 #[inline(always)]
 fn change_chunk<S: Simd, const STATES: usize>(
     simd: S,
     rule: impl Rule<STATES>,
-    at: usize,
-    weights: &mut [f32],
-    gradient: &[f32],
-    states: &mut [&mut [f32]; STATES],
+    weights: &mut [f32; CHUNK],
+    gradient: &[f32; CHUNK],
+    mut states: [&mut [f32; CHUNK]; STATES],
     mut squares: Option<Squares<'_, S>>,
 ) {
-    for half in 0..2 {
-        let part = at + half * LANES..at + (half + 1) * LANES;
+    for half in 0..CHUNK / LANES {
+        let part = half * LANES..(half + 1) * LANES;
         let before = f32x8::from_slice(simd, &weights[part.clone()]);
         let gradient = f32x8::from_slice(simd, &gradient[part.clone()]);
         let mut values = [f32x8::splat(simd, 0.0); STATES];
-        for (values, state) in values.iter_mut().zip(&*states) {
+        for (values, state) in values.iter_mut().zip(&states) {
             *values = f32x8::from_slice(simd, &state[part.clone()]);
         }
         let after = rule.step(before, gradient, &mut values);
@@ -173,16 +172,26 @@ fn change<S: Simd, R: Rule<STATES>, const STATES: usize, const MEASURED: bool>(
     }
     let mut sum = BlockSum::new(simd);
     let whole = weights.len() / CHUNK * CHUNK;
-    for group in (0..whole).step_by(SIDES * CHUNK) {
-        for side in 0..SIDES {
-            let at = group + side * CHUNK;
-            if at < whole {
-                let squares = MEASURED.then_some(Squares {
-                    changes: &mut changes,
-                    weights: &mut sum,
-                    side,
-                });
-                change_chunk(simd, rule, at, weights, gradient, &mut states, squares);
+    {
+        // Cut to one length, which spares the check of each place.
+        let weights = weights.as_chunks_mut::<CHUNK>().0;
+        let count = weights.len();
+        let gradient = &gradient.as_chunks::<CHUNK>().0[..count];
+        let mut states = states
+            .each_mut()
+            .map(|state| &mut state.as_chunks_mut::<CHUNK>().0[..count]);
+        for group in (0..count).step_by(SIDES) {
+            for side in 0..SIDES {
+                let at = group + side;
+                if at < count {
+                    let squares = MEASURED.then_some(Squares {
+                        changes: &mut changes,
+                        weights: &mut sum,
+                        side,
+                    });
+                    let states = states.each_mut().map(|state| &mut state[at]);
+                    change_chunk(simd, rule, &mut weights[at], &gradient[at], states, squares);
+                }
             }
         }
     }

@@ -33,6 +33,14 @@ impl SgdStep {
         measured: bool,
     ) -> Option<StepNorms> {
         match velocity {
+            Some(velocity) if self.weight_decay.is_none() && !self.nesterov => {
+                let plain = PlainMomentum {
+                    learning_rate: self.learning_rate,
+                    momentum: self.momentum,
+                    gradient_share: self.gradient_share,
+                };
+                step(Level::new(), plain, weights, gradient, [velocity], measured)
+            }
             Some(velocity) => step(Level::new(), self, weights, gradient, [velocity], measured),
             None => step(Level::new(), self, weights, gradient, [], measured),
         }
@@ -48,6 +56,28 @@ impl Rule<0> for SgdStep {
         _: &mut [f32x8<S>; 0],
     ) -> f32x8<S> {
         weights - decayed(self.weight_decay, weights, gradient) * self.learning_rate
+    }
+}
+
+/// Momentum without a penalty and without Nesterov's, which is the usual: nothing to ask for each eight
+/// values.
+#[derive(Debug, Clone, Copy)]
+struct PlainMomentum {
+    learning_rate: f32,
+    momentum: f32,
+    gradient_share: f32,
+}
+
+impl Rule<1> for PlainMomentum {
+    #[inline(always)]
+    fn step<S: Simd>(
+        self,
+        weights: f32x8<S>,
+        gradient: f32x8<S>,
+        [velocity]: &mut [f32x8<S>; 1],
+    ) -> f32x8<S> {
+        *velocity = gradient * self.gradient_share + *velocity * self.momentum;
+        weights - *velocity * self.learning_rate
     }
 }
 
