@@ -27,6 +27,7 @@ use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::Device;
 use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use steadygrad::Guard;
 use steadygrad::cure::Outcome;
@@ -119,12 +120,17 @@ fn by_hand<S: Subject>(
     laps.begin();
     let rng = &mut ChaCha8Rng::seed_from_u64(plan.seed);
     let mut model = subject.build(&Structure::default(), rng, device);
-    let samples = subject.summary().training_samples;
+    // In an order of chance anew for each epoch, as `train` has it: rows that lie one after the other
+    // are read faster.
+    let mut order: Vec<usize> = (0..subject.summary().training_samples).collect();
+    let mut left = 0;
     for number in 0..plan.steps {
-        let first = number as usize * plan.batch_size;
-        let rows: Vec<usize> = (first..first + plan.batch_size)
-            .map(|row| row % samples)
-            .collect();
+        if left < plan.batch_size {
+            order.shuffle(rng);
+            left = order.len();
+        }
+        let rows = order[left - plan.batch_size..left].to_vec();
+        left -= plan.batch_size;
         let (loss, gradients) = subject.loss_and_gradients(&model, &rows, &mut Tape::off());
         let learning_rate = plan.scheduled(plan.learning_rate, number);
         model = step(learning_rate, model, gradients, loss);
