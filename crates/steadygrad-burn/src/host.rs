@@ -12,7 +12,8 @@
 use burn::tensor::{DType, Tensor};
 use steadygrad::stats::{Values, ValuesMut, distance};
 
-/// A tensor whose values lie densely in this machine's memory, in some order.
+/// A tensor whose values lie densely in this machine's memory, in some order. One with gaps, as the
+/// gradient of a convolution with a stride is, is copied together first.
 #[cfg(feature = "flex")]
 #[derive(Clone)]
 pub(crate) struct HostTensor(burn::backend::flex::FlexTensor);
@@ -23,7 +24,7 @@ pub(crate) struct HostTensor(burn::backend::flex::FlexTensor);
 pub(crate) enum HostTensor {}
 
 impl HostTensor {
-    /// A view of the tensor; `None` when it lies elsewhere or has gaps.
+    /// A view of the tensor; `None` when it lies elsewhere.
     pub(crate) fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
         Self::take(tensor.clone()).ok()
     }
@@ -80,7 +81,7 @@ mod flex {
     use super::{DType, HostTensor, Tensor, Values, ValuesMut};
 
     impl HostTensor {
-        /// The tensor itself; given back when it lies elsewhere or has gaps.
+        /// The tensor itself; given back when it lies elsewhere.
         pub(crate) fn take<const D: usize>(tensor: Tensor<D>) -> Result<Self, Tensor<D>> {
             let width = match tensor.dtype() {
                 DType::F32 => 4,
@@ -94,11 +95,11 @@ mod flex {
             }
             let flex = tensor.try_into_primitive::<Flex>();
             let host = Self(flex.expect("a tensor of floats on this backend"));
-            if host.is_dense(width) {
-                Ok(host)
+            Ok(if host.is_dense(width) {
+                host
             } else {
-                Err(host.into_tensor())
-            }
+                host.row_major()
+            })
         }
 
         fn is_dense(&self, width: usize) -> bool {
@@ -154,7 +155,7 @@ mod flex {
             !self.0.is_unique()
         }
 
-        /// The same with its values in the order of its axes.
+        /// The same with its values in the order of its axes, and nothing beside them in its memory.
         pub(crate) fn row_major(&self) -> Self {
             Self(self.0.to_contiguous())
         }
@@ -203,7 +204,7 @@ mod none {
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::{Device, Int};
     use steadygrad::stats::{Values, ValuesMut};
 
     use super::*;
@@ -247,12 +248,27 @@ mod tests {
     }
 
     #[test]
-    fn a_transposed_tensor_is_dense_and_a_slice_is_not() {
-        let tensor = Tensor::<2>::ones([3, 4], &Device::flex());
-        assert!(HostTensor::new(&tensor.clone().transpose()).is_some());
-        assert!(HostTensor::new(&tensor.narrow(0, 0, 2)).is_none());
-        // As many values as the memory holds, but one of them twice and the other not at all.
-        let pair = Tensor::<1>::ones([2], &Device::flex());
-        assert!(HostTensor::new(&pair.narrow(0, 0, 1).expand([2])).is_none());
+    fn a_transposed_tensor_is_a_view_and_a_slice_is_copied_together() {
+        let ramp = Tensor::<1, Int>::arange(0..12, &Device::flex()).float();
+        let tensor = ramp.clone().reshape([3, 4]);
+        let at = address(&HostTensor::new(&tensor).unwrap());
+        let turned = HostTensor::new(&tensor.clone().transpose()).unwrap();
+        assert_eq!(address(&turned), at);
+        for slice in [
+            tensor.clone().narrow(0, 0, 2),
+            tensor.clone().narrow(0, 1, 2),
+            tensor.clone().narrow(1, 1, 2),
+            tensor.clone().transpose().narrow(0, 1, 2),
+            // As many values as the memory holds, but one of them twice and the other not at all.
+            ramp.narrow(0, 1, 1).expand([3, 4]),
+        ] {
+            let host = HostTensor::new(&slice).unwrap();
+            let Some(Values::F32(values)) = host.values() else {
+                panic!("no f32");
+            };
+            let expected = slice.clone().into_data();
+            assert_eq!(values, expected.as_slice::<f32>().unwrap());
+            assert_eq!(host.into_tensor::<2>().into_data(), slice.into_data());
+        }
     }
 }

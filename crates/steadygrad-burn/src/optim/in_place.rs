@@ -26,10 +26,10 @@ pub(super) struct Apart<const D: usize, const STATES: usize> {
 }
 
 /// The weights and states after a step in one pass over this machine's memory; [`Apart`] gives the
-/// tensors back as they were, when they do not all lie there as f32 in the order of their axes.
+/// tensors back as they were, when they do not all lie there as f32.
 ///
 /// `work` gets weights, gradient, states, and whether it is to measure. Memory that another tensor
-/// shares is copied first.
+/// shares is copied first, and so are values that do not lie in the order of their axes.
 pub(super) fn in_place<const D: usize, const STATES: usize>(
     weights: Tensor<D>,
     gradient: Tensor<D>,
@@ -39,9 +39,8 @@ pub(super) fn in_place<const D: usize, const STATES: usize>(
     let weights = HostTensor::take_f32(weights);
     let gradient = HostTensor::take_f32(gradient);
     let states = states.map(HostTensor::take_f32);
-    let fits = |found: &Found<D>| found.as_ref().is_ok_and(HostTensor::is_row_major);
-    let side_by_side = fits(&weights) && fits(&gradient) && states.iter().all(fits);
-    if !side_by_side {
+    let all_here = weights.is_ok() && gradient.is_ok() && states.iter().all(Result::is_ok);
+    if !all_here {
         return Err(Apart {
             weights: tensor(weights),
             gradient: tensor(gradient),
@@ -72,7 +71,8 @@ fn tensor<const D: usize>(found: Found<D>) -> Tensor<D> {
 
 fn on_host<const D: usize>(found: Found<D>) -> HostTensor {
     match found {
-        Ok(host) => host,
+        Ok(host) if host.is_row_major() => host,
+        Ok(host) => host.row_major(),
         Err(_) => unreachable!("looked at before"),
     }
 }
@@ -100,7 +100,7 @@ pub(super) fn by_tensors<const D: usize>(
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::{DType, Device, TensorData};
 
     use super::*;
 
@@ -151,13 +151,30 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_otherwise_comes_back_as_it_was() {
+    fn what_lies_otherwise_is_brought_into_order() {
         let turned = || ramp(3, 2).transpose();
         let narrow = ramp(2, 4).narrow(1, 0, 3);
         for (weights, gradient, state) in [
             (turned(), ramp(2, 3), ramp(2, 3)),
             (ramp(2, 3), turned(), ramp(2, 3)),
             (ramp(2, 3), ramp(2, 3), narrow),
+        ] {
+            let expected_state = state.clone() + gradient.clone();
+            let expected = weights.clone() + expected_state.clone();
+            let stepped = in_place(weights, gradient, [state], add);
+            let (weights, [state]) = stepped.ok().unwrap();
+            assert_eq!(weights.into_data(), expected.into_data());
+            assert_eq!(state.into_data(), expected_state.into_data());
+        }
+    }
+
+    #[test]
+    fn another_number_type_comes_back_as_it_was() {
+        let half = || ramp(2, 3).cast(DType::F16);
+        for (weights, gradient, state) in [
+            (half(), ramp(2, 3), ramp(2, 3)),
+            (ramp(2, 3), half(), ramp(2, 3)),
+            (ramp(2, 3), ramp(2, 3), half()),
         ] {
             let before = [&weights, &gradient, &state].map(Tensor::to_data);
             let Err(apart) = in_place(weights, gradient, [state], add) else {
