@@ -22,7 +22,9 @@ pub struct Stepped<M> {
     /// The step whose snapshot was restored, after a rollback.
     pub rolled_back_to: Option<u64>,
     /// L2 norm of the change of all weights; `None` when the step was not applied, and for the one
-    /// step after which an optimizer that measured itself ([`optim`](crate::optim)) no longer does.
+    /// step after which an optimizer that measured itself ([`optim`](crate::optim)) no longer does. Where
+    /// one around it keeps those weights and gives the model others, at a step that is not the first, it
+    /// is that of the kept ones, once; the guard does not judge by it.
     pub update_norm: Option<f64>,
 }
 

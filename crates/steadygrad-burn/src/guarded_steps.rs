@@ -88,6 +88,9 @@ impl<M: Module> GuardedSteps<M> {
         }
         let mut measured = measure_with_parameters(&model, &gradients, self.guard.needs());
         let weights = weight_norms(&model, &mut measured, &self.known);
+        if weights.replaced {
+            self.update_norms.clear();
+        }
         let reading = StepReading {
             weight_norms: weights.norms,
             update_norms: std::mem::take(&mut self.update_norms),
@@ -132,7 +135,7 @@ impl<M: Module> GuardedSteps<M> {
             let scale = judgement.learning_rate_scale;
             // Group rates cannot be read out and multiplied; their updates can.
             let shortened = scale != 1.0 && matches!(learning_rate, Rate::Groups(_));
-            let covered = self.known.covers(&weights.ids);
+            let covered = self.known.covers(&weights.ids) && !weights.replaced;
             // The weights have one owner again, and can be changed where they lie.
             self.known = Known::default();
             let before = (shortened || !covered).then(|| model.clone());

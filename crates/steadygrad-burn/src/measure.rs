@@ -312,3 +312,68 @@ impl Visitor<'_> {
         }
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::nn::{Linear, LinearConfig};
+    use burn::tensor::{Device, Distribution};
+    use steadygrad::Decision;
+
+    use super::*;
+    use crate::apply::apply;
+    use crate::host::elsewhere;
+
+    /// `[37, 5]` with gaps and two zeros, and `[5]` with a NaN.
+    fn gradients(model: &Linear) -> GradientsParams {
+        let device = Device::flex();
+        device.seed(3);
+        let mut wide = Tensor::<2>::random([37, 9], Distribution::Normal(0.0, 1.0), &device);
+        wide = wide.slice_fill([7..9, 3..4], 0.0);
+        let mut all = GradientsParams::new();
+        all.register(model.weight.id, wide.narrow(1, 1, 5));
+        if let Some(bias) = &model.bias {
+            let ones = Tensor::<1>::ones([5], &device);
+            all.register(bias.id, ones.slice_fill([2..3], f32::NAN) * 3.0);
+        }
+        all
+    }
+
+    /// Whether the backend's memory is read or the backend asked, for all tensors or every second.
+    #[test]
+    fn both_ways_to_read_and_to_scale_agree() {
+        let model: Linear = LinearConfig::new(37, 5).init(&Device::flex().autodiff());
+        let scaled = |one_in: usize| {
+            elsewhere::one_in(one_in, || {
+                let mut gradients = gradients(&model);
+                let before = measure_gradients(&model, &gradients, Needs::Stats);
+                let half = Decision::ScaleGlobal { coefficient: 0.5 };
+                let workers = Workers::single();
+                apply(&model, &mut gradients, &half, None, &[], &workers);
+                let after = measure_gradients(&model, &gradients, Needs::Stats);
+                [before, after].map(|measured| measured.gradient_stats().tensors)
+            })
+        };
+        let here = scaled(usize::MAX);
+        for one_in in [1, 2, 3] {
+            let there = scaled(one_in);
+            for (here, there) in here.iter().flatten().zip(there.iter().flatten()) {
+                assert_eq!(here.name, there.name);
+                let (here, there) = (here.stats, there.stats);
+                assert_eq!(
+                    (here.len, here.non_finite, here.zero),
+                    (there.len, there.non_finite, there.zero)
+                );
+                assert_eq!(here.max_abs, there.max_abs);
+                let (here, there) = (here.tensor_norm, there.tensor_norm);
+                let close = (here / there - 1.0).abs() < 1e-5;
+                assert!(close || here.is_nan() && there.is_nan(), "{here} {there}");
+            }
+        }
+        let [before, after] = &here;
+        assert_eq!((before.len(), after.len()), (2, 2));
+        let counts = [0, 1].map(|at| (before[at].stats.non_finite, before[at].stats.zero));
+        assert_eq!(counts, [(0, 2), (1, 0)]);
+        let [before, after] = [before, after].map(|stats| stats[0].stats.tensor_norm);
+        assert_eq!(after, 0.5 * before);
+    }
+}

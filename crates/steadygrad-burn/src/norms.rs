@@ -124,6 +124,9 @@ pub(crate) struct Weights {
     pub(crate) norms: Vec<f64>,
     /// Whether all are as the last step left them, and were measured then.
     pub(crate) as_known: bool,
+    /// Whether somebody else holds what was measured and the model has other weights: most likely an
+    /// optimizer around the one that measured. Then the last step's update norms are not the model's.
+    pub(crate) replaced: bool,
 }
 
 /// Reads the weights of what was measured with its parameters, and lets go of these: their memory is
@@ -140,13 +143,14 @@ pub(crate) fn weight_norms<M: Module>(
     } else {
         [].iter()
     };
-    let mut as_known = known.covers(&ids);
+    let (mut as_known, mut replaced) = (known.covers(&ids), false);
     let norm = |(_, tensor): &OnHost| {
         let tensor = tensor.as_ref()?;
         match entries.next() {
             Some((weights, norms)) if weights.is_same(tensor) => Some(norms.weight_norm),
-            _ => {
+            entry => {
                 as_known = false;
+                replaced |= entry.is_some_and(|(weights, _)| weights.is_shared());
                 Some(TensorStats::of(tensor.values()?).tensor_norm)
             }
         }
@@ -158,6 +162,7 @@ pub(crate) fn weight_norms<M: Module>(
         ids,
         norms,
         as_known,
+        replaced,
     }
 }
 

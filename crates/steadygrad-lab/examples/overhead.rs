@@ -123,14 +123,15 @@ fn by_hand<S: Subject>(
     // In an order of chance anew for each epoch, as `train` has it: rows that lie one after the other
     // are read faster.
     let mut order: Vec<usize> = (0..subject.summary().training_samples).collect();
+    let batch = plan.batch_size.min(order.len());
     let mut left = 0;
     for number in 0..plan.steps {
-        if left < plan.batch_size {
+        if left < batch {
             order.shuffle(rng);
             left = order.len();
         }
-        let rows = order[left - plan.batch_size..left].to_vec();
-        left -= plan.batch_size;
+        let rows = order[left - batch..left].to_vec();
+        left -= batch;
         let (loss, gradients) = subject.loss_and_gradients(&model, &rows, &mut Tape::off());
         let learning_rate = plan.scheduled(plan.learning_rate, number);
         model = step(learning_rate, model, gradients, loss);

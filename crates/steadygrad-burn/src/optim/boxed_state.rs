@@ -36,6 +36,12 @@ impl<T> BoxedState<T> {
     }
 }
 
+impl<T> AsRef<T> for BoxedState<T> {
+    fn as_ref(&self) -> &T {
+        &self.0
+    }
+}
+
 impl<T: RecordState> RecordState for BoxedState<T> {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
         self.0.state_flatten(prefix, out);

@@ -18,7 +18,7 @@ use steadygrad::update::StepNorms;
 use super::ledger;
 use crate::host::HostTensor;
 
-/// Tensors that cannot be stepped in one pass.
+/// Tensors that cannot be stepped in one pass, with the values they had.
 pub(super) struct Apart<const D: usize, const STATES: usize> {
     pub(super) weights: Tensor<D>,
     pub(super) gradient: Tensor<D>,
@@ -26,7 +26,7 @@ pub(super) struct Apart<const D: usize, const STATES: usize> {
 }
 
 /// The weights and states after a step in one pass over this machine's memory; [`Apart`] gives the
-/// tensors back as they were, when they do not all lie there as f32.
+/// tensors back when they do not all lie there as f32.
 ///
 /// `work` gets weights, gradient, states, and whether it is to measure. Memory that another tensor
 /// shares is copied first, and so are values that do not lie in the order of their axes.

@@ -1,20 +1,25 @@
 //! A step in one pass is Burn's own step, to the bit, and what it measures of itself is what a guard
 //! would have measured.
 
-use burn::module::{Module, Param, ParamGroup};
+use burn::module::{Module, ModuleMapper, Param, ParamGroup};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
-    AdamConfig, AdamWConfig, GradientsParams, LearningRate, ModuleOptimizer, Optimizer, SgdConfig,
+    AdamConfig, AdamWConfig, GradientsParams, LearningRate, ModuleOptimizer, Optimizer,
+    RecordState, SgdConfig, StateSink, StateSource,
 };
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use steadygrad::Guard;
+use steadygrad::guard::Preset;
 use steadygrad_burn::optim::{Adam, AdamW, Sgd};
 use steadygrad_burn::{GuardedOptimizer, for_each_parameter, map_parameters};
 
 #[derive(Module, Debug)]
 struct Net {
+    /// Has a gradient with gaps, for its stride.
+    strided: Conv2d,
     first: Linear,
     norm: LayerNorm,
     /// Lies the other way round than its gradient.
@@ -27,7 +32,9 @@ fn net() -> Net {
     let device = Device::flex().autodiff();
     let values: Vec<f32> = (0..33).map(|at| (at as f32 * 0.9).sin()).collect();
     let second = Tensor::<2>::from_data(TensorData::new(values, [3, 11]), &device);
+    let strided = Conv2dConfig::new([1, 1], [3, 3]).with_stride([2, 2]);
     Net {
+        strided: strided.init(&device),
         first: LinearConfig::new(4, 11).init(&device),
         norm: LayerNormConfig::new(11).init(&device),
         second: Param::from_tensor(second.transpose()),
@@ -36,12 +43,13 @@ fn net() -> Net {
 }
 
 fn gradients(model: &Net, step: u64, scale: f32) -> (f64, GradientsParams) {
-    let values: Vec<f32> = (0..32)
+    let values: Vec<f32> = (0..8 * 36)
         .map(|at| (at as f32 * 0.7 + step as f32).sin() * scale)
         .collect();
     let weights = model.first.weight.val();
-    let data = TensorData::new(values, [8, 4]);
-    let input = Tensor::<2>::from_data(data, (&weights.device(), weights.dtype()));
+    let data = TensorData::new(values, [8, 1, 6, 6]);
+    let images = Tensor::<4>::from_data(data, (&weights.device(), weights.dtype()));
+    let input = model.strided.forward(images).flatten::<2>(1, 3);
     let hidden = model.norm.forward(model.first.forward(input)).tanh();
     let loss = (hidden.matmul(model.second.val()) - 1.0).square().mean();
     let value = loss.clone().into_scalar::<f64>();
@@ -97,17 +105,20 @@ fn pairs() -> Vec<(&'static str, ModuleOptimizer, ModuleOptimizer)> {
                 .init(),
         ),
     ];
-    for (name, dampening, nesterov) in [
-        ("momentum", 0.0, false),
-        ("damped momentum", 0.1, false),
-        ("nesterov", 0.1, true),
+    for (name, dampening, nesterov, decay) in [
+        ("momentum", 0.0, false, None),
+        ("damped momentum", 0.1, false, None),
+        ("nesterov", 0.1, true, None),
+        ("momentum with decay", 0.0, false, decay()),
+        ("damped momentum with decay", 0.1, false, decay()),
+        ("nesterov with decay", 0.1, true, decay()),
     ] {
         let ours = Sgd::default()
             .with_momentum(momentum(dampening, nesterov))
-            .with_weight_decay(decay());
+            .with_weight_decay(decay.clone());
         let burns = SgdConfig::new()
             .with_momentum(momentum(dampening, nesterov))
-            .with_weight_decay(decay());
+            .with_weight_decay(decay);
         all.push((name, ours.into(), burns.init()));
     }
     all
@@ -314,6 +325,133 @@ fn a_guard_reads_the_same_of_both() {
                 (found - expected).abs() <= 1e-6 * expected,
                 "{name}, step {step}: {found} {expected}"
             );
+        }
+    }
+}
+
+/// In f64 nothing is stepped in one pass, and the norms come of operations on tensors.
+#[test]
+fn a_guard_reads_f64() {
+    let mut model = net();
+    let double = |module: Net| {
+        struct Double;
+        impl ModuleMapper for Double {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                param.map(|tensor| tensor.cast(DType::F64).detach().require_grad())
+            }
+        }
+        module.map(&mut Double)
+    };
+    model = double(model);
+    let mut optimizer = GuardedOptimizer::new(Guard::default(), Adam::default().into());
+    for step in 0..4 {
+        let (loss, gradients) = gradients(&model, step, 1.0);
+        let before = model.clone();
+        let done = optimizer.step(0.01, model, gradients, loss);
+        model = done.model;
+        let expected = distance(&before, &model);
+        let found = done.update_norm.unwrap();
+        assert!((found / expected - 1.0).abs() < 1e-4, "{found} {expected}");
+        assert!(
+            done.reading
+                .weight_norms
+                .iter()
+                .all(|norm| *norm > 0.0 || step == 0)
+        );
+    }
+}
+
+/// From its tenth step on, gives the model half of what another optimizer has stepped to, and keeps
+/// that or not.
+#[derive(Clone)]
+struct Halves<O> {
+    optimizer: O,
+    keeps: bool,
+}
+
+#[derive(Clone)]
+struct HalvesState<S, const D: usize> {
+    inner: Option<S>,
+    steps: usize,
+    _kept: Option<Tensor<D>>,
+}
+
+impl<S: Send + Sync + 'static, const D: usize> RecordState for HalvesState<S, D> {
+    fn state_flatten(&self, _: &str, _: &mut StateSink) {}
+    fn state_unflatten(_: &str, _: &mut StateSource, _: &Device) -> Option<Self> {
+        None
+    }
+}
+
+impl<O: Optimizer> Optimizer for Halves<O> {
+    type State<const D: usize> = HalvesState<O::State<D>, D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: LearningRate,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        let (inner, steps) = state.map_or((None, 0), |state| (state.inner, state.steps));
+        let (tensor, inner) = self.optimizer.step(lr, tensor, grad, inner);
+        let halves = steps >= 10;
+        let _kept = (halves && self.keeps).then(|| tensor.clone());
+        let tensor = if halves { tensor * 0.5 } else { tensor };
+        let steps = steps + 1;
+        (
+            tensor,
+            Some(HalvesState {
+                inner,
+                steps,
+                _kept,
+            }),
+        )
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
+        let inner = state.inner.map(|inner| O::to_device(inner, device));
+        HalvesState { inner, ..state }
+    }
+}
+
+/// What is measured is the model's, however late an optimizer around the one that measures changes it.
+/// One that keeps what was measured as well is found out a step later, and no reading has it.
+#[test]
+fn an_optimizer_that_changes_late_what_was_measured() {
+    for keeps in [false, true] {
+        let optimizer = Halves {
+            optimizer: Adam::default(),
+            keeps,
+        };
+        let mut optimizer = GuardedOptimizer::new(Guard::from(Preset::Observe), optimizer.into());
+        let mut model = net();
+        let mut last = None;
+        for step in 0..16 {
+            let (loss, gradients) = gradients(&model, step, 1.0);
+            let before = model.clone();
+            let done = optimizer.step(0.01, model, gradients, loss);
+            model = done.model;
+            let read = &done.reading.update_norms;
+            let read = (!read.is_empty()).then(|| read.iter().fold(0.0f64, |a, b| a.hypot(*b)));
+            // At step 10 nobody knows, or takes it for what the inner one did.
+            let known = |found: Option<f64>, expected: f64| {
+                found.is_some_and(|found| (found - expected).abs() <= 1e-6 * expected)
+            };
+            let expected = distance(&before, &model);
+            if step != 10 {
+                assert!(known(done.update_norm, expected), "{keeps}, step {step}");
+            } else if keeps {
+                assert!(done.update_norm.is_some_and(|found| found < 0.5 * expected));
+            } else {
+                assert_eq!(done.update_norm, None);
+            }
+            match (step, last) {
+                (11, _) => assert_eq!(read, None, "{keeps}"),
+                (_, Some(expected)) => assert!(known(read, expected), "{keeps}, step {step}"),
+                (_, None) => assert_eq!(read, None),
+            }
+            last = Some(expected);
         }
     }
 }

@@ -32,18 +32,24 @@ impl SgdStep {
         velocity: Option<&mut [f32]>,
         measured: bool,
     ) -> Option<StepNorms> {
-        match velocity {
-            Some(velocity) if self.weight_decay.is_none() && !self.nesterov => {
-                let plain = PlainMomentum {
-                    learning_rate: self.learning_rate,
-                    momentum: self.momentum,
-                    gradient_share: self.gradient_share,
-                };
+        match (velocity, self.plain_momentum()) {
+            (Some(velocity), Some(plain)) => {
                 step(Level::new(), plain, weights, gradient, [velocity], measured)
             }
-            Some(velocity) => step(Level::new(), self, weights, gradient, [velocity], measured),
-            None => step(Level::new(), self, weights, gradient, [], measured),
+            (Some(velocity), None) => {
+                step(Level::new(), self, weights, gradient, [velocity], measured)
+            }
+            (None, _) => step(Level::new(), self, weights, gradient, [], measured),
         }
+    }
+
+    /// Without a penalty and without Nesterov's momentum.
+    pub(super) fn plain_momentum(self) -> Option<PlainMomentum> {
+        (self.weight_decay.is_none() && !self.nesterov).then_some(PlainMomentum {
+            learning_rate: self.learning_rate,
+            momentum: self.momentum,
+            gradient_share: self.gradient_share,
+        })
     }
 }
 
@@ -62,7 +68,7 @@ impl Rule<0> for SgdStep {
 /// Momentum without a penalty and without Nesterov's, which is the usual: nothing to ask for each eight
 /// values.
 #[derive(Debug, Clone, Copy)]
-struct PlainMomentum {
+pub(super) struct PlainMomentum {
     learning_rate: f32,
     momentum: f32,
     gradient_share: f32,

@@ -99,12 +99,17 @@ proptest! {
             None => gradient,
         };
         check::<0>(&all, rule, |weight, gradient, _| weight - decayed(weight, gradient) * 0.03)?;
-        check::<1>(&all, rule, |weight, gradient, [velocity, _]| {
+        let one = |weight: f32, gradient: f32, [velocity, _]: &mut [f32; 2]| {
             let gradient = decayed(weight, gradient);
             *velocity = gradient * 0.7 + *velocity * 0.9;
             let direction = if nesterov { *velocity * 0.9 + gradient } else { *velocity };
             weight - direction * 0.03
-        })?;
+        };
+        check::<1>(&all, rule, one)?;
+        prop_assert_eq!(rule.plain_momentum().is_some(), decay.is_none() && !nesterov);
+        if let Some(plain) = rule.plain_momentum() {
+            check::<1>(&all, plain, one)?;
+        }
     }
 
     #[test]
