@@ -333,7 +333,7 @@ mod tests {
         all.register(model.weight.id, wide.narrow(1, 1, 5));
         if let Some(bias) = &model.bias {
             let ones = Tensor::<1>::ones([5], &device);
-            all.register(bias.id, ones.slice_fill([2..3], f32::NAN) * 3.0);
+            all.register(bias.id, ones.slice_fill([2..=2], f32::NAN) * 3.0);
         }
         all
     }

@@ -332,17 +332,13 @@ fn a_guard_reads_the_same_of_both() {
 /// In f64 nothing is stepped in one pass, and the norms come of operations on tensors.
 #[test]
 fn a_guard_reads_f64() {
-    let mut model = net();
-    let double = |module: Net| {
-        struct Double;
-        impl ModuleMapper for Double {
-            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-                param.map(|tensor| tensor.cast(DType::F64).detach().require_grad())
-            }
+    struct Double;
+    impl ModuleMapper for Double {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|tensor| tensor.cast(DType::F64).detach().require_grad())
         }
-        module.map(&mut Double)
-    };
-    model = double(model);
+    }
+    let mut model = net().map(&mut Double);
     let mut optimizer = GuardedOptimizer::new(Guard::default(), Adam::default().into());
     for step in 0..4 {
         let (loss, gradients) = gradients(&model, step, 1.0);
