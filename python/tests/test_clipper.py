@@ -4,6 +4,8 @@ import copy
 import json
 import math
 import multiprocessing
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -259,6 +261,26 @@ def test_what_a_policy_lacks_is_said():
         net = model()
         with pytest.raises(TypeError, match="SGD keeps none"):
             Clipper(net, policy).step(torch.optim.SGD(net.parameters(), lr=0.1))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there are PyTorch's threads borrowed")
+def test_gradients_are_read_by_pytorchs_own_threads():
+    script = """
+import torch, steadygrad.torch
+from pathlib import Path
+
+torch.set_num_threads(2)
+parameter = torch.nn.Parameter(torch.zeros(1 << 23))
+parameter.grad = torch.ones(1 << 23).exp()
+threads = lambda: len(list(Path("/proc/self/task").iterdir()))
+before = threads()
+norm = steadygrad.torch.gradient_stats(parameter).global_norm
+print(norm, threads() - before)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    norm, started = ran.stdout.split()
+    assert float(norm) == pytest.approx(math.e * (1 << 23) ** 0.5)
+    assert int(started) == 0
 
 
 def clip_in_child(parameter, queue):

@@ -8,6 +8,7 @@ mod extras;
 mod gradients;
 mod guard;
 mod memory;
+mod openmp;
 mod probe;
 mod reader;
 mod stats;

@@ -1,5 +1,5 @@
-//! The memory of PyTorch's CPU tensors, in place: the only module with `unsafe` code. Of tensors on a
-//! CUDA device it tells where they lie, for kernels to read.
+//! The memory of PyTorch's CPU tensors, in place. Of tensors on a CUDA device it tells where they
+//! lie, for kernels to read.
 //!
 //! A [`View`] is made and used within one call from Python, while the tensor is referenced and no
 //! Python code runs on this thread. What it relies on is what PyTorch's own operators rely on: no

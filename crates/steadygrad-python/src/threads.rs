@@ -7,18 +7,36 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use steadygrad::Workers;
 
+use crate::openmp::OpenMp;
+
 /// From this many values on, other Python threads may run meanwhile. Below, the work is done (in
 /// some 50 us) before another thread would have woken up.
 const WORTH_DETACHING: usize = 1 << 18;
 
-/// So many values are worth a thread more. PyTorch's own threads spin for a while after each of its
-/// operations: a helper then has to wait for a core that is busy with nothing, longer than reading
-/// these takes.
+/// So many values are worth a thread of our own more. PyTorch's own threads spin for a while after
+/// each of its operations: a helper then has to wait for a core that is busy with nothing, longer
+/// than reading these takes.
 const PER_THREAD: usize = 1 << 22;
 
-/// One [`Workers`] for each number of threads that was asked for.
-#[derive(Debug, Default)]
-pub(crate) struct Threads(Mutex<(u32, HashMap<usize, Arc<Workers>>)>);
+/// PyTorch's threads where they can be had, else some of our own.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    /// Belongs to the process that it was looked up in: none of its threads are in a fork of it.
+    openmp: Option<OpenMp>,
+    process: u32,
+    /// One [`Workers`] for each number of threads that was asked for, in one process.
+    kept: Mutex<(u32, HashMap<usize, Arc<Workers>>)>,
+}
+
+impl Default for Threads {
+    fn default() -> Self {
+        Self {
+            openmp: OpenMp::of_process(),
+            process: std::process::id(),
+            kept: Mutex::default(),
+        }
+    }
+}
 
 impl Threads {
     /// Does the work on so many threads at most.
@@ -29,7 +47,13 @@ impl Threads {
         values: usize,
         work: impl FnOnce(&Workers) -> T + Send,
     ) -> PyResult<T> {
-        let workers = self.get(threads.min((values / PER_THREAD).max(1)))?;
+        let openmp = self.openmp.filter(|_| std::process::id() == self.process);
+        // Another number than the one that PyTorch asks for would make the runtime end threads.
+        let threads = match openmp {
+            Some(_) => threads,
+            None => threads.min((values / PER_THREAD).max(1)),
+        };
+        let workers = self.get(threads, openmp)?;
         Ok(if values < WORTH_DETACHING {
             work(&workers)
         } else {
@@ -37,8 +61,8 @@ impl Threads {
         })
     }
 
-    fn get(&self, threads: usize) -> PyResult<Arc<Workers>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn get(&self, threads: usize, openmp: Option<OpenMp>) -> PyResult<Arc<Workers>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let process = std::process::id();
         if kept.0 != process {
             // A forked process has its parent's pools, but none of their threads.
@@ -47,9 +71,13 @@ impl Threads {
         if let Some(workers) = kept.1.get(&threads) {
             return Ok(workers.clone());
         }
-        let workers = Workers::new(threads);
-        let workers =
-            Arc::new(workers.map_err(|error| PyRuntimeError::new_err(error.to_string()))?);
+        let workers = match openmp {
+            Some(openmp) => Workers::lent(threads, move |work| openmp.on_all(threads, work)),
+            None => {
+                Workers::new(threads).map_err(|error| PyRuntimeError::new_err(error.to_string()))?
+            }
+        };
+        let workers = Arc::new(workers);
         kept.1.insert(threads, workers.clone());
         Ok(workers)
     }

@@ -1,5 +1,6 @@
 //! Threads that share the work over many tensors, without a say in the result.
 
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use fearless_simd::Level;
@@ -11,14 +12,39 @@ use crate::stats::{Shard, TensorStats, Values, ValuesMut, with_slice};
 /// Below this many values, waking another thread costs more than it saves.
 const WORTH_A_THREAD: usize = 1 << 18;
 
+/// The same of a lent thread, which is awake as a rule.
+const WORTH_A_LENT_THREAD: usize = 1 << 16;
+
 /// How many values a thread takes at a time.
 const PORTION: usize = 16 * Shard::BLOCK;
 
 /// A number of threads. Whatever the number, every result is the same to the bit.
 #[derive(Debug, Default)]
-pub struct Workers {
-    /// The helpers of the calling thread, which works as well.
-    helpers: Option<ThreadPool>,
+pub struct Workers(Helpers);
+
+/// Who helps the calling thread, which works as well.
+#[derive(Default)]
+enum Helpers {
+    #[default]
+    None,
+    Own(ThreadPool),
+    Lent {
+        threads: usize,
+        on_all: Box<OnAll>,
+    },
+}
+
+/// Calls its argument on several threads at once, and returns when they are done.
+type OnAll = dyn Fn(&(dyn Fn() + Sync)) + Send + Sync;
+
+impl fmt::Debug for Helpers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Own(pool) => f.debug_tuple("Own").field(pool).finish(),
+            Self::Lent { threads, .. } => f.debug_struct("Lent").field("threads", threads).finish(),
+        }
+    }
 }
 
 /// The threads asked for could not be started.
@@ -41,8 +67,8 @@ impl Workers {
     /// When the system refuses a thread.
     pub fn new(threads: usize) -> Result<Self, WorkersError> {
         let helpers = match threads {
-            0 | 1 => None,
-            _ => Some(
+            0 | 1 => Helpers::None,
+            _ => Helpers::Own(
                 rayon::ThreadPoolBuilder::new()
                     .num_threads(threads - 1)
                     .thread_name(|index| format!("steadygrad-{index}"))
@@ -50,21 +76,49 @@ impl Workers {
                     .map_err(|source| WorkersError { threads, source })?,
             ),
         };
-        Ok(Self { helpers })
+        Ok(Self(helpers))
+    }
+
+    /// The threads of a pool that is there already, as a training framework's is. Pools that wait by
+    /// spinning take each other's cores; work that is lent a pool's own threads has them at once.
+    ///
+    /// `on_all` calls its argument on the pool's threads, the calling one included, and returns when
+    /// all calls have returned. How many of them there were is no matter of the result.
+    pub fn lent(
+        threads: usize,
+        on_all: impl Fn(&(dyn Fn() + Sync)) + Send + Sync + 'static,
+    ) -> Self {
+        Self(match threads {
+            0 | 1 => Helpers::None,
+            _ => Helpers::Lent {
+                threads,
+                on_all: Box::new(on_all),
+            },
+        })
     }
 
     /// How many threads there are, the calling one included.
     pub fn threads(&self) -> usize {
-        1 + self
-            .helpers
-            .as_ref()
-            .map_or(0, ThreadPool::current_num_threads)
+        match &self.0 {
+            Helpers::None => 1,
+            Helpers::Own(pool) => 1 + pool.current_num_threads(),
+            Helpers::Lent { threads, .. } => *threads,
+        }
+    }
+
+    /// Whether so many values are left to the calling thread alone.
+    fn alone(&self, values: usize) -> bool {
+        match self.0 {
+            Helpers::None => true,
+            Helpers::Own(_) => values < WORTH_A_THREAD,
+            Helpers::Lent { .. } => values < WORTH_A_LENT_THREAD,
+        }
     }
 
     /// Statistics of many tensors, in their order, from one pass over their memory.
     pub fn measure(&self, tensors: &[Values<'_>]) -> Vec<TensorStats> {
         let total: usize = tensors.iter().map(Values::len).sum();
-        if self.helpers.is_none() || total < WORTH_A_THREAD {
+        if self.alone(total) {
             let (level, mut shard) = (Level::new(), Shard::default());
             return tensors
                 .iter()
@@ -107,7 +161,7 @@ impl Workers {
             .filter(|&(_, coefficient)| coefficient != 1.0)
             .collect();
         let total: usize = tensors.iter().map(|(values, _)| values.len()).sum();
-        if self.helpers.is_none() || total < WORTH_A_THREAD {
+        if self.alone(total) {
             // The last values measured are the likeliest to be in the cache still.
             return tensors
                 .into_iter()
@@ -131,9 +185,6 @@ impl Workers {
         jobs: impl Iterator<Item = T> + Send,
         work: impl Fn(T) + Sync,
     ) {
-        let Some(helpers) = &self.helpers else {
-            return jobs.for_each(work);
-        };
         let queue = Mutex::new(jobs);
         let take_turns = || {
             let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -141,12 +192,17 @@ impl Workers {
                 work(job);
             }
         };
-        helpers.in_place_scope(|scope| {
-            for _ in 0..helpers.current_num_threads() {
-                scope.spawn(|_| take_turns());
-            }
-            take_turns();
-        });
+        match &self.0 {
+            Helpers::None => {}
+            Helpers::Own(pool) => pool.in_place_scope(|scope| {
+                for _ in 0..pool.current_num_threads() {
+                    scope.spawn(|_| take_turns());
+                }
+                take_turns();
+            }),
+            Helpers::Lent { on_all, .. } => on_all(&take_turns),
+        }
+        take_turns();
     }
 }
 
@@ -168,6 +224,17 @@ mod tests {
 
     use super::*;
 
+    /// A pool of threads that are started for each call.
+    fn lent(threads: usize) -> Workers {
+        Workers::lent(threads, move |work| {
+            std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(work);
+                }
+            });
+        })
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(12))]
         #[test]
@@ -184,6 +251,7 @@ mod tests {
             let alone = Workers::single().measure(&values);
             for threads in [2, 3, 5] {
                 prop_assert_eq!(&Workers::new(threads).unwrap().measure(&values), &alone);
+                prop_assert_eq!(&lent(threads).measure(&values), &alone);
             }
         }
     }
@@ -194,6 +262,15 @@ mod tests {
         assert_eq!(Workers::new(0).unwrap().threads(), 1);
         assert_eq!(Workers::new(3).unwrap().threads(), 3);
         assert!(Workers::new(2).unwrap().measure(&[]).is_empty());
+        assert_eq!([lent(0).threads(), lent(3).threads()], [1, 3]);
+    }
+
+    #[test]
+    fn what_a_lent_pool_leaves_is_done_by_the_caller() {
+        let idle = Workers::lent(2, |_| {});
+        let values = vec![3.0f32; WORTH_A_THREAD];
+        let values = [Values::from(&values[..])];
+        assert_eq!(idle.measure(&values), Workers::single().measure(&values));
     }
 
     /// Above and below what is worth a thread, in every type, and with a tensor to be left alone.
@@ -221,6 +298,7 @@ mod tests {
                 assert_eq!(alone[2][1], values(1));
                 for threads in [2, 3] {
                     assert!(scaled(&Workers::new(threads).unwrap()) == alone);
+                    assert!(scaled(&lent(threads)) == alone);
                 }
             }
         }
@@ -237,7 +315,10 @@ mod tests {
         let (started, start) = mpsc::channel();
         let (end, ended) = mpsc::channel::<()>();
         let (free, is_free) = mpsc::channel();
-        workers.helpers.as_ref().unwrap().spawn(move || {
+        let Helpers::Own(helper) = &workers.0 else {
+            panic!("{workers:?} has a helper of its own");
+        };
+        helper.spawn(move || {
             started.send(()).unwrap();
             let _ = ended.recv_timeout(busy);
             let _ = free.send(());
