@@ -134,6 +134,8 @@ def measure(
             forward(model, first_rows(batch, _SAMPLES))
             stages = list(states if through_time else points)
         measured |= _spectrum(stages, seed)
+        if through_time:
+            measured["skip_share"] = None
     grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     measured |= _weights(model, chain, grads)
     work = max(counted.get_total_flops(), 1) / 2
@@ -203,6 +205,7 @@ def _spectrum(stages: list[Any], seed: int) -> dict[str, Any]:
     """Triangular factors of the product of Jacobians, from the last stage back to the first."""
     widths = [sum(t[0].numel() for t in stage.tensors) for stage in stages if stage.tensors[0].ndim > 1]
     nothing = {"triangles": [], "failed_samples": 0, "vectors": 1, "width": max(widths, default=1)}
+    nothing |= {"skip_share": None}
     rows = {stage.tensors[0].shape[0] for stage in stages if stage.tensors[0].ndim > 1}
     if len(stages) < 2 or len(widths) < len(stages) or len(rows) != 1:
         return nothing
@@ -212,6 +215,7 @@ def _spectrum(stages: list[Any], seed: int) -> dict[str, Any]:
     start = torch.randn(samples, widths[-1], vectors, generator=generator, dtype=torch.float64)
     block = torch.linalg.qr(start).Q
     triangles: list[list[list[float]]] = [[] for _ in range(samples)]
+    skips: list[float] = []
     failed: set[int] = set()
     for before, after in zip(reversed(stages[:-1]), reversed(stages[1:])):
         columns = [_pulled(before, after, block[:, :, column], samples) for column in range(vectors)]
@@ -219,6 +223,9 @@ def _spectrum(stages: list[Any], seed: int) -> dict[str, Any]:
             # The later state does not come from the earlier one.
             return nothing
         moved = torch.stack(columns, dim=-1)  # type: ignore[arg-type]
+        if moved.shape == block.shape:
+            # The columns have length one: the mean of `v J v` is that of the diagonal.
+            skips.append(float((block * moved).sum(1).mean()))
         for sample in range(samples):
             if not moved[sample].isfinite().all() or not moved[sample].any():
                 failed.add(sample)
@@ -231,6 +238,7 @@ def _spectrum(stages: list[Any], seed: int) -> dict[str, Any]:
         "failed_samples": len(failed),
         "vectors": vectors,
         "width": width,
+        "skip_share": sum(skips) / len(skips) if skips else None,
     }
 
 

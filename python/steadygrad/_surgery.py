@@ -56,6 +56,8 @@ def put(model: nn.Module, chain: Chain, remedy: dict[str, Any]) -> Put:
     kind = remedy["kind"]
     if kind == "critical_init":
         return _critical_init(model, chain, remedy["gain"], remedy["input_rms"])
+    if kind == "scale_residual":
+        return _scale_residual(model, chain, remedy["scale"])
     if kind == "cap_spectral_norm":
         cap = _Cap(model, chain, remedy["max_spectral_norm"])
         cap()
@@ -90,6 +92,24 @@ def _critical_init(model: nn.Module, chain: Chain, gain: float, input_rms: float
             if factor.isfinite():
                 weight.mul_(factor)
                 names.append(name)
+    return Put(f"Here it was done to {_listed(names)}.")
+
+
+def _scale_residual(model: nn.Module, chain: Chain, scale: float) -> Put:
+    # Where the shape changes, the way past the block is no identity.
+    names = [name for place, name in enumerate(chain.names) if chain.keeps_width(place)]
+    if not names:
+        raise Refused("none of its blocks gives what it takes in shape")
+
+    def scaled(block: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        if not inputs:
+            raise TypeError("a block is called by keyword alone: its input is not known")
+        first = output[0] if isinstance(output, tuple) else output
+        first = inputs[0] + scale * (first - inputs[0])
+        return (first, *output[1:]) if isinstance(output, tuple) else first
+
+    for name in names:
+        model.get_submodule(name).register_forward_hook(scaled)
     return Put(f"Here it was done to {_listed(names)}.")
 
 

@@ -22,6 +22,25 @@ def mlp(depth=12, width=16, gain=2.5, activation=nn.ReLU):
     return nn.Sequential(*layers, nn.Linear(width, 4))
 
 
+class Block(nn.Module):
+    """`x + f(x)`; as a pair with what it was given where asked."""
+
+    def __init__(self, width, gain, pair=False):
+        super().__init__()
+        self.first, self.second, self.pair = nn.Linear(width, width), nn.Linear(width, width), pair
+        for linear in (self.first, self.second):
+            nn.init.normal_(linear.weight, std=gain / width**0.5)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, x):
+        out = x + self.second(self.first(x).relu())
+        return (out, x) if self.pair else out
+
+
+def residual(depth=16, width=16, gain=2.0):
+    return nn.Sequential(*[Block(width, gain) for _ in range(depth)], nn.Linear(width, 4))
+
+
 def blobs(rows=256, width=16, classes=4):
     """Classes that are easy to tell."""
     generator = torch.Generator().manual_seed(0)
@@ -127,6 +146,24 @@ class TestSurgery:
         tokens = torch.randn(2, 7, 6)
         put(layers, chain(layers, tokens), {"kind": "rms_norm", "every": 1})
         assert layers(tokens).pow(2).mean(-1).sqrt().flatten().tolist() == pytest.approx([1.0] * 14, rel=1e-3)
+
+    @pytest.mark.parametrize("pair", [False, True])
+    def test_a_residual_blocks_branch_is_scaled(self, inputs, pair):
+        block = Block(16, 1.0, pair)
+        expected = inputs + 0.25 * block.second(block.first(inputs).relu())
+        model = nn.ModuleList([block, Block(16, 1.0), Block(16, 1.0)])
+        found = chain_of(model, lambda: [each(inputs) for each in model])
+        done = put(model, found, {"kind": "scale_residual", "scale": 0.25})
+        given = block(inputs)
+        torch.testing.assert_close(given[0] if pair else given, expected)
+        assert not pair or given[1] is inputs
+        assert done.changes == "Here it was done to `0`, `1`, `2`."
+
+    def test_blocks_that_change_the_shape_have_no_identity_to_keep(self):
+        model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 8))
+        found = chain(model, torch.randn(2, 4))
+        with pytest.raises(Refused, match="gives what it takes in shape"):
+            put(model, found, {"kind": "scale_residual", "scale": 0.5})
 
     def test_fewer_layers_are_those_alone(self, inputs):
         model = mlp(activation=nn.Tanh)
@@ -276,6 +313,27 @@ class TestCure:
     def test_the_same_seed_gives_the_same(self, cured):
         again = sg.cure(mlp, nn.functional.cross_entropy, blobs(), optimizer=sgd, steps=60, verbose=False)
         assert without_times(again) == without_times(cured[0])
+
+    def test_a_residual_network_has_its_branches_scaled_until_its_depth_does_not_matter(self):
+        data = blobs()
+        found = sg.cure(residual, nn.functional.cross_entropy, data, optimizer=sgd, steps=40, verbose=False)
+        trials = {trial["name"]: trial for trial in found.trials}
+        assert trials["baseline"]["outcome"]["verdict"] == "diverged"
+        remedy = trials["initialize"]["remedy"]
+        assert remedy["kind"] == "scale_residual" and 0 < remedy["scale"] < 1
+        assert trials["initialize"]["outcome"]["verdict"] == "cured"
+        assert trials["regularize"]["not_tried"].startswith("its layers are not plain")
+
+        def growth(model):
+            points = sg.probe(model, data, nn.functional.cross_entropy).growth
+            activations = points[-1]["activation_rms"] / points[0]["activation_rms"]
+            return max(activations, points[0]["gradient_norm"] / points[-1]["gradient_norm"])
+
+        torch.manual_seed(0)
+        model = residual()
+        assert growth(model) > 1e4
+        put(model, chain(model, data[0]), remedy)
+        assert 1.2 < growth(model) < 3
 
     def test_other_optimizers_are_not_bounded_by_the_sharpness(self):
         adam = lambda parameters: torch.optim.Adam(parameters, lr=1e-3)

@@ -145,6 +145,17 @@ def test_rms_norm__of_every_third_layer_from_the_first():
             assert torch.equal(after, before)
 
 
+def test_scale_residual__leaves_a_quarter_of_what_each_block_adds():
+    blocks = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+    expected = inputs = torch.randn(5, 4)
+    for block in blocks:
+        expected = expected + 0.25 * (block(expected) - expected)
+    paste("scale_residual").scale_residual(blocks)
+    for block in blocks:
+        inputs = block(inputs)
+    torch.testing.assert_close(inputs, expected)
+
+
 def test_reduce_depth__leaves_five_layers():
     layers = nn.ModuleList(nn.Linear(3 if index == 0 else 8, 8) for index in range(9))
     kept = paste("reduce_depth").reduce_depth(layers)

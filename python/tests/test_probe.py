@@ -202,6 +202,29 @@ def test_blocks_are_found_before_their_parts():
     assert len(found.growth) == 8 and found.to_dict()["measurements"]["criticality"] is None
 
 
+class Rectified(Block):
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+@pytest.mark.parametrize("model, low, high", [
+    (lambda: nn.Sequential(nn.Linear(16, 64), *(Block(64) for _ in range(6)), nn.Linear(64, 1)), 0.9, 1.1),
+    (lambda: nn.Sequential(nn.Linear(16, 64), *(Rectified(64) for _ in range(6)), nn.Linear(64, 1)), 0.4, 1.0),
+    (lambda: mlp(6, 64, 1.5), -0.1, 0.1),
+    (lambda: mlp(6, 64, 1.5, nn.ReLU), -0.1, 0.1),
+])
+def test_how_much_of_its_input_a_layer_hands_on(model, low, high):
+    torch.manual_seed(0)
+    assert low < probe(model(), batch(), mse).to_dict()["measurements"]["skip_share"] < high
+
+
+def test_time_steps_have_no_residual_branches():
+    torch.manual_seed(0)
+    model, sequence = Recurrent(nn.LSTM, batch_first=True), torch.randn(4, 12, 4)
+    found = probe(model, (sequence, torch.zeros(4, 1)), mse)
+    assert "skip_share" not in found.to_dict()["measurements"]
+
+
 class Convolution(nn.Module):
     def __init__(self, inputs, outputs, stride):
         super().__init__()

@@ -68,6 +68,8 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
             .sqrt(),
         global_norm: stats.global_norm(),
         subnormal_share: stats.subnormal() as f64 / values.max(1) as f64,
+        // `ScaleResidual` is for models whose blocks are modules, as PyTorch's are.
+        skip_share: None,
         sharpness,
     };
     if !normalized {

@@ -16,7 +16,7 @@ use steadygrad::cure::{
 use steadygrad::diagnose::{Case as Diagnosed, Finding, diagnose};
 use steadygrad::guard::{Guard, GuardConfig, Response};
 use steadygrad::record::{RunDir, RunStatus};
-use steadygrad::remedy::Family;
+use steadygrad::remedy::{Family, Remedy};
 
 use crate::guard::{begin, keep, value_error};
 use crate::probe::{Case, Measured, case, worded};
@@ -248,7 +248,10 @@ impl Cure {
         self.baseline = Some(baseline.0.clone());
         if !self.case.plain {
             for trial in &mut self.trials {
-                if let TrialKind::Family(Family::Initialize | Family::Regularize) = trial.kind {
+                // Residual branches have a scale of their own.
+                if let Some(Remedy::CriticalInit { .. } | Remedy::CapSpectralNorm { .. }) =
+                    trial.remedy
+                {
                     not_tried(
                         trial,
                         "its layers are not plain ones, for which alone the critical weight scale is known",

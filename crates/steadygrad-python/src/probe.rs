@@ -44,6 +44,8 @@ pub(crate) struct Measured {
     weight_norm: f64,
     global_norm: f64,
     subnormal_share: f64,
+    /// Mean diagonal of the layers' Jacobians; `None` through time.
+    skip_share: Option<f64>,
     signal_share: f64,
     signal_lost: f64,
     /// Largest and smallest eigenvalue, residual, iterations, rows and relative step.
@@ -178,6 +180,7 @@ pub(crate) fn case(measured: Measured) -> PyResult<Case> {
         weight_norm: measured.weight_norm,
         global_norm: measured.global_norm,
         subnormal_share: measured.subnormal_share,
+        skip_share: measured.skip_share,
         sharpness: measured.sharpness.map(
             |(lambda_max, lambda_min, residual, iterations, rows, relative_step)| Sharpness {
                 lambda_max,

@@ -146,6 +146,15 @@ pub struct Measurements {
     /// Share of the first gradient's values that are subnormal, in `0..=1`.
     #[serde(with = "float")]
     pub subnormal_share: f64,
+    /// Mean diagonal of the repeated layers' Jacobians: how much of its input a layer hands on as it
+    /// is. About 1 in a residual network, a half or more where a ReLU follows the sum, about 0 in a
+    /// plain one. `None` where it was not measured, as of time steps.
+    #[serde(
+        default,
+        with = "float::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub skip_share: Option<f64>,
     /// Curvature, or `None` when it could not be measured (the loss or a gradient overflowed).
     pub sharpness: Option<Sharpness>,
 }

@@ -74,6 +74,12 @@ pub enum Remedy {
         /// The input's root mean square, which the first matrix is divided by.
         input_rms: f64,
     },
+    /// Scale what every residual block adds to its input: `x <- x + scale (block(x) - x)`. Of models
+    /// whose `skip_share` was measured, as PyTorch's are; the lab's own subjects have no such blocks.
+    ScaleResidual {
+        /// The factor of the residual branches, below 1.
+        scale: f64,
+    },
     /// RMSNorm before the activation of every `every`-th repeated layer, starting at the first.
     RmsNorm {
         /// Distance between normalised layers; 1 is every layer.
@@ -102,7 +108,7 @@ impl Remedy {
         match self {
             Remedy::ClipGlobalNorm { .. } => Family::Clip,
             Remedy::CapSpectralNorm { .. } => Family::Regularize,
-            Remedy::CriticalInit { .. } => Family::Initialize,
+            Remedy::CriticalInit { .. } | Remedy::ScaleResidual { .. } => Family::Initialize,
             Remedy::RmsNorm { .. } => Family::Normalize,
             Remedy::ReduceDepth { .. } | Remedy::TruncateBptt { .. } => Family::Simplify,
             Remedy::LowerLearningRate { .. } => Family::SlowDown,
@@ -126,6 +132,9 @@ impl std::fmt::Display for Remedy {
                     Short(*gain),
                     Short(*input_rms)
                 )
+            }
+            Remedy::ScaleResidual { scale } => {
+                write!(f, "scale residual branches by {}", Short(*scale))
             }
             Remedy::RmsNorm { every: 1 } => f.write_str("RMSNorm in every layer"),
             Remedy::RmsNorm { every } => write!(f, "RMSNorm in 1 of {every} layers"),

@@ -489,6 +489,7 @@ fn measurements() -> impl Strategy<Value = Measurements> {
             option::of(spectrum()),
             option::of(criticality()),
             any::<bool>(),
+            option::of(number()),
         ),
         activation,
         vec(matrix(), 0..6),
@@ -498,7 +499,7 @@ fn measurements() -> impl Strategy<Value = Measurements> {
             |(
                 numbers,
                 growth,
-                (spectrum, criticality, normalized),
+                (spectrum, criticality, normalized, skip_share),
                 activation,
                 weights,
                 sharpness,
@@ -515,6 +516,7 @@ fn measurements() -> impl Strategy<Value = Measurements> {
                     weight_norm: numbers.2,
                     global_norm: numbers.3,
                     subnormal_share: numbers.4,
+                    skip_share,
                     sharpness,
                 }
             },
@@ -618,6 +620,7 @@ fn is_usable(remedy: &Remedy) -> bool {
         Remedy::ClipGlobalNorm { max_norm } => positive(max_norm),
         Remedy::CapSpectralNorm { max_spectral_norm } => positive(max_spectral_norm),
         Remedy::CriticalInit { gain, input_rms } => positive(gain) && positive(input_rms),
+        Remedy::ScaleResidual { scale } => positive(scale) && scale <= 1.0,
         Remedy::RmsNorm { every } => every > 0,
         Remedy::ReduceDepth { depth } => depth > 0,
         Remedy::TruncateBptt { time_steps } => time_steps > 0,

@@ -32,6 +32,10 @@ fn the_prescribed_code_is_the_tested_code() {
             },
             tested!("critical_init.py"),
         ),
+        (
+            Remedy::ScaleResidual { scale: 0.25 },
+            tested!("scale_residual.py"),
+        ),
         (Remedy::RmsNorm { every: 3 }, tested!("rms_norm.py")),
         (Remedy::ReduceDepth { depth: 5 }, tested!("reduce_depth.py")),
         (

@@ -276,6 +276,30 @@ mod critical_init {
     }
 }
 
+mod scale_residual {
+    use super::{assert_prescribed, device, values};
+
+    include!("prescribed/scale_residual.rs");
+
+    #[test]
+    fn is_what_is_prescribed() {
+        assert_prescribed(
+            steadygrad::remedy::Remedy::ScaleResidual { scale: 0.25 },
+            "scale_residual.rs",
+            include_str!("prescribed/scale_residual.rs"),
+        );
+    }
+
+    #[test]
+    fn a_quarter_of_what_the_block_adds_is_left() {
+        let input = Tensor::<1>::from_data([1.0, -2.0, 0.0], &device());
+        let output = Tensor::<1>::from_data([5.0, 2.0, f32::NAN], &device());
+        let scaled = values(scale_residual(input, output));
+        assert_eq!(scaled[..2], [2.0, -1.0]);
+        assert!(scaled[2].is_nan());
+    }
+}
+
 mod rms_norm {
     use super::{assert_close, assert_prescribed, device, values};
     use burn::tensor::Distribution;

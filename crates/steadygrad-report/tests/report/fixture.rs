@@ -360,6 +360,7 @@ pub(crate) fn measurements() -> Measurements {
         weight_norm: 107.4,
         global_norm: 9.13e6,
         subnormal_share: 0.0,
+        skip_share: None,
         sharpness: Some(Sharpness {
             lambda_max: 4.71e9,
             lambda_min: -3.1e8,

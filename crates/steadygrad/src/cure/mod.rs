@@ -82,6 +82,7 @@ pub(crate) mod testing {
             weight_norm: 60.0,
             global_norm: 1.0,
             subnormal_share: 0.0,
+            skip_share: None,
             sharpness: Some(Sharpness {
                 lambda_max: 10.0,
                 lambda_min: -0.5,

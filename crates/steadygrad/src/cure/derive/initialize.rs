@@ -1,10 +1,71 @@
-use super::{Basis, Derivation, NotApplicable};
+use super::{Basis, Derivation, NotApplicable, steps_within_safe_product};
 use crate::diagnose::Evidence;
 use crate::remedy::Remedy;
 
+/// A residual network's mean diagonal is at least a half, a plain layer's 0 up to what few random
+/// directions leave.
+const RESIDUAL: f64 = 0.25;
+
 /// The weight scale is the activation's critical gain; the first matrix is divided by the
-/// input's measured size as well.
+/// input's measured size as well. A residual network, which has no critical gain, has its branches
+/// scaled instead.
 pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplicable> {
+    let skip_share = basis.measurements.skip_share.unwrap_or(0.0);
+    if skip_share >= RESIDUAL {
+        scaled_branches(basis, skip_share)
+    } else {
+        critical_init(basis)
+    }
+}
+
+/// Of a block `J = I + N`, with `N` in no direction of its own, a vector's square grows by
+/// `1 + |N|^2`; with the branch scaled by `s = (L |N|^2)^(-1/2)` by `1 + 1/L`, over all L blocks less
+/// than e, however deep the network is (Hayou et al., 2021, "Stable ResNet"). Where less than the whole input is
+/// handed on, the growth is less than that.
+fn scaled_branches(
+    basis: Basis<'_>,
+    skip_share: f64,
+) -> Result<(Remedy, Derivation), NotApplicable> {
+    let measurements = basis.measurements;
+    let depth = basis.setup.depth.ok_or(NotApplicable::Unsupported(
+        "its number of layers is not known".into(),
+    ))?;
+    let backward = measurements
+        .log_growth()
+        .map(|growth| growth.rate.value.exp());
+    let forward = measurements.growth.forward_growth_rate();
+    let rate = backward
+        .into_iter()
+        .chain(forward)
+        .filter(|rate| rate.is_finite())
+        .reduce(f64::max)
+        .ok_or(NotApplicable::NotMeasured("the growth through the blocks"))?;
+    let blocks = depth.max(1) as f64;
+    if blocks <= steps_within_safe_product(rate) || rate <= 1.0 {
+        return Err(NotApplicable::NothingToMend(format!(
+            "signals grow x{rate:.3} per block, within a factor of ten over all {depth}"
+        )));
+    }
+    let scale = (blocks * (rate * rate - 1.0)).sqrt().recip();
+    if !(scale.is_finite() && scale > 0.0) {
+        return Err(NotApplicable::NotMeasured("the growth through the blocks"));
+    }
+    Ok((
+        Remedy::ScaleResidual { scale },
+        Derivation {
+            formula: format!(
+                "scale = ({depth} (growth^2 - 1))^(-1/2): over all blocks signals grow at most x{:.2}",
+                0.5f64.exp()
+            ),
+            measured: vec![
+                Evidence::new("growth per block", rate),
+                Evidence::new("share of its input that a block hands on", skip_share),
+            ],
+        },
+    ))
+}
+
+fn critical_init(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplicable> {
     let measurements = basis.measurements;
     let measured = measurements
         .repeated_gain()
@@ -48,7 +109,7 @@ pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplic
 mod tests {
     use super::super::super::testing::{healthy_measurements, healthy_outcome, setup};
     use super::*;
-    use crate::dynamics::{Activation, Criticality};
+    use crate::dynamics::{Activation, Axis, Criticality, GrowthProfile};
     use crate::measurements::Measurements;
 
     fn derived(change: impl FnOnce(&mut Measurements)) -> Result<Remedy, NotApplicable> {
@@ -73,6 +134,61 @@ mod tests {
                 gain,
                 input_rms: 7.5
             })
+        );
+    }
+
+    /// With so much growth a block, forwards and backwards, in 30 blocks that hand on so much.
+    fn residual(skip_share: f64, forward: f64, backward: f64) -> Result<Remedy, NotApplicable> {
+        derived(|measurements| {
+            measurements.skip_share = Some(skip_share);
+            measurements.growth = GrowthProfile::new(
+                Axis::Depth,
+                (0..30).map(|l| (format!("{l}"), forward.powi(l), backward.powi(-l))),
+            );
+        })
+    }
+
+    #[test]
+    fn residual_branches_are_scaled_until_the_growth_does_not_depend_on_depth() {
+        for (forward, backward) in [(1.5, 1.1), (1.2, 1.5), (1.5, 0.5)] {
+            let Ok(Remedy::ScaleResidual { scale }) = residual(1.0, forward, backward) else {
+                panic!("{forward} {backward}");
+            };
+            // 30 blocks whose vectors' squares grow by 1 + s^2 |N|^2, |N|^2 = 1.5^2 - 1.
+            let product = (1.0 + scale * scale * 1.25f64).powf(15.0);
+            assert!(
+                (product - (31.0f64 / 30.0).powf(15.0)).abs() < 1e-9,
+                "{product}"
+            );
+        }
+        let plain = residual(0.1, 1.5, 1.5);
+        assert!(
+            matches!(plain, Ok(Remedy::CriticalInit { .. })),
+            "{plain:?}"
+        );
+    }
+
+    #[test]
+    fn residual_blocks_that_do_not_grow_are_left_alone() {
+        // ln 10 / 30 = 0.0768
+        for rate in [0.5, 1.0, 1.079] {
+            let refused = residual(0.9, rate, rate);
+            assert!(
+                matches!(refused, Err(NotApplicable::NothingToMend(_))),
+                "{refused:?}"
+            );
+        }
+        assert!(residual(0.9, 1.081, 1.0).is_ok());
+        for rate in [0.0, f64::NAN, f64::INFINITY] {
+            let refused = residual(0.9, rate, rate);
+            assert!(
+                matches!(refused, Err(NotApplicable::NotMeasured(_))),
+                "{refused:?}"
+            );
+        }
+        assert!(
+            residual(f64::NAN, 1.5, 1.5)
+                .is_ok_and(|remedy| { matches!(remedy, Remedy::CriticalInit { .. }) })
         );
     }
 

@@ -13,6 +13,7 @@ pub(super) fn snippet(remedy: &Remedy) -> String {
         Remedy::CriticalInit { gain, input_rms } => CRITICAL_INIT
             .replace("$gain", &gain_literal(gain))
             .replace("$input_rms", &literal(input_rms)),
+        Remedy::ScaleResidual { scale } => SCALE_RESIDUAL.replace("$scale", &literal(scale)),
         Remedy::RmsNorm { every } => RMS_NORM.replace("$every", &every.to_string()),
         Remedy::ReduceDepth { depth } => REDUCE_DEPTH.replace("$depth", &depth.to_string()),
         Remedy::TruncateBptt { time_steps } => {
@@ -141,6 +142,18 @@ fn set_gain(weight: &mut Param<Tensor<2>>, gain: f64) {
         let scaled = |w: Tensor<2>| (w.set_require_grad(false) * scale).require_grad();
         *weight = weight.clone().map(scaled);
     }
+}
+";
+
+const SCALE_RESIDUAL: &str = "\
+// In the model's forward, for every residual block: `x = scale_residual(x.clone(), block.forward(x));`
+// in the place of `x = block.forward(x);`.
+use burn::tensor::Tensor;
+
+const RESIDUAL_SCALE: f64 = $scale;
+
+fn scale_residual<const D: usize>(input: Tensor<D>, output: Tensor<D>) -> Tensor<D> {
+    input.clone() + (output - input) * RESIDUAL_SCALE
 }
 ";
 

@@ -14,6 +14,7 @@ pub(super) fn snippet(remedy: &Remedy) -> String {
         Remedy::CriticalInit { gain, input_rms } => CRITICAL_INIT
             .replace("$gain", &literal(gain))
             .replace("$input_rms", &literal(input_rms)),
+        Remedy::ScaleResidual { scale } => SCALE_RESIDUAL.replace("$scale", &literal(scale)),
         Remedy::RmsNorm { every } => RMS_NORM.replace("$every", &every.to_string()),
         Remedy::ReduceDepth { depth } => REDUCE_DEPTH.replace("$depth", &depth.to_string()),
         Remedy::TruncateBptt { time_steps } => {
@@ -79,6 +80,20 @@ def set_gain(weight, gain):
     scale = gain * math.sqrt(weight.shape[0]) / weight.norm()
     if scale.isfinite():
         weight.mul_(scale)
+";
+
+const SCALE_RESIDUAL: &str = "\
+# Once, on the model as it was built, before weights are loaded or trained: scale_residual(blocks),
+# with the residual blocks. Each one's input and output have the same shape.
+RESIDUAL_SCALE = $scale
+
+
+def scale_residual(blocks):
+    def scaled(block, inputs, output):
+        return inputs[0] + RESIDUAL_SCALE * (output - inputs[0])
+
+    for block in blocks:
+        block.register_forward_hook(scaled)
 ";
 
 const RMS_NORM: &str = "\
