@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Optional
 
 import torch
@@ -133,9 +133,8 @@ def measure(
             points.clear()
             forward(model, first_rows(batch, _SAMPLES))
             stages = list(states if through_time else points)
-        measured |= _spectrum(stages, seed)
-        if through_time:
-            measured["skip_share"] = None
+        normalized = any(_is_norm(module) for module in model.modules())
+        measured |= _spectrum(stages, seed, skips=not through_time and not normalized)
     grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     measured |= _weights(model, chain, grads)
     work = max(counted.get_total_flops(), 1) / 2
@@ -160,7 +159,7 @@ def measure(
         "loss": float(loss.detach()),
         "input_rms": _input_rms(batch),
         "through_time": through_time,
-        "normalized": any(_is_norm(module) for module in model.modules()),
+        "normalized": normalized,
         "activation": activation,
         "bias_std": bias_std,
         "seconds": time.perf_counter() - begin,
@@ -201,8 +200,9 @@ def _growth(stages: list[Any]) -> dict[str, Any]:
     }
 
 
-def _spectrum(stages: list[Any], seed: int) -> dict[str, Any]:
-    """Triangular factors of the product of Jacobians, from the last stage back to the first."""
+def _spectrum(stages: list[Any], seed: int, skips: bool) -> dict[str, Any]:
+    """Triangular factors of the product of Jacobians, from the last stage back to the first; where asked,
+    the mean diagonal of the Jacobians as well."""
     widths = [sum(t[0].numel() for t in stage.tensors) for stage in stages if stage.tensors[0].ndim > 1]
     nothing = {"triangles": [], "failed_samples": 0, "vectors": 1, "width": max(widths, default=1)}
     nothing |= {"skip_share": None}
@@ -215,17 +215,20 @@ def _spectrum(stages: list[Any], seed: int) -> dict[str, Any]:
     start = torch.randn(samples, widths[-1], vectors, generator=generator, dtype=torch.float64)
     block = torch.linalg.qr(start).Q
     triangles: list[list[list[float]]] = [[] for _ in range(samples)]
-    skips: list[float] = []
+    handed_on: list[float] = []
     failed: set[int] = set()
     for before, after in zip(reversed(stages[:-1]), reversed(stages[1:])):
         columns = [_pulled(before, after, block[:, :, column], samples) for column in range(vectors)]
+        if skips and before.tensors[0].shape == after.tensors[0].shape:
+            signs = torch.randint(2, (samples, block.shape[1]), generator=generator) * 2.0 - 1.0
+            handed = _pulled(before, after, signs.double(), samples)
+            if handed is not None:
+                # Hutchinson: the mean of `v J v` is the sum of the diagonal.
+                handed_on += (signs * handed).mean(1).tolist()
         if any(column is None for column in columns):
             # The later state does not come from the earlier one.
             return nothing
         moved = torch.stack(columns, dim=-1)  # type: ignore[arg-type]
-        if moved.shape == block.shape:
-            # The columns have length one: the mean of `v J v` is that of the diagonal.
-            skips.append(float((block * moved).sum(1).mean()))
         for sample in range(samples):
             if not moved[sample].isfinite().all() or not moved[sample].any():
                 failed.add(sample)
@@ -238,8 +241,13 @@ def _spectrum(stages: list[Any], seed: int) -> dict[str, Any]:
         "failed_samples": len(failed),
         "vectors": vectors,
         "width": width,
-        "skip_share": sum(skips) / len(skips) if skips else None,
+        "skip_share": _mean(filter(math.isfinite, handed_on)),
     }
+
+
+def _mean(values: Iterable[float]) -> Optional[float]:
+    given = list(values)
+    return sum(given) / len(given) if given else None
 
 
 def _pulled(before: Any, after: Any, column: Tensor, samples: int) -> Optional[Tensor]:

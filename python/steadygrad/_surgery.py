@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Optional
 
 import torch
@@ -100,17 +101,19 @@ def _scale_residual(model: nn.Module, chain: Chain, scale: float) -> Put:
     names = [name for place, name in enumerate(chain.names) if chain.keeps_width(place)]
     if not names:
         raise Refused("none of its blocks gives what it takes in shape")
-
-    def scaled(block: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-        if not inputs:
-            raise TypeError("a block is called by keyword alone: its input is not known")
-        first = output[0] if isinstance(output, tuple) else output
-        first = inputs[0] + scale * (first - inputs[0])
-        return (first, *output[1:]) if isinstance(output, tuple) else first
-
     for name in names:
-        model.get_submodule(name).register_forward_hook(scaled)
+        model.get_submodule(name).register_forward_hook(partial(_scaled, scale))
     return Put(f"Here it was done to {_listed(names)}.")
+
+
+def _scaled(scale: float, block: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+    if isinstance(output, tuple):
+        return (_scaled(scale, block, inputs, output[0]), *output[1:])
+    if not inputs:
+        raise TypeError("a block is called by keyword alone: its input is not known")
+    if output is inputs[0]:
+        raise TypeError("a block adds to its input in place: what it was is gone")
+    return inputs[0] + scale * (output - inputs[0])
 
 
 class _Cap:

@@ -156,6 +156,15 @@ def test_scale_residual__leaves_a_quarter_of_what_each_block_adds():
     torch.testing.assert_close(inputs, expected)
 
 
+def test_scale_residual__of_blocks_that_return_more():
+    lstm, inputs = nn.LSTM(4, 4), torch.randn(3, 2, 4)
+    output, state = lstm(inputs)
+    paste("scale_residual").scale_residual([lstm])
+    scaled, same = lstm(inputs)
+    torch.testing.assert_close(scaled, inputs + 0.25 * (output - inputs))
+    assert torch.equal(same[0], state[0]) and torch.equal(same[1], state[1])
+
+
 def test_reduce_depth__leaves_five_layers():
     layers = nn.ModuleList(nn.Linear(3 if index == 0 else 8, 8) for index in range(9))
     kept = paste("reduce_depth").reduce_depth(layers)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from steadygrad._probe import measure
 from steadygrad._unrolled import unrolled
 from steadygrad.torch import probe
 
@@ -202,27 +203,46 @@ def test_blocks_are_found_before_their_parts():
     assert len(found.growth) == 8 and found.to_dict()["measurements"]["criticality"] is None
 
 
-class Rectified(Block):
+class Unnormalised(Block):
+    def __init__(self, width, after=nn.Identity):
+        super().__init__(width)
+        self.norm, self.after = nn.Identity(), after()
+
     def forward(self, x):
-        return super().forward(x).relu()
+        return self.after(super().forward(x))
 
 
-@pytest.mark.parametrize("model, low, high", [
-    (lambda: nn.Sequential(nn.Linear(16, 64), *(Block(64) for _ in range(6)), nn.Linear(64, 1)), 0.9, 1.1),
-    (lambda: nn.Sequential(nn.Linear(16, 64), *(Rectified(64) for _ in range(6)), nn.Linear(64, 1)), 0.4, 1.0),
+def not_centred():
+    """Its matrices' largest singular directions are not random ones."""
+    model = mlp(6, 64, 1.5, nn.ReLU)
+    for parameter in model.parameters():
+        nn.init.uniform_(parameter, 0.0, 0.1)
+    return model
+
+
+@pytest.mark.parametrize("build, low, high", [
+    (lambda: blocks(nn.Identity), 0.9, 1.1),
+    (lambda: blocks(nn.ReLU), 0.4, 1.0),
     (lambda: mlp(6, 64, 1.5), -0.1, 0.1),
-    (lambda: mlp(6, 64, 1.5, nn.ReLU), -0.1, 0.1),
+    (not_centred, -0.1, 0.15),
 ])
-def test_how_much_of_its_input_a_layer_hands_on(model, low, high):
+def test_how_much_of_its_input_a_layer_hands_on(build, low, high):
     torch.manual_seed(0)
-    assert low < probe(model(), batch(), mse).to_dict()["measurements"]["skip_share"] < high
+    measured, _ = measure(build(), batch(), mse, None, 0)
+    assert low < measured["skip_share"] < high
 
 
-def test_time_steps_have_no_residual_branches():
+def blocks(after):
+    return nn.Sequential(nn.Linear(16, 64), *(Unnormalised(64, after) for _ in range(6)), nn.Linear(64, 1))
+
+
+def test_plain_and_normalised_layers_and_time_steps_have_no_residual_branches():
     torch.manual_seed(0)
-    model, sequence = Recurrent(nn.LSTM, batch_first=True), torch.randn(4, 12, 4)
-    found = probe(model, (sequence, torch.zeros(4, 1)), mse)
-    assert "skip_share" not in found.to_dict()["measurements"]
+    recurrent = Recurrent(nn.LSTM, batch_first=True), (torch.randn(4, 12, 4), torch.zeros(4, 1))
+    normalised = nn.Sequential(nn.Linear(16, 32), *(Block(32) for _ in range(6)), nn.Linear(32, 1))
+    for model, given in [recurrent, (normalised, batch()), (not_centred(), batch())]:
+        assert "skip_share" not in probe(model, given, mse).to_dict()["measurements"]
+    assert "skip_share" in probe(blocks(nn.ReLU), batch(), mse).to_dict()["measurements"]
 
 
 class Convolution(nn.Module):

@@ -168,7 +168,10 @@ pub(crate) fn build<S: Subject>(
             Remedy::LowerLearningRate { learning_rate } => {
                 acting.learning_rate = Some(learning_rate);
             }
-            _ => (),
+            // Part of the structure above.
+            Remedy::RmsNorm { .. } | Remedy::ReduceDepth { .. } | Remedy::TruncateBptt { .. } => (),
+            // Not given where no `skip_share` was measured.
+            Remedy::ScaleResidual { .. } => (),
         }
     }
     (model, acting)

@@ -249,8 +249,10 @@ impl Cure {
         if !self.case.plain {
             for trial in &mut self.trials {
                 // Residual branches have a scale of their own.
-                if let Some(Remedy::CriticalInit { .. } | Remedy::CapSpectralNorm { .. }) =
-                    trial.remedy
+                if let (
+                    TrialKind::Family(_),
+                    Some(Remedy::CriticalInit { .. } | Remedy::CapSpectralNorm { .. }),
+                ) = (&trial.kind, &trial.remedy)
                 {
                     not_tried(
                         trial,

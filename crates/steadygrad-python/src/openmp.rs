@@ -6,7 +6,6 @@
 
 use std::any::Any;
 use std::ffi::{c_uint, c_void};
-use std::mem::transmute;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, PoisonError};
 
@@ -34,14 +33,16 @@ extern "C" fn enter(region: *mut c_void) {
 pub(crate) struct OpenMp(Parallel);
 
 impl OpenMp {
-    /// The one whose functions are visible to all of the process, as PyTorch's is on Linux.
+    /// The one whose functions are visible to all of the process, as PyTorch's is on Linux. Its own calls
+    /// are bound to the same, one that was preloaded included.
     pub(crate) fn of_process() -> Option<Self> {
         #[cfg(target_os = "linux")]
         {
             // SAFETY: the name ends with a zero byte.
             let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"GOMP_parallel".as_ptr()) };
             // SAFETY: it is not null, and has this type by the runtime's binary interface.
-            (!found.is_null()).then(|| Self(unsafe { transmute::<*mut c_void, Parallel>(found) }))
+            (!found.is_null())
+                .then(|| Self(unsafe { std::mem::transmute::<*mut c_void, Parallel>(found) }))
         }
         #[cfg(not(target_os = "linux"))]
         None

@@ -180,7 +180,7 @@ pub(crate) fn case(measured: Measured) -> PyResult<Case> {
         weight_norm: measured.weight_norm,
         global_norm: measured.global_norm,
         subnormal_share: measured.subnormal_share,
-        skip_share: measured.skip_share,
+        skip_share: measured.skip_share.filter(|_| activation.is_none()),
         sharpness: measured.sharpness.map(
             |(lambda_max, lambda_min, residual, iterations, rows, relative_step)| Sharpness {
                 lambda_max,

@@ -21,7 +21,9 @@ const PER_THREAD: usize = 1 << 22;
 /// PyTorch's threads where they can be had, else some of our own.
 #[derive(Debug)]
 pub(crate) struct Threads {
-    /// Belongs to the process that it was looked up in: none of its threads are in a fork of it.
+    /// Belongs to the process that it was looked up in: none of its threads are in a fork of it. A
+    /// fork that is the first to import this has no sign of that, and would hang in PyTorch's own
+    /// operations as well.
     openmp: Option<OpenMp>,
     process: u32,
     /// One [`Workers`] for each number of threads that was asked for, in one process.

@@ -146,9 +146,10 @@ pub struct Measurements {
     /// Share of the first gradient's values that are subnormal, in `0..=1`.
     #[serde(with = "float")]
     pub subnormal_share: f64,
-    /// Mean diagonal of the repeated layers' Jacobians: how much of its input a layer hands on as it
-    /// is. About 1 in a residual network, a half or more where a ReLU follows the sum, about 0 in a
-    /// plain one. `None` where it was not measured, as of time steps.
+    /// Mean diagonal of the repeated layers' Jacobians, by random directions (Hutchinson): how much of
+    /// its input a layer hands on as it is. About 1 in a residual network, a half or more where a ReLU
+    /// follows the sum. `None` where it was not measured, as of time steps, and of plain or normalised
+    /// layers.
     #[serde(
         default,
         with = "float::option",

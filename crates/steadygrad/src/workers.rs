@@ -106,19 +106,22 @@ impl Workers {
         }
     }
 
-    /// Whether so many values are left to the calling thread alone.
-    fn alone(&self, values: usize) -> bool {
-        match self.0 {
-            Helpers::None => true,
-            Helpers::Own(_) => values < WORTH_A_THREAD,
-            Helpers::Lent { .. } => values < WORTH_A_LENT_THREAD,
-        }
+    /// Whether tensors of so many values are left to the calling thread alone.
+    fn alone(&self, lens: impl Iterator<Item = usize>) -> bool {
+        let least = match self.0 {
+            Helpers::None => return true,
+            Helpers::Own(_) => WORTH_A_THREAD,
+            Helpers::Lent { .. } => WORTH_A_LENT_THREAD,
+        };
+        let (values, portions) = lens.fold((0, 0), |(values, portions), len| {
+            (values + len, portions + len.div_ceil(PORTION))
+        });
+        values < least || portions < 2
     }
 
     /// Statistics of many tensors, in their order, from one pass over their memory.
     pub fn measure(&self, tensors: &[Values<'_>]) -> Vec<TensorStats> {
-        let total: usize = tensors.iter().map(Values::len).sum();
-        if self.alone(total) {
+        if self.alone(tensors.iter().map(Values::len)) {
             let (level, mut shard) = (Level::new(), Shard::default());
             return tensors
                 .iter()
@@ -160,8 +163,7 @@ impl Workers {
             .into_iter()
             .filter(|&(_, coefficient)| coefficient != 1.0)
             .collect();
-        let total: usize = tensors.iter().map(|(values, _)| values.len()).sum();
-        if self.alone(total) {
+        if self.alone(tensors.iter().map(|(values, _)| values.len())) {
             // The last values measured are the likeliest to be in the cache still.
             return tensors
                 .into_iter()

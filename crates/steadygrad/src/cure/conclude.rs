@@ -34,14 +34,16 @@ pub fn winner<'a>(trials: &'a [Trial], ranking: &[RankedTrial]) -> Option<&'a Tr
         .find(|trial| matches!(trial.kind, TrialKind::Family(_)))
 }
 
-/// What is run again on fresh seeds: the winner, and what it must beat, the baseline and the controls.
+/// What is run again on fresh seeds: the winner, and what it must beat, the baseline and the controls
+/// that could be run.
 pub fn contenders<'a>(
     winner: &'a Trial,
     baseline: &'a Trial,
     trials: &'a [Trial],
 ) -> Vec<&'a Trial> {
     let controls = trials.iter();
-    let controls = controls.filter(|trial| trial.kind == TrialKind::Control);
+    let controls =
+        controls.filter(|trial| trial.kind == TrialKind::Control && trial.not_tried.is_none());
     std::iter::once(winner)
         .chain([baseline])
         .chain(controls)
@@ -104,6 +106,11 @@ mod tests {
             trial("control: clip=1", TrialKind::Control, 0.99),
             trial("clip", TrialKind::Family(Family::Clip), 0.90),
             trial("normalize", TrialKind::Family(Family::Normalize), 0.95),
+            Trial {
+                not_tried: Some("the model does not run with it".into()),
+                outcome: None,
+                ..trial("control: random", TrialKind::Control, 0.0)
+            },
         ];
         let exact = ranking(&trials, "accuracy", 1_000_000);
         let best = winner(&trials, &exact).unwrap();

@@ -21,7 +21,8 @@ pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplic
 /// Of a block `J = I + N`, with `N` in no direction of its own, a vector's square grows by
 /// `1 + |N|^2`; with the branch scaled by `s = (L |N|^2)^(-1/2)` by `1 + 1/L`, over all L blocks less
 /// than e, however deep the network is (Hayou et al., 2021, "Stable ResNet"). Where less than the whole input is
-/// handed on, the growth is less than that.
+/// handed on, the growth is less than that. A normalised branch is as large whatever comes in: then
+/// growth adds up and is no product.
 fn scaled_branches(
     basis: Basis<'_>,
     skip_share: f64,
@@ -40,6 +41,11 @@ fn scaled_branches(
         .filter(|rate| rate.is_finite())
         .reduce(f64::max)
         .ok_or(NotApplicable::NotMeasured("the growth through the blocks"))?;
+    if measurements.normalized {
+        return Err(NotApplicable::Unsupported(
+            "its residual blocks are normalised: their growth adds up, and is no product".into(),
+        ));
+    }
     let blocks = depth.max(1) as f64;
     if blocks <= steps_within_safe_product(rate) || rate <= 1.0 {
         return Err(NotApplicable::NothingToMend(format!(
@@ -54,8 +60,9 @@ fn scaled_branches(
         Remedy::ScaleResidual { scale },
         Derivation {
             formula: format!(
-                "scale = ({depth} (growth^2 - 1))^(-1/2): over all blocks signals grow at most x{:.2}",
-                0.5f64.exp()
+                "scale = ({depth} (growth^2 - 1))^(-1/2): of branches that point in no direction of their \
+                 own, over {depth} blocks x{:.2}",
+                (1.0 + blocks.recip()).powf(0.5 * blocks)
             ),
             measured: vec![
                 Evidence::new("growth per block", rate),
@@ -161,6 +168,11 @@ mod tests {
                 "{product}"
             );
         }
+        let normalized = derived(|measurements| {
+            measurements.skip_share = Some(1.0);
+            measurements.normalized = true;
+        });
+        assert!(matches!(normalized, Err(NotApplicable::Unsupported(_))));
         let plain = residual(0.1, 1.5, 1.5);
         assert!(
             matches!(plain, Ok(Remedy::CriticalInit { .. })),
