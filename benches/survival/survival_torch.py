@@ -7,9 +7,11 @@ Four models: an MLP, a CNN and an LSTM (over the rows of an image) on handwritte
 order task (Hochreiter and Schmidhuber, 1997, task 6a; 10 time steps), which the recovery work in Burn has its recurrent
 network on. Eight faults between steps 100 and 200, 600 steps of 64, the learning rate falling to 0 over the second half.
 Momentum and AdamW by turns; on temporal order Adam and AdamW, for there the loss of momentum alone jumps above chance
-in 8 of 10 runs that nobody meddles with (0.1; 6 of 10 with 0.05). A run is recovered when its weights are finite and its accuracy on held-out data is
-within 1 % of that of the same run without a fault (2 % where weights were damaged). As many clean runs are done with and
-without the guard; their accuracies have to be the same, and nothing may be skipped or rolled back.
+in 8 of 10 runs that nobody meddles with (0.1; 6 of 10 with 0.05).
+
+A run is recovered when its weights are finite and its accuracy on held-out data is within 1 % of that of the same run
+without a fault (2 % where weights were damaged). As many clean runs are done with and without the guard; their
+accuracies have to be the same, and nothing may be skipped or rolled back.
 
 The controls are clean runs with one batch left out, the least that any guard can do, and with twenty, what a rollback
 may cost: how often the bar calls those lost is what it cannot tell from chance. Prints Markdown tables, those of the
@@ -48,7 +50,7 @@ def network(kind):
     if kind == "cnn":
         layers = [nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1)]
         return nn.Sequential(*layers, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(256, 10))
-    return Lstm(10 if kind == "lstm on digits" else 4)
+    return Lstm(10 if kind == APART else 4)
 
 
 class Fault:
@@ -94,10 +96,11 @@ class Fault:
         weight[at : at + 1] = (bits ^ (1 << 30)).view(torch.float32)
 
 
-LEFT_OUT = {"one left out": 1, "twenty left out": 20}
 FAULTS = ["nan", "inf", "batch x1e6", "labels", "rate growth", "rate x100", "bit flip", "weights x30"]
 KINDS = ["mlp", "cnn", "lstm"]
 APART = "lstm on digits"
+# The controls' batches, from the step on at which a fault would come.
+LEFT_OUT = {"one left out": 1, "twenty left out": 20}
 
 
 def falls(step):

@@ -223,7 +223,7 @@ def _spectrum(stages: list[Any], seed: int, skips: bool) -> dict[str, Any]:
             signs = torch.randint(2, (samples, block.shape[1]), generator=generator) * 2.0 - 1.0
             handed = _pulled(before, after, signs.double(), samples)
             if handed is not None:
-                # Hutchinson: the mean of `v J v` is the sum of the diagonal.
+                # Hutchinson: with signs for v, `v J v` is the diagonal's sum in the mean.
                 handed_on += (signs * handed).mean(1).tolist()
         if any(column is None for column in columns):
             # The later state does not come from the earlier one.

@@ -44,7 +44,7 @@ pub(crate) struct Measured {
     weight_norm: f64,
     global_norm: f64,
     subnormal_share: f64,
-    /// Mean diagonal of the layers' Jacobians; `None` through time.
+    /// Mean diagonal of the layers' Jacobians; `None` through time and with normalisation.
     skip_share: Option<f64>,
     signal_share: f64,
     signal_lost: f64,
