@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import math
 import os
 import warnings
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +19,10 @@ from torch.optim import Optimizer
 
 from . import _native
 from ._ahead import StepAhead
+from ._buffers import Buffers
 from ._device import OnItsWay
 from ._distributed import Local, local, together
-from ._snapshot import Pairs, Snapshot, SnapshotLost, file_of, remove_left
+from ._snapshot import Snapshot, SnapshotLost, file_of, remove_left
 from .clip import Chain, GlobalNorm, Policy
 from .torch import _READER, Clipper, GradientStats, _collect, _named, _norms, _scale_by_torch
 
@@ -28,7 +32,8 @@ __all__ = ["Guard", "GuardStopped", "GuardStep"]
 class GuardStopped(RuntimeError):
     """The guard gave up: the run is worse than it can mend, and no bad update was applied.
 
-    The weights are the last good ones. The message says why.
+    Weights, buffers and optimizer state are those of the last state that is known to be good, if there is one. The
+    message says why.
     """
 
 
@@ -37,8 +42,9 @@ class GuardStep:
     """What became of one step."""
 
     decision: str
-    """`keep`, `scale_global` (clipped), `skip`, `lower_learning_rate`, `rollback`; `scaler_skip` where the
-    loss scaler's scale was too large."""
+    """`keep`; `scale_global`, or what else a policy of your own did (`clamp`, `scale_per_tensor`, ...): clipped;
+    `skip`, `lower_learning_rate`, `rollback`; `scaler_skip` where the loss scaler's scale was too large. See
+    `applied` for whether the optimizer stepped."""
     applied: bool
     """Whether the optimizer stepped."""
     reason: Optional[str]
@@ -77,8 +83,8 @@ class Guard:
             loss.backward()
             guard.step(loss)
 
-    Buffers that the forward pass of a step wrote to (batch normalisation's means) are put back when the step
-    is not applied.
+    Running statistics of normalisation layers, and buffers that are not finite any more, are put back when the step
+    whose forward pass wrote to them is not applied; that takes a module, not its parameters.
 
     A healthy run is left bit for bit as it would have been. What is not healthy is answered one rung at
     a time: clip, skip the step, lower the learning rate, go back to the last good state, stop.
@@ -86,6 +92,9 @@ class Guard:
 
     With gradient accumulation, call `step` in the place of `optimizer.step()`: once for each update. With
     a `GradScaler`, give it to `step` and call neither `unscale_`, `scaler.step` nor `scaler.update`.
+
+    Every parameter of the model and of the optimizers is guarded, also one that is frozen and unfrozen later. Where
+    two networks are trained by turns, each with an optimizer of its own, give each a guard of its own.
 
     Where several processes train together (DistributedDataParallel, or parameters sharded by `fully_shard`),
     give each one a guard and call `step` on all: they judge the mean loss and the norms of the whole model, so
@@ -99,13 +108,15 @@ class Guard:
     up what the first one left.
 
     What it cannot see: a batch whose size batch normalisation swallows (its means keep it, no gradient shows
-    it), and an update that is too large for the weights where the optimizer is not plain SGD.
+    it), and an update that is too large for the weights where the optimizer is not plain SGD. Weights that you
+    change yourself between steps (a decay of your own) look damaged while steps are left out; it takes some
+    dozens of steps to find out that this is meant.
 
     It reads gradients after the backward pass and sets no hooks, so `torch.compile` does not matter to it.
 
     Args:
         model: a module, or its parameters.
-        optimizer: one optimizer, or several that step together.
+        optimizer: one optimizer, or several that step at each `step`.
         preset: how much it may do: `observe`, `careful`, `default` or `aggressive`.
         clip: your own clipping of every step that is applied, in the place of `clip_grad_norm_`: a policy of
             `steadygrad.clip`, or a number for the largest global norm. The guard judges what was before it.
@@ -118,8 +129,9 @@ class Guard:
             cannot be read any more is passed over for an older one.
 
     Raises:
+        TypeError: this is no optimizer, or these are no parameters.
         ValueError: there is no such preset, or a setting cannot be used.
-        NotImplementedError: parameters are sharded over some of the processes only or by FSDP's first, flat
+        NotImplementedError: an optimizer calls a closure itself (LBFGS); parameters are sharded over some of the processes only or by FSDP's first, flat
             way; or `clip` needs more than a global norm and parameters are sharded, or acts on the update of
             several optimizers.
         RuntimeError: the processes do not hold the same parameters.
@@ -137,13 +149,13 @@ class Guard:
         run_dir: Union[None, str, os.PathLike[str]] = None,
         snapshot_dir: Union[None, str, os.PathLike[str]] = None,
     ) -> None:
+        if isinstance(model, Optimizer):
+            raise TypeError("`model` is a module or its parameters, not an optimizer: the model comes first")
         self._model = model if isinstance(model, nn.Module) else None
-        names, parameters = _named(model)
-        pairs = [(n, p) for n, p in zip(names, parameters) if p.requires_grad]
+        self._optimizers = _checked_optimizers(optimizer)
+        pairs = _guarded(model, self._optimizers)
         self._names = tuple(name for name, _ in pairs)
         self._parameters = [parameter for _, parameter in pairs]
-        one = isinstance(optimizer, Optimizer)
-        self._optimizers: list[Optimizer] = [optimizer] if one else list(optimizer)  # type: ignore[arg-type, list-item]
         self._groups = self._count_groups()
         self._together = together(self._model, self._names, self._parameters)
         # What gradients are read from: this process's part, of a sharded parameter.
@@ -168,13 +180,13 @@ class Guard:
             remove_left(self._snapshot_dir, self._rank)
         # The learning rates of the schedule, while a lower one is in their place.
         self._planned: Optional[list[Any]] = None
-        # A forward pass writes to buffers (batch normalisation's means) before anybody can judge it.
-        buffers = [] if self._model is None else list(self._model.buffers())
-        good = [buffer.detach().clone() for buffer in buffers]
-        self._keep_buffers, self._put_back_buffers = Pairs(good, buffers), Pairs(buffers, good)
+        self._buffers = Buffers(self._model)
+        self._warned = False
         if run_dir is not None and (self._together is None or self._together.rank == 0):
             folder = os.fspath(run_dir)
             self._native.record(folder, os.path.basename(folder), list(self._names))
+            # Whoever never calls `close` has the last rows all the same.
+            weakref.finalize(self, _sync, self._native, os.getpid())
 
     def step(
         self, loss: Union[Tensor, float], *, scaler: Optional[torch.amp.GradScaler] = None
@@ -206,7 +218,7 @@ class Guard:
                     scaler.step(optimizer)
             elif judged.applied:
                 if not stepped:
-                    self._apply(scaler)
+                    judged = self._apply(judged, scaler)
                 if snapshot is not None:
                     judged = replace(judged, update_norm=self._update_norm(snapshot))
         finally:
@@ -237,7 +249,7 @@ class Guard:
         judged, _, _ = self._judge(loss, _enabled(scaler), False)
         if judged.applied:
             if self._clipper is not None:
-                self._clipper.clip_()
+                judged = self._told(judged, self._clipper.clip_())
         elif judged.decision != "scaler_skip":
             for parameter in self._parameters:
                 parameter.grad = None
@@ -256,7 +268,7 @@ class Guard:
         """The step's judgement, the snapshot taken before it, and whether a device has applied it already.
         Scales gradients and learning rates."""
         if self._count_groups() != self._groups:
-            raise RuntimeError("parameters were added to the optimizer: make another Guard")
+            self._take_in()
         step, stepped = self._step, False
         rates = [float(group["lr"]) for group in self._param_groups()]
         learning_rate = max(rates, default=0.0)
@@ -269,8 +281,15 @@ class Guard:
             loss, stats, weight_norms, stepped = self._measured_on_device(loss, rate)
         if self._together is not None:
             loss, stats, weight_norms = self._together.join(loss, self._names, stats, weight_norms)
-        if scaler is not None and _scale_was_too_large(stats, loss):
-            if self._together is not None:
+        if not len(stats) and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "no parameter has a gradient: call `guard.step` after `loss.backward()`, with the model that the loss "
+                "was computed with",
+                stacklevel=4,
+            )
+        if scaler is not None and _scale_was_too_large(stats, loss, scaler):
+            if self._together is not None or len(self._optimizers) > 1:
                 self._tell_scaler(scaler)
             why = "the loss scaler skips it"
             skip = GuardStep("scaler_skip", False, why, stats.global_norm, 0.0, 1.0, None, (), stats)
@@ -278,7 +297,9 @@ class Guard:
         if scaler is not None:
             snapshot = self._take_if_wanted(step)
         self._step += 1
-        judged = self._native.step(step, loss, learning_rate, stats, list(weight_norms.values()))
+        whole = len(stats) == sum(parameter.requires_grad for parameter in self._parameters)
+        norms = list(weight_norms.values())
+        judged = self._native.step(step, loss, learning_rate, stats, norms, whole)
         if stepped and not judged.applies:
             warnings.warn(
                 f"step {step} was applied, and then judged `{judged.decision}`: {judged.reason}; the guard's "
@@ -290,8 +311,6 @@ class Guard:
         while judged.to_step is not None:
             leaves = self._native.wants_abandoned()
             if leaves and step not in self._kept:
-                # As it was before the batch went through it.
-                self._put_back_buffers.copy()
                 self._take(step)
             why = self._restore(judged.to_step)
             if why is None:
@@ -304,14 +323,15 @@ class Guard:
             judged = self._native.rollback_failed(judged.to_step, why)
         if judged.applies:
             self._make_ready(judged)
-        if judged.applies or rolled_back_to is not None:
-            self._keep_buffers.copy()
-        else:
-            self._put_back_buffers.copy()
-        self._forget(set(self._native.snapshots()))
+        if judged.applies:
+            self._buffers.keep()
+        elif rolled_back_to is None:
+            self._buffers.put_back()
         if judged.decision == "stop":
+            self._leave_last_good()
             self.close()
             raise GuardStopped(judged.reason)
+        self._forget(set(self._native.snapshots()))
         return GuardStep(
             judged.decision,
             judged.applies,
@@ -333,7 +353,7 @@ class Guard:
 
     def _take(self, step: int) -> Optional[Snapshot]:
         """Keeps the state before this step; returns it while it is in memory."""
-        snapshot = Snapshot(self._model, self._parameters, self._optimizers, self._spare)
+        snapshot = Snapshot(self._parameters, self._buffers, self._optimizers, self._spare)
         self._spare = None
         if self._snapshot_dir is not None:
             snapshot.write(file_of(self._snapshot_dir, step, self._rank))
@@ -356,8 +376,24 @@ class Guard:
         if why is None and state is not None:
             if self._ahead is not None:
                 self._ahead.forget()
-            state.restore(self._model, self._parameters, self._optimizers)
+            state.restore(self._buffers, self._optimizers)
         return why
+
+    def _leave_last_good(self) -> None:
+        good = self._native.last_good()
+        if good is not None:
+            self._restore(good)
+
+    def _take_in(self) -> None:
+        """An optimizer was given more of the parameters, as when layers are unfrozen one after the other."""
+        known = {id(parameter) for parameter in self._parameters}
+        groups = self._param_groups()
+        if any(id(parameter) not in known for group in groups for parameter in group["params"]):
+            raise RuntimeError(
+                "the optimizer was given parameters that neither the model nor an optimizer had before: make "
+                "another Guard, and give its `load_state_dict` this one's `state_dict()`"
+            )
+        self._groups = self._count_groups()
 
     def _make_ready(self, judged: _native.Judgement) -> None:
         if judged.coefficient != 1.0:
@@ -370,23 +406,34 @@ class Guard:
             for group, rate in zip(groups, self._planned):
                 group["lr"] = rate * judged.learning_rate_scale
 
-    def _apply(self, scaler: Optional[torch.amp.GradScaler]) -> None:
+    def _apply(self, judged: GuardStep, scaler: Optional[torch.amp.GradScaler]) -> GuardStep:
         if self._clipper is not None:
             if _looks_at_optimizer(self._clipper):
                 # There is one. Its gradients are unscaled and finite: a scaler would only call it too.
-                self._clipper.step(self._optimizers[0])
-                return
-            self._clipper.clip_()
+                return self._told(judged, self._clipper.step(self._optimizers[0]))
+            judged = self._told(judged, self._clipper.clip_())
         for optimizer in self._optimizers:
             if scaler is None:
                 optimizer.step()
             else:
                 scaler.step(optimizer)
+        return judged
+
+    def _told(self, judged: GuardStep, clipped: GradientStats) -> GuardStep:
+        """With what the user's own clipping did."""
+        did = [action for action in clipped.actions if action != "keep"]
+        if not did:
+            return judged
+        grads = [p.grad for p in self._parameters if p.grad is not None]
+        norm = math.hypot(*_norms(grads))
+        return replace(judged, decision=did[-1], grad_norm_clipped=norm)
 
     def _clipping(self, clip: Union[None, Policy, float]) -> tuple[Optional[str], Optional[Clipper]]:
         """The core's own clipping, or a clipper that acts after it."""
         if clip is None:
             return None, None
+        if not isinstance(clip, (Policy, int, float)):
+            raise TypeError(f"`clip` is a number or a policy of `steadygrad.clip`, not {clip!r}")
         policy = clip if isinstance(clip, Policy) else GlobalNorm(float(clip))
         if policy._name in _BY_ONE_FACTOR and not isinstance(policy, Chain):
             return json.dumps(policy._checked_settings()), None
@@ -406,7 +453,7 @@ class Guard:
         self, loss: Union[Tensor, float]
     ) -> tuple[float, GradientStats, dict[int, float]]:
         """The loss, the gradients' statistics and, by place, norms of the weights that have a gradient."""
-        loss = float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
+        loss = _number(loss)
         stats = self._measuring.clip(
             _READER, self._held, self._names, torch.get_num_threads(), None
         )
@@ -421,6 +468,7 @@ class Guard:
         grads = [held.grad for held in self._held]
         places = [place for place, grad in enumerate(grads) if grad is not None]
         tensors = [grads[place] for place in places] + self._weights(places)
+        loss = loss if _is_scalar(loss) else _number(loss)
         way = OnItsWay(_READER, tensors, loss if isinstance(loss, Tensor) else None)
         copied, stepped = None, False
         if self._ahead is not None and self._ahead.can():
@@ -441,7 +489,7 @@ class Guard:
         """None where several processes train together: the sum would need another all-reduce."""
         if self._together is not None:
             return None
-        return snapshot.change_norm(self._model, self._parameters)
+        return snapshot.change_norm()
 
     def _tell_scaler(self, scaler: torch.amp.GradScaler) -> None:
         """Whoever holds no bad part of a sharded gradient skips as well, and lowers its scale alike."""
@@ -464,12 +512,13 @@ class Guard:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many steps were kept, clipped, skipped, lowered the learning rate, or rolled back."""
+        """How many steps were kept, clipped (by the guard, or by one factor in your own clipping), skipped,
+        lowered the learning rate, or rolled back."""
         return dict(self._native.counts())
 
     def close(self) -> None:
-        """Ends the record, and removes the snapshots that are in files. What was recorded before is safe
-        without it."""
+        """Ends the record, and removes the snapshots that are in files. Without it the record stays that of a run
+        which may go on; a process that ends by itself has all rows on the disk, one that is killed all but the last 64."""
         self._native.finish()
         if self._snapshot_dir is not None:
             self._forget(set())
@@ -500,6 +549,10 @@ class Guard:
             ValueError: it is not such a state, or one of other settings.
             OSError: the record cannot be gone on with.
         """
+        if not isinstance(state, dict) or not {"step", "guard", "clip"} <= state.keys():
+            raise ValueError("this is not what a guard's `state_dict()` gave")
+        if (state["clip"] is None) != (self._clipper is None):
+            raise ValueError("the saved state is of a guard with another `clip`; make the Guard with the one it had")
         step = int(state["step"])
         for damage in self._native.load(json.dumps(state["guard"]), step):
             warnings.warn(f"the record is damaged, and goes on: {damage}", stacklevel=2)
@@ -509,6 +562,64 @@ class Guard:
         if self._ahead is not None:
             self._ahead.forget()
         self._forget(set())
+        self._buffers = Buffers(self._model)
+
+
+def _sync(native: _native.Guard, process: int) -> None:
+    # A process that was forked holds the same rows.
+    if os.getpid() == process:
+        native.sync()
+
+
+def _checked_optimizers(optimizer: Union[Optimizer, Sequence[Optimizer]]) -> list[Optimizer]:
+    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else optimizer
+    if not isinstance(optimizers, Sequence) or not all(isinstance(each, Optimizer) for each in optimizers):
+        raise TypeError(
+            f"`optimizer` is an optimizer of `torch.optim`, or a list of them, not {type(optimizer).__name__}"
+        )
+    for each in optimizers:
+        closure = inspect.signature(type(each).step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            raise NotImplementedError(
+                f"{type(each).__name__} evaluates the loss itself, several times a step, where no guard can stand between"
+            )
+    return list(optimizers)
+
+
+def _guarded(
+    model: Union[nn.Module, Iterable[Tensor]], optimizers: list[Optimizer]
+) -> list[tuple[str, Tensor]]:
+    """All that can ever get a gradient, by name: of the model, and what the optimizers hold beside it."""
+    names, parameters = _named(model)
+    if not all(isinstance(parameter, Tensor) for parameter in parameters):
+        raise TypeError("`model` is a module or its parameters: `model.parameters()`, not `named_parameters()`")
+    pairs = list(zip(names, parameters))
+    known = {id(parameter) for parameter in parameters}
+    trained = {id(p) for each in optimizers for group in each.param_groups for p in group["params"]}
+    if known and trained and not known & trained:
+        raise ValueError(
+            "the optimizer holds none of the model's parameters: make it of this model's, after the model is sharded or "
+            "moved for good"
+        )
+    for number, optimizer in enumerate(optimizers):
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        others = [(place, p) for place, p in enumerate(held) if id(p) not in known]
+        pairs += [(f"optimizer.{number}.{place}", p) for place, p in others]
+        known |= {id(p) for _, p in others}
+    # Quantized weights are numbers of another kind.
+    return [(name, p) for name, p in pairs if p.is_floating_point() or p.is_complex()]
+
+
+def _is_scalar(loss: Any) -> bool:
+    return isinstance(loss, Tensor) and loss.numel() == 1
+
+
+def _number(loss: Any) -> float:
+    if isinstance(loss, Tensor) and loss.numel() != 1:
+        raise ValueError(f"`loss` has the shape {tuple(loss.shape)}: give one number, such as `loss.mean()`")
+    if isinstance(loss, (list, tuple, dict)):
+        raise TypeError(f"`loss` is a {type(loss).__name__}: give one number, the sum of what was called backward on")
+    return float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
 
 
 def _looks_at_optimizer(clipper: Clipper) -> bool:
@@ -520,6 +631,6 @@ def _enabled(scaler: Optional[torch.amp.GradScaler]) -> Optional[torch.amp.GradS
     return scaler if scaler is not None and scaler.is_enabled() else None
 
 
-def _scale_was_too_large(stats: GradientStats, loss: float) -> bool:
-    """A finite loss whose gradients are not: what a scaler is there for."""
-    return stats.non_finite > 0 and loss - loss == 0.0
+def _scale_was_too_large(stats: GradientStats, loss: float, scaler: torch.amp.GradScaler) -> bool:
+    """A finite loss whose gradients are not: what a scaler is there for, while its scale enlarges anything."""
+    return stats.non_finite > 0 and math.isfinite(loss) and scaler.get_scale() > 1.0

@@ -7,13 +7,16 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from ._distributed import Layout, local
+
+if TYPE_CHECKING:
+    from ._buffers import Buffers
 
 
 class SnapshotLost(Exception):
@@ -32,8 +35,16 @@ def remove_left(folder: Path, rank: str) -> None:
             path.unlink(missing_ok=True)
 
 
+# What a schedule sets in a parameter group, and the parameters themselves. Whatever else is there may be what the
+# optimizer found out (Prodigy's distance, the weights of a schedule-free average).
+_SCHEDULED = {
+    "params", "param_names", "lr", "initial_lr", "max_lr", "min_lr", "momentum", "base_momentum", "max_momentum",
+    "betas", "weight_decay",
+}
+
+
 class Snapshot:
-    """Parameters, buffers and the optimizers' states as they were.
+    """Parameters that are trained, buffers and the optimizers' states as they were.
 
     They are kept on their own device while that has memory to spare at the peak of a training step, else in
     the host's.
@@ -46,18 +57,30 @@ class Snapshot:
     @torch.no_grad()
     def __init__(
         self,
-        model: Optional[nn.Module],
         parameters: list[Tensor],
+        buffers: Buffers,
         optimizers: list[Optimizer],
         spare: Optional[Snapshot] = None,
     ) -> None:
         self._path: Optional[Path] = None
-        self._others: list[tuple[int, Any, str, Any]] = []
+        # By optimizer, key and name; None for the name of what is no parameter's.
+        self._others: list[tuple[int, Any, Optional[str], Any]] = []
         self._keys: list[tuple[int, Any, str, Layout]] = []
-        live = _tensors(model, parameters)
+        optimizers = [_inner(optimizer) for optimizer in optimizers]
+        held = {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+        # What is frozen may be most of a model.
+        self._parameters = [p for p in parameters if p.requires_grad or id(p) in held]
+        of_buffers = buffers.good()
+        self._buffers = list(of_buffers)
+        live = [local(parameter.detach()) for parameter in self._parameters]
+        live += of_buffers.values()
         self._weights = len(live)
+        self._groups = [_found_out(optimizer) for optimizer in optimizers]
         for number, optimizer in enumerate(optimizers):
             for parameter, state in optimizer.state.items():
+                if not isinstance(state, dict):
+                    self._others.append((number, parameter, None, copy.deepcopy(state)))
+                    continue
                 for name, value in state.items():
                     if isinstance(value, Tensor):
                         self._keys.append((number, parameter, name, Layout(value)))
@@ -112,12 +135,16 @@ class Snapshot:
             self._path.unlink(missing_ok=True)
 
     @torch.no_grad()
-    def restore(
-        self, model: Optional[nn.Module], parameters: list[Tensor], optimizers: list[Optimizer]
-    ) -> None:
-        """Puts everything back in place; parameter groups stay as they are: the schedule goes on."""
-        copy_all(_tensors(model, parameters), self._kept[: self._weights])
-        states: list[dict[Any, dict[str, Any]]] = [{} for _ in optimizers]
+    def restore(self, buffers: Buffers, optimizers: list[Optimizer]) -> None:
+        """Puts everything back in place, but what a schedule sets: it goes on."""
+        optimizers = [_inner(optimizer) for optimizer in optimizers]
+        weights = [local(parameter.detach()) for parameter in self._parameters]
+        copy_all(weights, self._kept[: len(weights)])
+        buffers.restore(dict(zip(self._buffers, self._kept[len(weights) : self._weights])))
+        for optimizer, groups in zip(optimizers, self._groups):
+            for group, kept in zip(optimizer.param_groups, groups):
+                group.update(copy.deepcopy(kept))
+        states: list[dict[Any, Any]] = [{} for _ in optimizers]
         states_kept = self._kept[self._weights :]
         for (number, parameter, name, layout), kept in zip(self._keys, states_kept):
             live = optimizers[number].state.get(parameter, {}).get(name)
@@ -127,7 +154,10 @@ class Snapshot:
                 live = layout.of(kept)
             states[number].setdefault(parameter, {})[name] = live
         for number, parameter, name, value in self._others:
-            states[number].setdefault(parameter, {})[name] = copy.deepcopy(value)
+            if name is None:
+                states[number][parameter] = copy.deepcopy(value)
+            else:
+                states[number].setdefault(parameter, {})[name] = copy.deepcopy(value)
         for optimizer, state in zip(optimizers, states):
             # In place: other objects may hold on to it.
             optimizer.state.clear()
@@ -136,11 +166,9 @@ class Snapshot:
             self._kept = []
 
     @torch.no_grad()
-    def change_norm(self, model: Optional[nn.Module], parameters: list[Tensor]) -> float:
+    def change_norm(self) -> float:
         """How far the parameters are from what they were, as one norm."""
-        # Parameters come first among the tensors; what follows them are buffers.
-        count = len(parameters if model is None else list(model.parameters()))
-        live = _tensors(model, parameters)[:count]
+        live = [local(parameter.detach()) for parameter in self._parameters]
         norms = []
         for now, before in _parts(live, self._kept):
             changes = torch._foreach_sub(now, [part.to(now[0].device) for part in before])
@@ -178,9 +206,18 @@ def _parts(
         yield nows, befores
 
 
-def _tensors(model: Optional[nn.Module], parameters: list[Tensor]) -> list[Tensor]:
-    of_model = [] if model is None else [*model.parameters(), *model.buffers()]
-    return [local(tensor.detach()) for tensor in (of_model or parameters)]
+def _inner(optimizer: Optimizer) -> Optimizer:
+    """The one that holds this process's part of the state, where an optimizer is spread over processes."""
+    spread = type(optimizer).__name__ == "ZeroRedundancyOptimizer"
+    return optimizer.optim if spread else optimizer  # type: ignore[attr-defined]
+
+
+def _found_out(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """Of each parameter group, what no schedule sets."""
+    return [
+        {name: copy.deepcopy(value) for name, value in group.items() if name not in _SCHEDULED}
+        for group in optimizer.param_groups
+    ]
 
 
 def _same_layout(kept: list[Tensor], live: list[Tensor]) -> bool:

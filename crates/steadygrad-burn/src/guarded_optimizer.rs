@@ -106,7 +106,8 @@ impl<M: Module> GuardedOptimizer<M> {
 
     /// Measures the gradients, asks the guard and acts on its decision: lets the optimizer step,
     /// leaves the model as it is, or restores the last good state. After [`steadygrad::Decision::Stop`] the run
-    /// should end: the model is as it was, and every later step is refused as well.
+    /// should end: model and optimizer are those of the last state that is known to be good, if there is one, and every
+    /// later step is refused as well.
     pub fn step(
         &mut self,
         learning_rate: f64,

@@ -123,6 +123,12 @@ impl<M: Module> GuardedSteps<M> {
                 .guard
                 .rollback_failed(to_step, "its snapshot is not kept");
         }
+        if let (Decision::Stop { .. }, Some(good)) = (&judgement.decision, self.guard.last_good())
+            && let Some((_, state)) = self.kept.iter().find(|(kept, _)| *kept == good)
+        {
+            model = state.model.clone();
+            *optimizer = state.optimizer.clone();
+        }
         if judgement.decision.applies() {
             apply(
                 &model,

@@ -107,7 +107,8 @@ impl Trial {
         let reading = stats.reading(py, step, loss, learning_rate, weight_norms)?;
         let judged = self.guard.step(&reading);
         if let Some(run) = &mut self.run {
-            keep(run, &reading, &judged)?;
+            let whole = run.manifest().parameters.len() == reading.gradients.tensors.len();
+            keep(run, &reading, &judged, whole)?;
         }
         let coefficient = match &judged.decision {
             Decision::ScaleGlobal { coefficient } => *coefficient,

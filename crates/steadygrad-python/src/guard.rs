@@ -145,7 +145,8 @@ impl Guard {
         Ok(())
     }
 
-    /// Judges one step, and records it.
+    /// Judges one step, and records it. `whole`: every parameter that is trained has a gradient.
+    #[expect(clippy::too_many_arguments, reason = "what was measured of one step")]
     fn step(
         &mut self,
         py: Python<'_>,
@@ -154,6 +155,7 @@ impl Guard {
         learning_rate: f64,
         stats: &GradientStats,
         weight_norms: Vec<f64>,
+        whole: bool,
     ) -> PyResult<Judgement> {
         if let Record::Earlier(folder) = &self.record {
             return Err(os_error(format!(
@@ -164,7 +166,7 @@ impl Guard {
         let reading = stats.reading(py, step, loss, learning_rate, weight_norms)?;
         let judged = self.core.step(&reading);
         if let Record::Open { run, next_step } = &mut self.record {
-            keep(run, &reading, &judged)?;
+            keep(run, &reading, &judged, whole)?;
             *next_step = step + 1;
         }
         Ok(Judgement::new(&judged))
@@ -217,11 +219,22 @@ impl Guard {
         Judgement::new(&self.core.rollback_failed(step, why))
     }
 
+    /// The step whose snapshot a run that is stopped should be left with.
+    fn last_good(&self) -> Option<u64> {
+        self.core.last_good()
+    }
+
+    /// Has all rows up to here on the disk.
+    fn sync(&mut self) -> PyResult<()> {
+        match &mut self.record {
+            Record::Open { run, .. } => run.sync().map_err(os_error),
+            Record::Nowhere | Record::Earlier(_) => Ok(()),
+        }
+    }
+
     /// Settings and state as JSON. The record has all rows up to here on the disk after it.
     fn save(&mut self) -> PyResult<String> {
-        if let Record::Open { run, .. } = &mut self.record {
-            run.sync().map_err(os_error)?;
-        }
+        self.sync()?;
         serde_json::to_string(&self.core).map_err(value_error)
     }
 
@@ -236,6 +249,8 @@ impl Guard {
         }
         let damage = self.resume_record(step)?;
         self.core = core;
+        // They went with the guard that was saved.
+        self.core.forget_snapshots();
         Ok(damage)
     }
 
@@ -244,7 +259,7 @@ impl Guard {
         let summary = self.core.summary();
         vec![
             ("kept", summary.kept),
-            ("clipped", summary.clipped),
+            ("clipped", summary.clipped + summary.clipped_by_policy),
             ("skipped", summary.skipped),
             ("lowered", summary.lowered),
             ("rolled_back", summary.rolled_back),
@@ -295,24 +310,21 @@ pub(crate) fn begin(folder: PathBuf, name: String, parameters: Vec<String>) -> P
     RunDir::create(&folder, manifest).map_err(os_error)
 }
 
-/// Writes one step, and what was seen or done at it.
-pub(crate) fn keep(run: &mut RunDir, reading: &StepReading, judged: &Judged) -> PyResult<()> {
-    // Parameters without a gradient have no norm, but a column.
-    let norm = |name: &String| {
-        let mut tensors = reading.gradients.tensors.iter();
-        let found = tensors.find(|tensor| tensor.name == *name);
-        found.map_or(0.0, |tensor| tensor.stats.tensor_norm)
-    };
-    let whole = run.manifest().parameters.len() == reading.gradients.tensors.len();
-    let tensor_norms = match whole {
-        true => reading
-            .gradients
-            .tensors
-            .iter()
-            .map(|tensor| tensor.stats.tensor_norm)
-            .collect(),
-        false => run.manifest().parameters.iter().map(norm).collect(),
-    };
+/// Writes one step, and what was seen or done at it. `whole`: every parameter that is trained has a gradient.
+pub(crate) fn keep(
+    run: &mut RunDir,
+    reading: &StepReading,
+    judged: &Judged,
+    whole: bool,
+) -> PyResult<()> {
+    // Parameters without a gradient have no norm, but a column. Both are in the model's order.
+    let mut tensors = reading.gradients.tensors.iter().peekable();
+    let names = run.manifest().parameters.iter();
+    let norms = names.map(|name| {
+        let held = tensors.next_if(|tensor| tensor.name == *name);
+        held.map_or(0.0, |tensor| tensor.stats.tensor_norm)
+    });
+    let tensor_norms = norms.collect();
     let row = StepRecord::new(reading, &judged.decision);
     // Of some of the parameters it is not the norm of the weights.
     let weight_norm = row.weight_norm.filter(|_| whole);

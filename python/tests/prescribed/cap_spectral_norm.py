@@ -1,4 +1,5 @@
-# After each optimizer.step(), for every repeated weight matrix. `directions` starts as {} and is
+# Before the first step and after each optimizer.step(), for every repeated weight matrix: without the first, one step may
+# be too many. `directions` starts as {} and is
 # kept from step to step: the singular vector moves little, so one iteration follows it.
 import torch
 

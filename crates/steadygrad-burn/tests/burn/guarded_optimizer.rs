@@ -109,6 +109,29 @@ fn a_jump_of_the_weights_is_rolled_back() {
 }
 
 #[test]
+fn a_run_that_is_stopped_is_left_with_the_last_good_state() {
+    let mut model = net(5);
+    let mut optimizer = GuardedOptimizer::new(Guard::default(), adam());
+    let mut good = Vec::new();
+    for step in 0..2000 {
+        good.push(bits(&model));
+        if step >= 100 && step % 10 == 0 {
+            model.first.weight = model.first.weight.map(|weight| weight * 1e4);
+        }
+        let (loss, gradients) = gradients(&model, step, 1.0);
+        let done = optimizer.step(0.01, model, gradients, loss);
+        model = done.model;
+        if let Decision::Stop { .. } = done.judgement.decision {
+            let last = optimizer.guard().last_good().unwrap();
+            assert!(0 < last && last < 100, "{last}");
+            assert_eq!(bits(&model), good[last as usize]);
+            return;
+        }
+    }
+    panic!("it was never stopped");
+}
+
+#[test]
 fn what_does_not_fit_is_named() {
     let state = TrainingState {
         model: net(5),

@@ -350,6 +350,21 @@ impl Guard {
         self.snapshots.steps()
     }
 
+    /// The step whose snapshot a run should be left with that ends by [`Decision::Stop`]: the last state that is
+    /// known to be good. `None` where there is none, and the weights stay as they are.
+    pub fn last_good(&self) -> Option<u64> {
+        let recover = self.recover()?;
+        self.ladder.last_good(recover, &self.snapshots)
+    }
+
+    /// For an adapter that goes on from a saved guard without the snapshots of that time: none of them is asked for
+    /// any more, and one is wanted before the next step. That is as good as one from before the first step,
+    /// if it was calm: it is the user's own checkpoint.
+    pub fn forget_snapshots(&mut self) {
+        self.ladder.abandon_for_good(&mut self.snapshots);
+        self.snapshots.forget_all(self.ladder.clock());
+    }
+
     /// Whether an adapter that was asked to [roll back](Decision::Rollback) should keep the state that
     /// it leaves, beside its snapshots: only losses speak against it, and should the state gone back to
     /// have the same ones from its first reading on, they are the data's. The guard then asks for the

@@ -219,6 +219,11 @@ impl LadderState {
         self.clock == 0 || self.calm >= config.loss_patience as u64
     }
 
+    /// The snapshot that a rollback would ask for now.
+    pub(crate) fn last_good(&self, config: &RecoverConfig, snapshots: &Snapshots) -> Option<u64> {
+        snapshots.target(config.snapshots, self.retrying)
+    }
+
     /// What is left in this window.
     pub(crate) fn budgets_left(&self, config: &RecoverConfig) -> BudgetsLeft {
         let left = |most: usize, spent: usize| most.saturating_sub(spent) as u64;

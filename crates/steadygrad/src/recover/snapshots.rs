@@ -10,7 +10,8 @@ struct Kept {
     step: u64,
     /// Readings without harm since.
     calm: u64,
-    /// Taken before any step: training cannot have damaged it.
+    /// Taken before any step: training cannot have damaged it; or of the checkpoint that the user chose to
+    /// go on from.
     initial: bool,
     /// The running scales of that time.
     detectors: DetectorState,
@@ -27,6 +28,9 @@ pub(crate) struct Snapshots {
     last: Option<u64>,
     /// The step that the adapter was asked to go back to, until it answers.
     pending: Option<u64>,
+    /// The reading before which the training was resumed without its snapshots.
+    #[serde(default)]
+    resumed: Option<u64>,
 }
 
 impl Kept {
@@ -55,7 +59,7 @@ impl Snapshots {
         self.kept.push(Kept {
             step,
             calm: 0,
-            initial: clock == 0,
+            initial: clock == 0 || self.resumed == Some(clock),
             detectors: detectors.clone(),
         });
         self.last = Some(clock);
@@ -85,6 +89,14 @@ impl Snapshots {
     /// What a rollback left is not needed any more.
     pub(crate) fn forget_abandoned(&mut self) {
         self.abandoned = None;
+    }
+
+    /// All are gone, with the process that held them.
+    pub(crate) fn forget_all(&mut self, clock: u64) {
+        *self = Self {
+            resumed: Some(clock),
+            ..Self::default()
+        };
     }
 
     /// Another reading without harm.
@@ -203,6 +215,19 @@ mod tests {
         assert!(snapshots.restored(99, 40).is_none());
         snapshots.lost(20);
         assert_eq!(steps(&snapshots), [10]);
+    }
+
+    #[test]
+    fn what_is_resumed_is_trusted_at_its_first_reading_only() {
+        let mut snapshots = taken(&[10, 20], 2);
+        snapshots.forget_all(25);
+        assert_eq!(steps(&snapshots), []);
+        assert!(snapshots.due(CONFIG, 25));
+        let mut late = snapshots.clone();
+        snapshots.taken(CONFIG, 25, 25, &DetectorState::default());
+        assert_eq!(snapshots.target(CONFIG, None), Some(25));
+        late.taken(CONFIG, 26, 26, &DetectorState::default());
+        assert_eq!(late.target(CONFIG, None), None);
     }
 
     #[test]
