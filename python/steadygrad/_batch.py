@@ -2,30 +2,77 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 
 def outputs_of(model: nn.Module, batch: Any) -> Any:
-    """Of a mapping, or of the first of a pair; inputs that are a tuple are the model's arguments."""
+    """Of a mapping, or of the first of a pair; inputs that are a tuple are the model's arguments.
+
+    Raises:
+        TypeError: the model does not take what the mapping holds.
+    """
     if isinstance(batch, Mapping):
-        return model(**batch)
+        try:
+            return model(**batch)
+        except TypeError:
+            _check_arguments(model, batch)
+            raise
     inputs = batch[0]
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
+def _check_arguments(model: nn.Module, batch: Mapping[str, Any]) -> None:
+    signature = inspect.signature(model.forward)
+    try:
+        signature.bind(**batch)
+    except TypeError as error:
+        keys, name = ", ".join(f"`{key}`" for key in batch), type(model).__name__
+        raise TypeError(
+            f"`batch` is a mapping of {keys}, which are the model's arguments, but `{name}.forward` takes "
+            f"{signature}: {error}; give (inputs, targets), or the model's own arguments alone"
+        ) from error
+
+
 def forward_of(batch: Any, loss_fn: Callable[..., Tensor]) -> Callable[[nn.Module, Any], Tensor]:
+    """From a model and such a batch to the loss.
+
+    Raises:
+        TypeError: it is no batch.
+    """
     if isinstance(batch, Mapping):
-        return lambda model, batch: loss_fn(outputs_of(model, batch))
-    if isinstance(batch, (tuple, list)) and len(batch) == 2:
-        return lambda model, batch: loss_fn(outputs_of(model, batch), batch[1])
-    raise TypeError(
-        f"`batch` is a {type(batch).__name__}; give (inputs, targets), or a mapping of the model's arguments"
-    )
+        parts, call = [*batch.values()], "`loss_fn(output)` for a batch that is a mapping"
+        targets = lambda batch: ()
+    elif isinstance(batch, (tuple, list)) and len(batch) == 2:
+        parts, call = [*batch], "`loss_fn(output, targets)`"
+        targets = lambda batch: (batch[1],)
+    else:
+        raise TypeError(
+            f"`batch` is a {type(batch).__name__}; give (inputs, targets), or a mapping of the model's arguments"
+        )
+    if any(type(leaf).__module__ == "numpy" for leaf in tree_leaves(parts)):
+        raise TypeError("`batch` holds NumPy arrays; give tensors: `torch.as_tensor(array)`")
+
+    def forward(model: nn.Module, batch: Any) -> Tensor:
+        output = outputs_of(model, batch)
+        try:
+            loss = loss_fn(output, *targets(batch))
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise TypeError(
+                f"`loss_fn` failed: {type(error).__name__}: {error}. It is called as {call}, where `output` is not "
+                f"the model but what it gave, here a {type(output).__name__}; give a function of these"
+            ) from error
+        if not isinstance(loss, Tensor):
+            raise TypeError(f"`loss_fn` gave a {type(loss).__name__}; give a tensor that holds one number")
+        return loss
+
+    return forward
 
 
 @contextmanager

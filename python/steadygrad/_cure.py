@@ -8,6 +8,7 @@ import os
 import random
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Optional, Union
 
@@ -19,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from . import _native
 from ._batch import forward_of, seeded
-from ._probe import measure, recurrent_of
+from ._probe import RESIDUAL, measure, recurrent_of
 from ._report import Report
 from ._surgery import Put, Refused, put
 from ._task import Rows, accuracy, evaluate, most_frequent
@@ -29,6 +30,8 @@ __all__ = ["Cure", "cure"]
 
 # Of the samples, where no validation data are given.
 _HELD_OUT = 0.2
+# With fewer, one sample or none is held out, and the metric is chance.
+_LEAST_SAMPLES = 10
 # How far a trial is from the edge: learning rates tried, over a share of the steps.
 _MARGINS, _MARGIN_SHARE, _MARGIN_LEAST = (2.0, 4.0, 8.0, 16.0), 20, 20
 
@@ -110,16 +113,19 @@ def cure(
         out: a folder, new or empty, for the record of every run, `report.json` and `report.html`.
         verbose: whether a line is written to the standard error for each run.
 
+    Warns where `build` gives the same weights at every seed: fresh ones prove less then.
+
     Ctrl-C ends it with what is known so far.
 
     Raises:
-        TypeError: `data` is none of these.
-        ValueError: a number cannot be used, a metric or a goal is missing, or `build` gives a module that was
-            already trained; the message says which.
+        TypeError: `build`, `data` or `optimizer` is none of these.
+        ValueError: a number cannot be used, there are too few data, a metric or a goal is missing, or `build`
+            gives a module that was already trained; the message says which.
         FileExistsError: there is something in `out`.
     """
     begin = time.perf_counter()
     _check(steps=steps, batch_size=batch_size, fresh_seeds=fresh_seeds)
+    _check_functions(build, optimizer)
     bench = _Bench(build, loss_fn, data, validation, optimizer, scheduler, steps, batch_size, seed)
     bench.out, bench.verbose = _folder(out), verbose
     task = bench.measure(metric, goal)
@@ -137,12 +143,18 @@ def cure(
     return Cure(report)
 
 
+# As the core says it.
+_NOT_PLAIN = "its layers are not plain ones, for which alone the critical weight scale is known"
+
+
 def _race(bench: _Bench, native: _native.Cure, fresh_seeds: int) -> None:
     baseline = bench.run("baseline", None, bench.seed, "baseline", margin=True)
     draw = random.Random(bench.seed)
     draws = [(draw.random(), draw.random()) for _ in range(100)]
     for name, folder, remedy in native.race(baseline, draws, bench.can()):
         if remedy is None:
+            if name in bench.not_plain():
+                native.refuse(name, _NOT_PLAIN)
             continue
         try:
             folder = os.path.join("trials", folder)
@@ -182,8 +194,11 @@ class _Bench:
         self._training = Rows(data)
         if validation is not None:
             self._validation = Rows(validation)
-        elif len(self._training) < 2:
-            raise ValueError("`data` holds one sample; give two or more, or `validation`")
+        elif (samples := len(self._training)) < _LEAST_SAMPLES:
+            raise ValueError(
+                f"`data` holds {samples} sample{'s' * (samples != 1)}, of which a fifth would be held out to "
+                f"validate on; give {_LEAST_SAMPLES} or more, or `validation`"
+            )
         else:
             generator = torch.Generator().manual_seed(seed)
             self._training, self._validation = self._training.split(_HELD_OUT, generator)
@@ -204,8 +219,6 @@ class _Bench:
         name = "accuracy" if metric is None else "metric"
         if metric is None:
             trivial = most_frequent(self._validation, self._batch_size)
-            if trivial is None:
-                raise ValueError("the targets are no classes: give a `metric` and its `goal`")
             metric = accuracy
             goal = trivial + 0.5 * (1.0 - trivial) if goal is None else goal
         elif goal is None:
@@ -213,7 +226,10 @@ class _Bench:
         else:
             trivial = evaluate(model, self._validation, self._batch_size, metric)
         self._metric, self._goal, self._trivial = metric, float(goal), trivial
+        self._warn_of_fixed_seeds(model)
         optimizer = self._optimizer(model.parameters())
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"`optimizer` gave a {type(optimizer).__name__}; give {_AN_OPTIMIZER}")
         self.measured, self._chain = measure(model, self._first, self._loss_fn, optimizer, self.seed)
         self._recurrent = recurrent_of(model) is not None
         group = max(optimizer.param_groups, key=lambda group: float(group["lr"]))
@@ -229,6 +245,13 @@ class _Bench:
             "momentum": float(group.get("momentum", 0.0)),
             "steps": self._steps,
         }
+
+    def not_plain(self) -> list[str]:
+        """The families that mean-field theory has nothing to say of, for this model."""
+        if self.measured["activation"] is not None:
+            return []
+        residual = (self.measured["skip_share"] or 0.0) >= RESIDUAL
+        return ["regularize"] if residual else ["initialize", "regularize"]
 
     def can(self) -> list[str]:
         """The families that change nothing but numbers, and those that this model can take."""
@@ -342,10 +365,23 @@ class _Bench:
     def _model(self, seed: int) -> nn.Module:
         with seeded(seed):
             model = self._build()
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"`build` gave a {type(model).__name__}; give {_A_BUILD}")
         if model is self._built:
             raise ValueError("`build` gave the same module twice; give a function that makes a new one")
         self._built = model
         return model.train()
+
+    def _warn_of_fixed_seeds(self, model: nn.Module) -> None:
+        other = self._model(self.seed + 1)
+        pairs = list(zip(model.parameters(), other.parameters()))
+        if pairs and all(torch.equal(one, another) for one, another in pairs):
+            warnings.warn(
+                f"`build` gives the same weights at seeds {self.seed} and {self.seed + 1}, so runs on fresh seeds "
+                "differ in the order of the data alone: a cure that holds on them may hold for these weights "
+                "only. Leave `torch.manual_seed` and weights from a file out of `build`",
+                stacklevel=4,
+            )
 
     def _put(self, model: nn.Module, remedy: dict[str, Any]) -> Put:
         done = put(model, self._chain, remedy)
@@ -359,6 +395,21 @@ class _Bench:
     def _say(self, what: str) -> None:
         if self.verbose:
             print(f"steadygrad: {what}", file=sys.stderr, flush=True)
+
+
+_A_BUILD = "a function that makes a new, untrained module at each call: `lambda: Model(...)`"
+_AN_OPTIMIZER = (
+    "a function from parameters to one optimizer: `lambda parameters: torch.optim.SGD(parameters, lr=0.1)`"
+)
+
+
+def _check_functions(build: Any, optimizer: Any) -> None:
+    for name, given, kind, right in (
+        ("build", build, nn.Module, _A_BUILD),
+        ("optimizer", optimizer, Optimizer, _AN_OPTIMIZER),
+    ):
+        if isinstance(given, kind) or not callable(given):
+            raise TypeError(f"`{name}` is a {type(given).__name__}; give {right}")
 
 
 def _check(**counts: int) -> None:

@@ -6,7 +6,7 @@ import math
 import warnings
 from array import array
 from functools import lru_cache
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import torch
 from torch import Tensor
@@ -92,35 +92,103 @@ def gate(rows: Tensor, before: Tensor, bounds: _native.Quiet, flag: Tensor) -> N
         _kernels(rows.device).gate(rows, before, bounds, flag)
 
 
+def accumulating(device: torch.device) -> torch.dtype:
+    """What sums over many values are kept in: Apple's GPUs have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def norm_of(tensor: Tensor) -> float:
+    """The L2 norm of a dense tensor, real or complex; in float64, on the host at the latest."""
+    tensor = as_real(tensor.detach())
+    if accumulating(tensor.device) == torch.float64:
+        return float(torch.linalg.vector_norm(tensor, dtype=torch.float64))
+    magnitude = tensor.abs()
+    norm, _, unit = _sizes(magnitude, magnitude.isfinite()).tolist()
+    return norm * unit
+
+
+class _Held(NamedTuple):
+    """What this process has of a tensor; and how the tensor is spread over others, if it is: a mesh, and a
+    placement for each of its dimensions."""
+
+    part: Tensor
+    spread: Optional[tuple[Any, tuple[Any, ...]]] = None
+
+
+def _held(tensor: Tensor) -> _Held:
+    if not hasattr(tensor, "placements"):
+        return _Held(tensor)
+    from torch.distributed.tensor import Replicate, Shard
+
+    # Of what is still a sum over processes no part tells the norm.
+    summed = [Replicate() if each.is_partial() else each for each in tensor.placements]
+    tensor = tensor.redistribute(placements=summed)
+    if all(each.is_replicate() for each in summed):
+        return _Held(tensor.to_local())
+    rows = tuple(each if each.is_replicate() else Shard(0) for each in summed)
+    return _Held(tensor.to_local(), (tensor.device_mesh, rows))
+
+
 def _by_operators(tensors: list[Tensor]) -> list[Row]:
     together: dict[Any, list[int]] = {}
-    rows = [_reduced(tensor.detach()) for tensor in tensors]
-    for place, row in enumerate(rows):
+    held = [_held(tensor.detach()) for tensor in tensors]
+    reduced = [_reduced(each.part) for each in held]
+    for place, (sizes, _) in enumerate(reduced):
         # What a subclass reduces to need not go into one tensor with others.
-        together.setdefault(row.device if type(row) is Tensor else place, []).append(place)
-    measured: list[Row] = [(0.0, 0.0, 0, 0, 0, 0)] * len(rows)
+        key = (sizes.device, held[place].spread) if type(sizes) is Tensor else place
+        together.setdefault(key, []).append(place)
+    measured: list[Row] = [(0.0, 0.0, 0, 0, 0, 0)] * len(tensors)
     for places in together.values():
-        read = torch.stack([rows[place] for place in places]).tolist()
-        for place, (norm, largest, non_finite, subnormal, non_zero) in zip(places, read):
+        sizes, counts = (torch.stack(each) for each in zip(*(reduced[place] for place in places)))
+        if (spread := held[places[0]].spread) is not None:
+            sizes, counts = _joined(spread, sizes, counts)
+        for place, (norm, largest, unit), count in zip(places, sizes.tolist(), counts.tolist()):
             numel = tensors[place].numel() * (2 if tensors[place].is_complex() else 1)
-            counts = (int(non_finite), int(subnormal), numel - int(non_zero))
-            measured[place] = (norm, largest, numel, *counts)
+            non_finite, subnormal, non_zero = count
+            counted = (numel, non_finite, subnormal, numel - non_zero)
+            measured[place] = (norm * unit, largest, *counted)
     return measured
 
 
-def _reduced(tensor: Tensor) -> Tensor:
-    """The columns of one tensor."""
+def _joined(
+    spread: tuple[Any, tuple[Any, ...]], sizes: Tensor, counts: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Of whole tensors, from the parts of all processes."""
+    from torch.distributed.tensor import DTensor
+
+    parts = [DTensor.from_local(each[None], *spread, run_check=False) for each in (sizes, counts)]
+    sizes, counts = (each.full_tensor() for each in parts)
+    norms = torch.linalg.vector_norm(sizes[..., 0] * sizes[..., 2], dim=0)
+    largest = sizes[..., 1].amax(0)
+    return torch.stack([norms, largest, torch.ones_like(norms)], dim=-1), counts.sum(0)
+
+
+def as_real(tensor: Tensor) -> Tensor:
+    """Of complex values their parts, in the same memory where they lie in it as they are."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+def _reduced(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """Of one tensor its sizes; and how many values are not finite, subnormal and not zero."""
     if tensor.layout != torch.strided:
         tensor = tensor.coalesce().values() if tensor.layout == torch.sparse_coo else tensor.values()
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor.resolve_conj())
-    magnitude = tensor.abs()
+    magnitude = as_real(tensor).abs()
     finite = magnitude.isfinite()
-    norm = torch.linalg.vector_norm(magnitude, dtype=torch.float64)
-    largest = magnitude.where(finite, 0.0).max() if magnitude.numel() else norm
-    subnormal = (magnitude < torch.finfo(tensor.dtype).tiny) & (magnitude > 0)
-    counts = [each.sum().double() for each in (~finite, subnormal, magnitude != 0)]
-    return torch.stack([norm, largest.double(), *counts])
+    subnormal = (magnitude < torch.finfo(magnitude.dtype).tiny) & (magnitude > 0)
+    counts = torch.stack([each.sum() for each in (~finite, subnormal, magnitude != 0)])
+    return _sizes(magnitude, finite), counts
+
+
+def _sizes(magnitude: Tensor, finite: Tensor) -> Tensor:
+    """The norm in units, the largest finite value, and the unit."""
+    wide = accumulating(magnitude.device)
+    largest = magnitude.where(finite, 0.0).max() if magnitude.numel() else magnitude.sum()
+    largest, unit = largest.to(wide), torch.ones_like(largest, dtype=wide)
+    if wide != torch.float64:
+        # The squares of float32 leave its range long before the values do.
+        unit = largest.where(largest > 0, 1.0)
+        magnitude = magnitude.to(wide) / unit
+    return torch.stack([torch.linalg.vector_norm(magnitude, dtype=wide), largest, unit])
 
 
 @lru_cache(maxsize=None)

@@ -7,19 +7,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 # A model with fewer blocks of one kind is measured by its weight matrices.
 _LEAST = 3
+# A sum is taken by one of so many modules that end next.
+_NEXT = 3
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 @dataclass
 class Stage:
-    """One layer's output, or the state after one time step."""
+    """One layer's output, what a block that is added takes, or the state after one time step."""
 
     name: str
     tensors: list[Tensor]
@@ -34,6 +37,8 @@ class Chain:
     kind: str
     # Each layer's input and output, as they were.
     seen: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    # Whether the code around them adds what each gives to what it took.
+    added: bool = False
 
     @property
     def hidden(self) -> list[str]:
@@ -47,10 +52,12 @@ class Chain:
 
     @contextmanager
     def recorded(self) -> Iterator[list[Stage]]:
-        """Their outputs, while the model runs."""
+        """Their outputs, while the model runs; what they take, where that is what grows."""
         stages: list[Stage] = []
         hooks = [
-            module.register_forward_hook(_keep(stages, name))
+            module.register_forward_pre_hook(_keep_taken(stages, name))
+            if self.added
+            else module.register_forward_hook(_keep(stages, name))
             for name, module in zip(self.names, self.modules)
         ]
         try:
@@ -61,8 +68,13 @@ class Chain:
 
 
 def matrices_of(model: nn.Module, chain: Chain) -> list[tuple[str, str, nn.Parameter]]:
-    """The name, role and values of every parameter that is a matrix or more, in the model's order."""
-    found = [(name, p) for name, p in model.named_parameters() if p.ndim > 1 and p.numel()]
+    """The name, role and values of every parameter that is a matrix or more, of real numbers, in the
+    model's order."""
+    found = [
+        (name, p)
+        for name, p in model.named_parameters()
+        if p.ndim > 1 and p.numel() and p.is_floating_point()
+    ]
     # A last layer that changes the width writes the prediction, whatever the layers before it are.
     hidden = {name for name in chain.hidden if name != chain.names[-1] or chain.keeps_width(-1)}
     matrices = []
@@ -81,12 +93,17 @@ def matrices_of(model: nn.Module, chain: Chain) -> list[tuple[str, str, nn.Param
 
 
 def _keep(stages: list[Stage], name: str) -> Callable[..., None]:
-    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-        tensor = first_tensor(output)
-        if tensor is not None and tensor.requires_grad:
-            stages.append(Stage(name, [tensor]))
+    return lambda module, inputs, output: _append(stages, name, output)
 
-    return hook
+
+def _keep_taken(stages: list[Stage], name: str) -> Callable[..., None]:
+    return lambda module, inputs: _append(stages, name, inputs)
+
+
+def _append(stages: list[Stage], name: str, value: Any) -> None:
+    tensor = first_tensor(value)
+    if tensor is not None and tensor.requires_grad:
+        stages.append(Stage(name, [tensor]))
 
 
 def first_tensor(value: Any) -> Optional[Tensor]:
@@ -99,53 +116,138 @@ def first_tensor(value: Any) -> Optional[Tensor]:
     return None
 
 
-@torch.no_grad()
+class _Call(NamedTuple):
+    """One run of a module: copies of what it took and gave."""
+
+    name: str
+    module: nn.Module
+    given: Tensor
+    made: Tensor
+
+
 def chain_of(model: nn.Module, run: Callable[[], Any]) -> Chain:
     """The layers: blocks of one class that run once each, the outermost kind with at least three; or else
-    the modules that hold matrices, those whose output is as wide as most."""
-    calls: list[tuple[str, nn.Module, Tensor, Tensor]] = []
-    names = {module: name for name, module in model.named_modules()}
-    hooks = []
-    for module, name in names.items():
-        if module is not model:
-            hooks.append(module.register_forward_hook(_note(calls, name)))
+    the modules that hold matrices, those whose output is as wide as most.
+
+    Where `run` gives a loss, what it does not come from (a head that nobody uses) is left out; each
+    parameter has its gradient then.
+    """
+    calls: list[_Call] = []
+    used: set[int] = set()
+    hooks = [
+        module.register_forward_hook(_note(calls, used, name))
+        for name, module in model.named_modules()
+    ]
     try:
-        run()
+        loss = run()
     finally:
         for hook in hooks:
             hook.remove()
-    times = Counter(name for name, *_ in calls)
-    once = [call for call in calls if times[call[0]] == 1]
-    blocks = _blocks([call for call in once if any(call[1].children())])
-    chosen = blocks or _widest([call for call in once if _has_matrix(call[1])])
-    kind = type(chosen[0][1]).__name__ if chosen else "nothing"
+    if isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad:
+        loss.backward()
+        calls = [call for place, call in enumerate(calls) if place in used]
+    with torch.no_grad():
+        return _chosen(model, calls)
+
+
+def _chosen(model: nn.Module, calls: list[_Call]) -> Chain:
+    times = Counter(call.name for call in calls)
+    places = [
+        place
+        for place, call in enumerate(calls)
+        if call.module is not model and times[call.name] == 1
+    ]
+    once = [calls[place] for place in places]
+    blocks = _outermost([call for call in once if _is_block(call.module)])
+    branches = _outermost(
+        [calls[place] for place in places if _is_added(calls[place], calls[place + 1 :])]
+    )
+    # A block may hold branches of its own.
+    same = {type(call.module) for call in blocks} == {type(call.module) for call in branches}
+    added = bool(branches) and (same or _weight(branches) > _weight(blocks))
+    plain = [call for call in once if _has_matrix(call.module)]
+    chosen = branches if added else blocks or _widest(plain)
+    kind = type(chosen[0].module).__name__ if chosen else "nothing"
     return Chain(
-        [call[0] for call in chosen],
-        [call[1] for call in chosen],
+        [call.name for call in chosen],
+        [call.module for call in chosen],
         kind,
-        [(call[2], call[3]) for call in chosen],
+        [(call.given, call.made) for call in chosen],
+        added,
     )
 
 
-def _note(calls: list[Any], name: str) -> Callable[..., None]:
+def _note(calls: list[_Call], used: set[int], name: str) -> Callable[..., None]:
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
         given, made = first_tensor(inputs), first_tensor(output)
-        if made is not None:
-            # Copies: an activation may work in place.
-            calls.append((name, module, given.clone() if given is not None else made, made.clone()))
+        if made is None:
+            return
+        place = len(calls)
+        leaves = [made, *(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor))]
+        followed = [leaf for leaf in leaves if leaf.requires_grad]
+        for tensor in followed:
+            tensor.register_hook(lambda _: used.add(place))
+        if not followed:
+            used.add(place)
+        # Copies: an activation may work in place.
+        made = made.detach().clone()
+        given = made if given is None else given.detach().clone()
+        calls.append(_Call(name, module, given, made))
 
     return hook
 
 
-def _blocks(calls: list[Any]) -> list[Any]:
-    kinds: dict[type, list[Any]] = {}
+def _is_block(module: nn.Module) -> bool:
+    return any(module.children()) and not isinstance(module, _CONTAINERS)
+
+
+def _outermost(calls: list[_Call]) -> list[_Call]:
+    """Of the kinds of module with matrices that there is enough of, the one with the most weights."""
+    kinds: dict[type, list[_Call]] = {}
     for call in calls:
-        if not isinstance(call[1], _CONTAINERS) and any(p.ndim > 1 for p in call[1].parameters()):
-            kinds.setdefault(type(call[1]), []).append(call)
+        if _holds_matrix(call.module):
+            kinds.setdefault(type(call.module), []).append(call)
     enough = [group for group in kinds.values() if len(group) >= _LEAST]
-    # The outermost has the most weights.
-    weight = lambda group: sum(p.numel() for call in group for p in call[1].parameters())
-    return max(enough, key=weight, default=[])
+    return max(enough, key=_weight, default=[])
+
+
+def _holds_matrix(module: nn.Module) -> bool:
+    return any(p.ndim > 1 for p in module.parameters())
+
+
+def _weight(calls: list[_Call]) -> int:
+    return sum(p.numel() for call in calls for p in call.module.parameters())
+
+
+def _is_added(call: _Call, later: list[_Call]) -> bool:
+    """Whether what comes next takes, up to dropout, `given + c made`. It is not taken from the code but
+    from the values."""
+    given, made = call.given, call.made
+    if not later or not _holds_matrix(call.module) or not _alike(given, made) or _is_multiple(given, made):
+        return False
+    # The model gives its own output last.
+    ends = [each.given for each in later[:_NEXT]] + [later[-1].made]
+    return any(_alike(end, given) and _is_multiple(end - given, made, given) for end in ends)
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and one.device == other.device
+
+
+def _is_multiple(value: Tensor, made: Tensor, beside: Optional[Tensor] = None) -> bool:
+    """Whether `value` is `c made`, of which some may be dropped.
+
+    Args:
+        beside: what `value` was taken from, by a difference that is as uncertain as this is large.
+    """
+    if not value.numel():
+        return False
+    rounding = 0.0 if beside is None else 8 * torch.finfo(beside.dtype).eps * float(beside.abs().max())
+    value, made = value.float(), made.float()
+    kept = value.abs() > rounding
+    share = float((value * made)[kept].sum() / made[kept].pow(2).sum())
+    off = (value - share * made)[kept].abs()
+    return bool(kept.any()) and bool((off <= rounding + 1e-3 * value[kept].abs()).all())
 
 
 def _has_matrix(module: nn.Module) -> bool:
@@ -153,10 +255,10 @@ def _has_matrix(module: nn.Module) -> bool:
     return not any(module.children()) and any(p.ndim > 1 for p in own)
 
 
-def _widest(calls: list[Any]) -> list[Any]:
+def _widest(calls: list[_Call]) -> list[_Call]:
     if not calls:
         return []
-    width = lambda call: (type(call[1]), call[3].shape[1:])
+    width = lambda call: (type(call.module), call.made.shape[1:])
     counts = Counter(map(width, calls))
     usual, count = counts.most_common(1)[0]
     return [call for call in calls if width(call) == usual] if count >= _LEAST else calls
@@ -188,6 +290,6 @@ def plain_activation(model: nn.Module, chain: Chain) -> tuple[Optional[str], flo
     for name, function in _ACTIVATIONS.items():
         if all(a.shape == b.shape and torch.allclose(function(a), b, rtol=1e-4, atol=1e-6) for a, b in pairs):
             biases = [module.bias for module in chain.modules[1:] if module.bias is not None]
-            squares = [float(bias.detach().double().pow(2).mean()) for bias in biases]
+            squares = [float(bias.detach().cpu().double().pow(2).mean()) for bias in biases]
             return name, math.sqrt(sum(squares) / len(squares)) if squares else 0.0
     return None, 0.0

@@ -26,7 +26,8 @@ class NonFinite:
     where: str
     """`parameter`, `input`, `forward` or `backward`."""
     name: str
-    """The parameter; or the innermost module that ran, empty for what is outside of all (the loss)."""
+    """The parameter; or the innermost module that ran: the model itself by its class, and empty for what is
+    outside of it (the loss)."""
     operation: Optional[str]
     """PyTorch's name of the operation, such as `aten.log`; None where none was needed."""
     value: str
@@ -79,6 +80,8 @@ def find_non_finite(
     # One thread: the backward pass runs its operations where the mode sees them.
     with seeded(seed), _running(model, watch), watch, torch.autograd.set_multithreading_enabled(False):
         loss = forward(model, batch)
+        if loss.numel() != 1:
+            raise TypeError(f"the loss has shape {tuple(loss.shape)}; give one number")
         watch.backward, watch.module = True, ""
         loss.backward()
     grads = [p.grad for p in model.parameters() if p.grad is not None]
@@ -123,6 +126,8 @@ def _running(model: nn.Module, watch: _Watch) -> Iterator[None]:
     """Keeps `watch.module` true: the innermost module whose forward, or backward, pass runs."""
     with ExitStack() as hooks:
         outer: list[str] = []
+        # What a module gave already, and now gives on behalf of one around it.
+        given: dict[int, Tensor] = {}
 
         def enter(name: str) -> Callable[..., None]:
             def hook(module: nn.Module, inputs: Any) -> None:
@@ -135,16 +140,17 @@ def _running(model: nn.Module, watch: _Watch) -> Iterator[None]:
             def hook(module: nn.Module, inputs: Any, output: Any) -> None:
                 watch.module = outer.pop()
                 tensor = first_tensor(output)
-                if tensor is not None and tensor.requires_grad:
+                if tensor is not None and tensor.requires_grad and id(tensor) not in given:
+                    given[id(tensor)] = tensor
                     # Its gradient is known: what comes next is the module's own backward pass.
                     tensor.register_hook(lambda _: setattr(watch, "module", name))
 
             return hook
 
         for name, module in model.named_modules():
-            if module is not model:
-                hooks.callback(module.register_forward_pre_hook(enter(name)).remove)
-                hooks.callback(module.register_forward_hook(leave(name)).remove)
+            name = type(model).__name__ if module is model else name
+            hooks.callback(module.register_forward_pre_hook(enter(name)).remove)
+            hooks.callback(module.register_forward_hook(leave(name)).remove)
         yield
 
 

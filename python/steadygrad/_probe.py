@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from itertools import compress
 from typing import Any, Optional
 
 import torch
@@ -15,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from . import _native
 from ._batch import first_rows, forward_of, rows_of, seeded, tensors_of
+from ._device import as_real, norm_of
 from ._layers import Chain, chain_of, matrices_of, plain_activation
 from ._report import Report
 from ._unrolled import unrolled
@@ -23,6 +25,8 @@ __all__ = ["Probe", "probe"]
 
 # Directions that are carried through the product of Jacobians, and samples it is averaged over.
 _VECTORS, _SAMPLES = 4, 4
+# A layer that hands on so much of its input is a residual one, as in the core (`cure/derive/initialize.rs`).
+RESIDUAL = 0.25
 # Rows that the sharpness is measured on, Hessian-vector products, and the length of the finite
 # difference over the weights' norm: between rounding (2^-24) and the curvature's own change. The
 # iteration ends earlier where the largest eigenvalue is known to this share of it.
@@ -114,8 +118,15 @@ def measure(
     begin = time.perf_counter()
     model = copy.deepcopy(model).train()
     forward, rows = forward_of(batch, loss_fn), rows_of(batch)
-    with seeded(seed), FlopCounterMode(display=False) as counted:
-        chain = chain_of(model, lambda: forward(model, batch))
+    counted = FlopCounterMode(display=False)
+
+    def run() -> Tensor:
+        with counted:
+            return forward(model, batch)
+
+    with seeded(seed):
+        chain = chain_of(model, run)
+    model.zero_grad()
     recurrent = recurrent_of(model)
     with seeded(seed), unrolled(recurrent) as states, chain.recorded() as points:
         loss = forward(model, batch)
@@ -127,26 +138,29 @@ def measure(
             for tensor in stage.tensors:
                 tensor.retain_grad()
         loss.backward(retain_graph=True)
+        # A module that ran twice, say, may have given something that nobody uses.
+        used = [any(tensor.grad is not None for tensor in stage.tensors) for stage in stages]
+        stages = list(compress(stages, used))
         measured = _growth(stages)
         if rows is not None and rows > _SAMPLES and not _mixes_rows(model):
             # Rows do not see each other: a few are the same alone, and cost less.
             points.clear()
             forward(model, first_rows(batch, _SAMPLES))
-            stages = list(states if through_time else points)
+            stages = list(compress(states if through_time else points, used))
         normalized = any(_is_norm(module) for module in model.modules())
         measured |= _spectrum(stages, seed, skips=not through_time and not normalized)
     grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    measured |= _weights(model, chain, grads)
-    work = max(counted.get_total_flops(), 1) / 2
-    few = None if rows is None else min(rows, _ROWS, max(2, int(rows * _WORK / work)))
-    measured["sharpness"] = _sharpness(model, batch, few, forward, seed)
     activation, bias_std = (
         _recurrent_activation(recurrent) if through_time else plain_activation(model, chain)
     )
+    measured |= _weights(model, chain, grads, plain=activation is not None)
+    work = max(counted.get_total_flops(), 1) / 2
+    few = None if rows is None else min(rows, _ROWS, max(2, int(rows * _WORK / work)))
+    measured["sharpness"] = _sharpness(model, batch, few, forward, seed)
     update_rule, learning_rate, momentum = _update_rule(optimizer)
     parameters = sum(p.numel() for p in model.parameters())
     kind = type(recurrent).__name__ if through_time else chain.kind
-    unit = "time steps" if through_time else "layers"
+    unit = ("time step" if through_time else "layer") + "s" * (len(stages) != 1)
     measured |= {
         "name": type(model).__name__,
         "description": f"{parameters:,} parameters, {len(stages)} {unit} of {kind}",
@@ -176,7 +190,7 @@ def _input_rms(batch: Any) -> float:
 
 def _rms(tensors: list[Tensor]) -> float:
     values = sum(tensor.numel() for tensor in tensors)
-    return math.hypot(*(_norm(tensor.detach()) for tensor in tensors)) / math.sqrt(max(values, 1))
+    return math.hypot(*(norm_of(tensor) for tensor in tensors)) / math.sqrt(max(values, 1))
 
 
 def _growth(stages: list[Any]) -> dict[str, Any]:
@@ -269,22 +283,28 @@ def _pulled(before: Any, after: Any, column: Tensor, samples: int) -> Optional[T
         torch.zeros_like(tensor) if part is None else part
         for part, tensor in zip(pulled, before.tensors)
     ]
-    return torch.cat([part[:samples].reshape(samples, -1).double().cpu() for part in parts], dim=1)
+    return torch.cat([part[:samples].reshape(samples, -1).cpu().double() for part in parts], dim=1)
 
 
 @torch.no_grad()
-def _weights(model: nn.Module, chain: Chain, grads: dict[str, Tensor]) -> dict[str, Any]:
+def _weights(
+    model: nn.Module, chain: Chain, grads: dict[str, Tensor], plain: bool
+) -> dict[str, Any]:
     weights = []
     for name, role, parameter in matrices_of(model, chain):
+        # The core takes repeated matrices for those of mean-field theory, which knows plain layers alone.
+        role = role if plain or role == "input" else "output"
         matrix = parameter.detach().float().flatten(1)
         largest = _spectral_norm(matrix)
-        weights.append((name, role, matrix.shape[1], matrix.shape[0], _norm(matrix), largest))
-    values = sum(grad.numel() for grad in grads.values())
-    dense = [grad.to_dense() if grad.is_sparse else grad for grad in grads.values()]
+        weights.append((name, role, matrix.shape[1], matrix.shape[0], norm_of(matrix), largest))
+    dense = [as_real(grad.to_dense()) for grad in grads.values()]
+    values = sum(grad.numel() for grad in dense)
+    # Quantised ones hold codes, whose size says nothing.
+    numbers = [p for p in model.parameters() if p.is_floating_point() or p.is_complex()]
     tiny = sum(int(((g.abs() > 0) & (g.abs() < torch.finfo(g.dtype).tiny)).sum()) for g in dense)
     return {
         "weights": weights,
-        "weight_norm": math.hypot(*(_norm(p) for p in model.parameters())),
+        "weight_norm": math.hypot(*map(norm_of, numbers)),
         "global_norm": _rms(dense) * math.sqrt(values),
         "subnormal_share": tiny / max(values, 1),
     }
@@ -317,14 +337,14 @@ def _sharpness(
     if rows is not None:
         batch = first_rows(batch, rows)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    weights = torch.cat([p.detach().flatten() for p in parameters])
-    step = _RELATIVE_STEP * _norm(weights)
+    held = [as_real(p.detach()) for p in parameters]
+    weights = torch.cat([each.flatten() for each in held])
+    step = _RELATIVE_STEP * norm_of(weights)
 
     def put(at: Tensor) -> None:
-        parts = at.split([p.numel() for p in parameters])
         with torch.no_grad():
-            for p, part in zip(parameters, parts):
-                p.copy_(part.view_as(p))
+            for each, part in zip(held, at.split([each.numel() for each in held])):
+                each.copy_(part.view_as(each))
 
     def gradient(at: Tensor) -> Tensor:
         put(at)
@@ -332,11 +352,11 @@ def _sharpness(
             loss = forward(model, batch)
         grads = torch.autograd.grad(loss, parameters, allow_unused=True)
         flat = [torch.zeros_like(p) if g is None else g for g, p in zip(grads, parameters)]
-        return torch.cat([g.flatten() for g in flat])
+        return torch.cat([as_real(g.to_dense()).flatten() for g in flat])
 
     # The gradient leans towards the steepest bends: fewer products than from a random start.
     vector = gradient(weights)
-    norm = _norm(vector)
+    norm = norm_of(vector)
     if not 0.0 < norm < math.inf:
         return None
     basis, alphas, betas = [vector / norm], [], []
@@ -344,12 +364,12 @@ def _sharpness(
         while len(alphas) < min(_PRODUCTS, weights.numel()):
             moved = gradient(weights + step * basis[-1])
             moved = moved.sub_(gradient(weights - step * basis[-1])).div_(2 * step)
-            if not math.isfinite(_norm(moved)):
+            if not math.isfinite(norm_of(moved)):
                 return None
             alphas.append(float(torch.dot(moved, basis[-1])))
             for each in basis:
                 moved.sub_(each, alpha=float(torch.dot(moved, each)))
-            betas.append(_norm(moved))
+            betas.append(norm_of(moved))
             values, residual = _ritz(alphas, betas)
             if residual <= _SETTLED * abs(values[-1]) or betas[-1] <= 1e-6 * max(map(abs, alphas)):
                 break
@@ -365,10 +385,6 @@ def _ritz(alphas: list[float], betas: list[float]) -> tuple[list[float], float]:
     beside = torch.diag(torch.tensor(betas[:-1], dtype=torch.float64), 1) if len(alphas) > 1 else 0.0
     values, vectors = torch.linalg.eigh(diagonal + beside, UPLO="U")
     return values.tolist(), abs(betas[-1] * float(vectors[-1, -1]))
-
-
-def _norm(vector: Tensor) -> float:
-    return float(torch.linalg.vector_norm(vector, dtype=torch.float64))
 
 
 def _update_rule(optimizer: Optional[Optimizer]) -> tuple[Optional[str], float, float]:
@@ -402,5 +418,5 @@ def _recurrent_activation(recurrent: Any) -> tuple[Optional[str], float]:
     if not isinstance(recurrent, nn.RNN):
         return None, 0.0
     biases = [p.detach() for name, p in recurrent.named_parameters() if "bias" in name]
-    variance = sum(float(bias.double().pow(2).mean()) for bias in biases) / recurrent.num_layers
+    variance = sum(float(bias.cpu().double().pow(2).mean()) for bias in biases) / recurrent.num_layers
     return recurrent.nonlinearity, math.sqrt(variance)

@@ -101,9 +101,22 @@ def _scale_residual(model: nn.Module, chain: Chain, scale: float) -> Put:
     names = [name for place, name in enumerate(chain.names) if chain.keeps_width(place)]
     if not names:
         raise Refused("none of its blocks gives what it takes in shape")
+    hook = partial(_scaled_branch if chain.added else _scaled, scale)
     for name in names:
-        model.get_submodule(name).register_forward_hook(partial(_scaled, scale))
-    return Put(f"Here it was done to {_listed(names)}.")
+        model.get_submodule(name).register_forward_hook(hook)
+    done = f"Here it was done to {_listed(names)}."
+    if chain.added:
+        done += (
+            "\nThe model adds what these give to what they take by itself: in `scaled`, `return "
+            "RESIDUAL_SCALE * output`."
+        )
+    return Put(done)
+
+
+def _scaled_branch(scale: float, block: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+    if isinstance(output, tuple):
+        return (scale * output[0], *output[1:])
+    return scale * output
 
 
 def _scaled(scale: float, block: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
@@ -164,6 +177,13 @@ def _normed(module: nn.Module, inputs: Any, output: Any) -> Any:
     return norm(output)  # type: ignore[operator]
 
 
+class Nothing(nn.Module):
+    """In the place of a block whose result is added: adds nothing."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.zeros_like(inputs)
+
+
 def _shorten(model: nn.Module, chain: Chain, depth: int) -> Put:
     left_out = list(zip(chain.names, chain.seen))[max(depth, 1) :]
     for name, (given, made) in left_out:
@@ -172,7 +192,7 @@ def _shorten(model: nn.Module, chain: Chain, depth: int) -> Put:
     for name, _ in left_out:
         parent, _, own = name.rpartition(".")
         owner = model.get_submodule(parent)
-        owner._modules[own] = nn.Identity()
+        owner._modules[own] = Nothing() if chain.added else nn.Identity()
         names = list(owner._modules)
         after = names.index(own) + 1
         if isinstance(owner, nn.Sequential) and after < len(names) - 1:

@@ -85,7 +85,8 @@ def evaluate(model: nn.Module, rows: Rows, size: int, metric: Callable[[Any, Any
 
 def accuracy(outputs: Any, targets: Tensor) -> float:
     """The share of targets that have the largest logit: of the last dimension, or of the one after the
-    rows, as `cross_entropy` has it."""
+    rows, as `cross_entropy` has it. Logits may be a part of the outputs, as with Hugging Face's models."""
+    outputs = getattr(outputs, "logits", outputs)
     if outputs.shape[:-1] == targets.shape:
         classes = outputs.argmax(-1)
     elif outputs.ndim == targets.ndim + 1 and outputs.shape[:1] + outputs.shape[2:] == targets.shape:
@@ -98,13 +99,26 @@ def accuracy(outputs: Any, targets: Tensor) -> float:
     return float((classes == targets).float().mean())
 
 
-def most_frequent(rows: Rows, size: int) -> Optional[float]:
-    """The accuracy of saying always the same; None where the targets are no classes."""
-    seen = []
-    for batch, _ in rows.once(size):
-        targets = batch[1] if isinstance(batch, (tuple, list)) and len(batch) == 2 else None
-        if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.is_complex():
-            return None
-        seen.append(targets.flatten())
-    values = torch.cat(seen)
+def most_frequent(rows: Rows, size: int) -> float:
+    """The accuracy of saying always the same.
+
+    Raises:
+        ValueError: the targets are no classes.
+    """
+    values = torch.cat([_classes(batch) for batch, _ in rows.once(size)])
     return float(values.unique(return_counts=True)[1].max()) / len(values)
+
+
+def _classes(batch: Any) -> Tensor:
+    if not isinstance(batch, (Mapping, tuple, list)) or len(batch) < 2:
+        found = f"`data` gives a {type(batch).__name__} without targets"
+    elif not isinstance(targets := targets_of(batch), Tensor):
+        found = "`data` has no tensor `labels`" if targets is None else f"the targets are a {type(targets).__name__}"
+    elif targets.is_floating_point() or targets.is_complex():
+        found = f"the targets are numbers of {targets.dtype}, not classes"
+    elif isinstance(batch, Mapping) and targets.ndim != 1:
+        # Each token's, shifted by one or not, with some that do not count: the model alone knows.
+        found = f"`labels` has shape {tuple(targets.shape)}, not one class for each sample"
+    else:
+        return targets.flatten()
+    raise ValueError(f"{found}, so there is no accuracy to go by: give a `metric` and its `goal`")

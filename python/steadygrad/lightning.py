@@ -7,11 +7,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import lightning.pytorch as pl
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from .torch import Guard, GuardStep
 
@@ -43,7 +44,8 @@ class GuardCallback(pl.Callback):
     def __init__(self, **settings: Any) -> None:
         self._settings = settings
         self._saved: Optional[dict[str, Any]] = None
-        self._loss = 0.0
+        self._loss: Union[Tensor, float] = 0.0
+        self._hook: Optional[RemovableHandle] = None
         self.guard: Optional[Guard] = None
         """The guard, from the start of training on."""
         self.last_step: Optional[GuardStep] = None
@@ -64,7 +66,11 @@ class GuardCallback(pl.Callback):
                 f"GuardCallback cannot read gradients under {strategy}; it can under {', '.join(_STRATEGIES)}"
             )
         self._close()
-        self.guard = Guard(pl_module, trainer.optimizers[0], **self._settings)
+        self._loss = 0.0
+        optimizer = trainer.optimizers[0]
+        guard = self.guard = Guard(pl_module, optimizer, **self._settings)
+        # At the end of a batch the schedules have set the next rates already.
+        self._hook = optimizer.register_step_post_hook(lambda *_: guard.after_step())
         if self._saved is not None:
             self.guard.load_state_dict(self._saved)
             self._saved = None
@@ -88,22 +94,14 @@ class GuardCallback(pl.Callback):
             logged["learning_rate_scale"] = seen.learning_rate_scale
         pl_module.log_dict(logged)
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        assert self.guard is not None
-        self.guard.after_step()
-
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close()
 
     def _close(self) -> None:
-        # One of an earlier fit that was interrupted holds its folders still.
+        # One of an earlier fit that was interrupted holds its folders and its optimizer still.
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
         if self.guard is not None:
             self.guard.close()
 

@@ -238,7 +238,8 @@ def gradient_stats(model: Union[nn.Module, _Parameters]) -> GradientStats:
     """Statistics of every gradient, by parameter name, from one pass over memory.
 
     Of a module, the names are those of `named_parameters()`; of a tensor or an iterable of
-    tensors, their places "0", "1", ... Parameters without a gradient are left out.
+    tensors, their places "0", "1", ... Parameters without a gradient are left out. Of sharded
+    gradients (FSDP2, `DTensor`) they are those of the whole tensors: every process has to call it then.
     """
     names, parameters = _named(model)
     measuring = _native.Clipper('{"policy": "chain", "policies": []}')
@@ -247,6 +248,8 @@ def gradient_stats(model: Union[nn.Module, _Parameters]) -> GradientStats:
 
 class Clipper:
     """Clips by a policy, and tells what the gradients were, in one pass over memory.
+
+    Of sharded gradients (FSDP2, `DTensor`) it measures the whole tensors: every process has to call it then.
 
     Args:
         model: a module, or parameters. Parameters that are added to the module later are not seen:

@@ -7,16 +7,18 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
-from typing import Any, Optional
+from collections.abc import Callable, Mapping
+from typing import Any, Optional, Union
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from .torch import Guard, GuardStep
+from .torch import Guard, GuardStep, GuardStopped
 
 __all__ = ["GuardCallback"]
 
@@ -24,15 +26,18 @@ __all__ = ["GuardCallback"]
 class GuardCallback(TrainerCallback, ExportableState):
     """Keeps a run alive with a `steadygrad.torch.Guard`, and adds what it did to the trainer's log.
 
-    The guard clips in the trainer's place, by `TrainingArguments.max_grad_norm` (which is set to 0 while
-    training), since it has to see the gradients as they were. The trainer logs `grad_norm`, from before
-    clipping; the guard adds `grad_norm_clipped`, `learning_rate_scale` and `steps_not_applied`, which
-    `trainer_state.json` and all callbacks after this one see: to have them in TensorBoard or W&B, set
-    `report_to="none"` and give their callback after this one. When the guard gives up, `GuardStopped`
-    ends `trainer.train()`.
+    The guard clips in the trainer's place, by `TrainingArguments.max_grad_norm` (which is infinite while
+    training), since it has to see the gradients as they were. A healthy run is left bit for bit as it would
+    have been up to the first step that is clipped: the guard's factor is rounded otherwise than PyTorch's,
+    which shows in the last digits of the weights. The trainer logs `grad_norm`, from before clipping; the
+    guard adds `grad_norm_clipped`, `learning_rate_scale` and `steps_not_applied`, which `trainer_state.json`
+    and all callbacks after this one see: to have them in TensorBoard or W&B, set `report_to="none"` and give
+    their callback after this one. When the guard gives up, `GuardStopped` ends `trainer.train()`.
 
     The loss is read where the model returns it, by a hook on the model that is removed when training
-    ends. A model that returns none is judged by its gradients alone.
+    ends, or when the next one begins after one that was interrupted; copies of the model do not have it.
+    With gradient accumulation it is the update's, as the trainer logs it. A model that returns none is judged
+    by its gradients alone.
 
     The guard's running scales are kept in the trainer's checkpoints (`trainer_state.json`);
     `trainer.train(resume_from_checkpoint=...)` goes on with them, and with the record in `run_dir`.
@@ -48,10 +53,13 @@ class GuardCallback(TrainerCallback, ExportableState):
 
     def __init__(self, **settings: Any) -> None:
         self._settings = settings
-        self._losses: list[Tensor] = []
+        self._losses: list[Optional[Tensor]] = []
+        self._divided = False
+        self._judged = False
         self._not_applied = 0
-        self._max_grad_norm: Optional[float] = None
-        self._hook: Any = None
+        self._args: Optional[TrainingArguments] = None
+        self._scaler: Optional[torch.amp.GradScaler] = None
+        self._hook: Optional[RemovableHandle] = None
         self.guard: Optional[Guard] = None
         """The guard, from the start of training on."""
         self.last_step: Optional[GuardStep] = None
@@ -69,13 +77,18 @@ class GuardCallback(TrainerCallback, ExportableState):
         if args.deepspeed:
             raise NotImplementedError("DeepSpeed keeps the gradients to itself: it cannot be guarded")
         assert model is not None
+        self._put_back()
+        # Another callback's training with these arguments may have been interrupted.
+        _configure(args)
         settings = dict(self._settings)
         if settings.get("clip") is None and args.max_grad_norm:
             settings["clip"] = args.max_grad_norm
-        self._close()
         self.guard = Guard(model, getattr(optimizer, "optimizer", optimizer), **settings)
-        self._max_grad_norm, args.max_grad_norm = args.max_grad_norm, 0.0
-        self._hook = model.register_forward_hook(self._saw)
+        self._losses, self._judged = [], False
+        self._scaler = getattr(optimizer, "scaler", None)
+        self._args = args
+        args.max_grad_norm = _Unclipped(args.max_grad_norm or 0.0, self._about_to_clip)
+        self._hook = model.register_forward_hook(_Watch(self._saw), with_kwargs=True)
         kept = (state.stateful_callbacks or {}).get(type(self).__name__, {})
         saved = kept.get("attributes", {}).get("saved") if isinstance(kept, Mapping) else None
         if state.global_step and saved is not None:
@@ -91,27 +104,48 @@ class GuardCallback(TrainerCallback, ExportableState):
         saved = None if self.guard is None else self.guard.state_dict()
         return {"args": settings, "attributes": {"saved": saved}}
 
-    def _saw(self, model: nn.Module, inputs: Any, output: Any) -> None:
+    def _saw(self, inputs: Mapping[str, Any], output: Any) -> None:
         if not torch.is_grad_enabled():
             return
         loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
-        if isinstance(loss, Tensor):
-            self._losses.append(loss.detach())
+        # Not a copy: what the trainer multiplies it by, in place, is meant to be seen.
+        self._losses.append(loss.detach() if isinstance(loss, Tensor) else None)
+        self._divided = inputs.get("num_items_in_batch") is not None
+
+    def _loss(self) -> Union[Tensor, float]:
+        """The update's, from what each of its batches returned: parts of a sum where the model has divided
+        them by the whole update's number of items, and means of their own otherwise."""
+        losses = [loss.float().mean() for loss in self._losses if loss is not None]
+        if not losses:
+            return 0.0
+        return torch.stack(losses).sum() if self._divided else torch.stack(losses).mean()
+
+    def _about_to_clip(self) -> None:
+        # Whoever asks before a forward pass is not the trainer with an update's gradients.
+        if self._losses and not self._judged:
+            self._judge()
+
+    def _judge(self) -> None:
+        assert self.guard is not None
+        loss, self._losses = self._loss(), []
+        try:
+            step = self.guard.before_step(loss, scaler=self._scaler)
+        except GuardStopped:
+            self._put_back()
+            raise
+        if step.applied and _LARGE < step.grad_norm < math.inf:
+            # PyTorch's norm may be infinite, and what it holds already becomes NaN.
+            for parameter in self.guard._parameters:
+                parameter.grad = None if parameter.grad is None else parameter.grad.clone()
+        self.last_step, self._judged = step, True
+        self._not_applied += not step.applied
 
     def on_pre_optimizer_step(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        optimizer: Any = None,
-        **_: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        assert self.guard is not None
-        losses, self._losses = self._losses, []
-        loss = torch.stack([loss.float().mean() for loss in losses]).mean() if losses else 0.0
-        scaler = getattr(optimizer, "scaler", None)
-        self.last_step = self.guard.before_step(loss, scaler=scaler)
-        self._not_applied += not self.last_step.applied
+        if not self._judged:
+            self._judge()
+        self._judged = False
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -141,14 +175,62 @@ class GuardCallback(TrainerCallback, ExportableState):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        self._put_back()
+
+    def _put_back(self) -> None:
+        """Leaves the model and the arguments as they were, also those of a training that was interrupted."""
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
-        if self._max_grad_norm is not None:
-            args.max_grad_norm, self._max_grad_norm = self._max_grad_norm, None
-        self._close()
-
-    def _close(self) -> None:
-        # One of an earlier training that was interrupted holds its folders still.
+        if self._args is not None:
+            _configure(self._args)
+            self._args = None
         if self.guard is not None:
             self.guard.close()
+
+
+# Half precision's largest number is 65504.
+_LARGE = 1e4
+
+
+class _Unclipped(float):
+    """Infinity in the place of `max_grad_norm`, with which nothing is clipped.
+
+    PyTorch asks for it as a `float` when it has the norm and no gradient is changed yet. That is when the guard has to
+    look: of a norm that is not finite comes a factor of NaN, also here, and then NaN is everywhere.
+    """
+
+    configured: float
+    _about_to_clip: Callable[[], None]
+
+    def __new__(cls, configured: float, about_to_clip: Callable[[], None]) -> _Unclipped:
+        number = super().__new__(cls, math.inf)
+        number.configured, number._about_to_clip = configured, about_to_clip
+        return number
+
+    def __float__(self) -> float:
+        self._about_to_clip()
+        return math.inf
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In the trainer's checkpoints, which hold its arguments.
+        return float, (self.configured,)
+
+
+def _configure(args: TrainingArguments) -> None:
+    if isinstance(args.max_grad_norm, _Unclipped):
+        args.max_grad_norm = args.max_grad_norm.configured
+
+
+class _Watch:
+    """A forward hook of which a copy, in a copy of the model, does nothing."""
+
+    def __init__(self, saw: Optional[Callable[[Mapping[str, Any], Any], None]] = None) -> None:
+        self._saw = saw
+
+    def __call__(self, model: nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
+        if self._saw is not None:
+            self._saw(kwargs, output)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Watch, ()

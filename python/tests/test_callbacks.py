@@ -1,12 +1,15 @@
 """The guard inside Lightning's and Hugging Face's trainers."""
 
+import contextlib
+import copy
+import io
 import json
 import math
 
 import pytest
 import torch
 
-from steadygrad.torch import GuardStopped
+from steadygrad.torch import GuardStopped, find_non_finite
 
 lightning = pytest.importorskip("lightning")
 transformers = pytest.importorskip("transformers")
@@ -176,6 +179,64 @@ def test_lightning_says_what_it_cannot_guard(tmp_path):
         fit(tmp_path, [LightningGuard()], module=Manual())
 
 
+def by_step(optimizer, kind):
+    schedules = torch.optim.lr_scheduler
+    if kind == "exponential":
+        return schedules.ExponentialLR(optimizer, 0.97)
+    return schedules.LambdaLR(optimizer, lambda step: 1 / (1 + step))
+
+
+class Scheduled(Module):
+    """The loss grows slowly for a while: the guard lowers the rate. Keeps the rates that batches begin with."""
+
+    def __init__(self, kind, grows):
+        super().__init__()
+        self.kind, self.grows, self.rates = kind, grows, []
+
+    def training_step(self, batch, index):
+        self.rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        factor = 1.2 ** min(index - 30, 30) if self.grows and index > 30 else 1.0
+        return factor * super().training_step(batch, index)
+
+    def configure_optimizers(self):
+        optimizer = super().configure_optimizers()
+        schedule = {"scheduler": by_step(optimizer, self.kind), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+@pytest.mark.parametrize("kind", ["exponential", "lambda"])
+def test_lightning_schedules_by_step_are_what_they_are_without_the_guard(tmp_path, kind):
+    callback = LightningGuard()
+    guarded = fit(tmp_path / "guarded", [callback], module=Scheduled(kind, grows=True))
+    assert callback.guard.counts["lowered"] > 0
+    plain = fit(tmp_path / "plain", module=Scheduled(kind, grows=False))
+    assert guarded.rates == plain.rates and len(plain.rates) == STEPS
+    assert not guarded.trainer.optimizers[0]._optimizer_step_post_hooks
+
+
+def test_lightning_takes_in_layers_that_are_unfrozen(tmp_path):
+    class Finetuned(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(1)
+            self.backbone, self.head = torch.nn.Linear(8, 16), torch.nn.Linear(16, 1)
+
+        def training_step(self, batch, index):
+            inputs, targets = batch
+            return torch.nn.functional.mse_loss(self.head(self.backbone(inputs).tanh()), targets)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD([p for p in self.parameters() if p.requires_grad], lr=0.01)
+
+    def run(folder, callbacks):
+        thaw = lightning.pytorch.callbacks.BackboneFinetuning(unfreeze_backbone_at_epoch=1)
+        return fit(folder, [*callbacks, thaw], module=Finetuned(), epochs=2)
+
+    callback = LightningGuard()
+    assert same(weights(run(tmp_path / "guarded", [callback])), weights(run(tmp_path / "plain", [])))
+    assert "backbone.weight" in callback.last_step.gradients
+
+
 class Net(torch.nn.Module):
     def __init__(self):
         super().__init__()
@@ -187,7 +248,7 @@ class Net(torch.nn.Module):
         return {"loss": torch.nn.functional.mse_loss(predicted, labels), "logits": predicted}
 
 
-def train(folder, callbacks=(), fault=None, steps=STEPS, checkpoint=None, **settings):
+def trainer_of(folder, callbacks=(), fault=None, steps=STEPS, model=None, **settings):
     rows = [{"inputs": x, "labels": y} for x, y in data(fault=fault)]
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
@@ -206,8 +267,14 @@ def train(folder, callbacks=(), fault=None, steps=STEPS, checkpoint=None, **sett
         def _get_train_sampler(self, *_):
             return torch.utils.data.SequentialSampler(rows)
 
-    trainer = InOrder(model=Net(), args=arguments, train_dataset=rows, callbacks=list(callbacks))
-    trainer.train(resume_from_checkpoint=checkpoint)
+    return InOrder(model=model or Net(), args=arguments, train_dataset=rows, callbacks=list(callbacks))
+
+
+def train(folder, callbacks=(), checkpoint=None, **settings):
+    trainer = trainer_of(folder, callbacks, **settings)
+    # It prints a row for each step.
+    with contextlib.redirect_stdout(io.StringIO()):
+        trainer.train(resume_from_checkpoint=checkpoint)
     return trainer
 
 
@@ -220,9 +287,11 @@ def test_the_trainer_is_left_alone(tmp_path, settings):
         # PyTorch's factor is computed in float32, the guard's in float64.
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
     counts = callback.guard.counts
-    # The trainer's own clipping is not the guard's.
-    interventions = [counts[name] for name in ("clipped", "skipped", "lowered", "rolled_back")]
-    assert interventions == [0, 0, 0, 0]
+    assert [counts[name] for name in ("skipped", "lowered", "rolled_back")] == [0, 0, 0]
+    # The trainer's own clipping, which the guard does in its place.
+    largest = plain.args.max_grad_norm or math.inf
+    norms = [row["grad_norm"] for row in plain.state.log_history if "grad_norm" in row]
+    assert counts["clipped"] == sum(norm > largest for norm in norms)
     assert guarded.args.max_grad_norm == plain.args.max_grad_norm
     assert not guarded.model._forward_hooks
 
@@ -274,3 +343,145 @@ def test_the_trainer_goes_on_from_a_checkpoint_in_the_same_record(steadygrad, tm
     assert repr(first[STEPS // 2 :]) == repr(second) and len(first) == STEPS
     run = json.loads(steadygrad("diagnose", record, "--json").stdout)["runs"][0]
     assert (run["rows"], run["findings"][0]["step"]) == (STEPS, FAULT_AT)
+
+
+def test_the_trainer_is_left_alone_bit_for_bit_where_nothing_is_clipped(tmp_path):
+    guarded = train(tmp_path / "guarded", [TrainerGuard()], max_grad_norm=100.0)
+    plain = train(tmp_path / "plain", max_grad_norm=100.0)
+    assert same(weights(guarded.model), weights(plain.model))
+    norms = [
+        [row["grad_norm"] for row in trainer.state.log_history if "grad_norm" in row]
+        for trainer in (guarded, plain)
+    ]
+    assert norms[0] == norms[1] and len(norms[0]) == STEPS
+
+
+class At(transformers.TrainerCallback):
+    """Does something at the end of the third step."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def on_step_end(self, args, state, control, model=None, **_):
+        if state.global_step == 3:
+            self.act(model)
+
+
+def interrupt(model):
+    raise KeyboardInterrupt
+
+
+def test_the_trainer_is_as_configured_after_an_interruption(tmp_path):
+    callback = TrainerGuard()
+    trainer = trainer_of(tmp_path, [callback, At(interrupt)], steps=6, max_grad_norm=1e-3)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    trainer.pop_callback(At)
+    trainer.train()
+    assert trainer.args.max_grad_norm == 1e-3
+    assert callback.last_step.grad_norm_clipped == pytest.approx(1e-3)
+    assert not trainer.model._forward_hooks
+
+
+def test_another_callback_finds_the_configured_norm_after_an_interruption(tmp_path):
+    trainer = trainer_of(tmp_path, [TrainerGuard(), At(interrupt)], steps=6, max_grad_norm=1e-3)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    trainer.pop_callback(At)
+    trainer.pop_callback(TrainerGuard)
+    callback = TrainerGuard()
+    trainer.add_callback(callback)
+    trainer.train()
+    assert type(trainer.args.max_grad_norm) is float and trainer.args.max_grad_norm == 1e-3
+    assert callback.last_step.grad_norm_clipped == pytest.approx(1e-3)
+
+
+def test_the_trainer_is_as_configured_when_the_guard_gives_up(tmp_path):
+    model = Net()
+    model.layers[0].weight.register_hook(lambda gradient: gradient * math.nan)
+    trainer = trainer_of(tmp_path, [TrainerGuard()], model=model)
+    with pytest.raises(GuardStopped):
+        trainer.train()
+    assert trainer.args.max_grad_norm == 1.0 and type(trainer.args.max_grad_norm) is float
+    assert not model._forward_hooks
+
+
+def test_checkpoints_hold_the_configured_norm(tmp_path):
+    trainer = train(tmp_path, [TrainerGuard()], steps=2, save_strategy="steps", save_steps=2)
+    saved = torch.load(tmp_path / "checkpoint-2" / "training_args.bin", weights_only=False)
+    assert type(saved.max_grad_norm) is float and saved.max_grad_norm == trainer.args.max_grad_norm
+
+
+def test_a_model_can_be_copied_and_pickled_while_it_trains(tmp_path):
+    seen = []
+
+    def copies(model):
+        twin = copy.deepcopy(model)
+        with io.BytesIO() as file:
+            torch.save(model, file)
+            file.seek(0)
+            seen.extend([twin, torch.load(file, weights_only=False)])
+        inputs, targets = data(16).tensors
+        # A copy's forward pass is none of the training's.
+        twin(inputs, targets * 1e6)["loss"].backward()
+        found = find_non_finite(model, {"inputs": inputs, "labels": targets}, lambda o: o["loss"])
+        assert found is None
+
+    callback = TrainerGuard()
+    guarded = train(tmp_path / "guarded", [callback, At(copies)], steps=5, max_grad_norm=100.0)
+    assert len(seen) == 2 and callback.guard.counts["kept"] == 5
+    plain = train(tmp_path / "plain", steps=5, max_grad_norm=100.0)
+    assert same(weights(guarded.model), weights(plain.model))
+
+
+class CountsItems(Net):
+    """Divides by the whole update's number of items, as transformers' own language models do."""
+
+    def forward(self, inputs, labels, num_items_in_batch=None, **_):
+        output = super().forward(inputs, labels)
+        if num_items_in_batch is not None:
+            output["loss"] = output["loss"] * labels.numel() / num_items_in_batch
+        return output
+
+
+@pytest.mark.parametrize("model", [Net, CountsItems])
+def test_the_loss_of_an_update_is_the_trainers(tmp_path, monkeypatch, model):
+    from steadygrad.torch import Guard
+
+    judged, before_step = [], Guard.before_step
+    monkeypatch.setattr(
+        Guard,
+        "before_step",
+        lambda self, loss, **more: judged.append(float(loss)) or before_step(self, loss, **more),
+    )
+    # 90 batches: the last update of an epoch has two of them, not four.
+    settings = {"gradient_accumulation_steps": 4, "steps": -1, "num_train_epochs": 2}
+    trainer = train(tmp_path, [TrainerGuard()], model=model(), **settings)
+    logged = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    assert judged == pytest.approx(logged, rel=1e-5) and len(logged) == 2 * 23
+
+
+@pytest.mark.parametrize("max_grad_norm", [0.0, 1.0])
+@pytest.mark.parametrize("factor", [math.nan, math.inf])
+def test_the_place_of_a_fault_survives_the_trainer(tmp_path, max_grad_norm, factor):
+    model = Net()
+    model.layers[2].weight.register_hook(lambda gradient: gradient * factor)
+    callback = TrainerGuard()
+    trainer = train(tmp_path, [callback], steps=1, model=model, max_grad_norm=max_grad_norm)
+    step = callback.last_step
+    assert not step.applied
+    bad = [name for name, gradient in step.gradients.items() if gradient.non_finite]
+    assert bad == ["layers.2.weight"]
+    assert not math.isfinite(trainer.state.log_history[0]["grad_norm"])
+
+
+def test_a_norm_beyond_float32_is_clipped_and_not_lost(tmp_path):
+    model = Net()
+    # Each number's square is finite, their sum is not.
+    model.layers[2].weight.register_hook(lambda gradient: torch.full_like(gradient, 1e19))
+    callback = TrainerGuard()
+    train(tmp_path, [callback], steps=1, model=model)
+    step = callback.last_step
+    assert step.applied and step.grad_norm == pytest.approx(4e19)
+    assert step.grad_norm_clipped == pytest.approx(1.0)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())

@@ -38,6 +38,22 @@ class Block(nn.Module):
         return (out, x) if self.pair else out
 
 
+class Summed(nn.Module):
+    """The code around the blocks adds what they give to what they took."""
+
+    def __init__(self, depth=16, width=16, gain=2.0):
+        super().__init__()
+        branch = lambda: nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+        self.blocks, self.last = nn.ModuleList(branch() for _ in range(depth)), nn.Linear(width, 4)
+        for parameter in self.blocks.parameters():
+            nn.init.normal_(parameter, std=gain / width**0.5 if parameter.ndim > 1 else 0.0)
+
+    def forward(self, x, scale=1.0):
+        for block in self.blocks:
+            x = x + scale * block(x)
+        return self.last(x)
+
+
 def residual(depth=16, width=16, gain=2.0):
     return nn.Sequential(*[Block(width, gain) for _ in range(depth)], nn.Linear(width, 4))
 
@@ -177,6 +193,22 @@ class TestSurgery:
         with pytest.raises(TypeError, match="in place"):
             model(inputs)
 
+    def test_branches_that_the_model_adds_are_scaled_and_left_out_where_they_are_given(self, inputs):
+        model = Summed(4, gain=0.5)
+        found = chain(model, inputs)
+        assert found.added and found.names == [f"blocks.{place}" for place in range(4)]
+        expected = model(inputs, scale=0.25)
+        done = put(model, found, {"kind": "scale_residual", "scale": 0.25})
+        torch.testing.assert_close(model(inputs), expected)
+        assert done.changes.splitlines() == [
+            "Here it was done to `blocks.0`, `blocks.1`, `blocks.2`, `blocks.3`.",
+            "The model adds what these give to what they take by itself: in `scaled`, `return RESIDUAL_SCALE * output`.",
+        ]
+        shorter, same = Summed(4, gain=0.5), Summed(2, gain=0.5)
+        same.load_state_dict({name: shorter.state_dict()[name] for name in same.state_dict()})
+        put(shorter, found, {"kind": "reduce_depth", "depth": 2})
+        torch.testing.assert_close(shorter(inputs), same(inputs))
+
     def test_blocks_that_change_the_shape_have_no_identity_to_keep(self):
         model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 8))
         found = chain(model, torch.randn(2, 4))
@@ -261,7 +293,24 @@ class TestTask:
     def test_the_trivial_predictor(self):
         y = torch.tensor([0, 1, 1, 2, 1])
         assert most_frequent(Rows((torch.ones(5, 2), y)), 2) == pytest.approx(0.6)
-        assert most_frequent(Rows((torch.ones(5, 2), torch.ones(5))), 2) is None
+        assert most_frequent(Rows({"x": torch.ones(5, 2), "labels": y}), 2) == pytest.approx(0.6)
+        dataset = [{"x": torch.ones(2), "labels": label} for label in y]
+        data = type("Data", (torch.utils.data.Dataset,), {"__len__": lambda _: 5, "__getitem__": lambda _, at: dataset[at]})()
+        assert most_frequent(Rows(data), 2) == pytest.approx(0.6)
+
+    @pytest.mark.parametrize("data, why", [
+        ((torch.ones(5, 2), torch.ones(5)), "numbers of torch.float32, not classes"),
+        ({"x": torch.ones(5, 2)}, "without targets"),
+        ({"x": torch.ones(5, 2), "y": torch.ones(5)}, "no tensor `labels`"),
+        ({"x": torch.ones(5, 2), "labels": torch.ones(5, 7).long()}, "not one class for each sample"),
+    ])
+    def test_targets_that_are_no_classes(self, data, why):
+        with pytest.raises(ValueError, match=f"{why}.*give a `metric` and its `goal`"):
+            most_frequent(Rows(data), 2)
+
+    def test_logits_may_be_a_part_of_what_a_model_gives(self):
+        outputs = type("Outputs", (), {"logits": torch.eye(3)})
+        assert accuracy(outputs, torch.tensor([0, 1, 1])) == pytest.approx(2 / 3)
 
     def test_a_mean_over_rows_not_over_batches(self):
         rows = Rows((torch.arange(5.0), torch.zeros(5)))
@@ -339,6 +388,14 @@ class TestCure:
         assert trials["baseline"]["outcome"]["verdict"] == "diverged"
         remedy = trials["initialize"]["remedy"]
         assert remedy["kind"] == "scale_residual" and 0 < remedy["scale"] < 1
+        assert trials["initialize"]["outcome"]["verdict"] == "cured"
+        assert trials["regularize"]["not_tried"].startswith("its layers are not plain")
+
+    def test_so_is_one_whose_blocks_the_model_adds(self):
+        found = sg.cure(Summed, nn.functional.cross_entropy, blobs(), optimizer=sgd, steps=40, fresh_seeds=1, verbose=False)
+        trials = {trial["name"]: trial for trial in found.trials}
+        assert "SG007" not in [finding["code"] for finding in found.findings]
+        assert trials["initialize"]["remedy"]["kind"] == "scale_residual"
         assert trials["initialize"]["outcome"]["verdict"] == "cured"
         assert trials["regularize"]["not_tried"].startswith("its layers are not plain")
 
@@ -438,8 +495,9 @@ class TestCure:
             ({"batch_size": 1.5}, "`batch_size` is 1.5"),
             ({"fresh_seeds": -1}, "`fresh_seeds` is -1"),
             ({"metric": accuracy}, "`goal` is missing"),
-            ({"data": (torch.randn(8, 16), torch.randn(8))}, "give a `metric`"),
-            ({"data": (torch.randn(1, 16), torch.tensor([1]))}, "one sample"),
+            ({"data": (torch.randn(16, 16), torch.randn(16))}, "give a `metric`"),
+            ({"data": (torch.randn(1, 16), torch.tensor([1]))}, "`data` holds 1 sample, .*give 10 or more, or `validation`"),
+            ({"data": (torch.randn(3, 16), torch.arange(3))}, "`data` holds 3 samples"),
         ],
     )
     def test_bad_values_are_refused_by_name(self, change, message):
@@ -447,6 +505,33 @@ class TestCure:
         data = given.pop("data")
         with pytest.raises(ValueError, match=message):
             sg.cure(mlp, nn.functional.cross_entropy, data, **given)
+
+    @pytest.mark.parametrize(
+        "change, message",
+        [
+            ({"build": mlp(2)}, "`build` is a Sequential; give a function"),
+            ({"build": lambda: [mlp(2)]}, "`build` gave a list; give a function"),
+            ({"optimizer": sgd(mlp(2).parameters())}, "`optimizer` is a SGD; give a function from parameters"),
+            ({"optimizer": lambda parameters: [sgd(parameters)]}, "`optimizer` gave a list; give a function"),
+            ({"optimizer": 0.1}, "`optimizer` is a float"),
+        ],
+    )
+    def test_what_is_no_function_of_the_right_kind_is_refused_by_name(self, change, message):
+        given = {"build": lambda: mlp(2), "optimizer": sgd} | change
+        build, optimizer = given["build"], given["optimizer"]
+        with pytest.raises(TypeError, match=message):
+            sg.cure(build, nn.functional.cross_entropy, blobs(16), optimizer=optimizer, steps=2, verbose=False)
+
+    def test_a_seed_that_is_fixed_in_build_is_told(self, recwarn):
+        def build():
+            torch.manual_seed(0)
+            return mlp(2)
+
+        settings = {"optimizer": sgd, "steps": 2, "fresh_seeds": 1, "verbose": False}
+        sg.cure(lambda: mlp(2), nn.functional.cross_entropy, blobs(32), **settings)
+        assert not [each for each in recwarn if "same weights" in str(each.message)]
+        with pytest.warns(UserWarning, match="same weights at seeds 0 and 1.*Leave `torch.manual_seed`"):
+            sg.cure(build, nn.functional.cross_entropy, blobs(32), **settings)
 
     def test_one_module_for_all_runs_is_refused(self):
         model = mlp(4)

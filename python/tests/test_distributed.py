@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from steadygrad.torch import Guard, GuardStopped
+from steadygrad.torch import Clipper, Guard, GuardStopped, gradient_stats
 
 WORLD = 2
 STEPS = 110
@@ -157,6 +157,25 @@ def norms(rank, folder, kind):
     return seen.grad_norm
 
 
+def alone_too(rank, folder, kind):
+    """Without a guard: the statistics and the clipping of whole tensors."""
+    model, alone = parallel(kind), network()
+    loss_of(model, 0, rank, None).backward()
+    (sum(loss_of(alone, 0, other, None) for other in range(WORLD)) / WORLD).backward()
+    stats, named = gradient_stats(model), dict(alone.named_parameters())
+    assert len(stats) == len(named)
+    for name, seen in stats.items():
+        grad = named[name.removeprefix("module.")].grad
+        assert (seen.numel, seen.zero) == (grad.numel(), int((grad == 0).sum())), name
+        assert math.isclose(seen.tensor_norm, grad.norm().item(), rel_tol=1e-4), name
+        assert math.isclose(seen.max_abs, grad.abs().max().item(), rel_tol=1e-4), name
+    before = Clipper(model, 0.05).clip_()
+    assert before.global_norm == stats.global_norm > 0.05
+    after = gradient_stats(model)
+    assert math.isclose(after.global_norm, 0.05, rel_tol=1e-4)
+    return stats.global_norm, after.global_norm
+
+
 def clipped(rank, folder, kind):
     """A clip below the usual norm, by one factor for all: the same run as PyTorch's own clipping."""
     plain, guarded = parallel(kind), parallel(kind)
@@ -213,6 +232,7 @@ def refused(rank, folder, kind):
     mesh = init_device_mesh("cpu", (WORLD,))
     weight = nn.Parameter(DTensor.from_local(torch.ones(3), mesh, [Replicate()]))
     weight.grad = DTensor.from_local(torch.ones(3), mesh, [Partial()])
+    assert gradient_stats([weight])["0"].tensor_norm == pytest.approx(WORLD * 3**0.5)
     guard = Guard([weight], torch.optim.SGD([weight], lr=0.1))
     with pytest.raises(RuntimeError, match="partial sum"):
         guard.step(1.0)
@@ -267,6 +287,7 @@ CASES = [
         *((fault, (name,)) for name in FAULTS),
         (on_disk, ()),
         (norms, ()),
+        (alone_too, ()),
         (clipped, ()),
         (scaler, ()),
         (stops, ()),

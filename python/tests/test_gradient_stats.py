@@ -167,6 +167,21 @@ def test_other_tensors_are_read_once_for_all_of_them():
         assert str(stats[name].tensor_norm) == str(expected[name].tensor_norm)
 
 
+def test_a_device_without_float64_is_measured_in_float32(monkeypatch):
+    from steadygrad import _device
+
+    assert _device.accumulating(torch.device("mps")) == torch.float32
+    assert {_device.accumulating(torch.device(name)) for name in ("cpu", "cuda", "xpu")} == {torch.float64}
+    tensors = {name: row.float() for name, row in ROWS.items() if name != "double"}
+    # Squares that float32 does not hold.
+    tensors |= {"large": torch.tensor([3e30, -4e30]), "small": torch.tensor([3e-30, -4e-30])}
+    monkeypatch.setattr(_device, "accumulating", lambda device: torch.float32)
+    for name, tensor in tensors.items():
+        row = _device._by_operators([tensor])[0]
+        assert row == pytest.approx(tuple(brute(tensor).values()), rel=1e-6, nan_ok=True), name
+        assert _device.norm_of(tensor) == pytest.approx(row[0], nan_ok=True), name
+
+
 def test_complex_sparse_and_empty_ones_beside_each_other():
     complex_one = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
     complex_one.grad = torch.tensor([3 + 4j, 0j])

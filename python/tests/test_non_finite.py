@@ -92,6 +92,38 @@ def test_a_loss_that_overflows_is_outside_of_all_modules():
     assert "in the loss" in str(found)
 
 
+class Own(nn.Module):
+    """Works in its own `forward`, before and after its layers."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
+
+    def forward(self, x):
+        return self.layers(x).sub(100.0).log()
+
+
+class Last(Own):
+    def forward(self, x):
+        return self.layers(x - x).mul(0.0).abs().sqrt()
+
+
+def test_what_the_model_does_itself_is_not_the_loss():
+    found = find_non_finite(Own(), batch(), mse)
+    assert (found.where, found.name, found.operation) == ("forward", "Own", "aten.log")
+    assert str(found).startswith("aten.log in `Own` makes the first NaN from finite values")
+    model = Last()
+    with torch.no_grad():
+        model.layers[1].bias.zero_()
+    found = find_non_finite(model, batch(), mse)
+    assert (found.where, found.name) == ("backward", "Last")
+    # The last layer gives what the model gives: its gradient is the layer's.
+    assert find_non_finite(nn.Sequential(nn.Linear(4, 1), Roots()), (torch.zeros(6, 4), torch.ones(6, 1)), mse) is None
+    zero = nn.Sequential(nn.Linear(4, 1, bias=False), Roots())
+    assert find_non_finite(zero, (torch.zeros(6, 4), torch.ones(6, 1)), mse).name == "1"
+
+
 def test_weights_and_inputs_that_are_broken_already():
     inputs, targets = batch()
     inputs[1, 2], inputs[5, 0] = math.nan, math.inf
@@ -141,3 +173,7 @@ def test_recurrent_modules_and_what_cannot_be_run():
     assert find_non_finite(Net(), (torch.randn(6, 5, 4), torch.ones(6, 1)), mse) is None
     with pytest.raises(TypeError):
         find_non_finite(model(), 3, mse)
+    with pytest.raises(TypeError, match="not the model but what it gave"):
+        find_non_finite(model(), batch(), lambda model, batch: mse(model(batch[0]), batch[1]))
+    with pytest.raises(TypeError, match="one number"):
+        find_non_finite(model(), batch(), lambda output, target: output - target)

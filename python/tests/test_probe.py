@@ -245,6 +245,122 @@ def test_plain_and_normalised_layers_and_time_steps_have_no_residual_branches():
     assert "skip_share" in probe(blocks(nn.ReLU), batch(), mse).to_dict()["measurements"]
 
 
+class Summed(nn.Module):
+    """The code around the blocks adds what they give to what they took."""
+
+    def __init__(self, depth=12, dropout=0.0):
+        super().__init__()
+        torch.manual_seed(0)
+        branch = lambda: nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 32))
+        self.first, self.last = nn.Linear(16, 32), nn.Linear(32, 1)
+        self.blocks, self.dropout = nn.ModuleList(branch() for _ in range(depth)), nn.Dropout(dropout)
+        for parameter in self.blocks.parameters():
+            if parameter.ndim > 1:
+                nn.init.kaiming_normal_(parameter)
+
+    def forward(self, x):
+        x = self.first(x)
+        for block in self.blocks:
+            x = x + self.dropout(block(x))
+        return self.last(x)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_blocks_that_the_code_around_them_adds_are_residual_ones(dropout):
+    model = Summed(dropout=dropout)
+    found = probe(model, batch(), mse)
+    assert [point["name"] for point in found.growth] == [f"blocks.{place}" for place in range(12)]
+    # Of the stream itself.
+    x = model.eval().first(batch()[0])
+    sizes = [x.detach().pow(2).mean().sqrt().item()]
+    for block in model.blocks[:-1]:
+        x = x + block(x)
+        sizes.append(x.detach().pow(2).mean().sqrt().item())
+    if not dropout:
+        assert [point["activation_rms"] for point in found.growth] == pytest.approx(sizes, rel=1e-4)
+    assert 0.9 < found.to_dict()["measurements"]["skip_share"] < 1.1
+    assert "SG003" in codes(found) and "SG007" not in codes(found)
+    assert found.first_remedy["remedy"]["kind"] == "scale_residual"
+
+
+def test_branches_side_by_side_are_no_residual_ones():
+    class Beside(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.branches = nn.ModuleList(nn.Linear(16, 16) for _ in range(4))
+
+        def forward(self, x):
+            return sum(branch(x) for branch in self.branches).mean(1, keepdim=True)
+
+    assert "skip_share" not in probe(Beside(), batch(), mse).to_dict()["measurements"]
+    assert "skip_share" not in probe(linear(6, 1, 0.5), (torch.randn(8, 1), torch.zeros(8, 1)), mse).to_dict()["measurements"]
+
+
+def test_what_the_loss_does_not_come_from_is_no_layer():
+    class Heads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.heads = mlp(4, 16, 1.0), nn.ModuleList(nn.Linear(1, 1) for _ in range(6))
+
+        def forward(self, x):
+            return self.body(x), {"unused": [head(self.body(x)) for head in self.heads]}
+
+    found = probe(Heads(), batch(), lambda output, target: mse(output[0], target))
+    assert [point["name"] for point in found.growth] == ["body.0", "body.2", "body.4", "body.6", "body.8"]
+    assert all(point["gradient_norm"] > 0 for point in found.growth) and codes(found) == []
+    unused = probe(nn.Sequential(nn.Linear(16, 1)), batch(), lambda output, target: (output.detach() * 0 + scale).mean())
+    assert unused.growth == []
+
+
+scale = torch.ones(1, requires_grad=True)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("larger", [1.0, 8.0])
+def test_gated_cells_get_no_advice_of_mean_field_theory(kind, larger):
+    model = Recurrent(kind, batch_first=True)
+    with torch.no_grad():
+        for parameter in model.recurrent.parameters():
+            parameter.mul_(larger)
+    inputs = torch.randn(8, 40, 4, generator=torch.Generator().manual_seed(1))
+    found = probe(model, (inputs, torch.ones(8, 1)), mse, optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+    assert "SG007" not in codes(found) and "critical" not in str(found).replace("Criticality", "").replace("criticality", "")
+    assert found.first_remedy is None or found.first_remedy["family"] != "initialize"
+
+
+def test_sparse_complex_and_quantised_parameters():
+    class Sparse(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.last = nn.Embedding(10, 8, sparse=True), nn.Linear(8, 1)
+
+        def forward(self, tokens):
+            return self.last(self.embedding(tokens))
+
+    class Complex(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.last = nn.Parameter(torch.randn(16, 8, dtype=torch.cfloat)), nn.Linear(8, 1)
+
+        def forward(self, x):
+            return self.last((x.to(torch.cfloat) @ self.weight).abs())
+
+    torch.manual_seed(0)
+    sparse = Sparse()
+    tokens = torch.arange(10)
+    dense = copy.deepcopy(sparse)
+    dense.embedding.sparse = False
+    targets = torch.randn(10, 1)
+    found, same = (probe(each, (tokens, targets), mse).to_dict()["measurements"] for each in (sparse, dense))
+    assert found == same and found["sharpness"] is not None
+    found = probe(Complex(), batch(), mse).to_dict()["measurements"]
+    assert found["sharpness"]["lambda_max"] > 0 and found["weight_norm"] > 5
+    quantised = mlp(3, 8, 1.0)
+    expected = probe(quantised, batch(), mse).to_dict()["measurements"]
+    quantised.codes = nn.Parameter(torch.full((8, 8), 200, dtype=torch.uint8), requires_grad=False)
+    assert probe(quantised, batch(), mse).to_dict()["measurements"] == expected
+
+
 class Convolution(nn.Module):
     def __init__(self, inputs, outputs, stride):
         super().__init__()
@@ -320,6 +436,23 @@ def test_what_cannot_be_probed_is_said():
         probe(nn.Linear(16, 1), torch.randn(3, 16), mse)
     with pytest.raises(TypeError, match="one number"):
         probe(nn.Linear(16, 1), batch(), lambda output, target: output - target)
+
+
+def test_calls_that_are_usual_elsewhere_are_told_what_is_right_here():
+    model, (inputs, targets) = nn.Sequential(nn.Linear(16, 1)), batch()
+    with pytest.raises(TypeError, match=r"called as `loss_fn\(output, targets\)`.*not the model but what it gave, here a Tensor"):
+        probe(model, (inputs, targets), lambda model, batch: mse(model(batch[0]), batch[1]))
+    with pytest.raises(TypeError, match=r"mapping of `x`, `y`.*`Sequential.forward` takes \(input\).*give \(inputs, targets\)"):
+        probe(model, {"x": inputs, "y": targets}, mse)
+    with pytest.raises(TypeError, match=r"`loss_fn\(output\)` for a batch that is a mapping"):
+        probe(model, {"input": inputs}, lambda output, batch: mse(output, batch["y"]))
+    with pytest.raises(TypeError, match=r"NumPy arrays; give tensors: `torch.as_tensor"):
+        probe(model, (inputs.numpy(), targets.numpy()), mse)
+    with pytest.raises(TypeError, match="`loss_fn` gave a float; give a tensor"):
+        probe(model, (inputs, targets), lambda output, target: mse(output, target).item())
+    # What goes wrong inside of the model is the model's.
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        probe(model, (inputs[:, :3], targets), mse)
 
 
 def test_the_page_and_the_text(tmp_path):

@@ -7,6 +7,7 @@
 
 mod python;
 mod step;
+mod wheel;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,7 +21,8 @@ usage: cargo xtask <task>
 
   test   format, lints, tests, documentation and Python's tests; stops at the first failure
   test-older   Python's tests with the oldest PyTorch that the package is held to
-  wheel   the Python package to hand out, in target/dist, for every Linux that PyTorch's wheels run on
+  wheel   the Python package to hand out, in target/dist, for machines like this one; tried
+  wheels   the same for all whom PyTorch ships wheels to, on Linux with rustup and MinGW-w64: Linux (x86-64, ARM), macOS (ARM), Windows (x86-64)
   docs   the documentation, where a warning is an error
   rules  docs/rules, from the rules' text in the code
 
@@ -44,7 +46,8 @@ fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["test"] => test(&root()?),
         ["test-older"] => python::test_older(&root()?),
-        ["wheel"] => python::wheel(&root()?),
+        ["wheel"] => wheel::for_here(&root()?),
+        ["wheels"] => wheel::for_all(&root()?),
         ["docs"] => docs(&root()?),
         ["rules"] => rules(&root()?),
         ["bench", "clip"] => bench_clip(&root()?),

@@ -12,15 +12,6 @@ const REQUIREMENTS: &str = "python/tests/requirements.txt";
 /// The package's folder.
 const PACKAGE: &str = "./python";
 
-/// Where wheels to hand out are put.
-const WHEELS: &str = "target/dist";
-
-/// What makes wheels; with it comes the linker that links against an older C library than this machine's.
-const MATURIN: &str = "maturin[zig]>=1.9.4,<2";
-
-/// The C library that PyTorch's own wheels ask for.
-const PLATFORM: &str = "manylinux_2_28";
-
 /// One environment, below the build folder, so that it is ignored and goes when that goes.
 struct Environment {
     folder: &'static str,
@@ -48,49 +39,6 @@ pub(crate) fn test(root: &Path) -> Result<()> {
 /// The same with an older PyTorch.
 pub(crate) fn test_older(root: &Path) -> Result<()> {
     OLDER.run(root, &["-m", "pytest", "-q", "python/tests"])
-}
-
-/// Builds the wheel to hand out, in `target/dist`, and tries it in an environment that has nothing else: on Linux for
-/// every machine that PyTorch's wheels run on, elsewhere for machines like this one.
-pub(crate) fn wheel(root: &Path) -> Result<()> {
-    let (maker, trial) = (
-        root.join("target/venv-wheel"),
-        root.join("target/venv-trial"),
-    );
-    Step::new(system_python(), ["-m", "venv"])
-        .arg(&maker)
-        .run(root)?;
-    let python = program(&maker, "python");
-    Step::new(&python, ["-m", "pip", "install", "--quiet", MATURIN]).run(root)?;
-    let build = ["-m", "maturin", "build", "--release", "--out"];
-    let mut build = Step::new(&python, build).arg(root.join(WHEELS));
-    if cfg!(target_os = "linux") {
-        build = build.arg("--zig").arg("--compatibility").arg(PLATFORM);
-        // Where the linker is looked for.
-        build = build.env("CARGO_ZIGBUILD_PYTHON_PATH", &python);
-    }
-    build.run(&root.join(PACKAGE))?;
-    Step::new(system_python(), ["-m", "venv", "--clear"])
-        .arg(&trial)
-        .run(root)?;
-    let python = program(&trial, "python");
-    let install = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-index",
-        "--find-links",
-        WHEELS,
-        "steadygrad",
-    ];
-    Step::new(&python, install).run(root)?;
-    Step::new(
-        &python,
-        ["-c", "import steadygrad; print(steadygrad.__version__)"],
-    )
-    .run(root)?;
-    Step::new(program(&trial, "steadygrad"), ["explain", "SG001"]).run(root)
 }
 
 /// Runs a script, with the package as it is now.
@@ -144,7 +92,7 @@ impl Environment {
 }
 
 /// A program of an environment.
-fn program(environment: &Path, name: &str) -> PathBuf {
+pub(crate) fn program(environment: &Path, name: &str) -> PathBuf {
     if cfg!(windows) {
         environment.join("Scripts").join(format!("{name}.exe"))
     } else {
@@ -152,7 +100,7 @@ fn program(environment: &Path, name: &str) -> PathBuf {
     }
 }
 
-fn system_python() -> &'static str {
+pub(crate) fn system_python() -> &'static str {
     if cfg!(windows) { "python" } else { "python3" }
 }
 

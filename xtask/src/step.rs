@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -56,12 +57,14 @@ impl Step {
     /// When it cannot be started or does not succeed; the message names the command.
     pub(crate) fn run(&self, folder: &Path) -> Result<()> {
         eprintln!("$ {self}");
+        let start = Instant::now();
         let status = Command::new(&self.program)
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(folder)
             .status()
             .with_context(|| format!("could not start `{self}`"))?;
+        eprintln!("took {:.0} s", start.elapsed().as_secs_f64());
         self.judge(status)
     }
 

@@ -75,13 +75,13 @@ fn exit_codes_say_healthy_ill_and_unreadable() {
 fn columns_can_be_named_and_every_format_be_printed() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("table.csv");
-    std::fs::write(&path, table(130, true).replace("train/loss", "objective")).unwrap();
+    std::fs::write(&path, table(130, true).replace("train/loss", "criterion")).unwrap();
     let page = folder.path().join("page.html");
     let (code, out, _) = diagnose(
         &path,
         &[
             "--loss",
-            "objective",
+            "criterion",
             "--html",
             page.to_str().unwrap(),
             "--json",
@@ -89,7 +89,7 @@ fn columns_can_be_named_and_every_format_be_printed() {
     );
     assert_eq!(code, Some(1));
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(json["runs"][0]["matched"][0]["column"], "objective");
+    assert_eq!(json["runs"][0]["matched"][0]["column"], "criterion");
     assert_eq!(json["runs"][0]["findings"][0]["code"], "SG006");
     assert!(std::fs::read_to_string(page).unwrap().contains("SG006"));
 
@@ -106,9 +106,9 @@ fn columns_can_be_named_and_every_format_be_printed() {
     let sarif: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "SG006");
 
-    let (code, _, error) = diagnose(&path, &["--loss", "objectiv"]);
+    let (code, _, error) = diagnose(&path, &["--loss", "criterio"]);
     assert!(
-        code == Some(2) && error.contains("the nearest are `objective`"),
+        code == Some(2) && error.contains("the nearest are `criterion`"),
         "{error}"
     );
 }

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use steadygrad::Trace;
+use steadygrad::trace::Role;
 
 use crate::format::without_mark;
 use crate::roles::{Selection, select};
 use crate::table::{self, Column, number};
-use crate::{Columns, LogError, name_of};
+use crate::{Columns, LogError, blanks, name_of};
 
 /// What one thread parses at a time.
 const BLOCK: usize = 1 << 20;
@@ -268,12 +269,13 @@ fn trace(path: &Path, header: &[String], selection: Selection, mut rows: Rows) -
         .and_then(|index| Some((header.get(index)?.as_str(), columns.next()?)));
     let step = step.as_ref().map(|(name, column)| (*name, column));
     let steps = table::steps(step, rows.rows, &mut notes);
-    let columns = selection
+    let mut columns: Vec<(Role, String, Column)> = selection
         .roles
         .into_iter()
         .zip(columns)
         .filter_map(|((index, role), column)| Some((role, header.get(index)?.clone(), column)))
         .collect();
+    notes.extend(blanks::losses(&mut columns));
     table::trace(
         name_of(path),
         "CSV",
@@ -286,8 +288,6 @@ fn trace(path: &Path, header: &[String], selection: Selection, mut rows: Rows) -
 
 #[cfg(test)]
 mod tests {
-    use steadygrad::trace::Role;
-
     use super::*;
 
     fn of(text: &str) -> Trace {
@@ -313,6 +313,26 @@ mod tests {
         assert!(loss[0] == (9, 2.5) && loss[1].0 == 19 && loss[1].1.is_nan());
         assert_eq!(column(&trace, Role::LearningRate), [(0, 0.1)]);
         assert_eq!(trace.unmatched, ["epoch"]);
+        assert_eq!(trace.notes.len(), 1, "{:?}", trace.notes);
+    }
+
+    #[test]
+    fn a_tail_that_pandas_left_blank_is_nan() {
+        let trace = of("step,loss,grad_norm,lr\n0,2,1,0.1\n1,3,1,0.1\n2,,,0.1\n3,,,0.1\n");
+        let loss = column(&trace, Role::Loss);
+        assert!(
+            loss[..2] == [(0, 2.0), (1, 3.0)] && loss[3].0 == 3,
+            "{loss:?}"
+        );
+        assert!(loss[2].1.is_nan() && loss[3].1.is_nan(), "{loss:?}");
+        assert!(
+            trace.notes[0].contains("last 2 of 4 rows"),
+            "{:?}",
+            trace.notes
+        );
+        // Two rows that were cut off have nothing at all.
+        let trace = of("step,loss,grad_norm\n0,2,1\n1,3,1\n2,,\n3,,\n");
+        assert_eq!(column(&trace, Role::Loss).len(), 2);
     }
 
     #[test]

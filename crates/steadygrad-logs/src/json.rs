@@ -19,9 +19,13 @@ pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
         path: path.to_owned(),
         found,
     };
-    let value = lenient::parse(without_mark(&text))
+    let mut value = lenient::parse(without_mark(&text))
         .map_err(|error| unrecognised(format!("it begins as JSON, but {error}")))?;
     let trainer = value.get("log_history").is_some();
+    let history = value.get_mut("log_history").and_then(Value::as_array_mut);
+    for row in history.into_iter().flatten() {
+        restore_filtered_loss(row);
+    }
     let objects = objects(&value).ok_or_else(|| {
         unrecognised(
             "it is JSON without a list of rows (`log_history`, or an array of objects)".into(),
@@ -49,6 +53,17 @@ pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
         }
     }
     Ok(trace)
+}
+
+/// By default (`logging_nan_inf_filter`) a trainer leaves losses that are not finite out of the mean that it logs, and
+/// where there is no other the mean is 0. No loss is 0 to the bit beside a gradient that is not finite.
+fn restore_filtered_loss(row: &mut Value) {
+    let number = |name: &str| lenient::number(row.get(name)?);
+    let is_filtered =
+        number("loss") == Some(0.0) && number("grad_norm").is_some_and(|norm| !norm.is_finite());
+    if is_filtered {
+        row["loss"] = "NaN".into();
+    }
 }
 
 /// The rows of a document: an array of objects, one under a known name, or arrays by name.
@@ -118,6 +133,9 @@ mod tests {
         );
         let norm = trace.series(&Role::GradNorm).unwrap();
         assert!(**norm.steps() == [10, 20] && norm.values()[0] == 1.5 && norm.values()[1].is_nan());
+        // The trainer's filter made that loss 0.
+        let loss = trace.series(&Role::Loss).unwrap().values();
+        assert!(loss[0] == 2.5 && loss[1].is_nan(), "{loss:?}");
         assert_eq!(
             trace.series(&Role::ValidationLoss).unwrap().values(),
             [2.25]
@@ -126,6 +144,23 @@ mod tests {
             trace.series(&Role::LearningRate).unwrap().values(),
             [5e-5, 4e-5]
         );
+    }
+
+    #[test]
+    fn only_a_trainer_s_loss_of_zero_beside_a_nan_is_one_that_was_filtered() {
+        let losses = |text: &str| {
+            of(text)
+                .unwrap()
+                .series(&Role::Loss)
+                .unwrap()
+                .values()
+                .to_vec()
+        };
+        let rows = r#"[{"step": 1, "loss": 0.0, "grad_norm": Infinity}, {"step": 2, "loss": 0.0, "grad_norm": 0.5},
+            {"step": 3, "loss": 1.5, "grad_norm": NaN}, {"step": 4, "loss": 0.0}]"#;
+        let read = losses(&format!("{{\"log_history\": {rows}}}"));
+        assert!(read[0].is_nan() && read[1..] == [0.0, 1.5, 0.0], "{read:?}");
+        assert_eq!(losses(rows), [0.0, 0.0, 1.5, 0.0]);
     }
 
     #[test]

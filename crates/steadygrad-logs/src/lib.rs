@@ -9,6 +9,7 @@
 //! out and named in [`Trace::notes`]: a log that was cut off, or has a damaged place, gives what is
 //! left of it. No memory is taken by a number in a file.
 
+mod blanks;
 mod columns;
 mod csv;
 mod error;

@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use steadygrad::Trace;
-use steadygrad::record::{StepRecord, StepTable, read_steps};
+use steadygrad::detect::Detector;
+use steadygrad::diagnose::GUARDED;
+use steadygrad::guard::Incident;
+use steadygrad::record::{StepRecord, StepTable, read_incidents, read_steps};
 use steadygrad::trace::{Role, Series};
+use steadygrad::{Decision, Trace};
 
 use crate::{LogError, name_of, odd};
 
@@ -18,7 +21,9 @@ const NOT_APPLIED: [&str; 4] = ["skip", "lower_learning_rate", "rollback", "stop
 /// Reads the folder of a run. Rows that a checksum does not vouch for are left out and told.
 pub(crate) fn read(path: &Path) -> Result<Trace, LogError> {
     let found = read_steps(path)?;
-    let mut trace = trace(&found.value);
+    // Without them the rows still say that the guard did something, if not why.
+    let incidents = read_incidents(path).map(|found| found.value);
+    let mut trace = trace(&found.value, &incidents.unwrap_or_default());
     trace.name = name_of(path);
     trace
         .notes
@@ -26,7 +31,80 @@ pub(crate) fn read(path: &Path) -> Result<Trace, LogError> {
     Ok(trace)
 }
 
-fn trace(table: &StepTable) -> Trace {
+/// 1 in each step that was not applied, else 0. Incidents are written at once, and rows by the batch: of a run that
+/// goes on, or was killed, some are about steps that have no row.
+fn not_applied(rows: &[StepRecord], incidents: &[Incident]) -> (Vec<u64>, Vec<f64>) {
+    let is_bad = |decision: &str| NOT_APPLIED.contains(&decision);
+    let flag = |row: &StepRecord| f64::from(u8::from(is_bad(&row.decision)));
+    let mut found: (Vec<u64>, Vec<f64>) = rows.iter().map(|row| (row.step, flag(row))).unzip();
+    for incident in incidents {
+        let (step, last) = (incident.step, found.0.last().copied());
+        let is_later = last.is_none_or(|last| last < step);
+        if !is_later || !is_bad(incident.judgement.decision.name()) {
+            continue;
+        }
+        // One of the steps in between, which were applied: no memory by a number in a file.
+        if let Some(between) = step.checked_sub(1).filter(|step| last < Some(*step)) {
+            found.0.push(between);
+            found.1.push(0.0);
+        }
+        found.0.push(step);
+        found.1.push(1.0);
+    }
+    found
+}
+
+/// How often the guard did not apply a step, and why at first; `None` where it applied all.
+fn account(skipped: &Series, incidents: &[Incident]) -> Option<String> {
+    let all = skipped.steps().iter().zip(skipped.values());
+    let mut stopped = all
+        .filter(|(_, value)| **value > 0.0)
+        .map(|(step, _)| *step);
+    let first = stopped.next()?;
+    let (count, last) = stopped.fold((1usize, first), |(count, _), step| (count + 1, step));
+    let mut account = match count {
+        1 => format!("{GUARDED} once, in step {first}"),
+        _ => format!("{GUARDED} {count} times, in steps {first} to {last}"),
+    };
+    let incident = incidents.iter().find(|incident| incident.step == first);
+    if let Some(reason) = incident.and_then(reason) {
+        account.push_str(if count > 1 { "; the first: " } else { ": " });
+        account.push_str(reason);
+    }
+    Some(account)
+}
+
+/// Why a step was not applied.
+fn reason(incident: &Incident) -> Option<&str> {
+    // An update that is too large, or a loss that jumps, is what comes of it.
+    let mut seen = incident.judgement.detections.iter();
+    if let Some(jump) = seen.find(|seen| seen.detector == Detector::LearningRateJump) {
+        return Some(&jump.message);
+    }
+    match &incident.judgement.decision {
+        Decision::Skip { reason }
+        | Decision::LowerLearningRate { reason, .. }
+        | Decision::Rollback { reason, .. }
+        | Decision::Stop { reason } => Some(reason),
+        _ => None,
+    }
+}
+
+/// That the guard lowered the learning rate, where it did: the trace has the one that was asked for.
+fn lowered(table: &StepTable) -> Option<String> {
+    let scales = table.rows.iter().map(|row| row.learning_rate_scale);
+    let lowered = scales.filter(|scale| *scale < 1.0);
+    let count = lowered.clone().count();
+    let least = lowered.fold(1.0, f64::min);
+    (count > 0).then(|| {
+        format!(
+            "the guard lowered the learning rate in {count} rows, to {least:.1e} of what was asked for at the least: \
+             rates here are those that were asked for"
+        )
+    })
+}
+
+fn trace(table: &StepTable, incidents: &[Incident]) -> Trace {
     let steps: Arc<[u64]> = table.rows.iter().map(|row| row.step).collect();
     let column = |role: Role, value: &dyn Fn(&StepRecord) -> f64| {
         let values = table.rows.iter().map(value).collect();
@@ -37,18 +115,20 @@ fn trace(table: &StepTable) -> Trace {
         column(Role::Loss, &|row| row.loss),
         column(Role::GradNorm, &|row| row.grad_norm),
         column(Role::GradNormClipped, &|row| row.grad_norm_clipped),
-        column(Role::LearningRate, &|row| {
-            row.learning_rate * row.learning_rate_scale
-        }),
+        // As it was asked for: what the guard makes of it is no schedule of the user's, and nothing to advise.
+        column(Role::LearningRate, &|row| row.learning_rate),
         column(Role::NonFinite, &|row| row.non_finite as f64),
         column(Role::Subnormal, &|row| row.subnormal as f64),
-        column(Role::Skipped, &|row| {
-            f64::from(u8::from(NOT_APPLIED.contains(&row.decision.as_str())))
-        }),
     ]
     .into_iter()
     .flatten()
     .collect();
+    let (at, flags) = not_applied(&table.rows, incidents);
+    let skipped = Series::new(Role::Skipped, Role::Skipped.column(), at.into(), flags).ok();
+    let told = skipped
+        .as_ref()
+        .and_then(|skipped| account(skipped, incidents));
+    series.extend(skipped);
     let measured = |role: Role, value: &dyn Fn(&StepRecord) -> Option<f64>| {
         let rows = table.rows.iter();
         let (at, norms): (Vec<u64>, Vec<f64>) =
@@ -62,11 +142,168 @@ fn trace(table: &StepTable) -> Trace {
         let norm = |row: &StepRecord| row.tensor_norms.get(index).copied().unwrap_or(f64::NAN);
         series.extend(column(Role::ParameterGradNorm(parameter.clone()), &norm));
     }
-    let notes = odd::notes(&series);
+    let mut notes = odd::notes(&series);
+    notes.extend(told);
+    notes.extend(lowered(table));
     Trace {
         format: "run of steadygrad".into(),
         series,
         notes,
         ..Trace::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use steadygrad::StepReading;
+    use steadygrad::diagnose::{Level, RunDiagnosis};
+    use steadygrad::guard::{Guard, Preset};
+    use steadygrad::record::{FORMAT, Manifest, RunDir, RunStatus};
+    use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
+
+    use super::*;
+
+    /// A run that a guard kept: its loss, gradient norm and learning rate in each step.
+    fn kept(steps: u64, of: impl Fn(u64) -> (f64, f64, f64)) -> Trace {
+        kept_until(steps, steps, of)
+    }
+
+    /// The same with the first rows only, and the incidents of all steps.
+    fn kept_until(rows: u64, steps: u64, of: impl Fn(u64) -> (f64, f64, f64)) -> Trace {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let manifest = Manifest {
+            format: FORMAT,
+            name: "run".into(),
+            subject: "a test".into(),
+            seed: 0,
+            steps,
+            parameters: vec!["w".into()],
+            status: RunStatus::Running,
+        };
+        let mut run = RunDir::create(&path, manifest).unwrap();
+        let mut guard = Guard::from(Preset::Default);
+        for step in 0..steps {
+            let (loss, tensor_norm, rate) = of(step);
+            let stats = TensorStats {
+                tensor_norm,
+                ..TensorStats::default()
+            };
+            let tensors = vec![NamedStats {
+                name: "w".into(),
+                stats,
+            }];
+            let reading = StepReading::new(step, loss, rate, GradientStats { tensors });
+            let judged = guard.step(&reading);
+            let mut row = StepRecord::new(&reading, &judged.decision);
+            row.learning_rate_scale = judged.learning_rate_scale;
+            if step < rows {
+                run.push_step(row).unwrap();
+            }
+            if let Some(incident) = judged.incident(step) {
+                run.push_incident(&incident).unwrap();
+            }
+        }
+        run.finish(RunStatus::Ended).unwrap();
+        read(&path).unwrap()
+    }
+
+    fn noise(step: u64) -> f64 {
+        1.0 + 0.1 * (step as f64 * 12.9).sin()
+    }
+
+    #[test]
+    fn a_jump_that_the_guard_lowers_is_the_user_s_and_what_the_guard_chose_is_not_advised() {
+        let trace = kept(300, |step| {
+            let rate = if (120..170).contains(&step) {
+                50.0
+            } else {
+                0.05
+            };
+            (noise(step), noise(step + 3), rate)
+        });
+        let rates = trace.series(&Role::LearningRate).unwrap().values();
+        assert!(rates[119] == 0.05 && rates[120] == 50.0 && rates[169] == 50.0);
+        let found = RunDiagnosis::of(&trace);
+        let first = &found.findings[0];
+        assert_eq!(
+            (first.code.as_str(), first.step),
+            ("SG014", Some(120)),
+            "{found:#?}"
+        );
+        assert!(
+            first.title.contains("from 5.0e-2 to 5.0e1, 1000 times"),
+            "{first:?}"
+        );
+        assert!(first.help.contains("at 5.0e-2"), "{first:?}");
+        assert!(
+            found
+                .notes
+                .iter()
+                .any(|note| note.contains("lowered the learning rate in")),
+            "{:?}",
+            found.notes
+        );
+    }
+
+    #[test]
+    fn what_the_guard_did_is_told_with_its_first_reason() {
+        let trace = kept(200, |step| {
+            let bad = step % 60 == 50;
+            let times = if bad { 1e4 } else { 1.0 };
+            (noise(step), times * noise(step + 3), 0.05)
+        });
+        let found = RunDiagnosis::of(&trace);
+        let told = found
+            .findings
+            .iter()
+            .find(|finding| finding.code == "SG016")
+            .unwrap();
+        assert_eq!(told.level, Level::Warning);
+        assert!(
+            told.title.starts_with(
+                "the guard intervened 3 times, in steps 50 to 170; the first: the global norm"
+            ),
+            "{told:?}"
+        );
+        assert_eq!(found.notes, [] as [&str; 0]);
+    }
+
+    /// As a process that was killed leaves it.
+    #[test]
+    fn incidents_without_a_row_are_counted_and_are_no_end() {
+        let jump = |step: u64| {
+            (
+                noise(step),
+                noise(step + 3),
+                if step < 120 { 0.05 } else { 50.0 },
+            )
+        };
+        let trace = kept_until(121, 125, jump);
+        let found = RunDiagnosis::of(&trace);
+        assert_eq!(found.findings[0].code, "SG014");
+        let told = found
+            .findings
+            .iter()
+            .find(|finding| finding.code == "SG016")
+            .unwrap();
+        assert_eq!(
+            (told.level, told.until),
+            (Level::Warning, Some(124)),
+            "{told:?}"
+        );
+        assert!(told.title.starts_with("5 steps in a row"), "{told:?}");
+        assert!(
+            told.notes[0].contains("; the first: the learning rate rose to 5.000e1"),
+            "{told:?}"
+        );
+        assert!(!told.title.contains("the end of the log"), "{told:?}");
+    }
+
+    #[test]
+    fn a_guard_that_did_nothing_is_not_mentioned() {
+        let trace = kept(200, |step| (noise(step), noise(step + 3), 0.05));
+        assert_eq!(trace.notes, [] as [&str; 0]);
+        assert!(RunDiagnosis::of(&trace).is_healthy());
     }
 }

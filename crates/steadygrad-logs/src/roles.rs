@@ -19,6 +19,7 @@ const NAMES: [(Role, &[&str]); 11] = [
             "loss",
             "train_loss",
             "training_loss",
+            "tr_loss",
             "loss_train",
             "loss_training",
             "total_loss",
@@ -32,6 +33,7 @@ const NAMES: [(Role, &[&str]); 11] = [
             "loss_total",
             "train_loss_epoch",
             "loss_epoch",
+            "objective",
         ],
     ),
     (
@@ -387,6 +389,9 @@ mod tests {
             "lm loss",
             "run-7 - train/loss",
             "train_loss_step",
+            "tr_loss",
+            "objective",
+            "train/objective",
         ] {
             assert_eq!(of(name), Some(Role::Loss), "{name}");
         }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Chart, Ending, Finding, Forecast, History, Level, diagnose_run};
+use super::{Chart, Ending, Finding, Forecast, GUARDED, History, Level, diagnose_run};
 use crate::trace::{Role, Trace};
 
 /// A column of a log and what it was taken for.
@@ -114,7 +114,13 @@ impl RunDiagnosis {
             parameters,
             missing,
             unmatched: trace.unmatched.clone(),
-            notes: trace.notes.clone(),
+            // What a guard did is a finding, and is told there.
+            notes: trace
+                .notes
+                .iter()
+                .filter(|note| !note.starts_with(GUARDED))
+                .cloned()
+                .collect(),
             state: match history.ending() {
                 Ending::Unknown => State::Unknown,
                 Ending::Alive => State::Alive,

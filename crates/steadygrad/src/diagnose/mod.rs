@@ -36,7 +36,7 @@ mod sg019_rising_norm;
 pub use diagnosis::{Diagnosis, Matched, RunDiagnosis, State};
 pub use finding::{Chart, Evidence, Finding, Level};
 pub use forecast::Forecast;
-pub use history::{Ending, History, Rise, Row, Streak};
+pub use history::{Ending, GUARDED, History, Rise, Row, Streak};
 pub(crate) use logistic::{Logistic, log_ratio};
 pub use rule::{Example, Rule};
 
@@ -77,11 +77,15 @@ pub static RULES: [Rule; 19] = [
     sg019_rising_norm::RULE,
 ];
 
-/// The rule with this code, in any case: `sg003` as well.
+/// The rule with this code, in any case and with or without its zeros: `sg003` and `SG3` as well.
 pub fn rule(code: &str) -> Option<&'static Rule> {
-    RULES
-        .iter()
-        .find(|rule| rule.code.eq_ignore_ascii_case(code))
+    let number = |code: &str| {
+        let (letters, digits) = code.split_at_checked(2)?;
+        let known = letters.eq_ignore_ascii_case("SG") && !digits.starts_with('+');
+        digits.parse::<u32>().ok().filter(|_| known)
+    };
+    let asked = number(code)?;
+    RULES.iter().find(|rule| number(rule.code) == Some(asked))
 }
 
 /// Asks every rule about a model before or after a trial. Root causes come first.

@@ -2,6 +2,7 @@
 
 use super::example::Sketch;
 use super::{Evidence, Example, Finding, History, Level, Rule};
+use crate::detect::Detector;
 use crate::trace::Role;
 
 /// Rows before the trouble in which the schedule is looked at: the guard's warm-up.
@@ -18,7 +19,7 @@ pub(super) const RULE: Rule = Rule {
            warm-up that is too short or ends too high, a schedule that was resumed at a wrong step.",
     why: "The weights were at a place whose curvature suited the smaller rate; the larger one overshoots \
           there.",
-    evidence: "`learning_rate`, and a run that is in trouble by its loss or norm.",
+    evidence: "`learning_rate`, and a run that is in trouble by its loss or norm, or whose guard stopped the jump.",
     blind: "A rate that was too high from the start (SG006); schedules that the log does not show.",
     remedy: "Hold the peak below the rate at which the trouble began, half of it to be safe, or stretch \
              the warm-up. After a resume, check that the scheduler's step was restored.",
@@ -59,12 +60,53 @@ pub(super) fn jumped_at(history: &History<'_>, row: usize) -> Option<(f64, f64, 
 }
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
+    stopped_by_a_guard(history).or_else(|| followed_by_trouble(history))
+}
+
+/// A jump that a guard did not let through: neither loss nor norm need show any trouble then.
+fn stopped_by_a_guard(history: &History<'_>) -> Option<Finding> {
+    let jump = |row: usize| {
+        let (_, seen) = history.harmful(Detector::LearningRateJump, row..row + 1)?;
+        Some((seen.threshold, seen.value, row))
+    };
+    let (before, largest, at) = history.interventions().into_iter().find_map(jump)?;
+    let step = history.step(at);
+    let lost_in_it = history.onset().is_some_and(|lost| lost <= at + BEFORE);
+    Some(Finding {
+        code: RULE.code.into(),
+        level: if lost_in_it {
+            Level::Error
+        } else {
+            Level::Warning
+        },
+        title: format!(
+            "the learning rate rose from {before:.1e} to {largest:.1e}, {:.0} times that, by step {step}, where the guard intervened",
+            largest / before
+        ),
+        step: Some(step),
+        evidence: vec![
+            Evidence::new("learning rate before", before),
+            Evidence::new("when the guard intervened", largest),
+        ],
+        chart: history.chart(&Role::LearningRate, at.saturating_sub(48)..at + 24),
+        why: RULE.why.into(),
+        help: calm_at(before),
+        ..Finding::default()
+    })
+}
+
+fn calm_at(rate: f64) -> String {
+    format!(
+        "Keep the learning rate at {rate:.1e}, where training was calm; after a resume, check the scheduler's step."
+    )
+}
+
+fn followed_by_trouble(history: &History<'_>) -> Option<Finding> {
     let onset = history.onset().or_else(|| Some(history.rise()?.from_row));
     let onset = onset.or_else(|| {
         // Or a spike that it came out of.
         let spikes = history.streaks().iter().filter(|streak| {
-            use crate::detect::Detector::{LossSpike, NormSpike};
-            [LossSpike, NormSpike]
+            [Detector::LossSpike, Detector::NormSpike]
                 .into_iter()
                 .any(|seen| history.harmful(seen, streak.rows()).is_some())
         });
@@ -108,10 +150,46 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
                 (largest / before).max(2.0)
             )
         } else {
-            format!(
-                "Keep the learning rate at {before:.1e}, where training was calm; after a resume, check the scheduler's step."
-            )
+            calm_at(before)
         },
         ..Finding::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::GUARDED;
+    use super::*;
+
+    #[test]
+    fn a_jump_that_a_guard_stopped_is_told_without_any_trouble() {
+        let of = |guarded: bool| {
+            let sketch = Sketch::healthy(140).rate(100, |_, rate| 100.0 * rate);
+            let skipped = |row: usize| f64::from((100..103).contains(&row));
+            let mut trace = sketch.with(Role::Skipped, skipped).trace();
+            if guarded {
+                trace.notes.push(format!("{GUARDED} 3 times"));
+            }
+            RULE.check_run(&History::of(&trace))
+        };
+        assert_eq!(of(false), None);
+        let found = of(true).unwrap();
+        assert_eq!((found.level, found.step), (Level::Warning, Some(100)));
+        assert!(
+            found.title.contains("from 1.0e-2 to 1.0e0, 100 times"),
+            "{found:?}"
+        );
+        assert!(found.help.contains("at 1.0e-2"), "{found:?}");
+    }
+
+    /// A batch that was not finite, in a warm-up that goes on.
+    #[test]
+    fn an_intervention_at_a_rate_that_rises_as_warm_ups_do_is_no_jump() {
+        let sketch = Sketch::healthy(140).rate(0, |row, rate| rate * (row + 1).min(60) as f64);
+        let mut trace = sketch
+            .with(Role::Skipped, |row| f64::from(row == 30))
+            .trace();
+        trace.notes.push(format!("{GUARDED} once"));
+        assert_eq!(RULE.check_run(&History::of(&trace)), None);
+    }
 }

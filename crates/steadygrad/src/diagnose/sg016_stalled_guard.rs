@@ -2,7 +2,7 @@
 
 use super::example::Sketch;
 use super::{Evidence, Example, Finding, History, Level, Rule};
-use crate::trace::Role;
+use crate::trace::{Role, Series};
 
 /// Skipped steps in a row that end a run with those who count them (torchtitan, Megatron-LM).
 const IN_A_ROW: usize = 5;
@@ -10,7 +10,8 @@ const IN_A_ROW: usize = 5;
 pub(super) const RULE: Rule = Rule {
     code: "SG016",
     name: "stalled-guard",
-    what: "Five steps in a row or more were not applied: the guard, or a loss scaler, holds the run.",
+    what: "Five steps in a row or more were not applied: the guard, or a loss scaler, holds the run. Of a run of \
+           steadygrad's also how often its guard did not apply a step, and why at first: a note where it was once.",
     why: "The weights do not move, so the next step will be as bad: what was to survive stands still and \
           costs its time.",
     evidence: "A run of steadygrad's, or a column that is 1 where a step was skipped.",
@@ -54,9 +55,12 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         }
     }
     if longest.len() < IN_A_ROW {
-        return None;
+        return intervened(history, series);
     }
-    let to_the_end = longest.end == series.values().len();
+    // A guard's own record may tell of steps that have no row yet: what came after them is not known.
+    let last_row = history.rows().last().map(|row| row.step);
+    let is_known = history.account().is_none() || series.steps().last().copied() <= last_row;
+    let to_the_end = longest.end == series.values().len() && is_known;
     let (first, last) = (
         series.steps()[longest.start],
         series.steps()[longest.end - 1],
@@ -87,6 +91,62 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         help: format!(
             "Mend what step {first} shows; stop or go back after {IN_A_ROW} skips in a row."
         ),
+        notes: history.account().map(str::to_owned).into_iter().collect(),
         ..Finding::default()
     })
+}
+
+/// What a guard did without holding the run: there is something to mend although nothing of it was lost.
+fn intervened(history: &History<'_>, skipped: &Series) -> Option<Finding> {
+    let account = history.account()?;
+    let all = skipped.steps().iter().zip(skipped.values());
+    let steps: Vec<u64> = all
+        .filter(|(_, value)| **value > 0.0)
+        .map(|(step, _)| *step)
+        .collect();
+    let (first, last) = (*steps.first()?, *steps.last()?);
+    Some(Finding {
+        code: RULE.code.into(),
+        // One bad batch in a run is what a guard is for.
+        level: if steps.len() > 1 {
+            Level::Warning
+        } else {
+            Level::Note
+        },
+        title: account.into(),
+        step: Some(first),
+        until: Some(last),
+        evidence: vec![Evidence::new("steps not applied", steps.len() as f64)],
+        why: "Without the guard these steps would have reached the weights; what made them bad is still there.".into(),
+        help: format!("Mend what step {first} shows; `incidents.jsonl` has the reason of every one."),
+        ..Finding::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::GUARDED;
+    use super::*;
+
+    fn of(skipped: impl Fn(usize) -> bool) -> Option<Finding> {
+        let sketch = Sketch::healthy(100).with(Role::Skipped, |row| f64::from(skipped(row)));
+        let mut trace = sketch.trace();
+        trace.notes.push(format!("{GUARDED}: a reason"));
+        RULE.check_run(&History::of(&trace))
+    }
+
+    #[test]
+    fn what_a_guard_did_is_told_although_the_run_moves() {
+        let found = of(|row| row % 30 == 7).unwrap();
+        assert_eq!(
+            (found.level, found.step, found.until),
+            (Level::Warning, Some(7), Some(97))
+        );
+        assert_eq!(found.title, format!("{GUARDED}: a reason"));
+        assert_eq!(of(|row| row == 7).unwrap().level, Level::Note);
+        assert_eq!(of(|_| false), None);
+        let held = of(|row| (50..60).contains(&row)).unwrap();
+        assert!(held.title.starts_with("10 steps in a row"), "{held:?}");
+        assert_eq!(held.notes, [format!("{GUARDED}: a reason")]);
+    }
 }

@@ -49,6 +49,18 @@ fn every_rule_has_its_text_and_its_examples() {
 }
 
 #[test]
+fn a_code_is_found_however_it_is_written() {
+    for code in ["SG014", "sg014", "sg14", "Sg0014"] {
+        assert_eq!(rule(code).unwrap().code, "SG014", "{code}");
+    }
+    for code in [
+        "", "SG", "SG99", "14", "SG+14", "SG-14", "sg14a", "\u{e9}14",
+    ] {
+        assert!(rule(code).is_none(), "{code}");
+    }
+}
+
+#[test]
 fn a_healthy_log_and_an_empty_one_have_no_finding() {
     assert_eq!(codes(&healthy()), [] as [&str; 0]);
     assert_eq!(codes(&Trace::default()), [] as [&str; 0]);

@@ -1,11 +1,13 @@
 //! A log made ready for the rules: its rows, what the detectors say to them, and how it ended.
 
 mod ending;
+mod interventions;
 mod rise;
 mod rows;
 mod streaks;
 
 pub use ending::Ending;
+pub use interventions::GUARDED;
 pub use rise::Rise;
 pub use rows::Row;
 pub use streaks::Streak;
