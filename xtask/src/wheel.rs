@@ -86,7 +86,8 @@ impl Maker {
 }
 
 /// A linker's flag by which it finds Apple's one framework that the package is linked to, by a stub that says where it is on
-/// a Mac: `chrono`, which comes with Arrow, names it, to learn the time zone, and nothing calls that.
+/// a Mac: `chrono`, which comes with Arrow, names it, to learn the time zone. Its functions are looked up when the package
+/// is loaded.
 fn frameworks(root: &Path) -> Result<String> {
     let frameworks = root.join("target/frameworks");
     let folder = frameworks.join("CoreFoundation.framework");

@@ -27,7 +27,7 @@ pub enum Role {
     WeightNorm,
     /// L2 norm of the change that a step made to all weights.
     UpdateNorm,
-    /// Learning rate as it was used.
+    /// Learning rate as it was used; of a run of steadygrad, as it was asked for, before the guard lowered it.
     LearningRate,
     /// What the loss was multiplied by for a small number format.
     LossScale,
