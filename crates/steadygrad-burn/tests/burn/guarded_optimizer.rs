@@ -116,7 +116,10 @@ fn a_run_that_is_stopped_is_left_with_the_last_good_state() {
     for step in 0..2000 {
         good.push(bits(&model));
         if step >= 100 && step % 10 == 0 {
-            model.first.weight = model.first.weight.map(|weight| weight * 1e4);
+            model = steadygrad_burn::map_parameters(model, |_, _, values| {
+                values.iter_mut().for_each(|value| *value *= 1e6);
+                true
+            });
         }
         let (loss, gradients) = gradients(&model, step, 1.0);
         let done = optimizer.step(0.01, model, gradients, loss);
