@@ -129,6 +129,13 @@ assert steadygrad.__version__.count(".") == 2, steadygrad.__version__
 import steadygrad.clip
 assert "torch" not in sys.modules
 print(elapsed)
+assert steadygrad.torch.Guard is sys.modules["steadygrad.torch"].Guard
+try:
+    steadygrad.troch
+except AttributeError as error:
+    assert "its parts are" in str(error)
+else:
+    raise AssertionError
 """
 
 
