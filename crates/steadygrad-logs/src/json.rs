@@ -146,16 +146,13 @@ mod tests {
         );
     }
 
+    fn losses(text: &str) -> Vec<f64> {
+        let trace = of(text).unwrap();
+        trace.series(&Role::Loss).unwrap().values().to_vec()
+    }
+
     #[test]
     fn only_a_trainer_s_loss_of_zero_beside_a_nan_is_one_that_was_filtered() {
-        let losses = |text: &str| {
-            of(text)
-                .unwrap()
-                .series(&Role::Loss)
-                .unwrap()
-                .values()
-                .to_vec()
-        };
         let rows = r#"[{"step": 1, "loss": 0.0, "grad_norm": Infinity}, {"step": 2, "loss": 0.0, "grad_norm": 0.5},
             {"step": 3, "loss": 1.5, "grad_norm": NaN}, {"step": 4, "loss": 0.0}]"#;
         let read = losses(&format!("{{\"log_history\": {rows}}}"));
@@ -165,23 +162,15 @@ mod tests {
 
     #[test]
     fn rows_and_columns() {
-        let values = |text: &str| {
-            of(text)
-                .unwrap()
-                .series(&Role::Loss)
-                .unwrap()
-                .values()
-                .to_vec()
-        };
         assert_eq!(
-            values(r#"[{"_step": 0, "loss": 1}, 7, {"_step": 1, "loss": 2}]"#),
+            losses(r#"[{"_step": 0, "loss": 1}, 7, {"_step": 1, "loss": 2}]"#),
             [1.0, 2.0]
         );
         assert_eq!(
-            values(r#"{"loss": [3, 2, 1], "acc": [0.1, 0.2]}"#),
+            losses(r#"{"loss": [3, 2, 1], "acc": [0.1, 0.2]}"#),
             [3.0, 2.0, 1.0]
         );
-        assert_eq!(values(r#"{"history": {"loss": [3, null]}}"#), [3.0]);
+        assert_eq!(losses(r#"{"history": {"loss": [3, null]}}"#), [3.0]);
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use steadygrad::Trace;
 use steadygrad::detect::Detector;
 use steadygrad::diagnose::GUARDED;
 use steadygrad::guard::Incident;
 use steadygrad::record::{StepRecord, StepTable, read_incidents, read_steps};
 use steadygrad::trace::{Role, Series};
-use steadygrad::{Decision, Trace};
 
 use crate::{LogError, name_of, odd};
 
@@ -34,13 +34,12 @@ pub(crate) fn read(path: &Path) -> Result<Trace, LogError> {
 /// 1 in each step that was not applied, else 0. Incidents are written at once, and rows by the batch: of a run that
 /// goes on, or was killed, some are about steps that have no row.
 fn not_applied(rows: &[StepRecord], incidents: &[Incident]) -> (Vec<u64>, Vec<f64>) {
-    let is_bad = |decision: &str| NOT_APPLIED.contains(&decision);
-    let flag = |row: &StepRecord| f64::from(u8::from(is_bad(&row.decision)));
+    let flag = |row: &StepRecord| f64::from(u8::from(NOT_APPLIED.contains(&row.decision.as_str())));
     let mut found: (Vec<u64>, Vec<f64>) = rows.iter().map(|row| (row.step, flag(row))).unzip();
     for incident in incidents {
         let (step, last) = (incident.step, found.0.last().copied());
         let is_later = last.is_none_or(|last| last < step);
-        if !is_later || !is_bad(incident.judgement.decision.name()) {
+        if !is_later || incident.judgement.decision.applies() {
             continue;
         }
         // One of the steps in between, which were applied: no memory by a number in a file.
@@ -81,13 +80,7 @@ fn reason(incident: &Incident) -> Option<&str> {
     if let Some(jump) = seen.find(|seen| seen.detector == Detector::LearningRateJump) {
         return Some(&jump.message);
     }
-    match &incident.judgement.decision {
-        Decision::Skip { reason }
-        | Decision::LowerLearningRate { reason, .. }
-        | Decision::Rollback { reason, .. }
-        | Decision::Stop { reason } => Some(reason),
-        _ => None,
-    }
+    incident.judgement.decision.reason()
 }
 
 /// That the guard lowered the learning rate, where it did: the trace has the one that was asked for.

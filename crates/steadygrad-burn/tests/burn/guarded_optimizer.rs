@@ -80,6 +80,13 @@ fn saved_and_restored_goes_on_as_if_it_had_not_been() {
     assert_eq!(optimizer.guard().summary().skipped, 1);
 }
 
+fn damaged(model: Net) -> Net {
+    steadygrad_burn::map_parameters(model, |_, _, values| {
+        values.iter_mut().for_each(|value| *value *= 1e6);
+        true
+    })
+}
+
 #[test]
 fn a_jump_of_the_weights_is_rolled_back() {
     let mut model = net(5);
@@ -88,10 +95,7 @@ fn a_jump_of_the_weights_is_rolled_back() {
     for step in 0..80 {
         before.push(bits(&model));
         if step == 60 {
-            model = steadygrad_burn::map_parameters(model, |_, _, values| {
-                values.iter_mut().for_each(|value| *value *= 1e6);
-                true
-            });
+            model = damaged(model);
         }
         let (loss, gradients) = gradients(&model, step, 1.0);
         let done = optimizer.step(0.01, model, gradients, loss);
@@ -116,10 +120,7 @@ fn a_run_that_is_stopped_is_left_with_the_last_good_state() {
     for step in 0..2000 {
         good.push(bits(&model));
         if step >= 100 && step % 10 == 0 {
-            model = steadygrad_burn::map_parameters(model, |_, _, values| {
-                values.iter_mut().for_each(|value| *value *= 1e6);
-                true
-            });
+            model = damaged(model);
         }
         let (loss, gradients) = gradients(&model, step, 1.0);
         let done = optimizer.step(0.01, model, gradients, loss);

@@ -2,7 +2,7 @@
 
 use super::example::Sketch;
 use super::{Evidence, Example, Finding, History, Level, Rule};
-use crate::trace::{Role, Series};
+use crate::trace::Role;
 
 /// Skipped steps in a row that end a run with those who count them (torchtitan, Megatron-LM).
 const IN_A_ROW: usize = 5;
@@ -55,7 +55,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         }
     }
     if longest.len() < IN_A_ROW {
-        return intervened(history, series);
+        return intervened(history);
     }
     // A guard's own record may tell of steps that have no row yet: what came after them is not known.
     let last_row = history.rows().last().map(|row| row.step);
@@ -97,13 +97,9 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
 }
 
 /// What a guard did without holding the run: there is something to mend although nothing of it was lost.
-fn intervened(history: &History<'_>, skipped: &Series) -> Option<Finding> {
+fn intervened(history: &History<'_>) -> Option<Finding> {
     let account = history.account()?;
-    let all = skipped.steps().iter().zip(skipped.values());
-    let steps: Vec<u64> = all
-        .filter(|(_, value)| **value > 0.0)
-        .map(|(step, _)| *step)
-        .collect();
+    let steps: Vec<u64> = history.skipped_steps().collect();
     let (first, last) = (*steps.first()?, *steps.last()?);
     Some(Finding {
         code: RULE.code.into(),

@@ -565,7 +565,7 @@ impl LadderState {
             Need::Rollback { for_losses_alone } => {
                 let affordable = self.rollbacks.spent() < config.max_rollbacks;
                 self.abandon_for_good(snapshots);
-                match snapshots.target(config.snapshots, self.retrying) {
+                match self.last_good(config, snapshots) {
                     Some(to_step) if affordable => {
                         self.rollbacks.spend(self.clock);
                         self.abandoned =
@@ -744,7 +744,7 @@ impl LadderState {
             self.abandoned = None;
             return self.new_level(config, reason);
         }
-        match snapshots.target(config.snapshots, self.retrying) {
+        match self.last_good(config, snapshots) {
             // The same rollback, by other means: it is paid for, and the learning rate is low.
             Some(to_step) => {
                 snapshots.ask(to_step);

@@ -16,19 +16,20 @@ impl History<'_> {
             .map(String::as_str)
     }
 
+    /// The steps that were not applied, whoever did it; some may have no row yet.
+    pub fn skipped_steps(&self) -> impl Iterator<Item = u64> {
+        let series = self.trace().series(&Role::Skipped).into_iter();
+        let all = series.flat_map(|skipped| skipped.steps().iter().zip(skipped.values()));
+        all.filter(|(_, value)| **value > 0.0)
+            .map(|(step, _)| *step)
+    }
+
     /// The rows of the steps that a guard of steadygrad's did not apply.
     pub fn interventions(&self) -> Vec<usize> {
-        let Some(skipped) = self.trace().series(&Role::Skipped) else {
-            return Vec::new();
-        };
         if self.account().is_none() {
             return Vec::new();
         }
-        let values = skipped.steps().iter().zip(skipped.values());
-        let steps: HashSet<u64> = values
-            .filter(|(_, value)| **value > 0.0)
-            .map(|(step, _)| *step)
-            .collect();
+        let steps: HashSet<u64> = self.skipped_steps().collect();
         let rows = self.rows().iter().enumerate();
         rows.filter(|(_, row)| steps.contains(&row.step))
             .map(|(index, _)| index)
