@@ -120,9 +120,12 @@ def measure(
     forward, rows = forward_of(batch, loss_fn), rows_of(batch)
     counted = FlopCounterMode(display=False)
 
+    # A few rows show as well which modules run, and in what order.
+    shown = batch if rows is None else first_rows(batch, _SAMPLES)
+
     def run() -> Tensor:
         with counted:
-            return forward(model, batch)
+            return forward(model, shown)
 
     with seeded(seed):
         chain = chain_of(model, run)
@@ -134,6 +137,9 @@ def measure(
             raise TypeError(f"the loss has shape {tuple(loss.shape)}; give one number")
         through_time = recurrent is not None and len(states) > 1
         stages = list(states if through_time else points)
+        batch_size = rows or 1
+        if through_time and not _starts_with_rows(recurrent, states, rows):
+            rows, shown, batch_size = None, batch, states[0].tensors[0].shape[0]
         for stage in stages:
             for tensor in stage.tensors:
                 tensor.retain_grad()
@@ -145,7 +151,7 @@ def measure(
         if rows is not None and rows > _SAMPLES and not _mixes_rows(model):
             # Rows do not see each other: a few are the same alone, and cost less.
             points.clear()
-            forward(model, first_rows(batch, _SAMPLES))
+            forward(model, shown)
             stages = list(compress(states if through_time else points, used))
         normalized = any(_is_norm(module) for module in model.modules())
         measured |= _spectrum(stages, seed, skips=not through_time and not normalized)
@@ -154,8 +160,8 @@ def measure(
         _recurrent_activation(recurrent) if through_time else plain_activation(model, chain)
     )
     measured |= _weights(model, chain, grads, plain=activation is not None)
-    work = max(counted.get_total_flops(), 1) / 2
-    few = None if rows is None else min(rows, _ROWS, max(2, int(rows * _WORK / work)))
+    row_work = max(counted.get_total_flops(), 1) / 2 / _SAMPLES
+    few = None if rows is None else min(rows, _ROWS, max(2, int(_WORK / row_work)))
     measured["sharpness"] = _sharpness(model, batch, few, forward, seed)
     update_rule, learning_rate, momentum = _update_rule(optimizer)
     parameters = sum(p.numel() for p in model.parameters())
@@ -166,7 +172,7 @@ def measure(
         "description": f"{parameters:,} parameters, {len(stages)} {unit} of {kind}",
         "parameters": parameters,
         "seed": seed,
-        "batch_size": rows or 1,
+        "batch_size": batch_size,
         "learning_rate": learning_rate,
         "momentum": momentum,
         "update_rule": update_rule,
@@ -411,6 +417,13 @@ def recurrent_of(model: nn.Module) -> Optional[nn.RNNBase]:
     found = [module for module in model.modules() if isinstance(module, nn.RNNBase)]
     usable = [module for module in found if not module.bidirectional and not module.proj_size]
     return usable[0] if len(usable) == 1 and len(found) == 1 else None
+
+
+def _starts_with_rows(recurrent: nn.RNNBase, states: list[Any], size: Optional[int]) -> bool:
+    """Whether what the batch's tensors have first, so many, is its rows and not, say, time. Where there
+    are as many of both the module's own convention tells."""
+    rows = states[0].tensors[0].shape[0]
+    return size == rows and (recurrent.batch_first or len(states) != rows)
 
 
 def _recurrent_activation(recurrent: Any) -> tuple[Optional[str], float]:

@@ -148,6 +148,23 @@ def test_a_recurrent_module_step_by_step_is_the_same(kind, settings):
     assert codes(found) in ([], ["SG012"])
 
 
+@pytest.mark.parametrize("steps", [30, 8])
+def test_time_that_comes_first_is_no_row(steps):
+    class EachStep(Recurrent):
+        def forward(self, inputs):
+            return self.head(self.recurrent(inputs)[0])
+
+    inputs = torch.randn(8, steps, 4, generator=torch.Generator().manual_seed(1))
+    targets = torch.zeros(8, steps, 1)
+    rows_first = probe(EachStep(nn.RNN, batch_first=True), (inputs, targets), mse)
+    swapped = inputs.transpose(0, 1), targets.transpose(0, 1)
+    time_first = probe(EachStep(nn.RNN), swapped, mse)
+    assert len(time_first.growth) == steps
+    assert time_first.exponents == pytest.approx(rows_first.exponents, rel=1e-4)
+    assert time_first.sharpness == pytest.approx(rows_first.sharpness, rel=1e-3)
+    assert time_first.to_dict()["batch_size"] == 8
+
+
 def test_the_growth_through_time_is_that_of_a_cell_by_hand():
     model = Recurrent(nn.RNN, batch_first=True).double()
     with torch.no_grad():
