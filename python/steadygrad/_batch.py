@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import random
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_leaves
 
 
@@ -25,7 +28,8 @@ def outputs_of(model: nn.Module, batch: Any) -> Any:
             _check_arguments(model, batch)
             raise
     inputs = batch[0]
-    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+    several = isinstance(inputs, tuple) and not isinstance(inputs, PackedSequence)
+    return model(*inputs) if several else model(inputs)
 
 
 def _check_arguments(model: nn.Module, batch: Mapping[str, Any]) -> None:
@@ -77,13 +81,26 @@ def forward_of(batch: Any, loss_fn: Callable[..., Tensor]) -> Callable[[nn.Modul
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Dropout as it was the last time; the caller's generators stay where they are."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield
+    """Dropout as it was the last time; the caller's generators, Python's and NumPy's as well, stay where they
+    are."""
+    numpy, state = sys.modules.get("numpy"), random.getstate()
+    numpy_state = None if numpy is None else numpy.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            if numpy is not None:
+                numpy.random.seed(seed % 2**32)
+            yield
+    finally:
+        random.setstate(state)
+        if numpy is not None:
+            numpy.random.set_state(numpy_state)
 
 
 def tensors_of(batch: Any) -> list[Tensor]:
+    if isinstance(batch, PackedSequence):
+        return [batch.data]
     if isinstance(batch, Tensor):
         return [batch]
     parts = batch.values() if isinstance(batch, Mapping) else batch
@@ -92,8 +109,14 @@ def tensors_of(batch: Any) -> list[Tensor]:
     return [tensor for part in parts for tensor in tensors_of(part)]
 
 
+def _is_packed(part: Any) -> bool:
+    return isinstance(part, PackedSequence)
+
+
 def rows_of(batch: Any) -> Optional[int]:
-    """The size that all tensors have first."""
+    """The size that all tensors have first; None of packed sequences as well, whose steps are of all rows."""
+    if any(map(_is_packed, tree_leaves(batch, is_leaf=_is_packed))):
+        return None
     sizes = {tensor.shape[0] if tensor.ndim else None for tensor in tensors_of(batch)}
     return sizes.pop() if len(sizes) == 1 else None
 
@@ -104,5 +127,10 @@ def first_rows(batch: Any, rows: int) -> Any:
     if isinstance(batch, Mapping):
         return {name: first_rows(part, rows) for name, part in batch.items()}
     if isinstance(batch, (tuple, list)):
-        return type(batch)(first_rows(part, rows) for part in batch)
+        return like(batch, [first_rows(part, rows) for part in batch])
     return batch
+
+
+def like(sequence: Any, parts: list[Any]) -> Any:
+    """These parts in a tuple or list of that type, which may have names for them."""
+    return type(sequence)(*parts) if hasattr(sequence, "_fields") else type(sequence)(parts)

@@ -15,15 +15,16 @@ from typing import Any, Optional, Union
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.parameter import is_lazy
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from . import _native
-from ._batch import forward_of, seeded
+from ._batch import forward_of, outputs_of, seeded
 from ._probe import RESIDUAL, measure, recurrent_of
 from ._report import Report
 from ._surgery import Put, Refused, put
 from ._task import Rows, accuracy, evaluate, most_frequent
+from ._work import Counted
 from .torch import _norms, gradient_stats
 
 __all__ = ["Cure", "cure"]
@@ -107,7 +108,7 @@ def cure(
             default is accuracy, where the targets are classes.
         goal: the metric that counts as solved. The default, for accuracy, is half way from always saying the
             most frequent class to 1; any other metric needs one.
-        scheduler: from the optimizer to its schedule, stepped after each step.
+        scheduler: from the optimizer to its schedule, stepped after each step; none that needs a metric.
         seed: of the runs; the fresh ones follow it.
         fresh_seeds: how many.
         out: a folder, new or empty, for the record of every run, `report.json` and `report.html`.
@@ -119,12 +120,15 @@ def cure(
 
     Raises:
         TypeError: `build`, `data` or `optimizer` is none of these.
-        ValueError: a number cannot be used, there are too few data, a metric or a goal is missing, or `build`
-            gives a module that was already trained; the message says which.
+        ValueError: a number cannot be used, there are too few data, a metric or a goal is missing, `build`
+            gives a module that was already trained, or the optimizer or its schedule asks for more than a
+            step; the message says which.
         FileExistsError: there is something in `out`.
     """
     begin = time.perf_counter()
     _check(steps=steps, batch_size=batch_size, fresh_seeds=fresh_seeds)
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"`seed` is {seed!r}; give a whole number from 0 on")
     _check_functions(build, optimizer)
     bench = _Bench(build, loss_fn, data, validation, optimizer, scheduler, steps, batch_size, seed)
     bench.out, bench.verbose = _folder(out), verbose
@@ -221,19 +225,33 @@ class _Bench:
             trivial = most_frequent(self._validation, self._batch_size)
             metric = accuracy
             goal = trivial + 0.5 * (1.0 - trivial) if goal is None else goal
+            if not trivial < goal <= 1.0:
+                raise ValueError(
+                    f"`goal` is {goal}; give an accuracy above {trivial:.4g}, which saying always the most frequent "
+                    "class has, and up to 1"
+                )
         elif goal is None:
             raise ValueError("`goal` is missing: the value of `metric` that counts as solved")
         else:
             trivial = evaluate(model, self._validation, self._batch_size, metric)
+            if not math.isfinite(trivial):
+                raise ValueError(f"`metric` of the untrained model is {trivial}; give one that is a number there")
         self._metric, self._goal, self._trivial = metric, float(goal), trivial
         self._warn_of_fixed_seeds(model)
         optimizer = self._optimizer(model.parameters())
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"`optimizer` gave a {type(optimizer).__name__}; give {_AN_OPTIMIZER}")
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise ValueError("LBFGS runs the model by itself, many times a step; give an optimizer that does not")
+        if self._scheduler is not None and isinstance(self._scheduler(optimizer), ReduceLROnPlateau):
+            raise ValueError("ReduceLROnPlateau needs a metric; give a `scheduler` that steps by itself")
+        optimizer = self._optimizer(model.parameters())
         self.measured, self._chain = measure(model, self._first, self._loss_fn, optimizer, self.seed)
         self._recurrent = recurrent_of(model) is not None
         group = max(optimizer.param_groups, key=lambda group: float(group["lr"]))
         self._learning_rate = float(group["lr"])
+        if not self._learning_rate > 0.0:
+            raise ValueError(f"the optimizer's learning rate is {self._learning_rate}; give one above 0")
         return {
             "metric": name,
             "goal": self._goal,
@@ -316,9 +334,12 @@ class _Bench:
         optimizer = self._optimizer(model.parameters())
         if remedy is not None and kind == "lower_learning_rate":
             faster *= remedy["learning_rate"] / self._learning_rate
-        for group in optimizer.param_groups:
-            group["lr"] = faster * group["lr"]
-        schedule = None if self._scheduler is None else self._scheduler(optimizer)
+        rates = _Rates(optimizer, self._scheduler, faster)
+        if kind == "lower_learning_rate" and self._schedule_sets_rates(model, faster):
+            self.changes[name] = (
+                f"Here the schedule sets the rates by itself: multiply its own (`max_lr`, say) by {faster:.6g}, and "
+                "leave the optimizer as it is."
+            )
         names, parameters = zip(*model.named_parameters())
         trial = _native.Trial(observe, max_norm, folder, name, list(names))
         work, seconds = math.nan, 0.0
@@ -328,10 +349,10 @@ class _Bench:
                 begin = time.perf_counter()
                 optimizer.zero_grad()
                 if step == 0:
-                    with FlopCounterMode(display=False) as counted:
+                    with Counted() as counted:
                         loss = self._forward(model, next(batches))
                         loss.backward()
-                    work = float(counted.get_total_flops())
+                    work = float(counted.operations)
                 else:
                     loss = self._forward(model, next(batches))
                     loss.backward()
@@ -348,8 +369,7 @@ class _Bench:
                     optimizer.step()
                     if done.after_step is not None:
                         done.after_step()
-                if schedule is not None:
-                    schedule.step()
+                rates.step()
                 seconds += time.perf_counter() - begin
                 if ends:
                     break
@@ -369,8 +389,24 @@ class _Bench:
             raise TypeError(f"`build` gave a {type(model).__name__}; give {_A_BUILD}")
         if model is self._built:
             raise ValueError("`build` gave the same module twice; give a function that makes a new one")
-        self._built = model
-        return model.train()
+        self._built = model.train()
+        if any(map(is_lazy, model.parameters())):
+            with torch.no_grad(), seeded(seed):
+                outputs_of(model, self._first)
+        return model
+
+    def _schedule_sets_rates(self, model: nn.Module, factor: float) -> bool:
+        """Whether it takes no notice of the rates that the optimizer has before."""
+        if self._scheduler is None:
+            return False
+        asked = []
+        for times in (1.0, factor):
+            optimizer = self._optimizer(model.parameters())
+            for group in optimizer.param_groups:
+                group["lr"] = times * group["lr"]
+            self._scheduler(optimizer)
+            asked.append([float(group["lr"]) for group in optimizer.param_groups])
+        return any(not math.isclose(factor * one, other) for one, other in zip(*asked))
 
     def _warn_of_fixed_seeds(self, model: nn.Module) -> None:
         other = self._model(self.seed + 1)
@@ -395,6 +431,34 @@ class _Bench:
     def _say(self, what: str) -> None:
         if self.verbose:
             print(f"steadygrad: {what}", file=sys.stderr, flush=True)
+
+
+class _Rates:
+    """The learning rates that an optimizer and its schedule ask for, times a factor."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        scheduler: Optional[Callable[[Optimizer], LRScheduler]],
+        factor: float,
+    ) -> None:
+        self._groups, self._factor = optimizer.param_groups, factor
+        self._schedule = None if scheduler is None else scheduler(optimizer)
+        self._put()
+
+    def step(self) -> None:
+        """Also of schedules that compute a rate from the last one."""
+        for group, rate in zip(self._groups, self._asked):
+            group["lr"] = rate
+        if self._schedule is not None:
+            self._schedule.step()
+        self._put()
+
+    def _put(self) -> None:
+        self._asked = [group["lr"] for group in self._groups]
+        if self._factor != 1.0:
+            for group in self._groups:
+                group["lr"] = self._factor * group["lr"]
 
 
 _A_BUILD = "a function that makes a new, untrained module at each call: `lambda: Model(...)`"

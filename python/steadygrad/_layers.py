@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
+from torch.nn.utils.parametrize import type_before_parametrizations
 from torch.utils._pytree import tree_leaves
 
 # A model with fewer blocks of one kind is measured by its weight matrices.
@@ -73,7 +75,7 @@ def matrices_of(model: nn.Module, chain: Chain) -> list[tuple[str, str, nn.Param
     found = [
         (name, p)
         for name, p in model.named_parameters()
-        if p.ndim > 1 and p.numel() and p.is_floating_point()
+        if p.ndim > 1 and p.numel() and p.is_floating_point() and not _makes_weights(name)
     ]
     # A last layer that changes the width writes the prediction, whatever the layers before it are.
     hidden = {name for name in chain.hidden if name != chain.names[-1] or chain.keeps_width(-1)}
@@ -90,6 +92,11 @@ def matrices_of(model: nn.Module, chain: Chain) -> list[tuple[str, str, nn.Param
             role = "hidden"
         matrices.append((name, role, parameter))
     return matrices
+
+
+def _makes_weights(name: str) -> bool:
+    """Whether it belongs to what computes another module's weights (`torch.nn.utils.parametrizations`)."""
+    return "parametrizations" in name.split(".")
 
 
 def _keep(stages: list[Stage], name: str) -> Callable[..., None]:
@@ -117,34 +124,37 @@ def first_tensor(value: Any) -> Optional[Tensor]:
 
 
 class _Call(NamedTuple):
-    """One run of a module: copies of what it took and gave."""
+    """One run of a module: copies of what it took and gave, and where that is in the graph."""
 
     name: str
     module: nn.Module
     given: Tensor
     made: Tensor
+    node: Optional[Node]
 
 
 def chain_of(model: nn.Module, run: Callable[[], Any]) -> Chain:
     """The layers: blocks of one class that run once each, the outermost kind with at least three; or else
-    the modules that hold matrices, those whose output is as wide as most.
+    the modules that hold matrices, those whose output is as wide as most. Each comes from the one before:
+    of what runs side by side the longest row is taken.
 
-    Where `run` gives a loss, what it does not come from (a head that nobody uses) is left out; each
-    parameter has its gradient then.
+    Where `run` gives a loss, what it does not come from (a head that nobody uses) is left out.
     """
     calls: list[_Call] = []
     used: set[int] = set()
     hooks = [
         module.register_forward_hook(_note(calls, used, name))
         for name, module in model.named_modules()
+        if not _makes_weights(name)
     ]
     try:
         loss = run()
     finally:
         for hook in hooks:
             hook.remove()
-    if isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad:
-        loss.backward()
+    followed = [p for p in model.parameters() if p.requires_grad]
+    if followed and isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad:
+        torch.autograd.grad(loss, followed, allow_unused=True)
         calls = [call for place, call in enumerate(calls) if place in used]
     with torch.no_grad():
         return _chosen(model, calls)
@@ -163,11 +173,11 @@ def _chosen(model: nn.Module, calls: list[_Call]) -> Chain:
         [calls[place] for place in places if _is_added(calls[place], calls[place + 1 :])]
     )
     # A block may hold branches of its own.
-    same = {type(call.module) for call in blocks} == {type(call.module) for call in branches}
+    same = _types(blocks).keys() == _types(branches).keys()
     added = bool(branches) and (same or _weight(branches) > _weight(blocks))
     plain = [call for call in once if _has_matrix(call.module)]
-    chosen = branches if added else blocks or _widest(plain)
-    kind = type(chosen[0].module).__name__ if chosen else "nothing"
+    chosen = branches if added else blocks or _widest(_in_line(plain))
+    kind = " and ".join(each.__name__ for each, _ in _types(chosen).most_common()) or "nothing"
     return Chain(
         [call.name for call in chosen],
         [call.module for call in chosen],
@@ -175,6 +185,10 @@ def _chosen(model: nn.Module, calls: list[_Call]) -> Chain:
         [(call.given, call.made) for call in chosen],
         added,
     )
+
+
+def _types(calls: list[_Call]) -> Counter[type]:
+    return Counter(type_before_parametrizations(call.module) for call in calls)
 
 
 def _note(calls: list[_Call], used: set[int], name: str) -> Callable[..., None]:
@@ -189,16 +203,21 @@ def _note(calls: list[_Call], used: set[int], name: str) -> Callable[..., None]:
             tensor.register_hook(lambda _: used.add(place))
         if not followed:
             used.add(place)
+        node = made.grad_fn
         # Copies: an activation may work in place.
         made = made.detach().clone()
         given = made if given is None else given.detach().clone()
-        calls.append(_Call(name, module, given, made))
+        calls.append(_Call(name, module, given, made, node))
 
     return hook
 
 
 def _is_block(module: nn.Module) -> bool:
-    return any(module.children()) and not isinstance(module, _CONTAINERS)
+    return _holds_modules(module) and not isinstance(module, _CONTAINERS)
+
+
+def _holds_modules(module: nn.Module) -> bool:
+    return any(not _makes_weights(name) for name, _ in module.named_children())
 
 
 def _outermost(calls: list[_Call]) -> list[_Call]:
@@ -206,9 +225,57 @@ def _outermost(calls: list[_Call]) -> list[_Call]:
     kinds: dict[type, list[_Call]] = {}
     for call in calls:
         if _holds_matrix(call.module):
-            kinds.setdefault(type(call.module), []).append(call)
-    enough = [group for group in kinds.values() if len(group) >= _LEAST]
+            kinds.setdefault(type_before_parametrizations(call.module), []).append(call)
+    enough = [line for group in kinds.values() if len(line := _in_line(group)) >= _LEAST]
     return max(enough, key=_weight, default=[])
+
+
+def _in_line(calls: list[_Call]) -> list[_Call]:
+    """The longest row of them in which each comes from the one before."""
+    # Of the longest row that ends with each: its length, and the place of the one before.
+    ends: list[tuple[int, int]] = []
+    for place, behind in enumerate(_behind(calls)):
+        before = (earlier for earlier in range(place) if behind >> earlier & 1)
+        length, previous = max(((ends[each][0], each) for each in before), default=(0, -1))
+        ends.append((length + 1, previous))
+    line, place = [], max(range(len(calls)), key=lambda place: ends[place][0], default=-1)
+    while place >= 0:
+        line.append(calls[place])
+        place = ends[place][1]
+    return line[::-1]
+
+
+def _behind(calls: list[_Call]) -> list[int]:
+    """Of each call the earlier ones that it comes from, one bit each. Where no gradient is followed, it
+    comes from all, and all that is later from it."""
+    places: dict[Node, int] = {}
+    unfollowed = 0
+    for place, call in enumerate(calls):
+        if call.node is None:
+            unfollowed |= 1 << place
+        else:
+            places[call.node] = places.get(call.node, 0) | 1 << place
+    below: dict[Node, int] = {}
+    for call in calls:
+        waiting = [] if call.node is None else [call.node]
+        while waiting:
+            node = waiting[-1]
+            inputs = [each for each, _ in node.next_functions if each is not None]
+            missing = [each for each in inputs if each not in below]
+            if missing:
+                waiting += missing
+                continue
+            waiting.pop()
+            found = 0
+            for each in inputs:
+                found |= below[each] | places.get(each, 0)
+            below[node] = found
+    found = []
+    for place, call in enumerate(calls):
+        earlier = (1 << place) - 1
+        from_node = -1 if call.node is None else below[call.node] | places[call.node]
+        found.append((from_node | unfollowed) & earlier)
+    return found
 
 
 def _holds_matrix(module: nn.Module) -> bool:
@@ -251,14 +318,13 @@ def _is_multiple(value: Tensor, made: Tensor, beside: Optional[Tensor] = None) -
 
 
 def _has_matrix(module: nn.Module) -> bool:
-    own = module.parameters(recurse=False)
-    return not any(module.children()) and any(p.ndim > 1 for p in own)
+    return not _holds_modules(module) and _holds_matrix(module)
 
 
 def _widest(calls: list[_Call]) -> list[_Call]:
     if not calls:
         return []
-    width = lambda call: (type(call.module), call.made.shape[1:])
+    width = lambda call: (type_before_parametrizations(call.module), call.made.shape[1:])
     counts = Counter(map(width, calls))
     usual, count = counts.most_common(1)[0]
     return [call for call in calls if width(call) == usual] if count >= _LEAST else calls

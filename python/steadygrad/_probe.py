@@ -12,25 +12,26 @@ from typing import Any, Optional
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._pytree import tree_map_only
 
 from . import _native
 from ._batch import first_rows, forward_of, rows_of, seeded, tensors_of
 from ._device import as_real, norm_of
 from ._layers import Chain, chain_of, matrices_of, plain_activation
 from ._report import Report
+from ._sharpness import sharpness_of
 from ._unrolled import unrolled
+from ._work import Counted
 
 __all__ = ["Probe", "probe"]
 
-# Directions that are carried through the product of Jacobians, and samples it is averaged over.
-_VECTORS, _SAMPLES = 4, 4
+# Exponents of the product of Jacobians, and samples they are averaged over. Up to a width, and up to so many
+# gradients, the Jacobians are computed whole; else random directions are carried through them.
+_EXPONENTS, _WIDTH, _GRADIENTS, _SAMPLES = 4, 64, 2000, 4
 # A layer that hands on so much of its input is a residual one, as in the core (`cure/derive/initialize.rs`).
 RESIDUAL = 0.25
-# Rows that the sharpness is measured on, Hessian-vector products, and the length of the finite
-# difference over the weights' norm: between rounding (2^-24) and the curvature's own change. The
-# iteration ends earlier where the largest eigenvalue is known to this share of it.
-_ROWS, _PRODUCTS, _RELATIVE_STEP, _SETTLED = 16, 12, 1e-3, 0.1
+# Rows that the sharpness is measured on.
+_ROWS = 16
 # Multiplications of a forward pass that the sharpness is measured with, at two rows or more.
 _WORK = 1.5e9
 # Below the smallest normal float32.
@@ -57,8 +58,8 @@ class Probe(Report):
 
     @property
     def exponents(self) -> list[float]:
-        """The leading exponents of the product of Jacobians, in natural logarithms a step; empty when
-        there is none."""
+        """The leading exponents of the product of Jacobians, in natural logarithms a step; of layers wider
+        than 64 those of a few random directions, which are lower bounds. Empty when there are none."""
         spectrum = self._numbers["measurements"]["spectrum"]
         return [] if spectrum is None else [each["value"] for each in spectrum["exponents"]]
 
@@ -90,7 +91,8 @@ def probe(
     the layers are its time steps. All of it is done on a copy of the model, in training mode.
 
     The layers are found in the model as it runs: the blocks of one kind that come one after the other,
-    or else the modules that hold its weight matrices.
+    or else the modules that hold its weight matrices. Of what runs side by side one row is followed.
+    Samples come first in the tensors of the batch; of a recurrent module's, time may.
 
     Args:
         model: any module.
@@ -102,7 +104,8 @@ def probe(
         seed: of dropout and of the vectors' directions.
 
     Raises:
-        TypeError: `batch` is neither, or the loss is not one number.
+        TypeError: `batch` is neither, `optimizer` is none, or the loss is not one number.
+        ValueError: the loss does not depend on a parameter that is trained.
     """
     return Probe(_native.ProbeReport(measure(model, batch, loss_fn, optimizer, seed)[0]))
 
@@ -116,10 +119,14 @@ def measure(
 ) -> tuple[dict[str, Any], Chain]:
     """All numbers, as the native part takes them, and the layers, of a copy of the model."""
     begin = time.perf_counter()
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise TypeError(f"`optimizer` is {optimizer!r}; give the optimizer itself, or None")
     model = copy.deepcopy(model).train()
+    # A criterion may have parameters, or statistics, of its own; a model may write to its inputs.
+    loss_fn = copy.deepcopy(loss_fn) if isinstance(loss_fn, nn.Module) else loss_fn
     forward, rows = forward_of(batch, loss_fn), rows_of(batch)
-    counted = FlopCounterMode(display=False)
-
+    batch = tree_map_only(Tensor, _copied, batch)
+    counted = Counted()
     # A few rows show as well which modules run, and in what order.
     shown = batch if rows is None else first_rows(batch, _SAMPLES)
 
@@ -129,21 +136,28 @@ def measure(
 
     with seeded(seed):
         chain = chain_of(model, run)
-    model.zero_grad()
+    trained = [p for p in model.parameters() if p.requires_grad]
     recurrent = recurrent_of(model)
     with seeded(seed), unrolled(recurrent) as states, chain.recorded() as points:
         loss = forward(model, batch)
         if loss.numel() != 1:
             raise TypeError(f"the loss has shape {tuple(loss.shape)}; give one number")
+        if not trained or not loss.requires_grad:
+            raise ValueError(
+                "the loss depends on no parameter that is trained (`requires_grad`): there is no gradient to look at"
+            )
         through_time = recurrent is not None and len(states) > 1
-        stages = list(states if through_time else points)
+        # Of a recurrent module whose steps cannot be looked into nothing is known: whole, it is one layer.
+        hidden = not through_time and any(isinstance(module, nn.RNNBase) for module in model.modules())
+        stages = [] if hidden else list(states if through_time else points)
         batch_size = rows or 1
         if through_time and not _starts_with_rows(recurrent, states, rows):
             rows, shown, batch_size = None, batch, states[0].tensors[0].shape[0]
-        for stage in stages:
-            for tensor in stage.tensors:
-                tensor.retain_grad()
-        loss.backward(retain_graph=True)
+        # Into these alone: a loss function may hold on to other modules, whose gradients are the caller's.
+        seen = [tensor for stage in stages for tensor in stage.tensors]
+        for tensor in seen:
+            tensor.retain_grad()
+        loss.backward(retain_graph=True, inputs=[*trained, *seen])
         # A module that ran twice, say, may have given something that nobody uses.
         used = [any(tensor.grad is not None for tensor in stage.tensors) for stage in stages]
         stages = list(compress(stages, used))
@@ -160,16 +174,19 @@ def measure(
         _recurrent_activation(recurrent) if through_time else plain_activation(model, chain)
     )
     measured |= _weights(model, chain, grads, plain=activation is not None)
-    row_work = max(counted.get_total_flops(), 1) / 2 / _SAMPLES
+    row_work = max(counted.operations, 1) / 2 / _SAMPLES
     few = None if rows is None else min(rows, _ROWS, max(2, int(_WORK / row_work)))
-    measured["sharpness"] = _sharpness(model, batch, few, forward, seed)
+    measured["sharpness"] = sharpness_of(model, batch, few, forward, seed)
     update_rule, learning_rate, momentum = _update_rule(optimizer)
     parameters = sum(p.numel() for p in model.parameters())
     kind = type(recurrent).__name__ if through_time else chain.kind
     unit = ("time step" if through_time else "layer") + "s" * (len(stages) != 1)
+    layers = f"{len(stages)} {unit} of {kind}"
+    if hidden:
+        layers = "time steps that cannot be looked into (packed, in two directions, or of several modules)"
     measured |= {
         "name": type(model).__name__,
-        "description": f"{parameters:,} parameters, {len(stages)} {unit} of {kind}",
+        "description": f"{parameters:,} parameters, {layers}",
         "parameters": parameters,
         "seed": seed,
         "batch_size": batch_size,
@@ -185,6 +202,10 @@ def measure(
         "seconds": time.perf_counter() - begin,
     }
     return measured, chain
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
 
 
 def _input_rms(batch: Any) -> float:
@@ -221,20 +242,23 @@ def _growth(stages: list[Any]) -> dict[str, Any]:
 
 
 def _spectrum(stages: list[Any], seed: int, skips: bool) -> dict[str, Any]:
-    """Triangular factors of the product of Jacobians, from the last stage back to the first; where asked,
-    the mean diagonal of the Jacobians as well."""
+    """Factors of the product of Jacobians, from the last stage back to the first: the Jacobians, or the
+    triangles that a few directions leave of them. Where asked, the mean diagonal of the Jacobians as well."""
     widths = [sum(t[0].numel() for t in stage.tensors) for stage in stages if stage.tensors[0].ndim > 1]
-    nothing = {"triangles": [], "failed_samples": 0, "vectors": 1, "width": max(widths, default=1)}
-    nothing |= {"skip_share": None}
+    nothing = {"factors": [], "failed_samples": 0, "vectors": 1, "width": max(widths, default=1)}
+    nothing |= {"skip_share": None, "leading": 1}
     rows = {stage.tensors[0].shape[0] for stage in stages if stage.tensors[0].ndim > 1}
     if len(stages) < 2 or len(widths) < len(stages) or len(rows) != 1:
         return nothing
     rows, width = rows.pop(), min(widths)
-    vectors, samples = min(_VECTORS, width), min(_SAMPLES, rows)
+    whole = width == max(widths) <= _WIDTH and width * len(stages) <= _GRADIENTS
+    leading, samples = min(_EXPONENTS, width), min(_SAMPLES, rows)
+    vectors = width if whole else leading
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(samples, widths[-1], vectors, generator=generator, dtype=torch.float64)
-    block = torch.linalg.qr(start).Q
-    triangles: list[list[list[float]]] = [[] for _ in range(samples)]
+    basis = torch.eye(width, dtype=torch.float64).expand(samples, -1, -1)
+    block = basis if whole else torch.linalg.qr(start).Q
+    factors: list[list[list[float]]] = [[] for _ in range(samples)]
     handed_on: list[float] = []
     failed: set[int] = set()
     for before, after in zip(reversed(stages[:-1]), reversed(stages[1:])):
@@ -253,13 +277,14 @@ def _spectrum(stages: list[Any], seed: int, skips: bool) -> dict[str, Any]:
             if not moved[sample].isfinite().all() or not moved[sample].any():
                 failed.add(sample)
                 moved[sample] = torch.eye(moved.shape[1], vectors, dtype=torch.float64)
-        block, triangle = torch.linalg.qr(moved)
+        block, factor = (basis, moved) if whole else torch.linalg.qr(moved)
         for sample in range(samples):
-            triangles[sample].append(triangle[sample].T.flatten().tolist())
+            factors[sample].append(factor[sample].T.flatten().tolist())
     return {
-        "triangles": [each for sample, each in enumerate(triangles) if sample not in failed],
+        "factors": [each for sample, each in enumerate(factors) if sample not in failed],
         "failed_samples": len(failed),
         "vectors": vectors,
+        "leading": leading,
         "width": width,
         "skip_share": _mean(filter(math.isfinite, handed_on)),
     }
@@ -321,7 +346,7 @@ def _spectral_norm(matrix: Tensor) -> float:
     if not matrix.isfinite().all():
         return math.nan
     generator = torch.Generator().manual_seed(0)
-    vector = torch.randn(matrix.shape[1], generator=generator).to(matrix.device)
+    vector = torch.randn(matrix.shape[1], generator=generator, dtype=matrix.dtype).to(matrix.device)
     norm = 0.0
     for _ in range(50):
         vector = matrix.T @ (matrix @ vector)
@@ -330,67 +355,6 @@ def _spectral_norm(matrix: Tensor) -> float:
             return math.sqrt(length) if length == 0.0 else float(torch.linalg.matrix_norm(matrix, 2))
         vector, norm = vector / length, math.sqrt(length)
     return norm
-
-
-def _sharpness(
-    model: nn.Module,
-    batch: Any,
-    rows: Optional[int],
-    forward: Callable[[nn.Module, Any], Tensor],
-    seed: int,
-) -> Optional[tuple[float, float, float, int, int, float]]:
-    """By Lanczos' iteration on finite differences of the gradient, every vector kept orthogonal."""
-    if rows is not None:
-        batch = first_rows(batch, rows)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    held = [as_real(p.detach()) for p in parameters]
-    weights = torch.cat([each.flatten() for each in held])
-    step = _RELATIVE_STEP * norm_of(weights)
-
-    def put(at: Tensor) -> None:
-        with torch.no_grad():
-            for each, part in zip(held, at.split([each.numel() for each in held])):
-                each.copy_(part.view_as(each))
-
-    def gradient(at: Tensor) -> Tensor:
-        put(at)
-        with seeded(seed):
-            loss = forward(model, batch)
-        grads = torch.autograd.grad(loss, parameters, allow_unused=True)
-        flat = [torch.zeros_like(p) if g is None else g for g, p in zip(grads, parameters)]
-        return torch.cat([as_real(g.to_dense()).flatten() for g in flat])
-
-    # The gradient leans towards the steepest bends: fewer products than from a random start.
-    vector = gradient(weights)
-    norm = norm_of(vector)
-    if not 0.0 < norm < math.inf:
-        return None
-    basis, alphas, betas = [vector / norm], [], []
-    try:
-        while len(alphas) < min(_PRODUCTS, weights.numel()):
-            moved = gradient(weights + step * basis[-1])
-            moved = moved.sub_(gradient(weights - step * basis[-1])).div_(2 * step)
-            if not math.isfinite(norm_of(moved)):
-                return None
-            alphas.append(float(torch.dot(moved, basis[-1])))
-            for each in basis:
-                moved.sub_(each, alpha=float(torch.dot(moved, each)))
-            betas.append(norm_of(moved))
-            values, residual = _ritz(alphas, betas)
-            if residual <= _SETTLED * abs(values[-1]) or betas[-1] <= 1e-6 * max(map(abs, alphas)):
-                break
-            basis.append(moved / betas[-1])
-    finally:
-        put(weights)
-    return values[-1], values[0], residual, len(alphas), rows or 0, _RELATIVE_STEP
-
-
-def _ritz(alphas: list[float], betas: list[float]) -> tuple[list[float], float]:
-    """The eigenvalues of Lanczos' matrix in order, and how far a true one may be from the largest."""
-    diagonal = torch.diag(torch.tensor(alphas, dtype=torch.float64))
-    beside = torch.diag(torch.tensor(betas[:-1], dtype=torch.float64), 1) if len(alphas) > 1 else 0.0
-    values, vectors = torch.linalg.eigh(diagonal + beside, UPLO="U")
-    return values.tolist(), abs(betas[-1] * float(vectors[-1, -1]))
 
 
 def _update_rule(optimizer: Optional[Optimizer]) -> tuple[Optional[str], float, float]:

@@ -34,7 +34,7 @@ class RmsNorm(nn.Module):
         over = tuple(range(1, inputs.ndim)) if self.over_sample else (-1,)
         scale = torch.rsqrt(inputs.pow(2).mean(over, keepdim=True) + 1e-5)
         shape = [-1] + [1] * (inputs.ndim - 2) if self.over_sample else [-1]
-        return inputs * scale * self.weight.view(shape)
+        return (inputs * scale * self.weight.view(shape)).type_as(inputs)
 
 
 @dataclass
@@ -93,6 +93,8 @@ def _critical_init(model: nn.Module, chain: Chain, gain: float, input_rms: float
             if factor.isfinite():
                 weight.mul_(factor)
                 names.append(name)
+    if not names:
+        raise Refused("it has no weight matrix whose values can be set")
     return Put(f"Here it was done to {_listed(names)}.")
 
 
@@ -107,8 +109,8 @@ def _scale_residual(model: nn.Module, chain: Chain, scale: float) -> Put:
     done = f"Here it was done to {_listed(names)}."
     if chain.added:
         done += (
-            "\nThe model adds what these give to what they take by itself: in `scaled`, `return "
-            "RESIDUAL_SCALE * output`."
+            "\nThe model adds what these give to what they take by itself: "
+            "`scale_residual(blocks, added=True)`."
         )
     return Put(done)
 
@@ -159,15 +161,21 @@ class _Cap:
 def _normalise(model: nn.Module, chain: Chain, every: int) -> Put:
     if recurrent_of(model) is not None:
         raise Refused("a recurrent module of PyTorch cannot be normalised between its time steps")
-    names = chain.names[::every]
-    for name, (_, output) in zip(names, chain.seen[::every]):
+    layers = list(zip(chain.names, chain.seen))
+    if len(layers) > 1 and not chain.keeps_width(-1):
+        # It writes the prediction, whose size is meant.
+        layers = layers[:-1]
+    names, images = [name for name, _ in layers[::every]], False
+    for name, (_, output) in layers[::every]:
         module = model.get_submodule(name)
         # A sequence has its features last, an image has them first.
         over_sample = output.ndim > 3
-        norm = RmsNorm(output.shape[1 if over_sample else -1], over_sample).to(output.device)
+        images = images or over_sample
+        norm = RmsNorm(output.shape[1 if over_sample else -1], over_sample).to(output)
         module.add_module("steadygrad_norm", norm)
         module.register_forward_hook(_normed)
-    return Put(f"Here it was put after {_listed(names)}.")
+    on_what = ", with `images=True`" if images else ""
+    return Put(f"Here it was put right after {_listed(names)}, on what each gives{on_what}.")
 
 
 def _normed(module: nn.Module, inputs: Any, output: Any) -> Any:
@@ -225,4 +233,6 @@ def _truncate(model: nn.Module, time_steps: int) -> Put:
         return torch.cat(outputs, dim=axis), hx
 
     module.forward = forward  # type: ignore[method-assign]
-    return Put("Here the recurrent module ran in parts, its state detached between them.")
+    name = next(name for name, each in model.named_modules() if each is module)
+    where = f"model.{name}" if name else "model"
+    return Put(f"Here the recurrent module ran in parts, its state detached between them: `truncate({where})`.")

@@ -7,9 +7,9 @@ from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from ._batch import outputs_of, rows_of
+from ._batch import like, outputs_of, rows_of
 
 
 class Rows:
@@ -17,7 +17,9 @@ class Rows:
 
     def __init__(self, data: Any, indices: Optional[Tensor] = None) -> None:
         self._data = data
-        if isinstance(data, Dataset):
+        if isinstance(data, DataLoader):
+            raise TypeError("`data` is a DataLoader; give its `dataset`: batches are drawn here, at each run's seed")
+        if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
             count = len(data)  # type: ignore[arg-type]
         else:
             count = rows_of(data) or 0
@@ -35,7 +37,8 @@ class Rows:
         """These samples as a batch."""
         indices = self._indices[places]
         if isinstance(self._data, Dataset):
-            return default_collate([self._data[int(index)] for index in indices])
+            samples = [self._data[int(index)] for index in indices]
+            return _as_sampled(default_collate(samples), samples[0])
         return _taken(self._data, indices)
 
     def split(self, share: float, generator: torch.Generator) -> tuple[Rows, Rows]:
@@ -64,7 +67,14 @@ def _taken(data: Any, indices: Tensor) -> Any:
         return data[indices.to(data.device)]
     if isinstance(data, Mapping):
         return {name: _taken(part, indices) for name, part in data.items()}
-    return type(data)(_taken(part, indices) for part in data)
+    return like(data, [_taken(part, indices) for part in data])
+
+
+def _as_sampled(batch: Any, sample: Any) -> Any:
+    """PyTorch makes lists of tuples, which are a model's arguments."""
+    if not isinstance(sample, tuple) or not isinstance(batch, (tuple, list)):
+        return batch
+    return like(sample, [_as_sampled(*each) for each in zip(batch, sample)])
 
 
 def targets_of(batch: Any) -> Any:
@@ -72,21 +82,33 @@ def targets_of(batch: Any) -> Any:
     return batch.get("labels") if isinstance(batch, Mapping) else batch[1]
 
 
-@torch.no_grad()
 def evaluate(model: nn.Module, rows: Rows, size: int, metric: Callable[[Any, Any], Any]) -> float:
-    """The mean over the rows, in evaluation mode."""
+    """The mean over the rows, in evaluation mode. Gradients are followed where the model asks for them: it may
+    differentiate by its inputs."""
     model.eval()
     total = 0.0
     for batch, count in rows.once(size):
-        total += count * float(metric(outputs_of(model, batch), targets_of(batch)))
+        try:
+            with torch.no_grad():
+                outputs = outputs_of(model, batch)
+        except RuntimeError as error:
+            if "does not require grad" not in str(error):
+                raise
+            outputs = outputs_of(model, batch)
+        with torch.no_grad():
+            total += count * float(metric(outputs, targets_of(batch)))
     model.train()
     return total / len(rows)
 
 
 def accuracy(outputs: Any, targets: Tensor) -> float:
     """The share of targets that have the largest logit: of the last dimension, or of the one after the
-    rows, as `cross_entropy` has it. Logits may be a part of the outputs, as with Hugging Face's models."""
+    rows, as `cross_entropy` has it. Logits may be a part of the outputs, as with Hugging Face's models. Targets
+    below 0 do not count (`ignore_index`)."""
+    outputs = outputs["logits"] if isinstance(outputs, Mapping) and "logits" in outputs else outputs
     outputs = getattr(outputs, "logits", outputs)
+    if not isinstance(outputs, Tensor):
+        raise TypeError(f"the model gives a {type(outputs).__name__}, which has no `logits`; give a `metric`")
     if outputs.shape[:-1] == targets.shape:
         classes = outputs.argmax(-1)
     elif outputs.ndim == targets.ndim + 1 and outputs.shape[:1] + outputs.shape[2:] == targets.shape:
@@ -96,7 +118,10 @@ def accuracy(outputs: Any, targets: Tensor) -> float:
             f"logits of shape {tuple(outputs.shape)} do not belong to targets of shape {tuple(targets.shape)}; "
             "give a `metric`"
         )
-    return float((classes == targets).float().mean())
+    if outputs.numel() == classes.numel():
+        raise TypeError("there is one logit alone, so there are no classes to choose from; give a `metric`")
+    counted = targets >= 0
+    return float((classes == targets)[counted].float().mean()) if counted.any() else 0.0
 
 
 def most_frequent(rows: Rows, size: int) -> float:
@@ -106,6 +131,9 @@ def most_frequent(rows: Rows, size: int) -> float:
         ValueError: the targets are no classes.
     """
     values = torch.cat([_classes(batch) for batch, _ in rows.once(size)])
+    values = values[values >= 0]
+    if not len(values):
+        raise ValueError("no target is a class from 0 on, so there is no accuracy to go by: give a `metric` and its `goal`")
     return float(values.unique(return_counts=True)[1].max()) / len(values)
 
 

@@ -1,13 +1,16 @@
 """`steadygrad.torch.cure`: the remedies put into models, and the whole race."""
 
 import json
+import math
 import pickle
 
+import numpy
 import pytest
 import torch
 from torch import nn
 
 import steadygrad.torch as sg
+from steadygrad._cure import _Bench
 from steadygrad._layers import chain_of, matrices_of
 from steadygrad._surgery import Refused, put
 from steadygrad._task import Rows, accuracy, evaluate, most_frequent
@@ -149,7 +152,7 @@ class TestSurgery:
         rms = {at: float(out.detach().pow(2).mean(-1).sqrt().mean()) for at, out in seen.items()}
         assert rms[0] == pytest.approx(1.0, rel=1e-3) and rms[6] == pytest.approx(1.0, rel=1e-3)
         assert rms[2] != pytest.approx(1.0, rel=1e-2)
-        assert done.changes == "Here it was put after `0`, `6`, `12`, `18`."
+        assert done.changes == "Here it was put right after `0`, `6`, `12`, `18`, on what each gives."
         # Its scales are trained with the rest.
         assert "0.steadygrad_norm.weight" in dict(model.named_parameters())
 
@@ -169,7 +172,15 @@ class TestSurgery:
         block = Block(16, 1.0, pair)
         expected = inputs + 0.25 * block.second(block.first(inputs).relu())
         model = nn.ModuleList([block, Block(16, 1.0), Block(16, 1.0)])
-        found = chain_of(model, lambda: [each(inputs) for each in model])
+
+        def run():
+            value = inputs
+            for each in model:
+                value = each(value)
+                value = value[0] if isinstance(value, tuple) else value
+            return value
+
+        found = chain_of(model, run)
         done = put(model, found, {"kind": "scale_residual", "scale": 0.25})
         given = block(inputs)
         torch.testing.assert_close(given[0] if pair else given, expected)
@@ -202,7 +213,7 @@ class TestSurgery:
         torch.testing.assert_close(model(inputs), expected)
         assert done.changes.splitlines() == [
             "Here it was done to `blocks.0`, `blocks.1`, `blocks.2`, `blocks.3`.",
-            "The model adds what these give to what they take by itself: in `scaled`, `return RESIDUAL_SCALE * output`.",
+            "The model adds what these give to what they take by itself: `scale_residual(blocks, added=True)`.",
         ]
         shorter, same = Summed(4, gain=0.5), Summed(2, gain=0.5)
         same.load_state_dict({name: shorter.state_dict()[name] for name in same.state_dict()})
@@ -311,6 +322,44 @@ class TestTask:
     def test_logits_may_be_a_part_of_what_a_model_gives(self):
         outputs = type("Outputs", (), {"logits": torch.eye(3)})
         assert accuracy(outputs, torch.tensor([0, 1, 1])) == pytest.approx(2 / 3)
+
+        outputs = {"logits": torch.eye(3), "loss": torch.tensor(1.0)}
+        assert accuracy(outputs, torch.tensor([0, 1, 1])) == pytest.approx(2 / 3)
+
+    def test_targets_below_0_do_not_count(self):
+        targets = torch.tensor([0, -100, 1, -100, -100])
+        assert accuracy(torch.eye(5), targets) == pytest.approx(1 / 2)
+        assert most_frequent(Rows((torch.ones(5, 2), targets)), 2) == pytest.approx(1 / 2)
+        with pytest.raises(ValueError, match="no target is a class"):
+            most_frequent(Rows((torch.ones(5, 2), torch.full((5,), -100))), 2)
+
+    def test_what_has_no_accuracy_asks_for_a_metric(self):
+        for outputs in (torch.ones(3, 1), (torch.eye(3), None), {"prediction": torch.eye(3)}):
+            with pytest.raises(TypeError, match="give a `metric`"):
+                accuracy(outputs, torch.tensor([0, 1, 1]))
+
+    def test_samples_that_are_several_arguments(self):
+        class Pairs(torch.utils.data.Dataset):
+            def __len__(self):
+                return 5
+
+            def __getitem__(self, at):
+                return (torch.ones(2), torch.zeros(3)), at
+
+        inputs, targets = Rows(Pairs()).take(torch.arange(4))
+        assert isinstance(inputs, tuple) and [each.shape for each in inputs] == [(4, 2), (4, 3)]
+        assert targets.tolist() == [0, 1, 2, 3]
+        with pytest.raises(TypeError, match="give its `dataset`"):
+            Rows(torch.utils.data.DataLoader(Pairs()))
+
+    def test_a_model_that_differentiates_by_its_inputs_is_evaluated(self):
+        class Slope(nn.Module):
+            def forward(self, inputs):
+                inputs = inputs.clone().requires_grad_()
+                return torch.autograd.grad(inputs.square().sum(), inputs)[0]
+
+        rows = Rows((torch.arange(4.0), torch.zeros(4)))
+        assert evaluate(Slope(), rows, 2, lambda outputs, _: outputs.mean()) == pytest.approx(3.0)
 
     def test_a_mean_over_rows_not_over_batches(self):
         rows = Rows((torch.arange(5.0), torch.zeros(5)))
@@ -473,6 +522,61 @@ class TestCure:
         )
         assert found.trials[0]["outcome"]["steps_done"] == 5
 
+    def test_a_model_whose_shapes_come_with_its_first_batch(self):
+        build = lambda: nn.Sequential(nn.LazyLinear(8), nn.Tanh(), nn.LazyLinear(4))
+        found = sg.cure(
+            build, nn.functional.cross_entropy, blobs(64), optimizer=sgd, steps=3, fresh_seeds=1, verbose=False
+        )
+        assert found.trials[0]["outcome"]["steps_done"] == 3
+
+    def test_numpy_is_seeded_and_stays_where_it_is(self):
+        def build():
+            model = mlp(3)
+            with torch.no_grad():
+                model[0].weight.mul_(float(numpy.random.rand()))
+            return model
+
+        state = numpy.random.get_state()[1].tolist()
+        settings = {"optimizer": sgd, "steps": 4, "fresh_seeds": 1, "verbose": False}
+        one, other = (sg.cure(build, nn.functional.cross_entropy, blobs(64), **settings) for _ in range(2))
+        assert without_times(one) == without_times(other)
+        assert numpy.random.get_state()[1].tolist() == state
+
+    def test_what_is_cured_untreated_gets_no_prescription(self):
+        found = sg.cure(
+            lambda: mlp(3, gain=1.4), nn.functional.cross_entropy, blobs(), optimizer=sgd, steps=80,
+            fresh_seeds=1, verbose=False,
+        )
+        assert found.trials[0]["outcome"]["verdict"] == "cured" and found.prescription is None
+        assert "there is nothing to cure" in str(found) and "there is nothing to prescribe" in str(found)
+
+    @pytest.mark.parametrize("sets", [True, False])
+    def test_a_rate_is_lower_whatever_the_schedule_does(self, sets):
+        rates = []
+
+        class Kept(torch.optim.SGD):
+            def step(self, *args):
+                rates.append(self.param_groups[0]["lr"])
+                return super().step(*args)
+
+        schedule = torch.optim.lr_scheduler
+        bench = _Bench(
+            lambda: mlp(3), nn.functional.cross_entropy, blobs(64), None, lambda ps: Kept(ps, lr=0.4),
+            (lambda o: schedule.OneCycleLR(o, 0.4, total_steps=9)) if sets
+            else (lambda o: schedule.ExponentialLR(o, 0.5)), 6, 16, 0,
+        )
+        bench.verbose = False
+        bench.measure(None, None)
+        remedy = {"kind": "lower_learning_rate", "learning_rate": bench._learning_rate / 10}
+        as_it_is, lower = [], []
+        for into, given in ((as_it_is, None), (lower, remedy)):
+            rates.clear()
+            bench.run("trial", given, 0, "trial")
+            into += rates
+        assert len(lower) == 6
+        assert lower == pytest.approx([rate / 10 for rate in as_it_is])
+        assert ("multiply its own (`max_lr`, say) by 0.1" in bench.changes["trial"]) == sets
+
     def test_interrupted_it_says_what_it_knows(self):
         calls = 0
 
@@ -498,6 +602,14 @@ class TestCure:
             ({"data": (torch.randn(16, 16), torch.randn(16))}, "give a `metric`"),
             ({"data": (torch.randn(1, 16), torch.tensor([1]))}, "`data` holds 1 sample, .*give 10 or more, or `validation`"),
             ({"data": (torch.randn(3, 16), torch.arange(3))}, "`data` holds 3 samples"),
+            ({"seed": -1}, "`seed` is -1"),
+            ({"goal": 95}, "`goal` is 95; give an accuracy above"),
+            ({"goal": 0.01}, "`goal` is 0.01; give an accuracy above"),
+            ({"data": (torch.randn(16, 16), torch.zeros(16).long())}, "give an accuracy above 1"),
+            ({"metric": lambda *_: math.nan, "goal": 1.0}, "`metric` of the untrained model is nan"),
+            ({"optimizer": lambda ps: torch.optim.SGD(ps, lr=0.0)}, "learning rate is 0.0"),
+            ({"optimizer": torch.optim.LBFGS}, "LBFGS runs the model by itself"),
+            ({"scheduler": torch.optim.lr_scheduler.ReduceLROnPlateau}, "ReduceLROnPlateau needs a metric"),
         ],
     )
     def test_bad_values_are_refused_by_name(self, change, message):

@@ -145,6 +145,16 @@ def test_rms_norm__of_every_third_layer_from_the_first():
             assert torch.equal(after, before)
 
 
+def test_rms_norm__of_images():
+    pasted, images = paste("rms_norm"), 5.0 * torch.randn(4, 7, 8, 6)
+    norm = pasted.layer_norm(0, 7, images=True)
+    torch.testing.assert_close(norm(images).square().mean((1, 2, 3)), torch.ones(4))
+    with torch.no_grad():
+        norm.weight[2] = 3.0
+    torch.testing.assert_close(norm(images)[:, 2], 3.0 * norm(images)[:, 1] * images[:, 2] / images[:, 1])
+    assert torch.equal(pasted.layer_norm(1, 7, images=True)(images), images)
+
+
 def test_scale_residual__leaves_a_quarter_of_what_each_block_adds():
     blocks = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
     expected = inputs = torch.randn(5, 4)
@@ -154,6 +164,13 @@ def test_scale_residual__leaves_a_quarter_of_what_each_block_adds():
     for block in blocks:
         inputs = block(inputs)
     torch.testing.assert_close(inputs, expected)
+
+
+def test_scale_residual__of_blocks_that_the_model_adds():
+    block, inputs = nn.Linear(4, 4), torch.randn(5, 4)
+    expected = inputs + 0.25 * block(inputs)
+    paste("scale_residual").scale_residual([block], added=True)
+    torch.testing.assert_close(inputs + block(inputs), expected)
 
 
 def test_scale_residual__of_blocks_that_return_more():
@@ -170,6 +187,25 @@ def test_reduce_depth__leaves_five_layers():
     kept = paste("reduce_depth").reduce_depth(layers)
     assert isinstance(kept, nn.ModuleList)
     assert list(kept) == list(layers)[:5]
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+def test_truncate_bptt__of_a_module(kind, batch_first):
+    pasted = paste("truncate_bptt")
+    module = kind(3, 4, batch_first=batch_first)
+    for length in (pasted.TIME_STEPS + 2, 2 * pasted.TIME_STEPS, 1):
+        inputs = torch.randn(5, length, 3).requires_grad_()
+        ordered = (lambda x: x) if batch_first else (lambda x: x.transpose(0, 1))
+        whole, state = kind.forward(module, ordered(inputs))
+        pasted.truncate(module)
+        parts, same = module(ordered(inputs))
+        torch.testing.assert_close(parts, whole)
+        torch.testing.assert_close(same, state)
+        ordered(parts)[:, -1].sum().backward()
+        reached = inputs.grad.abs().sum((0, 2)) > 0
+        assert reached.tolist() == [at >= length - pasted.TIME_STEPS for at in range(length)]
+        del module.forward
 
 
 def run_recurrent(steps, truncate=lambda state, t, steps: state):
@@ -201,9 +237,13 @@ def test_truncate_bptt__does_not_cut_a_shorter_sequence(steps):
 def test_lower_learning_rate__is_what_the_optimizer_steps_by():
     weight = nn.Parameter(torch.zeros(2, 2))
     bias = nn.Parameter(torch.zeros(2))
-    optimizer = torch.optim.SGD([{"params": [weight], "lr": 3.0}, {"params": [bias]}], lr=0.1)
+    frozen = nn.Parameter(torch.zeros(2))
+    groups = [{"params": [weight], "lr": 3.0}, {"params": [bias]}, {"params": [frozen], "lr": 0.0}]
+    optimizer = torch.optim.SGD(groups, lr=0.3)
     paste("lower_learning_rate", optimizer=optimizer)
-    (1000 * (weight.sum() + bias.sum())).backward()
+    (1000 * (weight.sum() + bias.sum() + frozen.sum())).backward()
     optimizer.step()
     torch.testing.assert_close(weight.detach(), torch.full((2, 2), -0.0125))
-    torch.testing.assert_close(bias.detach(), torch.full((2,), -0.0125))
+    # One factor for all groups.
+    torch.testing.assert_close(bias.detach(), torch.full((2,), -0.00125))
+    assert not frozen.detach().any()

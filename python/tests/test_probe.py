@@ -2,7 +2,9 @@
 
 import copy
 import math
+import random
 
+import numpy
 import pytest
 import torch
 from torch import nn
@@ -73,14 +75,16 @@ def test_exponents_are_those_of_the_explicit_product():
     expected = torch.stack(expected).mean(0)
     assert found.exponents == pytest.approx(expected.tolist(), abs=1e-6)
     assert found.to_dict()["measurements"]["spectrum"]["complete"]
+    assert "along the worst direction" in str(found)
 
 
 def test_fewer_directions_than_the_state_give_lower_bounds():
-    found = probe(mlp(12, 32, 1.5), batch(), mse)
+    found = probe(mlp(12, 72, 1.5), batch(), mse)
     spectrum = found.to_dict()["measurements"]["spectrum"]
     assert spectrum["lower_bound"] and not spectrum["complete"]
+    assert "along the best of 4 random directions" in str(found)
     # The control of all directions at once, on the first sample.
-    model = mlp(12, 32, 1.5)
+    model = mlp(12, 72, 1.5)
     start = model[0](batch()[0][0])
     jacobian = torch.autograd.functional.jacobian(model[1:25], start).double()
     largest = float(torch.linalg.svdvals(jacobian)[0].log()) / 12
@@ -480,3 +484,188 @@ def test_the_page_and_the_text(tmp_path):
     text = str(found)
     assert "\x1b" not in text and "SG007" in text and "--twins" not in text
     assert repr(found).startswith("<Probe: SG007")
+
+
+def hessian_s_largest(model, inputs, targets, loss_fn):
+    names = [name for name, _ in model.named_parameters()]
+    parameters = [p.detach() for p in model.parameters()]
+
+    def loss(flat):
+        parts = flat.split([p.numel() for p in parameters])
+        given = {name: part.view(p.shape) for name, part, p in zip(names, parts, parameters)}
+        return loss_fn(torch.func.functional_call(model, given, (inputs,)), targets)
+
+    hessian = torch.func.hessian(loss)(torch.cat([p.flatten() for p in parameters]))
+    return float(torch.linalg.eigvalsh(hessian.double())[-1])
+
+
+@pytest.mark.parametrize(
+    "depth, width, gain, activation",
+    [(3, 16, 0.6, nn.ReLU), (6, 12, 2.0, nn.ReLU), (10, 10, 3.0, nn.Tanh), (4, 12, 1.6, nn.GELU)],
+)
+def test_the_sharpness_is_the_hessians_also_where_there_are_kinks(depth, width, gain, activation):
+    torch.manual_seed(0)
+    sizes = [6] + [width] * (depth - 1)
+    layers = [layer for size in sizes for layer in (nn.Linear(size, width), activation())]
+    model = nn.Sequential(*layers, nn.Linear(width, 3))
+    for module in model[::2]:
+        nn.init.normal_(module.weight, std=gain / module.in_features**0.5)
+    inputs, targets = torch.randn(16, 6), torch.randint(0, 3, (16,))
+    cross_entropy = nn.functional.cross_entropy
+    found = probe(model, (inputs, targets), cross_entropy)
+    assert found.sharpness == pytest.approx(hessian_s_largest(model, inputs, targets, cross_entropy), rel=0.02)
+    assert "by differentiating twice" in str(found)
+
+
+def test_the_sharpness_of_what_can_be_differentiated_once_is_measured_as_well():
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, inputs):
+            ctx.save_for_backward(inputs)
+            return inputs.tanh()
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, grad):
+            return grad * (1 - ctx.saved_tensors[0].tanh() ** 2)
+
+    class OnceTanh(nn.Module):
+        def forward(self, inputs):
+            return Once.apply(inputs)
+
+    once, twice = mlp(4, 8, 1.0, OnceTanh), mlp(4, 8, 1.0)
+    one, other = (probe(model, batch(), mse) for model in (once, twice))
+    assert one.sharpness == pytest.approx(other.sharpness, rel=0.05)
+    assert "finite differences" in str(one)
+
+
+def test_the_exponents_of_narrow_layers_are_those_of_the_product():
+    model = mlp(6, 20, 1.3)
+    inputs, targets = batch()
+    found = probe(model, (inputs, targets), mse)
+    first, *_, last = (int(point["name"]) for point in found.growth)
+    logs = []
+    for row in inputs[:4]:
+        jacobian = torch.func.jacrev(model[first + 1 : last + 1])(model[: first + 1](row))
+        values = torch.linalg.svdvals(jacobian.detach().double())
+        logs.append(values[:4].log() / (len(found.growth) - 1))
+    assert found.exponents == pytest.approx(torch.stack(logs).mean(0).tolist(), abs=1e-3)
+    assert "along the worst direction" in str(found)
+
+
+def test_what_runs_side_by_side_is_no_chain_of_layers():
+    class Heads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.trunk = nn.Linear(8, 8)
+            self.heads = nn.ModuleList(nn.Linear(8, 8) for _ in range(6))
+
+        def forward(self, inputs):
+            hidden = self.trunk(inputs).tanh()
+            return sum(10.0**-place * head(hidden).square().mean() for place, head in enumerate(self.heads))
+
+    found = probe(Heads(), (torch.randn(16, 8), torch.zeros(16)), lambda output, targets: output)
+    assert len(found.growth) == 2 and codes(found) == []
+
+    class Experts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.gate = nn.Linear(16, 3)
+            self.experts = nn.ModuleList(mlp(3, 8, 1.0) for _ in range(3))
+
+        def forward(self, inputs):
+            shares = self.gate(inputs).softmax(-1)
+            return sum(shares[:, place, None] * expert(inputs) for place, expert in enumerate(self.experts))
+
+    found = probe(Experts(), (torch.randn(16, 16), torch.zeros(16, 1)), lambda output, targets: output.square().mean())
+    # The longest row: one expert.
+    assert len(found.growth) >= 3 and len({point["name"].split(".")[1] for point in found.growth}) == 1
+
+
+def test_a_recurrent_module_in_two_directions_is_not_called_healthy():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.recurrent = nn.RNN(4, 8, batch_first=True, bidirectional=True)
+            self.head = nn.Linear(16, 1)
+
+        def forward(self, inputs):
+            return self.head(self.recurrent(inputs)[0][:, -1])
+
+    found = probe(Both(), (torch.randn(8, 20, 4), torch.zeros(8, 1)), mse)
+    assert found.growth == [] and found.exponents == []
+    assert "time steps that cannot be looked into" in str(found) and "is healthy" not in str(found)
+
+
+def test_nothing_of_the_caller_s_is_touched():
+    model, other = mlp(3, 8, 1.0), nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
+    inputs = torch.randn(16, 16, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    kept = inputs.detach().clone()
+
+    class Criterion(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.BatchNorm1d(1)
+
+        def forward(self, outputs, targets):
+            return self.scale(outputs).square().mean()
+
+    criterion = Criterion()
+    before = random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state()
+    penalised = lambda outputs, targets: mse(outputs, targets) + sum(p.square().sum() for p in model.parameters())
+    judged = lambda outputs, targets: other(outputs).square().mean()
+    for loss_fn in (penalised, judged, criterion):
+        probe(model, (inputs, torch.zeros(16, 1)), loss_fn)
+    assert all(p.grad is None for module in (model, other, criterion) for p in module.parameters())
+    assert inputs.grad is None and torch.equal(inputs.detach(), kept)
+    assert int(criterion.scale.num_batches_tracked) == 0
+    after = random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state()
+    assert before[:2] == after[:2] and torch.equal(before[2], after[2])
+
+
+def test_a_model_that_differentiates_by_its_inputs():
+    class Physics(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = mlp(4, 8, 1.0)
+
+        def forward(self, inputs):
+            inputs = inputs.requires_grad_()
+            return torch.autograd.grad(self.net(inputs).sum(), inputs, create_graph=True)[0]
+
+    found = probe(Physics(), (torch.randn(16, 16), torch.zeros(16, 16)), mse)
+    assert found.sharpness is not None and len(found.growth) >= 3
+
+
+def test_what_cannot_be_probed_says_why():
+    model = mlp(3, 8, 1.0)
+    with pytest.raises(TypeError, match="give the optimizer itself"):
+        probe(model, batch(), mse, optimizer=torch.optim.SGD)
+    with pytest.raises(ValueError, match="depends on no parameter that is trained"):
+        probe(model, batch(), lambda outputs, targets: targets.sum())
+    with pytest.raises(ValueError, match="depends on no parameter that is trained"):
+        probe(model.requires_grad_(False), batch(), mse)
+
+
+def test_parametrized_layers_are_layers():
+    plain, wrapped = mlp(9, 8, 4.0), mlp(9, 8, 4.0)
+    for module in wrapped:
+        if isinstance(module, nn.Linear):
+            torch.nn.utils.parametrizations.weight_norm(module)
+    one, other = (probe(model, batch(), mse) for model in (plain, wrapped))
+    assert [point["gradient_norm"] for point in one.growth] == pytest.approx(
+        [point["gradient_norm"] for point in other.growth], rel=1e-3
+    )
+    assert "SG003" in codes(other)
+
+
+def test_the_default_type_does_not_matter():
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = probe(mlp(3, 8, 1.0).float(), tuple(each.float() for each in batch()), mse)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.sharpness is not None

@@ -101,7 +101,7 @@ pub fn cure<S: Subject>(
     let interrupted = control.cancelled.load(Ordering::Relaxed);
     let prescription = winner
         .filter(|_| !interrupted)
-        .and_then(|winner| prescribe(&winner, verification.first(), study_diff));
+        .and_then(|winner| prescribe(&winner, &verification, study_diff));
 
     trials.insert(0, baseline);
     let (model, _) = build(subject, plan, &plan.remedies, device);

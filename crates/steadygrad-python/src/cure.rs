@@ -310,7 +310,7 @@ impl Cure {
     ) -> CureReport {
         let prescription = winner(&self.trials, &self.ranking)
             .filter(|_| !interrupted)
-            .and_then(|winner| prescribe(winner, self.verification.first(), |_| None));
+            .and_then(|winner| prescribe(winner, &self.verification, |_| None));
         let prescription = prescription.map(|prescription| {
             let changed = changes.get(&prescription.trial).cloned();
             prescription.for_pytorch(&changed.unwrap_or_default())

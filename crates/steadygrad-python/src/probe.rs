@@ -29,11 +29,14 @@ pub(crate) struct Measured {
     through_time: bool,
     /// Name, activation's RMS, then the gradient's norm, RMS and largest value.
     points: Vec<(String, f64, f64, f64, f64)>,
-    /// Of each sample the triangular factors of the product of Jacobians, each column after column.
-    triangles: Vec<Vec<Vec<f64>>>,
+    /// Of each sample the factors of the product of Jacobians, square, each column after column: they
+    /// themselves, or the triangles that a few directions leave of them.
+    factors: Vec<Vec<Vec<f64>>>,
     failed_samples: usize,
-    /// Directions that were carried along, of so many.
+    /// Columns of the factors.
     vectors: usize,
+    /// Exponents that are asked for, of so many.
+    leading: usize,
     width: usize,
     normalized: bool,
     /// Of a plain chain of layers, by name; `None` where the layers are more than that.
@@ -242,17 +245,17 @@ pub(crate) fn case(measured: Measured) -> PyResult<Case> {
 
 /// The triangular factors alone hold the singular values along the directions that were carried.
 fn spectrum(measured: &Measured, axis: Axis) -> PyResult<Option<GrowthSpectrum>> {
-    let (vectors, mut products) = (measured.vectors, Vec::new());
+    let (vectors, leading, mut products) = (measured.vectors, measured.leading, Vec::new());
     let mut failed = measured.failed_samples;
-    for triangles in &measured.triangles {
-        let blocks: Option<Vec<Block>> = triangles
+    for factors in &measured.factors {
+        let blocks: Option<Vec<Block>> = factors
             .iter()
             .map(|columns| Block::from_columns(vectors, vectors, columns.clone()))
             .collect();
         let blocks = blocks.ok_or_else(|| PyValueError::new_err("a factor is not square"))?;
-        match JacobianProduct::of_factors(&blocks, None, measured.seed) {
+        match JacobianProduct::of_factors(&blocks, Some(leading), measured.seed) {
             Ok(product) => products.push(JacobianProduct {
-                complete: vectors == measured.width,
+                complete: leading == measured.width,
                 lower_bound: vectors < measured.width,
                 ..product
             }),

@@ -2,7 +2,7 @@
 
 use steadygrad::Place;
 use steadygrad::cure::{
-    CureReport, End, Outcome, RankedTrial, Trial, TrialKind, Verdict, Verification,
+    BASELINE, CureReport, End, Outcome, RankedTrial, Trial, TrialKind, Verdict, Verification,
 };
 use steadygrad::detect::{Detection, Detector};
 use steadygrad::diagnose::{Finding, Forecast, RunDiagnosis, State};
@@ -275,6 +275,8 @@ fn conclusion(report: &CureReport) -> String {
     let Some(prescription) = &report.prescription else {
         return if report.interrupted {
             "interrupted before a cure could be verified".into()
+        } else if solves_untreated(report) {
+            "there is nothing to cure".into()
         } else {
             "no cure was found that holds on fresh seeds".into()
         };
@@ -290,6 +292,18 @@ fn conclusion(report: &CureReport) -> String {
         ),
         None => format!("{cured}, not verified on fresh seeds"),
     }
+}
+
+/// Whether the run as it is reaches the goal: there, or on as many fresh seeds as the winner.
+fn solves_untreated(report: &CureReport) -> bool {
+    let mut verified = report.verification.iter();
+    // The winner is verified first.
+    let winner = verified.next();
+    let untreated = verified.find(|verified| verified.trial == BASELINE);
+    baseline(report).is_some_and(|(_, run)| run.verdict == Verdict::Cured)
+        || winner.zip(untreated).is_some_and(|(winner, untreated)| {
+            2 * winner.solved > winner.seeds.len() && untreated.solved >= winner.solved
+        })
 }
 
 /// What to do when nothing is prescribed.
@@ -310,6 +324,11 @@ pub(crate) fn next_steps(report: &CureReport) -> String {
         .collect();
     if baseline(report).is_some_and(|(_, run)| run.verdict == Verdict::Cured) {
         return "The baseline reaches its goal as it is: there is nothing to prescribe.".into();
+    }
+    if solves_untreated(report) {
+        return "On fresh seeds the baseline reaches the goal as often as the best remedy: there is nothing to \
+                prescribe. Next: look at more seeds of the run as it is."
+            .into();
     }
     if let Some(row) = cured(is_family) {
         return format!(

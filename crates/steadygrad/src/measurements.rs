@@ -71,7 +71,7 @@ pub struct Sharpness {
     pub iterations: usize,
     /// Rows of data that the loss was the mean of.
     pub rows: usize,
-    /// Length of the finite-difference step over the weights' norm.
+    /// Length of the finite-difference step over the weights' norm; 0 where the products are exact.
     #[serde(with = "float")]
     pub relative_step: f64,
 }

@@ -1,9 +1,9 @@
-# Before the first step and after each optimizer.step(), for every repeated weight matrix: without the first, one step may
-# be too many. `directions` starts as {} and is
-# kept from step to step: the singular vector moves little, so one iteration follows it.
+# Before the first step and after each optimizer.step(), for every repeated weight matrix: without
+# the first, one step may be too many. `directions` starts as {} and is kept from step to step: the
+# singular vector moves little, so one iteration follows it.
 import torch
 
-MAX_SPECTRAL_NORM = 1.333333
+MAX_SPECTRAL_NORM = 1.3333333333333333
 
 
 @torch.no_grad()

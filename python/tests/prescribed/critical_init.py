@@ -3,7 +3,7 @@ import math
 
 import torch
 
-GAIN = 1.414214
+GAIN = 1.4142135623730951
 INPUT_RMS = 7.5
 
 

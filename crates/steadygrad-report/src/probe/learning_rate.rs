@@ -75,10 +75,16 @@ fn sharpness(measured: &Sharpness) -> Vec<(String, String)> {
         (
             "made from".into(),
             format!(
-                "{}, {} of data, finite differences of {} of the weights' norm",
+                "{}, {} of data, {}",
                 number::count(measured.iterations as u64, "Hessian-vector product"),
                 number::count(measured.rows as u64, "row"),
-                number::short(measured.relative_step)
+                match measured.relative_step {
+                    0.0 => "by differentiating twice".into(),
+                    step => format!(
+                        "finite differences of {} of the weights' norm",
+                        number::short(step)
+                    ),
+                }
             ),
         ),
     ]

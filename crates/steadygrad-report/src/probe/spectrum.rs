@@ -21,23 +21,28 @@ pub(crate) fn spectrum(report: &ProbeReport) -> Section {
     let (Some(first), Some(last)) = (spectrum.lambda_1(), spectrum.exponents.last()) else {
         return section.not_measured("lambda_1", "no tangent vector was carried along");
     };
+    let count = spectrum.exponents.len();
     let ln = |exponent: &steadygrad::dynamics::Exponent| {
         number::with_error(exponent.value, exponent.standard_error)
     };
     section = section.row(
         "lambda_1",
         format!(
-            "{}{} per {unit}: {} along the worst direction",
+            "{}{} per {unit}: {} along {}",
             if spectrum.lower_bound {
                 "at least "
             } else {
                 ""
             },
             ln(&first),
-            number::growth(first.value.exp())
+            number::growth(first.value.exp()),
+            if spectrum.lower_bound {
+                format!("the best of {count} random directions")
+            } else {
+                "the worst direction".into()
+            },
         ),
     );
-    let count = spectrum.exponents.len();
     if count > 1 {
         section = section.row(
             format!("lambda_{count}"),

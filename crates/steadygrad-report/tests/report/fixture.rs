@@ -446,7 +446,7 @@ fn finished(metric: f64, final_loss: f64) -> Outcome {
         .collect();
     Outcome {
         end: End::Completed,
-        verdict: Verdict::judge(&End::Completed, 2.31, final_loss, metric, GOAL),
+        verdict: Verdict::judge(&End::Completed, &[2.31, final_loss], metric, GOAL),
         steps_done: STEPS,
         detections: vec![],
         detection_steps: 0,

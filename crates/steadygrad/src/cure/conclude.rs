@@ -1,6 +1,6 @@
 //! What follows from trials that were run: pure, whoever ran them.
 
-use super::{Prescription, RankedTrial, Trial, TrialKind, Verdict, Verification, rank};
+use super::{BASELINE, Prescription, RankedTrial, Trial, TrialKind, Verdict, Verification, rank};
 use crate::remedy::Remedy;
 
 /// Ranks trials, where a metric named `accuracy` over so many validation samples decides up to its
@@ -51,14 +51,18 @@ pub fn contenders<'a>(
 }
 
 /// What is prescribed: the winner, where it cured and most fresh seeds confirm it. A cure that they do
-/// not was luck.
+/// not was luck; where the run as it is reaches the goal on as many of them there is nothing to cure.
 pub fn prescribe(
     winner: &Trial,
-    verification: Option<&Verification>,
+    verification: &[Verification],
     study_diff: impl Fn(&Remedy) -> Option<String>,
 ) -> Option<Prescription> {
     let outcome = winner.outcome.as_ref()?;
-    let proven = verification.is_some_and(|verified| 2 * verified.solved > verified.seeds.len());
+    let of = |name: &str| verification.iter().find(|verified| verified.trial == name);
+    let untreated = of(BASELINE).map_or(0, |verified| verified.solved);
+    let proven = of(&winner.name).is_some_and(|verified| {
+        2 * verified.solved > verified.seeds.len() && verified.solved > untreated
+    });
     let remedy = winner
         .remedy
         .filter(|_| outcome.verdict == Verdict::Cured && proven)?;
@@ -89,7 +93,7 @@ mod tests {
         }
     }
 
-    fn verified(verdicts: &[Verdict]) -> Verification {
+    fn verified(name: &str, verdicts: &[Verdict]) -> Verification {
         let seeds = verdicts.iter().map(|verdict| SeedOutcome {
             seed: 1,
             outcome: super::super::Outcome {
@@ -97,7 +101,7 @@ mod tests {
                 ..healthy_outcome()
             },
         });
-        Verification::new("clip".into(), seeds.collect())
+        Verification::new(name.into(), seeds.collect())
     }
 
     #[test]
@@ -133,12 +137,19 @@ mod tests {
         let cured = trial("clip", TrialKind::Family(Family::Clip), 0.97);
         let (yes, no) = (Verdict::Cured, Verdict::BelowGoal);
         let given = |trial: &Trial, verdicts: &[Verdict]| {
-            prescribe(trial, Some(&verified(verdicts)), |_| None).is_some()
+            prescribe(trial, &[verified("clip", verdicts)], |_| None).is_some()
         };
         assert!(given(&cured, &[yes, yes, no]));
         assert!(!given(&cured, &[yes, no]));
         assert!(!given(&cured, &[]));
-        assert!(prescribe(&cured, None, |_| None).is_none());
+        assert!(prescribe(&cured, &[], |_| None).is_none());
+        for (untreated, worth_it) in [([no, no], true), ([yes, no], true), ([yes, yes], false)] {
+            let both = [
+                verified("clip", &[yes, yes]),
+                verified(BASELINE, &untreated),
+            ];
+            assert_eq!(prescribe(&cured, &both, |_| None).is_some(), worth_it);
+        }
         let mut weak = cured.clone();
         weak.outcome.as_mut().unwrap().verdict = no;
         assert!(!given(&weak, &[yes, yes]));

@@ -20,7 +20,9 @@ pub use outcome::{End, Outcome, Trace};
 pub use prescribe::Prescription;
 pub use rank::{RankedTrial, rank};
 pub use recorder::{TrialEnd, TrialRecorder};
-pub use report::{CureReport, SeedOutcome, SubjectSummary, Trial, TrialKind, Verification};
+pub use report::{
+    BASELINE, CureReport, SeedOutcome, SubjectSummary, Trial, TrialKind, Verification,
+};
 pub use verdict::{Goal, Verdict};
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use super::verdict::final_loss;
 use super::{End, Goal, Outcome, Trace, Verdict};
 use crate::detect::{Detection, Detector};
 use crate::guard::Judgement;
@@ -66,13 +67,7 @@ impl TrialRecorder {
         let initial_loss = self.trace.loss.first().copied().unwrap_or(f64::NAN);
         let final_loss = final_loss(&self.trace.loss);
         Outcome {
-            verdict: Verdict::judge(
-                &end,
-                initial_loss,
-                final_loss,
-                at.validation_metric,
-                at.goal,
-            ),
+            verdict: Verdict::judge(&end, &self.trace.loss, at.validation_metric, at.goal),
             end,
             steps_done: self.steps_done,
             detections: self.detections,
@@ -88,16 +83,6 @@ impl TrialRecorder {
             seconds: at.seconds,
         }
     }
-}
-
-/// Median of the last tenth; NaN if there is nothing or any of it is NaN.
-fn final_loss(losses: &[f64]) -> f64 {
-    let mut last = losses[losses.len() - losses.len().div_ceil(10)..].to_vec();
-    if last.is_empty() || last.iter().any(|loss| loss.is_nan()) {
-        return f64::NAN;
-    }
-    last.sort_by(f64::total_cmp);
-    last[last.len() / 2]
 }
 
 #[cfg(test)]

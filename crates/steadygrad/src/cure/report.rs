@@ -54,11 +54,14 @@ pub struct Trial {
     pub outcome: Option<Outcome>,
 }
 
+/// The name of the run as it is.
+pub const BASELINE: &str = "baseline";
+
 impl Trial {
     /// The run as it is; without its outcome where it has not run yet.
     pub fn baseline(outcome: Option<Outcome>) -> Self {
         Self {
-            name: "baseline".into(),
+            name: BASELINE.into(),
             kind: TrialKind::Baseline,
             remedy: None,
             derivation: None,

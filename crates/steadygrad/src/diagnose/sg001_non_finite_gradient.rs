@@ -32,7 +32,9 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
         why: "One such value reaches every weight it is multiplied with at the next update; from \
               then on the model is lost."
             .into(),
-        help: "This is the end of the chain, not its start: mend the first finding.".into(),
+        help: "This is the end of the chain, not its start: mend the first finding. Where there is no \
+               other, look at the batch, and at a logarithm, root or quotient of what may be 0."
+            .into(),
         ..Finding::default()
     })
 }

@@ -21,7 +21,7 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
         code: "SG006".into(),
         title: format!(
             "learning rate {} is x{times:.2e} what the curvature allows",
-            case.setup.learning_rate
+            short(case.setup.learning_rate)
         ),
         place: Place::Run,
         step: None,
@@ -39,6 +39,11 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
         help: format!("Use a learning rate below {stable:.2e}, or lower the sharpness first."),
         ..Finding::default()
     })
+}
+
+/// Four digits of it.
+fn short(rate: f64) -> f64 {
+    format!("{rate:.3e}").parse().unwrap_or(rate)
 }
 
 pub(super) const RULE: Rule = Rule {

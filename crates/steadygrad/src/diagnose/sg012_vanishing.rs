@@ -50,9 +50,11 @@ pub(super) fn check(case: &Case<'_>) -> Option<Finding> {
                             add residual connections."
                     .into()
             }
-            Axis::Time => "Bring the factor to 1: a larger or orthogonal recurrent matrix, or a \
-                           gated cell."
-                .into(),
+            Axis::Time => {
+                "Bring the factor to 1: a larger or orthogonal recurrent matrix, or a gated cell \
+                 whose forget gate starts open (a bias of 1 or more)."
+                    .into()
+            }
         },
         ..Finding::default()
     })

@@ -109,6 +109,8 @@ fn remedies_for(code: &str, axis: Axis) -> &'static [Family] {
         ("SG007" | "SG004" | "SG010", Axis::Time) => {
             &[Family::Clip, Family::Regularize, Family::Simplify]
         }
+        // What normalises the steps of an LSTM is no layer that can be put in.
+        ("SG012", Axis::Time) => &[Family::Initialize],
         ("SG018" | "SG007" | "SG012", _) => &[Family::Initialize, Family::Normalize],
         ("SG003" | "SG010", _) => &[Family::Initialize, Family::Normalize, Family::Simplify],
         ("SG006", _) => &[Family::SlowDown],
@@ -121,6 +123,7 @@ mod tests {
     use super::*;
     use crate::cure::testing::{healthy_measurements, setup};
     use crate::dynamics::GrowthProfile;
+    use crate::measurements::MatrixRole;
 
     #[test]
     fn a_healthy_network_needs_nothing() {
@@ -160,5 +163,23 @@ mod tests {
         let first = first.unwrap();
         assert_eq!(first.family, Family::Clip);
         assert!(first.derivation.formula.contains("nothing has run yet"));
+    }
+
+    #[test]
+    fn nothing_is_put_between_the_steps_of_a_recurrent_network_that_vanishes() {
+        let vanishing = |axis| {
+            let mut measurements = healthy_measurements();
+            let points = (0..50).map(|t| (format!("{t}"), 1.0, 0.7f64.powi(49 - t)));
+            measurements.growth = GrowthProfile::new(axis, points);
+            // As of a gated cell: no matrix has a critical gain.
+            for weight in &mut measurements.weights {
+                weight.role = MatrixRole::Output;
+            }
+            ProbeReport::conclude(&measurements, &setup())
+        };
+        let (findings, first) = vanishing(Axis::Time);
+        assert_eq!((findings[0].code.as_str(), first), ("SG012", None));
+        let (_, first) = vanishing(Axis::Depth);
+        assert_eq!(first.unwrap().family, Family::Normalize);
     }
 }

@@ -1,10 +1,10 @@
-// Before the first step and after each optimizer step, for every repeated weight matrix: without the first, one step may
-// be too many. `direction` starts as `None` and is
-// kept from step to step, one a matrix: the singular vector moves little, so one iteration follows.
+// Before the first step and after each optimizer step, for every repeated weight matrix: without the
+// first, one step may be too many. `direction` starts as `None` and is kept from step to step, one a
+// matrix: the singular vector moves little, so one iteration follows.
 use burn::module::Param;
 use burn::tensor::{Int, Tensor};
 
-const MAX_SPECTRAL_NORM: f64 = 1.333333;
+const MAX_SPECTRAL_NORM: f64 = 1.3333333333333333;
 
 fn cap_spectral_norm(weight: &mut Param<Tensor<2>>, direction: &mut Option<Tensor<2>>) {
     let w = weight.val().inner();

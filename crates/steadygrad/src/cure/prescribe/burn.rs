@@ -79,9 +79,9 @@ fn clip_global_norm<M: Module>(model: &M, grads: GradientsParams) -> GradientsPa
 ";
 
 const CAP_SPECTRAL_NORM: &str = "\
-// Before the first step and after each optimizer step, for every repeated weight matrix: without the first, one step may
-// be too many. `direction` starts as `None` and is
-// kept from step to step, one a matrix: the singular vector moves little, so one iteration follows.
+// Before the first step and after each optimizer step, for every repeated weight matrix: without the
+// first, one step may be too many. `direction` starts as `None` and is kept from step to step, one a
+// matrix: the singular vector moves little, so one iteration follows.
 use burn::module::Param;
 use burn::tensor::{Int, Tensor};
 

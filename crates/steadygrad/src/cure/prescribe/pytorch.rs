@@ -34,9 +34,9 @@ clip_grad_norm_(model.parameters(), max_norm=$max_norm)
 ";
 
 const CAP_SPECTRAL_NORM: &str = "\
-# Before the first step and after each optimizer.step(), for every repeated weight matrix: without the first, one step may
-# be too many. `directions` starts as {} and is
-# kept from step to step: the singular vector moves little, so one iteration follows it.
+# Before the first step and after each optimizer.step(), for every repeated weight matrix: without
+# the first, one step may be too many. `directions` starts as {} and is kept from step to step: the
+# singular vector moves little, so one iteration follows it.
 import torch
 
 MAX_SPECTRAL_NORM = $max_spectral_norm
@@ -85,35 +85,51 @@ def set_gain(weight, gain):
 
 const SCALE_RESIDUAL: &str = "\
 # Once, on the model as it was built, before weights are loaded or trained: scale_residual(blocks),
-# with the residual blocks. Each one's input and output have the same shape, and none adds to its
-# input in place.
+# with the residual blocks; `added=True` where they give only what the model then adds to what they
+# took. Each one's input and output have the same shape, and none adds to its input in place.
+from functools import partial
+
 RESIDUAL_SCALE = $scale
 
 
-def scaled(block, inputs, output):
+def scaled(block, inputs, output, added):
     if isinstance(output, tuple):
-        return (scaled(block, inputs, output[0]), *output[1:])
+        return (scaled(block, inputs, output[0], added), *output[1:])
+    if added:
+        return RESIDUAL_SCALE * output
     return inputs[0] + RESIDUAL_SCALE * (output - inputs[0])
 
 
-def scale_residual(blocks):
+def scale_residual(blocks, added=False):
     for block in blocks:
-        block.register_forward_hook(scaled)
+        block.register_forward_hook(partial(scaled, added=added))
 ";
 
 const RMS_NORM: &str = "\
 # Each repeated layer gets `self.norm = layer_norm(index, width)` and runs
 # `before = self.norm(before)` right before its activation. The cell of a recurrent network is
-# layer 0, at every time step.
+# layer 0, at every time step. Of images it is `layer_norm(index, channels, images=True)`.
 import torch
 
 EVERY = $every
 
 
-def layer_norm(index, width):
+def layer_norm(index, width, images=False):
     if index % EVERY == 0:
-        return torch.nn.RMSNorm(width, eps=1e-5)
+        return ImageNorm(width) if images else torch.nn.RMSNorm(width, eps=1e-5)
     return torch.nn.Identity()
+
+
+class ImageNorm(torch.nn.Module):
+    \"\"\"Over all values of an image, with one weight a channel.\"\"\"
+
+    def __init__(self, channels):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, images):
+        mean_square = images.square().mean((1, 2, 3), keepdim=True)
+        return images * torch.rsqrt(mean_square + 1e-5) * self.weight
 ";
 
 const REDUCE_DEPTH: &str = "\
@@ -129,15 +145,38 @@ def reduce_depth(hidden):
 const TRUNCATE_BPTT: &str = "\
 # First in the loop `for t in range(steps)`: `state = truncate_bptt(state, t, steps)`. For a loss on
 # the last state; with a loss at every step, detach whenever `t % TIME_STEPS == 0`.
+import torch
+
 TIME_STEPS = $time_steps
 
 
 def truncate_bptt(state, t, steps):
     return state.detach() if t + TIME_STEPS == steps else state
+
+
+# An nn.RNN, nn.LSTM or nn.GRU has no such loop. Once, on the model: `truncate(model.lstm)`, which
+# then takes sequences that are not packed.
+def truncate(module):
+    whole = module.forward
+
+    def forward(inputs, hx=None):
+        axis, outputs = 1 if module.batch_first else 0, []
+        # From the end: the last part is as long as the gradient flows back.
+        length = inputs.shape[axis]
+        first = length % TIME_STEPS or min(TIME_STEPS, length)
+        for part in inputs.tensor_split([*range(first, length, TIME_STEPS)], dim=axis):
+            if outputs:
+                hx = tuple(h.detach() for h in hx) if isinstance(hx, tuple) else hx.detach()
+            output, hx = whole(part, hx)
+            outputs.append(output)
+        return torch.cat(outputs, dim=axis), hx
+
+    module.forward = forward
 ";
 
 const LOWER_LEARNING_RATE: &str = "\
 # Once, after the optimizer is built and before any learning-rate scheduler is.
+factor = $learning_rate / max(group[\"lr\"] for group in optimizer.param_groups)
 for group in optimizer.param_groups:
-    group[\"lr\"] = $learning_rate
+    group[\"lr\"] *= factor
 ";
