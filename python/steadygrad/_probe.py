@@ -104,8 +104,9 @@ def probe(
         seed: of dropout and of the vectors' directions.
 
     Raises:
-        TypeError: `batch` is neither, `optimizer` is none, or the loss is not one number.
-        ValueError: the loss does not depend on a parameter that is trained.
+        TypeError: `batch` is neither, `optimizer` is none, the loss is not one number, or the model cannot be
+            copied.
+        ValueError: the batch is empty, or the loss does not depend on a parameter that is trained.
     """
     return Probe(_native.ProbeReport(measure(model, batch, loss_fn, optimizer, seed)[0]))
 
@@ -121,10 +122,15 @@ def measure(
     begin = time.perf_counter()
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"`optimizer` is {optimizer!r}; give the optimizer itself, or None")
-    model = copy.deepcopy(model).train()
+    try:
+        model = copy.deepcopy(model).train()
+    except (RuntimeError, TypeError) as error:
+        raise TypeError(f"the model cannot be copied, and only a copy is looked at: {error}") from error
     # A criterion may have parameters, or statistics, of its own; a model may write to its inputs.
     loss_fn = copy.deepcopy(loss_fn) if isinstance(loss_fn, nn.Module) else loss_fn
     forward, rows = forward_of(batch, loss_fn), rows_of(batch)
+    if rows == 0:
+        raise ValueError("`batch` holds no samples; give at least one")
     batch = tree_map_only(Tensor, _copied, batch)
     counted = Counted()
     # A few rows show as well which modules run, and in what order.

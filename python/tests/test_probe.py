@@ -650,6 +650,15 @@ def test_what_cannot_be_probed_says_why():
         probe(model.requires_grad_(False), batch(), mse)
 
 
+def test_a_batch_without_samples_and_a_model_that_cannot_be_copied():
+    with pytest.raises(ValueError, match="`batch` holds no samples"):
+        probe(mlp(3, 8, 1.0), (torch.ones(0, 16), torch.ones(0, 1)), mse)
+    model = mlp(3, 8, 1.0)
+    model.cache = model(torch.ones(2, 16))
+    with pytest.raises(TypeError, match="the model cannot be copied"):
+        probe(model, batch(), mse)
+
+
 def test_parametrized_layers_are_layers():
     plain, wrapped = mlp(9, 8, 4.0), mlp(9, 8, 4.0)
     for module in wrapped:
