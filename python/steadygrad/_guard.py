@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import operator
 import os
 import warnings
 import weakref
@@ -84,7 +85,9 @@ class Guard:
             guard.step(loss)
 
     Running statistics of normalisation layers, and buffers that are not finite any more, are put back when the step
-    whose forward pass wrote to them is not applied; that takes a module, not its parameters.
+    whose forward pass wrote to them is not applied; that takes a module, not its parameters. Where the guard's first
+    step, or the first after `load_state_dict`, is not applied, only what is not finite is put back, since a checkpoint
+    may have been loaded before it: finite statistics keep what the batch did to them.
 
     A healthy run is left bit for bit as it would have been. What is not healthy is answered one rung at
     a time: clip, skip the step, lower the learning rate, go back to the last good state, stop.
@@ -102,17 +105,18 @@ class Guard:
     one's skip.
 
     The learning rate that a schedule sets is not changed: a lower one is used for the step alone. A rollback
-    restores parameters, buffers and the optimizer's state, not the schedule, and training goes on with
-    the batches that follow: one is left out, to see whether the weights stand still. Where the restored
-    state has the same bad losses from its first batch on, the data are at fault, and a second rollback takes
-    up what the first one left.
+    restores parameters, buffers and the optimizer's state (of its parameter groups, what it changes itself when it
+    steps), not the schedule nor what you set, and training goes on with the batches that follow: one is left out,
+    to see whether the weights stand still. Where the restored state has the same bad losses from its first batch
+    on, the data are at fault, and a second rollback takes up what the first one left.
 
     What it cannot see: a batch whose size batch normalisation swallows (its means keep it, no gradient shows
     it), and an update that is too large for the weights where the optimizer is not plain SGD. Weights that you
     change yourself between steps (a decay of your own) look damaged while steps are left out; it takes some
     dozens of steps to find out that this is meant.
 
-    It reads gradients after the backward pass and sets no hooks, so `torch.compile` does not matter to it.
+    It reads gradients after the backward pass and sets no hooks, so `torch.compile` does not matter to it. A module
+    may hold its guard: in a copy of the module, and in a file of it, None is in the guard's place.
 
     Args:
         model: a module, or its parameters.
@@ -130,7 +134,7 @@ class Guard:
 
     Raises:
         TypeError: this is no optimizer, or these are no parameters.
-        ValueError: there is no such preset, or a setting cannot be used.
+        ValueError: there is no such preset, a setting cannot be used, or an optimizer has no learning rate.
         NotImplementedError: an optimizer calls a closure itself (LBFGS); parameters are sharded over some of the processes only or by FSDP's first, flat
             way; or `clip` needs more than a global norm and parameters are sharded, or acts on the update of
             several optimizers.
@@ -156,7 +160,7 @@ class Guard:
         pairs = _guarded(model, self._optimizers)
         self._names = tuple(name for name, _ in pairs)
         self._parameters = [parameter for _, parameter in pairs]
-        self._groups = self._count_groups()
+        self._trained = self._in_groups()
         self._together = together(self._model, self._names, self._parameters)
         # What gradients are read from: this process's part, of a sharded parameter.
         self._held: list[Any] = [
@@ -170,6 +174,9 @@ class Guard:
         self._step = 0
         self._kept: dict[int, Snapshot] = {}
         self._spare: Optional[Snapshot] = None
+        # What the optimizers change in their groups when they step; seen at steps before which a snapshot is taken.
+        self._found_out: set[str] = set()
+        self._taken: Optional[Snapshot] = None
         self._snapshot_dir = None if snapshot_dir is None else Path(snapshot_dir)
         self._rank = "" if self._together is None else f"-rank{self._together.rank}"
         if self._snapshot_dir is not None:
@@ -178,6 +185,8 @@ class Guard:
                 os.fspath(self._snapshot_dir), f"lock{self._rank}"
             )
             remove_left(self._snapshot_dir, self._rank)
+            weakref.finalize(self, _forget_all, self._kept, os.getpid())
+        self._closed = False
         # The learning rates of the schedule, while a lower one is in their place.
         self._planned: Optional[list[Any]] = None
         self._buffers = Buffers(self._model)
@@ -200,8 +209,8 @@ class Guard:
 
         Raises:
             GuardStopped: the guard gave up.
-            RuntimeError: parameters were added to an optimizer: make another guard. Or a gradient is a partial
-                sum over processes: reduce it first.
+            RuntimeError: the guard was closed, or an optimizer was given new parameters: make another guard. Or a
+                gradient is a partial sum over processes: reduce it first.
             OSError: the record or a snapshot cannot be written; or `run_dir` holds an earlier run, and nothing
                 was loaded to go on with it. The optimizer has not stepped, but that a device may have applied a
                 large model's step before it was recorded.
@@ -233,8 +242,9 @@ class Guard:
         """For a framework that steps the optimizer itself: judges, and makes the gradients ready for it.
 
         A step that is not to be applied is left without gradients, so that an optimizer which passes
-        over parameters without one (all of PyTorch's do) changes nothing. Call `after_step` when the
-        optimizer has stepped, or when the framework has gone on without.
+        over parameters without one (all of PyTorch's do) changes nothing. `clip_grad_value_` of PyTorch raises a
+        RuntimeError then: where the framework clips by value, let it do so only if `applied`. Call `after_step`
+        when the optimizer has stepped, or when the framework has gone on without.
 
         Args:
             loss: as for `step`.
@@ -256,19 +266,26 @@ class Guard:
         return judged
 
     def after_step(self) -> None:
-        """Puts the schedule's learning rates back, if `before_step` lowered them."""
+        """Puts the schedule's learning rates back, if `before_step` lowered them, and looks at what the optimizer
+        has changed in its parameter groups."""
         if self._planned is not None:
             for group, rate in zip(self._param_groups(), self._planned):
                 group["lr"] = rate
             self._planned = None
+        if self._taken is not None:
+            self._found_out |= self._taken.found_out(self._optimizers)
+            self._taken = None
 
     def _judge(
         self, loss: Union[Tensor, float], scaler: Optional[torch.amp.GradScaler], may_step: bool
     ) -> tuple[GuardStep, Optional[Snapshot], bool]:
         """The step's judgement, the snapshot taken before it, and whether a device has applied it already.
         Scales gradients and learning rates."""
-        if self._count_groups() != self._groups:
-            self._take_in()
+        if self._closed:
+            raise RuntimeError("this guard was closed, or gave up: make another one to go on")
+        trained = self._in_groups()
+        if len(trained) != len(self._trained) or not all(map(operator.is_, trained, self._trained)):
+            self._take_in(trained)
         step, stepped = self._step, False
         rates = [float(group["lr"]) for group in self._param_groups()]
         learning_rate = max(rates, default=0.0)
@@ -345,9 +362,11 @@ class Guard:
         ), snapshot, stepped
 
     def _take_if_wanted(self, step: int) -> Optional[Snapshot]:
+        self._taken = None
         if not self._native.wants_snapshot(step):
             return None
         snapshot = self._take(step)
+        self._taken = self._kept[step]
         self._native.snapshot_taken(step)
         return snapshot
 
@@ -376,7 +395,7 @@ class Guard:
         if why is None and state is not None:
             if self._ahead is not None:
                 self._ahead.forget()
-            state.restore(self._buffers, self._optimizers)
+            state.restore(self._buffers, self._optimizers, self._found_out)
         return why
 
     def _leave_last_good(self) -> None:
@@ -384,16 +403,15 @@ class Guard:
         if good is not None:
             self._restore(good)
 
-    def _take_in(self) -> None:
-        """An optimizer was given more of the parameters, as when layers are unfrozen one after the other."""
+    def _take_in(self, trained: list[Tensor]) -> None:
+        """An optimizer was given others of the parameters, as when layers are unfrozen one after the other."""
         known = {id(parameter) for parameter in self._parameters}
-        groups = self._param_groups()
-        if any(id(parameter) not in known for group in groups for parameter in group["params"]):
+        if any(id(parameter) not in known for parameter in trained):
             raise RuntimeError(
                 "the optimizer was given parameters that neither the model nor an optimizer had before: make "
                 "another Guard, and give its `load_state_dict` this one's `state_dict()`"
             )
-        self._groups = self._count_groups()
+        self._trained = trained
 
     def _make_ready(self, judged: _native.Judgement) -> None:
         if judged.coefficient != 1.0:
@@ -507,8 +525,11 @@ class Guard:
     def _param_groups(self) -> list[dict[str, Any]]:
         return [group for optimizer in self._optimizers for group in optimizer.param_groups]
 
-    def _count_groups(self) -> int:
-        return sum(len(group["params"]) for group in self._param_groups())
+    def _in_groups(self) -> list[Tensor]:
+        trained: list[Tensor] = []
+        for group in self._param_groups():
+            trained += group["params"]
+        return trained
 
     @property
     def counts(self) -> dict[str, int]:
@@ -517,12 +538,18 @@ class Guard:
         return dict(self._native.counts())
 
     def close(self) -> None:
-        """Ends the record, and removes the snapshots that are in files. Without it the record stays that of a run
-        which may go on; a process that ends by itself has all rows on the disk, one that is killed all but the last 64."""
+        """Ends the guard and its record, and removes the snapshots that are in files. Without it the record stays
+        that of a run which may go on; a process that ends by itself has all rows on the disk, one that is killed
+        all but the last 64."""
+        self._closed = True
         self._native.finish()
         if self._snapshot_dir is not None:
             self._forget(set())
             self._snapshot_lock = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # It belongs to one model and its optimizer.
+        return type(None), ()
 
     def __enter__(self) -> Guard:
         return self
@@ -571,6 +598,12 @@ def _sync(native: _native.Guard, process: int) -> None:
         native.sync()
 
 
+def _forget_all(kept: dict[int, Snapshot], process: int) -> None:
+    if os.getpid() == process:
+        for snapshot in kept.values():
+            snapshot.forget()
+
+
 def _checked_optimizers(optimizer: Union[Optimizer, Sequence[Optimizer]]) -> list[Optimizer]:
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else optimizer
     if not isinstance(optimizers, Sequence) or not all(isinstance(each, Optimizer) for each in optimizers):
@@ -582,6 +615,11 @@ def _checked_optimizers(optimizer: Union[Optimizer, Sequence[Optimizer]]) -> lis
         if closure is not None and closure.default is inspect.Parameter.empty:
             raise NotImplementedError(
                 f"{type(each).__name__} evaluates the loss itself, several times a step, where no guard can stand between"
+            )
+        if any(group.get("lr") is None for group in each.param_groups):
+            raise ValueError(
+                f"{type(each).__name__} chooses its learning rate itself (`lr` is None), where the guard can neither "
+                "see nor lower it: give every parameter group an `lr` (Adafactor: with `relative_step=False`)"
             )
     return list(optimizers)
 

@@ -66,7 +66,7 @@ class Probe(Report):
     @property
     def sharpness(self) -> Optional[float]:
         """The Hessian's largest eigenvalue on the first rows of the batch; None when it could not be
-        measured."""
+        measured, and with Adam, whose learning rate it does not bound."""
         sharpness = self._numbers["measurements"]["sharpness"]
         return None if sharpness is None else sharpness["lambda_max"]
 
@@ -182,8 +182,10 @@ def measure(
     measured |= _weights(model, chain, grads, plain=activation is not None)
     row_work = max(counted.operations, 1) / 2 / _SAMPLES
     few = None if rows is None else min(rows, _ROWS, max(2, int(_WORK / row_work)))
-    measured["sharpness"] = sharpness_of(model, batch, few, forward, seed)
     update_rule, learning_rate, momentum = _update_rule(optimizer)
+    # It bounds SGD's learning rate, and no other's.
+    bounds = update_rule != "adam"
+    measured["sharpness"] = sharpness_of(model, batch, few, forward, seed) if bounds else None
     parameters = sum(p.numel() for p in model.parameters())
     kind = type(recurrent).__name__ if through_time else chain.kind
     unit = ("time step" if through_time else "layer") + "s" * (len(stages) != 1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import IO, TYPE_CHECKING, Any, Optional
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ def remove_left(folder: Path, rank: str) -> None:
 
 
 # What a schedule sets in a parameter group, and the parameters themselves. Whatever else is there may be what the
-# optimizer found out (Prodigy's distance, the weights of a schedule-free average).
+# optimizer finds out when it steps (Prodigy's distance, the weights of a schedule-free average), or a setting.
 _SCHEDULED = {
     "params", "param_names", "lr", "initial_lr", "max_lr", "min_lr", "momentum", "base_momentum", "max_momentum",
     "betas", "weight_decay",
@@ -63,6 +64,7 @@ class Snapshot:
         spare: Optional[Snapshot] = None,
     ) -> None:
         self._path: Optional[Path] = None
+        self._checksum = 0
         # By optimizer, key and name; None for the name of what is no parameter's.
         self._others: list[tuple[int, Any, Optional[str], Any]] = []
         self._keys: list[tuple[int, Any, str, Layout]] = []
@@ -75,7 +77,7 @@ class Snapshot:
         live = [local(parameter.detach()) for parameter in self._parameters]
         live += of_buffers.values()
         self._weights = len(live)
-        self._groups = [_found_out(optimizer) for optimizer in optimizers]
+        self._groups = [_Group(group) for optimizer in optimizers for group in optimizer.param_groups]
         for number, optimizer in enumerate(optimizers):
             for parameter, state in optimizer.state.items():
                 if not isinstance(state, dict):
@@ -104,14 +106,14 @@ class Snapshot:
         partial = path.with_suffix(".partial")
         try:
             with open(partial, "wb") as file:
-                torch.save(self._kept, file)
-                file.flush()
+                summed = _Summed(file)
+                torch.save(self._kept, summed)
                 os.fsync(file.fileno())
             os.replace(partial, path)
         except (OSError, RuntimeError) as error:
             partial.unlink(missing_ok=True)
             raise OSError(f"cannot write the guard's snapshot `{path}`: {error}") from error
-        self._path, self._kept = path, []
+        self._path, self._kept, self._checksum = path, [], summed.checksum
 
     def read(self) -> None:
         """Brings the tensors back, if they are in a file.
@@ -122,36 +124,51 @@ class Snapshot:
         if self._path is None:
             return
         try:
-            kept = torch.load(self._path, weights_only=True)
+            # PyTorch does not look at the checksums that are in the file.
+            if _checksum_of(self._path) != self._checksum:
+                raise ValueError("it is not what was written")
+            self._kept = torch.load(self._path, weights_only=True)
         except Exception as error:
             raise SnapshotLost(f"its snapshot `{self._path}` cannot be read: {error}") from error
-        if len(kept) != self._weights + len(self._keys):
-            raise SnapshotLost(f"its snapshot `{self._path}` is not whole")
-        self._kept = kept
 
     def forget(self) -> None:
         """Removes the file, if there is one."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
+    def found_out(self, optimizers: list[Optimizer]) -> set[str]:
+        """What has changed in the parameter groups since."""
+        before = _by_parameter(self._groups)
+        changed: set[str] = set()
+        for group in _groups_of(optimizers):
+            kept = _first_of(group, before)
+            if kept is not None:
+                changed |= {name for name, value in kept.values.items() if not _equal(value, group.get(name))}
+                changed |= group.keys() - kept.values.keys() - _SCHEDULED
+        return changed
+
     @torch.no_grad()
-    def restore(self, buffers: Buffers, optimizers: list[Optimizer]) -> None:
-        """Puts everything back in place, but what a schedule sets: it goes on."""
+    def restore(self, buffers: Buffers, optimizers: list[Optimizer], found_out: set[str]) -> None:
+        """Puts everything back in place. Of the parameter groups that is what their optimizers find out: what the
+        user or a schedule sets goes on."""
         optimizers = [_inner(optimizer) for optimizer in optimizers]
         weights = [local(parameter.detach()) for parameter in self._parameters]
         copy_all(weights, self._kept[: len(weights)])
         buffers.restore(dict(zip(self._buffers, self._kept[len(weights) : self._weights])))
-        for optimizer, groups in zip(optimizers, self._groups):
-            for group, kept in zip(optimizer.param_groups, groups):
-                group.update(copy.deepcopy(kept))
+        before = _by_parameter(self._groups)
+        for group in _groups_of(optimizers):
+            kept = _first_of(group, before)
+            if kept is not None:
+                values = {name: value for name, value in kept.values.items() if name in found_out}
+                group.update(copy.deepcopy(values))
         states: list[dict[Any, Any]] = [{} for _ in optimizers]
         states_kept = self._kept[self._weights :]
-        for (number, parameter, name, layout), kept in zip(self._keys, states_kept):
+        for (number, parameter, name, layout), state_kept in zip(self._keys, states_kept):
             live = optimizers[number].state.get(parameter, {}).get(name)
-            if isinstance(live, Tensor) and local(live).shape == kept.shape:
-                local(live).copy_(kept)
+            if isinstance(live, Tensor) and local(live).shape == state_kept.shape:
+                local(live).copy_(state_kept)
             else:
-                live = layout.of(kept)
+                live = layout.of(state_kept)
             states[number].setdefault(parameter, {})[name] = live
         for number, parameter, name, value in self._others:
             if name is None:
@@ -178,6 +195,28 @@ class Snapshot:
         return float(torch.linalg.vector_norm(torch.cat([norm.to(norms[0].device) for norm in norms])))
 
 
+class _Summed:
+    """A file that is written from its beginning to its end, and a checksum of that."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.checksum = file, 0
+
+    def write(self, part: bytes) -> int:
+        self.checksum = zlib.crc32(part, self.checksum)
+        return self._file.write(part)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _checksum_of(path: Path) -> int:
+    checksum = 0
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            checksum = zlib.crc32(part, checksum)
+    return checksum
+
+
 # Values that are worked on at once: fresh memory costs a CPU more than what is done in it, a GPU is short of it.
 _PART, _PART_ON_DEVICE = 1 << 18, 1 << 24
 
@@ -191,7 +230,9 @@ def _parts(
     size = 0
     for tensor, copied in zip(live, kept):
         pairs = [(tensor, copied)]
-        if tensor.is_cpu and tensor.is_contiguous() and tensor.numel() > _PART:
+        large = tensor.is_cpu and tensor.numel() > _PART
+        # A copy in memory that was used before may lie in another order.
+        if large and tensor.is_contiguous() and copied.is_contiguous():
             pairs = list(zip(tensor.view(-1).split(_PART), copied.view(-1).split(_PART)))
         for now, before in pairs:
             most = _PART if now.is_cpu else _PART_ON_DEVICE
@@ -212,12 +253,35 @@ def _inner(optimizer: Optimizer) -> Optimizer:
     return optimizer.optim if spread else optimizer  # type: ignore[attr-defined]
 
 
-def _found_out(optimizer: Optimizer) -> list[dict[str, Any]]:
-    """Of each parameter group, what no schedule sets."""
-    return [
-        {name: copy.deepcopy(value) for name, value in group.items() if name not in _SCHEDULED}
-        for group in optimizer.param_groups
-    ]
+class _Group:
+    """A parameter group as it was, but what a schedule sets."""
+
+    def __init__(self, group: dict[str, Any]) -> None:
+        self.parameters: list[Tensor] = list(group["params"])
+        self.values = {name: copy.deepcopy(value) for name, value in group.items() if name not in _SCHEDULED}
+
+
+def _groups_of(optimizers: list[Optimizer]) -> list[dict[str, Any]]:
+    return [group for optimizer in optimizers for group in _inner(optimizer).param_groups]
+
+
+def _by_parameter(groups: list[_Group]) -> dict[int, _Group]:
+    return {id(parameter): group for group in groups for parameter in group.parameters}
+
+
+def _first_of(group: dict[str, Any], before: dict[int, _Group]) -> Optional[_Group]:
+    """What this group was: groups are added, taken away and filled up while a model trains."""
+    known = (before[id(parameter)] for parameter in group["params"] if id(parameter) in before)
+    return next(known, None)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    try:
+        same = a == b
+        return bool(same.all() if isinstance(same, Tensor) else same)
+    except (RuntimeError, ValueError):
+        # Of other shapes, or arrays in a list.
+        return False
 
 
 def _same_layout(kept: list[Tensor], live: list[Tensor]) -> bool:

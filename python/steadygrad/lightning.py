@@ -7,9 +7,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Optional, Union
 
 import lightning.pytorch as pl
+from lightning.pytorch.plugins import Precision
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
@@ -46,6 +48,7 @@ class GuardCallback(pl.Callback):
         self._saved: Optional[dict[str, Any]] = None
         self._loss: Union[Tensor, float] = 0.0
         self._hook: Optional[RemovableHandle] = None
+        self._clips: Optional[tuple[Precision, Callable[..., None]]] = None
         self.guard: Optional[Guard] = None
         """The guard, from the start of training on."""
         self.last_step: Optional[GuardStep] = None
@@ -71,6 +74,9 @@ class GuardCallback(pl.Callback):
         guard = self.guard = Guard(pl_module, optimizer, **self._settings)
         # At the end of a batch the schedules have set the next rates already.
         self._hook = optimizer.register_step_post_hook(lambda *_: guard.after_step())
+        plugin = trainer.precision_plugin
+        self._clips = plugin, plugin.clip_grad_by_value
+        plugin.clip_grad_by_value = _where_there_are_any(*self._clips)  # type: ignore[method-assign]
         if self._saved is not None:
             self.guard.load_state_dict(self._saved)
             self._saved = None
@@ -102,6 +108,10 @@ class GuardCallback(pl.Callback):
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
+        if self._clips is not None:
+            plugin, clip = self._clips
+            plugin.clip_grad_by_value = clip  # type: ignore[method-assign]
+            self._clips = None
         if self.guard is not None:
             self.guard.close()
 
@@ -110,3 +120,13 @@ class GuardCallback(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._saved = state_dict or None
+
+
+def _where_there_are_any(plugin: Precision, clip: Callable[..., None]) -> Callable[..., None]:
+    """PyTorch's clipping by value takes it for an error that a step which is not applied has no gradients left."""
+
+    def clip_any(optimizer: Optimizer, clip_val: float) -> None:
+        if any(parameter.grad is not None for parameter in plugin.main_params(optimizer)):
+            clip(optimizer, clip_val)
+
+    return clip_any

@@ -26,8 +26,8 @@ __all__ = ["GuardCallback"]
 class GuardCallback(TrainerCallback, ExportableState):
     """Keeps a run alive with a `steadygrad.torch.Guard`, and adds what it did to the trainer's log.
 
-    The guard clips in the trainer's place, by `TrainingArguments.max_grad_norm` (which is infinite while
-    training), since it has to see the gradients as they were. A healthy run is left bit for bit as it would
+    The guard clips in the trainer's place, by `TrainingArguments.max_grad_norm` (which the trainer is told to be
+    infinite), since it has to see the gradients as they were. A healthy run is left bit for bit as it would
     have been up to the first step that is clipped: the guard's factor is rounded otherwise than PyTorch's,
     which shows in the last digits of the weights. The trainer logs `grad_norm`, from before clipping; the
     guard adds `grad_norm_clipped`, `learning_rate_scale` and `steps_not_applied`, which `trainer_state.json`
@@ -120,10 +120,17 @@ class GuardCallback(TrainerCallback, ExportableState):
             return 0.0
         return torch.stack(losses).sum() if self._divided else torch.stack(losses).mean()
 
-    def _about_to_clip(self) -> None:
+    def _about_to_clip(self) -> bool:
+        """Whether that is an update which was judged just now."""
         # Whoever asks before a forward pass is not the trainer with an update's gradients.
-        if self._losses and not self._judged:
-            self._judge()
+        if not self._losses:
+            return False
+        if self._judged:
+            # Nor is one that did not call `on_pre_optimizer_step`: this callback's training was interrupted.
+            self._put_back()
+            return False
+        self._judge()
+        return True
 
     def _judge(self) -> None:
         assert self.guard is not None
@@ -194,23 +201,23 @@ _LARGE = 1e4
 
 
 class _Unclipped(float):
-    """Infinity in the place of `max_grad_norm`, with which nothing is clipped.
+    """In the place of `max_grad_norm`: infinity, with which nothing is clipped, where the guard has clipped.
 
     PyTorch asks for it as a `float` when it has the norm and no gradient is changed yet. That is when the guard has to
     look: of a norm that is not finite comes a factor of NaN, also here, and then NaN is everywhere.
     """
 
     configured: float
-    _about_to_clip: Callable[[], None]
+    _about_to_clip: Callable[[], bool]
 
-    def __new__(cls, configured: float, about_to_clip: Callable[[], None]) -> _Unclipped:
-        number = super().__new__(cls, math.inf)
+    def __new__(cls, configured: float, about_to_clip: Callable[[], bool]) -> _Unclipped:
+        # With 0 the trainer would not ask.
+        number = super().__new__(cls, configured or math.inf)
         number.configured, number._about_to_clip = configured, about_to_clip
         return number
 
     def __float__(self) -> float:
-        self._about_to_clip()
-        return math.inf
+        return math.inf if self._about_to_clip() else super().__float__()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # In the trainer's checkpoints, which hold its arguments.

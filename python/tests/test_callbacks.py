@@ -102,6 +102,16 @@ def test_lightning_skips_a_batch_of_nan_and_logs(steadygrad, tmp_path):
         assert matched["grad_norm"] == "grad_norm"
 
 
+def test_lightning_clips_by_value_and_skips(tmp_path):
+    settings = {"gradient_clip_val": 1e-3, "gradient_clip_algorithm": "value"}
+    callback = LightningGuard()
+    module = fit(tmp_path / "fault", [callback], fault=math.nan, **settings)
+    assert callback.guard.counts["skipped"] == 1
+    assert all(parameter.isfinite().all() for parameter in module.parameters())
+    guarded = fit(tmp_path / "guarded", [LightningGuard()], **settings)
+    assert same(weights(guarded), weights(fit(tmp_path / "plain", **settings)))
+
+
 def test_lightning_keeps_the_guard_in_its_checkpoints(tmp_path):
     callback = LightningGuard()
     module = Module()
@@ -394,6 +404,23 @@ def test_another_callback_finds_the_configured_norm_after_an_interruption(tmp_pa
     trainer.train()
     assert type(trainer.args.max_grad_norm) is float and trainer.args.max_grad_norm == 1e-3
     assert callback.last_step.grad_norm_clipped == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("same_model", [False, True])
+def test_a_training_without_the_guard_is_clipped_after_an_interruption(tmp_path, same_model):
+    settings = {"steps": 6, "max_grad_norm": 1e-3, "optim": "sgd"}
+    trainer = trainer_of(tmp_path, [TrainerGuard(), At(interrupt)], **settings)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert json.loads(trainer.args.to_json_string())["max_grad_norm"] == 1e-3
+    model = trainer.model if same_model else Net()
+    before = weights(model)
+    transformers.Trainer(model=model, args=trainer.args, train_dataset=trainer.train_dataset).train()
+    # The rate falls from its first value.
+    most = 6 * trainer.args.learning_rate * 1e-3
+    change = math.hypot(*((a - b).norm().item() for a, b in zip(weights(model), before)))
+    assert 0.0 < change <= most
+    assert not model._forward_hooks
 
 
 def test_the_trainer_is_as_configured_when_the_guard_gives_up(tmp_path):

@@ -1,9 +1,15 @@
 """The guard leaves healthy runs alone to the bit, and keeps broken ones alive."""
 
 import copy
+import io
 import json
 import math
+import multiprocessing
+import pickle
 import shutil
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -359,6 +365,40 @@ def test_a_loss_scaler_s_own_skip_is_no_incident():
     assert guard.counts["skipped"] == 1
 
 
+def test_a_copy_of_a_module_that_holds_its_guard_has_none():
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    model.guard = Guard(model, optimizer)
+    train(model, optimizer, model.guard, 3)
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model)), torch.load(file, weights_only=False)]
+    assert all(twin.guard is None and same(weights(twin), weights(model)) for twin in copies)
+    train(model, optimizer, model.guard, 3)
+
+
+def test_weights_may_change_their_order_in_memory():
+    torch.manual_seed(0)
+    model = nn.Conv2d(182, 182, 3).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    guard = Guard(model, optimizer)
+    norms = []
+    for number in range(150):
+        if number == 80:
+            model.to(memory_format=torch.contiguous_format)
+        optimizer.zero_grad()
+        loss = model(torch.randn(1, 182, 3, 3)).square().mean()
+        loss.backward()
+        before = model.weight.detach().clone(), model.bias.detach().clone()
+        done = guard.step(loss)
+        if done.update_norm is not None:
+            norms.append(done.update_norm)
+            change = math.hypot(*((a - b).norm().item() for a, b in zip(model.parameters(), before)))
+            assert done.update_norm == pytest.approx(change, rel=1e-4)
+    assert len(norms) >= 3
+
+
 def test_autocast_and_compile():
     model = network("mlp")
     optimizer = optimizer_of("adam", model.parameters())
@@ -593,7 +633,7 @@ def test_a_snapshots_memory_is_used_again_and_its_values_hold():
     held = [tensor.clone() for tensor in kept._kept]
     train(model, optimizer, guard, 10, seed=5)
     assert same(held, kept._kept)
-    kept.restore(guard._buffers, guard._optimizers)
+    kept.restore(guard._buffers, guard._optimizers, set())
     live = [p.detach() for p in model.parameters()] + list(model.buffers())
     assert same(live, held[: len(live)])
     for state in optimizer.state.values():
@@ -628,15 +668,32 @@ def test_snapshots_in_files_are_those_in_memory(tmp_path):
     assert list((tmp_path / "files").glob("*.pt")) == []
 
 
-def test_a_torn_snapshot_is_passed_over_for_an_older_one(tmp_path):
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-200])
+
+
+def flip(file):
+    """Some of the first tensor's numbers are NaN."""
+    written = file.read_bytes()
+    values = torch.load(file)[0].numpy().tobytes()
+    assert values in written
+    file.write_bytes(written.replace(values, b"\xff" * 400 + values[400:]))
+
+
+def of_another_run(file):
+    torch.save([torch.zeros_like(tensor) for tensor in torch.load(file)], file)
+
+
+@pytest.mark.parametrize("harm", [cut, flip, of_another_run])
+def test_a_damaged_snapshot_is_passed_over_for_an_older_one(tmp_path, harm):
     whole, _, _ = damaged_for(tmp_path / "whole", lambda files: None)
 
-    def cut(files):
+    def harm_newest(files):
         newest = next(file for file in files if file.stem == f"step-{whole[0]}")
         assert newest != files[0]
-        newest.write_bytes(newest.read_bytes()[:-200])
+        harm(newest)
 
-    torn, _, loss = damaged_for(tmp_path / "torn", cut)
+    torn, _, loss = damaged_for(tmp_path / "torn", harm_newest)
     assert torn[0] < whole[0]
     model = network("mlp")
     optimizer = optimizer_of("adam", model.parameters())
@@ -658,6 +715,75 @@ def test_snapshots_that_a_killed_process_left_are_removed_and_a_living_ones_are_
         Guard(model, optimizer, snapshot_dir=folder)
     del guard
     Guard(model, optimizer, snapshot_dir=folder)
+
+
+def test_snapshots_in_files_are_gone_with_the_guard(tmp_path):
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    guard = Guard(model, optimizer, snapshot_dir=tmp_path)
+    train(model, optimizer, guard, 50)
+    assert list(tmp_path.glob("*.pt"))
+    del guard
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_a_guard_that_was_closed_does_not_step(tmp_path):
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    guard = Guard(model, optimizer, snapshot_dir=tmp_path)
+    train(model, optimizer, guard, 5)
+    guard.close()
+    before = weights(model)
+    with pytest.raises(RuntimeError, match="make another one"):
+        train(model, optimizer, guard, 50)
+    assert same(weights(model), before) and [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_a_process_that_was_forked_does_not_hold_the_folders_of_a_closed_guard(tmp_path):
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    folders = {"run_dir": tmp_path / "run", "snapshot_dir": tmp_path / "snapshots"}
+    guard = Guard(model, optimizer, **folders)
+    train(model, optimizer, guard, 5)
+    saved = guard.state_dict()
+    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    worker.start()
+    try:
+        with pytest.raises(OSError, match="another process"):
+            Guard(model, optimizer, snapshot_dir=tmp_path / "snapshots")
+        guard.close()
+        again = Guard(model, optimizer, **folders)
+        again.load_state_dict(saved)
+        train(model, optimizer, again, 5)
+        again.close()
+    finally:
+        worker.kill()
+        worker.join()
+
+
+def test_a_full_disk_is_an_os_error(tmp_path):
+    script = f"""
+import resource, signal, torch
+from steadygrad.torch import Guard
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+model = torch.nn.Linear(8, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+guard = Guard(model, optimizer, run_dir={str(tmp_path / "run")!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+try:
+    for _ in range(200):
+        before = model.weight.detach().clone()
+        optimizer.zero_grad()
+        loss = model(torch.ones(4, 8)).square().mean()
+        loss.backward()
+        guard.step(loss)
+except OSError as error:
+    assert torch.equal(model.weight, before)
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "no space left" in done.stdout and "free some space" in done.stdout, done.stderr
+    assert "snapshot" not in done.stdout
 
 
 def test_a_folder_that_refuses_files_is_an_error(tmp_path):

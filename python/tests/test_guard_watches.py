@@ -67,6 +67,18 @@ def test_a_group_that_is_added_later_is_guarded():
         step(model, guard, optimizer)
 
 
+def test_a_parameter_that_takes_the_place_of_another_is_not_left_unguarded():
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    guard = Guard(model, optimizer)
+    step(model, guard, optimizer)
+    model[4] = nn.Linear(8, 1)
+    optimizer.param_groups[0]["params"][-2:] = model[4].parameters()
+    with pytest.raises(RuntimeError, match="make another Guard"):
+        step(model, guard, optimizer, poison(model[4].weight))
+    assert model[4].weight.isfinite().all()
+
+
 def test_what_the_optimizer_holds_beside_the_model_is_guarded():
     model, scale = mlp(), nn.Parameter(torch.ones(2))
     optimizer = torch.optim.SGD([*model.parameters(), scale], lr=0.01)
@@ -269,6 +281,34 @@ def test_what_an_optimizer_keeps_elsewhere_is_rolled_back_too():
     assert optimizer.param_groups[0]["lr"] == 0.005
 
 
+class Counts(torch.optim.SGD):
+    """Counts its steps in each group, by a number that its user sets."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["count"] = group.get("count", 0) + group["by"]
+        return super().step(closure)
+
+
+def test_a_rollback_leaves_what_the_user_set_in_the_groups_and_which_there_are():
+    model = mlp()
+    groups = [{"params": list(model[place].parameters()), "by": place + 1} for place in (0, 2, 4)]
+    optimizer = Counts(groups, lr=0.01)
+    guard = Guard(model, optimizer)
+    for _ in range(30):
+        step(model, guard, optimizer)
+    first, second, third = optimizer.param_groups
+    del optimizer.param_groups[0]
+    second["nesterov"], second["lr_mult"] = None, 0.1
+    third["by"] = 7
+    damage(model)
+    done = step(model, guard, optimizer)
+    assert done.rolled_back_to is not None
+    assert [group["count"] for group in (second, third)] == [3 * done.rolled_back_to, 5 * done.rolled_back_to]
+    assert (second["nesterov"], second["lr_mult"], second["by"], third["by"]) == (None, 0.1, 3, 7)
+    assert [len(group["params"]) for group in optimizer.param_groups] == [2, 2]
+
+
 @pytest.mark.parametrize("policy", [Value(1e-4), TensorNorm(1e-4), AdaptiveGradient(1e-4), Chain(GlobalNorm(1e-4))])
 def test_what_the_users_own_clipping_left_is_told(policy):
     model = mlp()
@@ -303,6 +343,10 @@ def test_wrong_use_is_named():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     with pytest.raises(NotImplementedError, match="LBFGS"):
         Guard(model, torch.optim.LBFGS(model.parameters()))
+    unknown = torch.optim.SGD(model.parameters(), lr=0.01)
+    unknown.param_groups[0]["lr"] = None
+    with pytest.raises(ValueError, match="SGD chooses its learning rate itself"):
+        Guard(model, unknown)
     with pytest.raises(TypeError, match="the model comes first"):
         Guard(optimizer, model)
     with pytest.raises(TypeError, match="`optimizer` is an optimizer"):

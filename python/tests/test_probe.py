@@ -495,7 +495,7 @@ def hessian_s_largest(model, inputs, targets, loss_fn):
         given = {name: part.view(p.shape) for name, part, p in zip(names, parts, parameters)}
         return loss_fn(torch.func.functional_call(model, given, (inputs,)), targets)
 
-    hessian = torch.func.hessian(loss)(torch.cat([p.flatten() for p in parameters]))
+    hessian = torch.autograd.functional.hessian(loss, torch.cat([p.flatten() for p in parameters]))
     return float(torch.linalg.eigvalsh(hessian.double())[-1])
 
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use steadygrad::clip::Policy;
 use steadygrad::guard::{Guard as Core, GuardConfig, Judgement as Judged, Preset};
@@ -340,5 +340,5 @@ pub(crate) fn keep(
             Some(incident) => run.push_incident(&incident),
             None => Ok(()),
         });
-    pushed.map_err(|error| PyRuntimeError::new_err(error.to_string()))
+    pushed.map_err(os_error)
 }

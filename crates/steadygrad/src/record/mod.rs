@@ -140,7 +140,7 @@ fn last_good_text(last_good: Option<&LastGood>) -> String {
             "the last good state is at step {step} in `{}`: free some space and resume from there",
             path.display()
         ),
-        None => "there is no snapshot to go back to yet: free some space and start again".into(),
+        None => "free some space, and start again or go on from a checkpoint of your own".into(),
     }
 }
 
