@@ -14,8 +14,8 @@ from typing import Any, Optional, Union
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from . import _native
@@ -333,13 +333,14 @@ class _Bench:
         max_norm = remedy["max_norm"] if remedy is not None and kind == "clip_global_norm" else None
         optimizer = self._optimizer(model.parameters())
         if remedy is not None and kind == "lower_learning_rate":
-            faster *= remedy["learning_rate"] / self._learning_rate
+            lower = remedy["learning_rate"] / self._learning_rate
+            faster *= lower
+            if self._schedule_sets_rates(model, lower):
+                self.changes[name] = (
+                    f"Here the schedule sets the rates by itself: multiply its own (`max_lr`, say) by {lower:.12g}, "
+                    "and leave the optimizer as it is."
+                )
         rates = _Rates(optimizer, self._scheduler, faster)
-        if kind == "lower_learning_rate" and self._schedule_sets_rates(model, faster):
-            self.changes[name] = (
-                f"Here the schedule sets the rates by itself: multiply its own (`max_lr`, say) by {faster:.6g}, and "
-                "leave the optimizer as it is."
-            )
         names, parameters = zip(*model.named_parameters())
         trial = _native.Trial(observe, max_norm, folder, name, list(names))
         work, seconds = math.nan, 0.0

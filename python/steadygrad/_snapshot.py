@@ -77,7 +77,7 @@ class Snapshot:
         live = [local(parameter.detach()) for parameter in self._parameters]
         live += of_buffers.values()
         self._weights = len(live)
-        self._groups = [_Group(group) for optimizer in optimizers for group in optimizer.param_groups]
+        self._groups = [_Group(group) for group in _groups_of(optimizers)]
         for number, optimizer in enumerate(optimizers):
             for parameter, state in optimizer.state.items():
                 if not isinstance(state, dict):

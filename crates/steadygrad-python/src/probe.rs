@@ -243,7 +243,7 @@ pub(crate) fn case(measured: Measured) -> PyResult<Case> {
     })
 }
 
-/// The triangular factors alone hold the singular values along the directions that were carried.
+/// The factors hold the singular values: the leading ones, or of triangles those along the directions that were carried.
 fn spectrum(measured: &Measured, axis: Axis) -> PyResult<Option<GrowthSpectrum>> {
     let (vectors, leading, mut products) = (measured.vectors, measured.leading, Vec::new());
     let mut failed = measured.failed_samples;
