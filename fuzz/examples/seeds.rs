@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::json;
 use steadygrad::Place;
-use steadygrad::record::{
+use steadygrad_record::{
     Dtype, ForensicRing, Manifest, NonFinite, RingStep, RunDir, RunStatus, Snapshot, StepRecord,
     Tensor,
 };

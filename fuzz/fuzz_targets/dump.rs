@@ -5,7 +5,7 @@ use std::fs;
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
-use steadygrad::record::{list_dumps, read_dump};
+use steadygrad_record::{list_dumps, read_dump};
 use steadygrad_fuzz::{Input, folder, seal_value, sum};
 
 fuzz_target!(|data: &[u8]| {

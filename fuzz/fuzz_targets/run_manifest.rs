@@ -4,7 +4,7 @@
 use std::fs;
 
 use libfuzzer_sys::fuzz_target;
-use steadygrad::record::{RunDir, RunStatus, read_manifest, read_steps};
+use steadygrad_record::{RunDir, RunStatus, read_manifest, read_steps};
 use steadygrad_fuzz::{Input, folder, seal};
 
 fuzz_target!(|data: &[u8]| {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use steadygrad::record::read_steps;
+use steadygrad_record::read_steps;
 use steadygrad_fuzz::{Input, folder};
 
 fuzz_target!(|data: &[u8]| {

@@ -11,29 +11,48 @@ use serde_json::{Value, json};
 /// The core: it holds no tensors of any framework.
 const CORE: &str = "steadygrad";
 
+/// The leaf: usable by somebody who has no network at all.
+const DYNAMICS: &str = "steadygrad-dynamics";
+
 /// Each workspace crate and the workspace crates that it may depend on.
 const ALLOWED: &[(&str, &[&str])] = &[
-    (CORE, &[]),
-    ("steadygrad-burn", &[CORE]),
-    ("steadygrad-logs", &[CORE]),
+    (DYNAMICS, &[]),
+    (CORE, &[DYNAMICS]),
+    ("steadygrad-record", &[CORE]),
+    ("steadygrad-burn", &[CORE, "steadygrad-record"]),
+    ("steadygrad-logs", &[CORE, "steadygrad-record"]),
     ("steadygrad-report", &[CORE]),
     (
-        "steadygrad-diagnose",
-        &[CORE, "steadygrad-logs", "steadygrad-report"],
+        "steadygrad-commands",
+        &[
+            CORE,
+            "steadygrad-logs",
+            "steadygrad-record",
+            "steadygrad-report",
+        ],
     ),
     // No Burn: what PyTorch's users install has no second framework in it.
     (
         "steadygrad-python",
-        &[CORE, "steadygrad-diagnose", "steadygrad-report"],
+        &[
+            CORE,
+            "steadygrad-commands",
+            "steadygrad-record",
+            "steadygrad-report",
+        ],
     ),
-    ("steadygrad-lab", &[CORE, "steadygrad-burn"]),
+    (
+        "steadygrad-lab",
+        &[CORE, "steadygrad-burn", "steadygrad-record"],
+    ),
     (
         "steadygrad-cli",
         &[
             CORE,
             "steadygrad-burn",
-            "steadygrad-diagnose",
+            "steadygrad-commands",
             "steadygrad-lab",
+            "steadygrad-record",
             "steadygrad-report",
         ],
     ),

@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use serde::{Deserialize, Serialize};
 use steadygrad::guard::Judgement;
-use steadygrad::record::Snapshot;
 use steadygrad::{Guard, StepReading};
+use steadygrad_record::Snapshot;
 
 use crate::guarded_steps::{Beside, GuardedSteps, Rate};
 use crate::training_state::{RestoreError, TrainingState};

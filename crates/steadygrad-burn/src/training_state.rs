@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Bytes, DType, Int, Tensor, TensorData};
 use serde_json::json;
-use steadygrad::record::{Dtype, Snapshot, Tensor as Saved};
+use steadygrad_record::{Dtype, Snapshot, Tensor as Saved};
 
 /// The optimizer's state among a snapshot's tensors.
 const OPTIMIZER: &str = "optimizer";

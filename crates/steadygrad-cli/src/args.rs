@@ -28,7 +28,7 @@ pub(crate) enum Verb {
     /// done is saved).
     Cure(CureArgs),
     #[command(flatten)]
-    Logs(steadygrad_diagnose::Verb),
+    Logs(steadygrad_commands::Verb),
     /// Train under a guard: a run that survives what goes wrong, and that can be killed and resumed.
     ///
     /// Exit code: 0 all steps done, 1 the guard gave up (no bad update was applied), 2 bad input or

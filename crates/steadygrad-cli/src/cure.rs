@@ -6,9 +6,9 @@ use std::thread::available_parallelism;
 
 use burn::tensor::Device;
 use steadygrad::cure::CureReport;
-use steadygrad::record::{RecordError, write_atomic};
-use steadygrad_diagnose::{OutputError, output};
+use steadygrad_commands::{OutputError, output};
 use steadygrad_lab::{Control, Job, LoadedSubject, Study, Subject};
+use steadygrad_record::{RecordError, write_atomic};
 
 use crate::args::CureArgs;
 use crate::error::CliError;

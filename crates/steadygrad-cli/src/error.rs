@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 
-use steadygrad::record::RecordError;
-use steadygrad_diagnose::{DiagnoseError, OutputError};
+use steadygrad_commands::{DiagnoseError, OutputError};
 use steadygrad_lab::data::CsvError;
 use steadygrad_lab::{ReplayError, StudyError, TrainError};
+use steadygrad_record::RecordError;
 
 /// Whatever ends the tool before its work is done.
 #[derive(Debug, thiserror::Error)]

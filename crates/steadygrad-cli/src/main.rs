@@ -12,7 +12,7 @@ mod train;
 use std::process::ExitCode;
 
 use clap::Parser;
-use steadygrad_diagnose::output;
+use steadygrad_commands::output;
 
 use crate::args::{Args, Verb};
 use crate::error::CliError;

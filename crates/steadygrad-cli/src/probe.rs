@@ -2,10 +2,10 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
-use steadygrad::record::write_atomic;
-use steadygrad_diagnose::OutputError;
-use steadygrad_diagnose::output::{self, check_writable};
+use steadygrad_commands::OutputError;
+use steadygrad_commands::output::{self, check_writable};
 use steadygrad_lab::{Control, LoadedSubject};
+use steadygrad_record::write_atomic;
 
 use crate::args::ProbeArgs;
 use crate::error::CliError;

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use burn::tensor::Device;
-use steadygrad_diagnose::output;
+use steadygrad_commands::output;
 use steadygrad_lab::faults::Faults;
 use steadygrad_lab::{
     After, Counterfactual, Culprit, FaultOf, InF64, LoadedSubject, ReplayOptions, Replayed, Stage,

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use steadygrad_diagnose::output;
+use steadygrad_commands::output;
 use steadygrad_lab::Study;
 use steadygrad_lab::study::parse;
 

@@ -10,13 +10,13 @@ use std::time::Duration;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use steadygrad::guard::Preset;
-use steadygrad::record::{RunStatus, read_incidents, read_manifest, read_steps};
-use steadygrad_diagnose::{OutputError, output};
+use steadygrad_commands::{OutputError, output};
 use steadygrad_lab::faults::{Fault, Faults};
 use steadygrad_lab::study::parse;
 use steadygrad_lab::{
     Control, LoadedSubject, Study, TrainEnd, TrainError, TrainOptions, Trained, train,
 };
+use steadygrad_record::{RunStatus, read_incidents, read_manifest, read_steps};
 
 use crate::args::TrainArgs;
 use crate::cure::{INTERRUPTED, out_folder};

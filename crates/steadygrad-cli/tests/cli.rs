@@ -163,7 +163,7 @@ fn a_printed_study_can_be_cured_and_the_same_seed_gives_the_same_report() {
     ] {
         assert!(dir.path().join("a").join(file).exists(), "{file}");
     }
-    let table = steadygrad::record::read_steps(&dir.path().join("a/baseline"))
+    let table = steadygrad_record::read_steps(&dir.path().join("a/baseline"))
         .unwrap()
         .value;
     assert!(

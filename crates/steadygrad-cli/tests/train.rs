@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use steadygrad::record::{SnapshotStore, read_manifest, read_steps};
+use steadygrad_record::{SnapshotStore, read_manifest, read_steps};
 use tempfile::tempdir;
 
 fn command(arguments: &[&str]) -> Command {

@@ -11,8 +11,8 @@ use steadygrad::cure::{
     prescribe, ranking, winner,
 };
 use steadygrad::diagnose::{Case, diagnose};
-use steadygrad::record::RecordError;
 use steadygrad::remedy::Remedy;
+use steadygrad_record::RecordError;
 
 use crate::measure::measure;
 use crate::random::{Purpose, generator};

@@ -9,10 +9,10 @@ use steadygrad::clip::{GlobalNormClip, Policy};
 use steadygrad::cure::{End, Outcome, TrialEnd, TrialRecorder};
 use steadygrad::guard::{GuardSummary, Preset, Response};
 use steadygrad::measurements::MatrixRole;
-use steadygrad::record::{Manifest, RecordError, RunDir, RunStatus, StepRecord};
 use steadygrad::remedy::Remedy;
 use steadygrad::{Guard, GuardConfig};
 use steadygrad_burn::{SpectralCap, for_each_parameter, guarded_step, scale_weights};
+use steadygrad_record::{Manifest, RecordError, RunDir, RunStatus, StepRecord};
 
 use crate::batches::Batches;
 use crate::measure::weight_matrices;

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use steadygrad::record::RecordError;
+use steadygrad_record::RecordError;
 
 /// Why there is nothing to read.
 #[derive(Debug, thiserror::Error)]

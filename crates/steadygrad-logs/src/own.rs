@@ -7,8 +7,8 @@ use steadygrad::Trace;
 use steadygrad::detect::Detector;
 use steadygrad::diagnose::GUARDED;
 use steadygrad::guard::Incident;
-use steadygrad::record::{StepRecord, StepTable, read_incidents, read_steps};
 use steadygrad::trace::{Role, Series};
+use steadygrad_record::{StepRecord, StepTable, read_incidents, read_steps};
 
 use crate::{LogError, name_of, odd};
 
@@ -151,8 +151,8 @@ mod tests {
     use steadygrad::StepReading;
     use steadygrad::diagnose::{Level, RunDiagnosis};
     use steadygrad::guard::{Guard, Preset};
-    use steadygrad::record::{FORMAT, Manifest, RunDir, RunStatus};
     use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
+    use steadygrad_record::{FORMAT, Manifest, RunDir, RunStatus};
 
     use super::*;
 

@@ -15,8 +15,8 @@ use steadygrad::cure::{
 };
 use steadygrad::diagnose::{Case as Diagnosed, Finding, diagnose};
 use steadygrad::guard::{Guard, GuardConfig, Response};
-use steadygrad::record::{RunDir, RunStatus};
 use steadygrad::remedy::{Family, Remedy};
+use steadygrad_record::{RunDir, RunStatus};
 
 use crate::guard::{begin, keep, value_error};
 use crate::probe::{Case, Measured, case, worded};

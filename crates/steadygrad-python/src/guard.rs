@@ -7,10 +7,10 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use steadygrad::clip::Policy;
 use steadygrad::guard::{Guard as Core, GuardConfig, Judgement as Judged, Preset};
-use steadygrad::record::{
+use steadygrad::{Decision, StepReading};
+use steadygrad_record::{
     FolderLock as Lock, Manifest, RunDir, RunStatus, StepRecord, read_manifest,
 };
-use steadygrad::{Decision, StepReading};
 
 use crate::stats::GradientStats;
 

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! The core reads no clock, prints nothing, draws no random number its caller did not seed, and
-//! touches files only in [`record`]. Every public function says what it does with NaN, infinite,
+//! touches no file. Every public function says what it does with NaN, infinite,
 //! zero and empty input.
 
 pub mod clip;
@@ -24,19 +24,18 @@ pub mod cure;
 pub mod decision;
 pub mod detect;
 pub mod diagnose;
-pub mod dynamics;
-pub mod float;
 pub mod guard;
 pub mod measurements;
 pub mod probe;
 pub mod reading;
-pub mod record;
 pub mod recover;
 pub mod remedy;
 pub mod stats;
 pub mod trace;
 pub mod update;
 pub mod workers;
+
+pub use steadygrad_dynamics::{self as dynamics, float};
 
 pub use decision::Decision;
 pub use guard::{Guard, GuardConfig, Judgement};

@@ -5,9 +5,9 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 use steadygrad::detect::Detector;
-use steadygrad::record::Snapshot;
 use steadygrad::{Decision, Guard};
 use steadygrad_burn::{Beside, GuardedOptimizer, RestoreError, TrainingState, for_each_parameter};
+use steadygrad_record::Snapshot;
 
 #[derive(Module, Debug)]
 struct Net {

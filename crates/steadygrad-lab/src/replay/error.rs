@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
-use steadygrad::record::RecordError;
 use steadygrad_burn::RestoreError;
+use steadygrad_record::RecordError;
 
 use crate::TrainError;
 

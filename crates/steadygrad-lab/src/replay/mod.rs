@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use steadygrad::GuardConfig;
 use steadygrad::guard::Incident;
-use steadygrad::record::{Dump, Problem, RingStep, list_dumps, read_dump};
+use steadygrad_record::{Dump, Problem, RingStep, list_dumps, read_dump};
 
 pub use counterfactual::{After, Counterfactual};
 pub use error::ReplayError;

@@ -1,9 +1,9 @@
 use burn::tensor::Device;
 use steadygrad::dynamics::Axis;
 use steadygrad::guard::{GuardConfigError, Judgement, Preset};
-use steadygrad::record::Snapshot;
 use steadygrad::{Guard, GuardConfig, StepReading};
 use steadygrad_burn::{Beside, GuardedOptimizer, RestoreError};
+use steadygrad_record::Snapshot;
 
 use super::TrainError;
 use crate::batches::Batches;

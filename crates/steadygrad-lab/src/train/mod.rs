@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use steadygrad::guard::{GuardConfigError, GuardSummary, Incident};
-use steadygrad::record::{
-    ForensicRing, Manifest, NonFinite, Problem, RecordError, RingStep, RunDir, RunStatus,
-    SnapshotError, SnapshotStore, StepRecord, read_manifest, write_atomic,
-};
 use steadygrad::recover::Rung;
 use steadygrad::{Decision, GuardConfig};
 use steadygrad_burn::{GuardedOptimizer, RestoreError, for_each_parameter};
+use steadygrad_record::{
+    ForensicRing, Manifest, NonFinite, Problem, RecordError, RingStep, RunDir, RunStatus,
+    SnapshotError, SnapshotStore, StepRecord, read_manifest, write_atomic,
+};
 
 use crate::faults::{FaultError, Faults};
 use crate::trial::{Control, Stepped};
@@ -377,7 +377,7 @@ fn manifest<S: Subject>(subject: &S, plan: &Plan, name: &str, model: &S::Model) 
     let mut parameters = Vec::new();
     for_each_parameter(model, |parameter, _| parameters.push(parameter.name));
     Manifest {
-        format: steadygrad::record::FORMAT,
+        format: steadygrad_record::FORMAT,
         name: name.to_owned(),
         subject: subject.summary().name,
         seed: plan.seed,

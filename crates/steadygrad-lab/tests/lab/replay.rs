@@ -6,13 +6,13 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
 use steadygrad::guard::Preset;
-use steadygrad::record::{list_dumps, read_dump};
 use steadygrad_lab::faults::{BitFlip, F16Overflow, Fault, Faults, Poison, PoisonedBatch};
 use steadygrad_lab::subjects::healthy;
 use steadygrad_lab::{
     Control, FaultOf, Plan, ReplayError, ReplayOptions, Replayed, Silent, Stage, Subject,
     TrainOptions, replay, train,
 };
+use steadygrad_record::{list_dumps, read_dump};
 use tempfile::tempdir;
 
 const AT: u64 = 130;

@@ -7,9 +7,6 @@ use burn::tensor::Device;
 use steadygrad::cure::Outcome;
 use steadygrad::detect::Detector;
 use steadygrad::guard::Preset;
-use steadygrad::record::{
-    Snapshot, SnapshotStore, list_dumps, read_dump, read_incidents, read_steps,
-};
 use steadygrad_lab::faults::{
     BitFlip, Fault, Faults, LearningRateSpike, Poison, PoisonedBatch, train_unguarded,
 };
@@ -17,6 +14,9 @@ use steadygrad_lab::subjects::{DigitsCnn, TemporalOrderRnn, healthy};
 use steadygrad_lab::{
     Control, Plan, Progress, Stepped, Subject, TrainEnd, TrainError, TrainOptions, Trained,
     measure, train,
+};
+use steadygrad_record::{
+    Snapshot, SnapshotStore, list_dumps, read_dump, read_incidents, read_steps,
 };
 use tempfile::tempdir;
 

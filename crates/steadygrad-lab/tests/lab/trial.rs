@@ -15,7 +15,6 @@ use rand_chacha::ChaCha8Rng;
 use steadygrad::clip::GlobalNormClip;
 use steadygrad::cure::{End, Outcome};
 use steadygrad::dynamics::{Activation, SpectralNorm};
-use steadygrad::record::{Manifest, RecordError, RunStatus, StepTable, read_steps};
 use steadygrad::remedy::Remedy;
 use steadygrad::{Decision, Guard, GuardConfig};
 use steadygrad_burn::{GuardedStep, for_each_parameter, guarded_step};
@@ -26,6 +25,7 @@ use steadygrad_lab::{
     Control, Optimizer, Plan, Progress, Schedule, Silent, Stepped, Structure, Subject, Summary,
     Tape, TrialSpec, run_trial,
 };
+use steadygrad_record::{Manifest, RecordError, RunStatus, StepTable, read_steps};
 
 const DEPTH: usize = 4;
 const WIDTH: usize = 16;
@@ -404,7 +404,7 @@ fn the_record_is_the_trial() {
             .iter()
             .all(|name| weights[0].contains_key(name))
     );
-    let column = |value: fn(&steadygrad::record::StepRecord) -> f64| -> Vec<f64> {
+    let column = |value: fn(&steadygrad_record::StepRecord) -> f64| -> Vec<f64> {
         steps.rows.iter().map(value).collect()
     };
     assert_eq!(column(|row| row.loss), outcome.trace.loss);

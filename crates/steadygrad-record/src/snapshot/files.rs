@@ -1,0 +1,160 @@
+//! The folder of a snapshot.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{NonFinite, Snapshot, SnapshotError, tensors};
+use crate::disk::{NewFolder, Written};
+use crate::problem::{Damage, Problem};
+use crate::seal::{hex, seal, unseal};
+use crate::{FORMAT, RecordError};
+
+pub(crate) const MANIFEST: &str = "manifest.json";
+const TENSORS: &str = "tensors.safetensors";
+const STATE: &str = "state.json";
+
+/// All files, the manifest last.
+pub(crate) const FILES: [&str; 3] = [TENSORS, STATE, MANIFEST];
+
+/// A file as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileSum {
+    bytes: u64,
+    xxh3: String,
+}
+
+impl From<Written> for FileSum {
+    fn from(written: Written) -> Self {
+        Self {
+            bytes: written.bytes,
+            xxh3: hex(written.sum),
+        }
+    }
+}
+
+impl FileSum {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self::from(Written {
+            bytes: bytes.len() as u64,
+            sum: xxh3_64(bytes),
+        })
+    }
+
+    pub(super) fn check_length(&self, path: &Path, found: u64) -> Result<(), Problem> {
+        let expected = self.bytes;
+        if found == expected {
+            Ok(())
+        } else {
+            Err(Problem::new(path, Damage::Length { expected, found }))
+        }
+    }
+
+    pub(super) fn check(&self, path: &Path, sum: u64) -> Result<(), Problem> {
+        if hex(sum) == self.xxh3 {
+            Ok(())
+        } else {
+            Err(Problem::new(path, Damage::Checksum))
+        }
+    }
+}
+
+/// Reads a small file, if it is to the byte what `sum` says.
+pub(crate) fn read_summed(path: &Path, sum: &FileSum) -> Result<Vec<u8>, Problem> {
+    let bytes = fs::read(path).map_err(|error| Problem::refused(path, &error))?;
+    sum.check_length(path, bytes.len() as u64)?;
+    sum.check(path, xxh3_64(&bytes))?;
+    Ok(bytes)
+}
+
+/// `manifest.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SnapshotManifest {
+    format: u32,
+    pub(super) step: u64,
+    /// NaN and infinite values in the tensors.
+    pub(super) non_finite: u64,
+    tensors_file: FileSum,
+    state_file: FileSum,
+    /// The tensors' names in the order in which they were handed over.
+    tensors: Vec<String>,
+}
+
+impl SnapshotManifest {
+    pub(super) fn read(folder: &Path) -> Result<Self, Problem> {
+        let path = folder.join(MANIFEST);
+        let bytes = fs::read(&path).map_err(|error| Problem::refused(&path, &error))?;
+        let manifest: Self = unseal(&bytes).map_err(|what| Problem::new(&path, what))?;
+        match manifest.format {
+            FORMAT => Ok(manifest),
+            other => Err(Problem::malformed(
+                &path,
+                format!("it has layout {other}, this steadygrad reads {FORMAT}"),
+            )),
+        }
+    }
+}
+
+/// Writes the files of a snapshot, the manifest last. Nothing is synced yet.
+pub(crate) fn write_files(
+    folder: &mut NewFolder,
+    snapshot: &Snapshot,
+    non_finite: NonFinite,
+) -> Result<(), SnapshotError> {
+    let non_finite = snapshot.check(non_finite)?;
+    let state = state_bytes(&snapshot.state)?;
+    let tensors_file = tensors::write(folder, TENSORS, &snapshot.tensors)?.into();
+    let state_file = folder.write(STATE, &state)?.into();
+    let manifest = SnapshotManifest {
+        format: FORMAT,
+        step: snapshot.step,
+        non_finite,
+        tensors_file,
+        state_file,
+        tensors: snapshot
+            .tensors
+            .iter()
+            .map(|tensor| tensor.name.clone())
+            .collect(),
+    };
+    let bytes = seal(&manifest).map_err(|source| RecordError::Json {
+        path: folder.path().join(MANIFEST),
+        source,
+    })?;
+    folder.write(MANIFEST, &bytes)?;
+    Ok(())
+}
+
+/// The state as JSON that reads back as the same: JSON's parser has a limit to nesting that its
+/// writer has not.
+fn state_bytes(state: &Map<String, Value>) -> Result<Vec<u8>, SnapshotError> {
+    let refused = |error: serde_json::Error| SnapshotError::State {
+        reason: error.to_string(),
+    };
+    let bytes = serde_json::to_vec_pretty(state).map_err(refused)?;
+    let back: Map<String, Value> = serde_json::from_slice(&bytes).map_err(refused)?;
+    if &back == state {
+        Ok(bytes)
+    } else {
+        Err(SnapshotError::State {
+            reason: "it reads back as another".into(),
+        })
+    }
+}
+
+/// Reads and verifies a snapshot's folder.
+pub(crate) fn read_folder(folder: &Path) -> Result<Snapshot, Problem> {
+    let manifest = SnapshotManifest::read(folder)?;
+    let path = folder.join(STATE);
+    let state = read_summed(&path, &manifest.state_file)?;
+    let state = serde_json::from_slice(&state).map_err(|error| Problem::malformed(&path, error))?;
+    let path = folder.join(TENSORS);
+    Ok(Snapshot {
+        step: manifest.step,
+        tensors: tensors::read(&path, &manifest.tensors_file, &manifest.tensors)?,
+        state,
+    })
+}
