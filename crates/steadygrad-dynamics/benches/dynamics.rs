@@ -1,8 +1,8 @@
-//! How fast spectra are measured. Peers: `benches/peers/dynamics.py`, which calls this program
+//! The time that spectra take. `benches/peers/dynamics.py` measures the peers and calls this program
 //! between its own rounds.
 //!
-//! `cargo bench --workspace --bench dynamics -- [towel|engelken|rnn]`; part of
-//! `cargo xtask bench dynamics`. Prints JSON: seconds, and the leading exponents.
+//! `cargo bench --workspace --bench dynamics -- [towel|engelken|rnn]` is part of
+//! `cargo xtask bench dynamics`. It prints JSON: seconds, and the leading exponents.
 #![allow(
     clippy::print_stdout,
     reason = "a benchmark reports to its standard output"
@@ -17,7 +17,7 @@ use serde_json::json;
 use steadygrad_dynamics::{LyapunovSettings, LyapunovSpectrum, TangentSystem};
 use systems::{RandomRnn, towel};
 
-/// Times each run on a system of its own, which is built before the clock starts.
+/// Times each run on its own system, which is built before the clock starts.
 fn time<S: TangentSystem>(
     name: &str,
     runs: usize,
@@ -49,17 +49,16 @@ fn main() {
         .filter(|a| !a.starts_with('-'))
         .collect();
     let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
-    // Chosen by ourselves, and as the peer does.
+    // With our own interval, and with the peer's.
     let each = |steps, vectors, peer| {
-        [None, Some(peer)].map(|interval| LyapunovSettings {
-            vectors,
-            steps: Some(steps),
-            interval,
-            ..LyapunovSettings::default()
+        [None, Some(peer)].map(|interval| {
+            let mut settings = LyapunovSettings::default().with_steps(steps);
+            (settings.vectors, settings.interval) = (vectors, interval);
+            settings
         })
     };
     if runs("towel") {
-        // The first ones warm the processor up.
+        // The first runs warm the processor up.
         for settings in each(10_000, None, 1) {
             time("towel", 21, towel, settings);
         }

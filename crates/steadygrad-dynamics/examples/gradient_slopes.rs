@@ -1,6 +1,7 @@
-//! Slopes of the log gradient norm that mean field theory predicts from initialisation alone,
-//! beside those of real random networks: `cargo run --release -p steadygrad --example
-//! gradient_slopes`. Prints Markdown. Nothing is fitted.
+//! Slopes of the log gradient norm, as mean-field theory predicts them from initialisation alone and
+//! as real random networks have them. Nothing is fitted.
+//!
+//! `cargo run --release -p steadygrad-dynamics --example gradient_slopes` prints Markdown.
 #![allow(
     clippy::print_stdout,
     reason = "an experiment reports to its standard output"

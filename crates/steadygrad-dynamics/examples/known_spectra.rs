@@ -1,9 +1,11 @@
-//! Lyapunov spectra of textbook systems and of random networks beside the printed values, from
-//! runs as long as the bar asks for: within three standard errors and a thousandth of the printed
-//! value (random networks: the mean of three seeds within 5 % of mean-field theory).
+//! Lyapunov spectra of textbook systems and of random networks beside the printed values.
 //!
-//! `cargo run --release -p steadygrad --example known_spectra [name ...]`; about five minutes.
-//! Prints Markdown.
+//! The runs are long enough for the bar: within three standard errors and a thousandth of the
+//! printed value. For random networks the mean of three seeds must be within 5 % of mean-field
+//! theory.
+//!
+//! `cargo run --release -p steadygrad-dynamics --example known_spectra [name ...]` takes about five
+//! minutes and prints Markdown.
 #![allow(
     clippy::print_stdout,
     reason = "an experiment reports to its standard output"
@@ -20,14 +22,12 @@ use systems::{Lorenz, RandomRnn, Roessler, henon, logistic, mean_field_lambda_1,
 /// A value in print, and half a unit of its last digit.
 type Printed = (f64, f64);
 
-/// One row an exponent. An exponent of 0 has no relative error: it is held to a thousandth of the
-/// smallest that is printed.
+/// Prints one row per exponent. An exponent of 0 has no relative error: its bar is a thousandth of the
+/// smallest printed one.
 fn show(name: &str, system: &mut impl TangentSystem, steps: usize, printed: &[Printed]) {
-    let settings = LyapunovSettings {
-        transient: steps / 100,
-        steps: Some(steps),
-        ..LyapunovSettings::default()
-    };
+    let settings = LyapunovSettings::default()
+        .with_transient(steps / 100)
+        .with_steps(steps);
     let start = Instant::now();
     let spectrum = match LyapunovSpectrum::measure(system, settings) {
         Ok(spectrum) => spectrum,
@@ -82,12 +82,10 @@ fn random_networks() {
         for seed in 1..=3 {
             let mut rnn = RandomRnn::new(400, g, 1.0, seed);
             radii.push(rnn.spectral_radius().ln());
-            let settings = LyapunovSettings {
-                vectors: Some(1),
-                transient: 1_000,
-                steps: Some(20_000),
-                ..LyapunovSettings::default()
-            };
+            let settings = LyapunovSettings::default()
+                .with_vectors(1)
+                .with_transient(1_000)
+                .with_steps(20_000);
             let spectrum = LyapunovSpectrum::measure(&mut rnn, settings);
             found.extend(spectrum.ok().and_then(|spectrum| spectrum.lambda_1()));
         }
@@ -125,7 +123,7 @@ fn main() {
     println!("| system | printed | found | standard error | errors off | relative | bar | time |");
     println!("|---|---|---|---|---|---|---|---|");
     if runs("logistic") {
-        // Not longer: rounding ends every orbit of this map in 0 after some ten million steps.
+        // Rounding ends every orbit of this map in 0 after some ten million steps, so no longer.
         let name = "logistic r=4";
         show(
             name,

@@ -1,6 +1,16 @@
-use faer::{MatMut, MatRef};
+use faer::{Mat, MatMut, MatRef};
 
-/// A block of tangent vectors: `rows x cols`, column after column, one tangent vector a column.
+/// A block of tangent vectors: `rows x cols`, one vector a column, stored column after column.
+///
+/// A matrix is a block too. Multiplying the unit vectors by a Jacobian gives the Jacobian itself.
+///
+/// ```
+/// use steadygrad_dynamics::Block;
+///
+/// let block = Block::from_columns(2, 1, vec![3.0, 4.0]).expect("two values");
+/// assert_eq!(block.columns().next(), Some(&[3.0, 4.0][..]));
+/// assert_eq!(Block::from_columns(2, 2, vec![1.0]), None);
+/// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Block {
     rows: usize,
@@ -9,7 +19,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// All zeros.
+    /// Makes a block of zeros.
     pub fn zeros(rows: usize, cols: usize) -> Self {
         Self {
             rows,
@@ -18,17 +28,26 @@ impl Block {
         }
     }
 
-    /// From its values, column after column. `None` when their number is not `rows * cols`.
+    /// Makes the `size` unit vectors.
+    pub fn identity(size: usize) -> Self {
+        let mut block = Self::zeros(size, size);
+        for (j, column) in block.columns_mut().enumerate() {
+            column[j] = 1.0;
+        }
+        block
+    }
+
+    /// Takes the values column after column. `None` when their number is not `rows * cols`.
     pub fn from_columns(rows: usize, cols: usize, values: Vec<f64>) -> Option<Self> {
         (values.len() == rows * cols).then_some(Self { rows, cols, values })
     }
 
-    /// Length of each vector.
+    /// The length of each vector.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Number of vectors.
+    /// The number of vectors.
     pub fn cols(&self) -> usize {
         self.cols
     }
@@ -38,41 +57,42 @@ impl Block {
         &self.values
     }
 
-    /// All values, column after column.
+    /// All values, column after column, to be changed.
     pub fn values_mut(&mut self) -> &mut [f64] {
         &mut self.values
     }
 
-    /// The vectors. None when the block has no rows.
+    /// Iterates over the vectors. A block without rows gives none.
     pub fn columns(&self) -> impl Iterator<Item = &[f64]> {
         self.values.chunks_exact(self.rows.max(1))
     }
 
-    /// The vectors. None when the block has no rows.
+    /// Iterates over the vectors, to be changed. A block without rows gives none.
     #[inline]
     pub fn columns_mut(&mut self) -> impl Iterator<Item = &mut [f64]> {
         self.values.chunks_exact_mut(self.rows.max(1))
     }
 
-    /// Becomes `rows` long, keeping the number of vectors; what it holds afterwards is unspecified.
+    /// Changes the length of the vectors and keeps their number. Their values are unspecified
+    /// afterwards.
     pub fn resize_rows(&mut self, rows: usize) {
         self.rows = rows;
         self.values.resize(rows * self.cols, 0.0);
     }
 
-    /// Keeps the first `cols` vectors.
-    pub fn truncate_cols(&mut self, cols: usize) {
-        self.cols = self.cols.min(cols);
-        self.values.truncate(self.rows * self.cols);
-    }
-
-    /// A view for linear algebra.
-    pub fn as_mat(&self) -> MatRef<'_, f64> {
+    pub(crate) fn as_mat(&self) -> MatRef<'_, f64> {
         MatRef::from_column_major_slice(&self.values, self.rows, self.cols)
     }
 
-    /// A view for linear algebra.
-    pub fn as_mat_mut(&mut self) -> MatMut<'_, f64> {
+    pub(crate) fn as_mat_mut(&mut self) -> MatMut<'_, f64> {
         MatMut::from_column_major_slice_mut(&mut self.values, self.rows, self.cols)
+    }
+
+    /// Takes the shape and the values of `matrix`.
+    pub(crate) fn assign(&mut self, matrix: &Mat<f64>) {
+        self.rows = matrix.nrows();
+        self.cols = matrix.ncols();
+        self.values.resize(self.rows * self.cols, 0.0);
+        self.as_mat_mut().copy_from(matrix);
     }
 }

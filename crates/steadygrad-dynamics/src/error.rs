@@ -1,87 +1,95 @@
-/// Why a growth rate could not be measured.
+/// A growth rate that could not be measured, with the reason.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DynamicsError {
     /// The state, or a tangent vector, stopped being finite.
     #[error(
-        "the {what} is not finite after step {step}: there is no growth rate beyond it; start from a smaller state or shorten the run"
+        "the {what} is not finite after step {step}, so there is no growth rate beyond it; \
+         start from a smaller state or shorten the run"
     )]
     NonFinite {
         /// `state` or `tangent`.
         what: &'static str,
-        /// Number of steps done, counted from the start of the transient.
+        /// The number of steps done, counted from the start of the transient.
         step: usize,
     },
-    /// The tangent vectors became linearly dependent: a Jacobian has a smaller rank than asked for.
+    /// The tangent vectors became linearly dependent: a Jacobian has a smaller rank than their
+    /// number.
     #[error(
-        "the Jacobian has rank {rank} at step {step}, but {vectors} exponents were asked for; ask for at most {rank}"
+        "the Jacobian at step {step} has rank {rank}, but {vectors} exponents were asked for; \
+         ask for at most {rank}"
     )]
     RankDeficient {
-        /// Number of steps done, counted from the start of the transient.
+        /// The number of steps done, counted from the start of the transient.
         step: usize,
-        /// Independent columns that were left.
+        /// The number of independent columns.
         rank: usize,
-        /// Columns that were asked for.
+        /// The number of columns.
         vectors: usize,
     },
     /// The tangent vectors became the same, to rounding, within several steps without a
-    /// factorisation: the interval was too long, or a Jacobian on the way has too small a rank.
+    /// factorisation. Either the interval is too long, or a Jacobian has too small a rank.
     #[error(
-        "{interval} steps without a factorisation left the tangent vectors dependent at step {step}; measure with an interval of 1, which also tells whether a Jacobian is singular"
+        "after {interval} steps without a factorisation the tangent vectors at step {step} are \
+         linearly dependent; measure with an interval of 1, which also finds a singular Jacobian"
     )]
     DriftedApart {
-        /// Number of steps done, counted from the start of the transient.
+        /// The number of steps done, counted from the start of the transient.
         step: usize,
-        /// Steps since the last factorisation.
+        /// The number of steps since the last factorisation.
         interval: usize,
     },
-    /// There are no steps left to measure on.
+    /// The system has too few steps to measure on.
     #[error(
-        "{available} steps are too few: {transient} are the transient and at least {needed} more are measured"
+        "{available} steps are too few: the transient takes {transient}, and {needed} more are \
+         measured"
     )]
     TooFewSteps {
-        /// Steps the system has, or that were asked for.
+        /// The number of steps that the system has, or that were asked for.
         available: usize,
-        /// Steps of the transient.
+        /// The number of steps of the transient.
         transient: usize,
-        /// Steps that are measured at least.
+        /// The least number of steps that are measured.
         needed: usize,
     },
-    /// A layer or state without units.
-    #[error("step {step} has a state of width 0: a layer needs at least one unit")]
+    /// A layer or a state has no units.
+    #[error("the state after step {step} has width 0; give every layer at least one unit")]
     ZeroWidth {
-        /// Number of steps done.
+        /// The number of steps done.
         step: usize,
     },
-    /// More, or fewer, exponents than the system can have.
+    /// The number of vectors is 0, or larger than the system's width.
     #[error(
-        "{vectors} exponents were asked for, but the narrowest state has {width} units; ask for 1 to {width}"
+        "{vectors} exponents were asked for, but the narrowest state has {width} units; \
+         ask for 1 to {width}"
     )]
     VectorCount {
-        /// What was asked for.
+        /// The number that was asked for.
         vectors: usize,
-        /// Width of the narrowest state met so far.
+        /// The width of the narrowest state so far.
         width: usize,
     },
     /// A model's stage was given, or made, rows or columns that do not fit.
     #[error(
-        "the state after step {step} has shape {found:?}, but must have {expected:?}: give one sample (one row), and stages that keep the rows apart"
+        "the state after step {step} has shape {found:?}, but must have {expected:?}; give one \
+         sample (one row), and stages that keep the rows apart"
     )]
     StateShape {
-        /// Number of stages done.
+        /// The number of stages done.
         step: usize,
-        /// Rows and columns that it has.
+        /// The rows and columns that it has.
         found: [usize; 2],
-        /// Rows and columns that it must have.
+        /// The rows and columns that it must have.
         expected: [usize; 2],
     },
-    /// A setting outside its range.
+    /// A setting is outside its range.
     #[error("`{field}` is {value}, but must be {allowed}")]
     Setting {
         /// The field's name.
         field: &'static str,
-        /// What it holds.
+        /// The value that it holds.
         value: f64,
-        /// What it may hold.
+        /// The values that it may hold.
         allowed: &'static str,
     },
 }

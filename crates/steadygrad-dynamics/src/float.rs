@@ -1,9 +1,20 @@
 //! Numbers that survive JSON.
 //!
-//! JSON has no NaN and no infinity, and `serde_json` writes both as `null`: the very values a
-//! training run dies of would vanish from its record. With `#[serde(with = "float")]` a finite
-//! number stays a JSON number and the others become the strings `"NaN"`, `"Infinity"` and
+//! JSON has no NaN and no infinity, and `serde_json` writes both as `null`. Exactly the values that
+//! matter in a failed training would vanish from its record. With `#[serde(with = "float")]` a
+//! finite number stays a JSON number. The others become the strings `"NaN"`, `"Infinity"` and
 //! `"-Infinity"`, which read back as themselves.
+//!
+//! ```
+//! use steadygrad_dynamics::float;
+//!
+//! #[derive(serde::Serialize)]
+//! struct Row {
+//!     #[serde(with = "float")]
+//!     loss: f64,
+//! }
+//! assert_eq!(serde_json::to_string(&Row { loss: f64::NAN }).unwrap(), r#"{"loss":"NaN"}"#);
+//! ```
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -37,8 +48,8 @@ impl Wire {
                 "Infinity" => Ok(f64::INFINITY),
                 "-Infinity" => Ok(f64::NEG_INFINITY),
                 other => Err(E::custom(format!(
-                    "`{other}` is not a number: allowed are JSON numbers, \"NaN\", \"Infinity\" \
-                     and \"-Infinity\""
+                    "`{other}` is not a number; give a JSON number, \"NaN\", \"Infinity\" or \
+                     \"-Infinity\""
                 ))),
             },
         }
@@ -55,7 +66,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D:
     Wire::deserialize(deserializer)?.value()
 }
 
-/// The same for `Option<f64>`; `None` is `null`.
+/// The same conversion for `Option<f64>`. `None` is `null`.
 pub mod option {
     use super::{Deserialize, Deserializer, Serialize, Serializer, Wire};
 
@@ -74,7 +85,7 @@ pub mod option {
     }
 }
 
-/// The same for `Vec<f64>`.
+/// The same conversion for `Vec<f64>`.
 pub mod list {
     use super::{Deserialize, Deserializer, Serializer, Wire};
 

@@ -1,22 +1,22 @@
-use super::{Block, DynamicsError};
+use crate::{Block, DynamicsError};
 
-/// Up to this many columns Gram-Schmidt beats a blocked Householder factorisation, which spends
-/// its time on set-up: at 512 rows they cross near 24 columns, at 100 rows near 12.
+/// Up to this number of columns Gram-Schmidt is faster than a blocked Householder factorisation,
+/// which spends its time on set-up. At 512 rows they are equal near 24 columns, at 100 rows near 12.
 const FEW_COLUMNS: usize = 16;
 
-/// A column that loses this share of its length is orthogonalised again: "twice is enough" for
-/// orthogonality near machine precision (Giraud et al., 2005).
+/// A column that keeps less than this share of its length is orthogonalised again. "Twice is enough"
+/// for orthogonality near machine precision (Giraud et al., 2005).
 const AGAIN_BELOW: f64 = 1e-3;
 
-/// Squared lengths that are safe to compute with: below, squares or what a projection leaves of
-/// them underflow; above, they overflow. Columns outside are divided by their largest entry first.
+/// Squared lengths that are safe to compute with. Below, squares or their remainders after a
+/// projection underflow; above, they overflow. Other columns are divided by their largest entry.
 const SQUARES: std::ops::Range<f64> = 1e-250..1e300;
 
-/// Orthonormalises the columns of `block` from left to right, `block = Q R`, and writes
-/// `ln |R_jj|` into `log_diagonal`, one a column. Columns may have any size that f64 holds.
+/// Orthonormalises the columns of `block` from left to right, `block = Q R`, and writes `ln |R_jj|`
+/// of each column into `log_diagonal`. Columns may have any size that f64 holds.
 ///
-/// Returns the largest `|b_j| / |R_jj|`: how many times longer a column was than the part of it
-/// that is its own, hence the digits it lost. At least 1.
+/// Returns the largest `|b_j| / |R_jj|`, at least 1. It is the length of a column over the length of
+/// the part that no column before it has, and so measures the digits that the column lost.
 ///
 /// `step` is for the error's text alone. After an error the block is unspecified.
 ///
@@ -26,7 +26,7 @@ const SQUARES: std::ops::Range<f64> = 1e-250..1e300;
 /// columns; [`DynamicsError::NonFinite`] when a value is NaN or infinite;
 /// [`DynamicsError::RankDeficient`] when a column is, to rounding, a combination of those before
 /// it.
-pub fn orthonormalize(
+pub(crate) fn orthonormalize(
     block: &mut Block,
     log_diagonal: &mut [f64],
     step: usize,
@@ -50,7 +50,7 @@ pub fn orthonormalize(
         });
     }
     match (rows, vectors) {
-        // The compiler unrolls what has a known length: three times as fast for a small map.
+        // The compiler unrolls loops of a known length: three times as fast for a small map.
         (1, 1) => gram_schmidt::<1>(block, log_diagonal, step),
         (2, 2) => gram_schmidt::<2>(block, log_diagonal, step),
         (3, 3) => gram_schmidt::<3>(block, log_diagonal, step),
@@ -59,7 +59,7 @@ pub fn orthonormalize(
     }
 }
 
-/// Modified Gram-Schmidt of a square block of `N` rows, or of any block with `N = 0`.
+/// Modified Gram-Schmidt, for a square block of `N` rows, or for any block with `N = 0`.
 #[inline]
 fn gram_schmidt<const N: usize>(
     block: &mut Block,
@@ -104,7 +104,7 @@ fn gram_schmidt<const N: usize>(
     Ok(lost.sqrt())
 }
 
-/// Divides a column by its largest entry and returns that entry's logarithm; a column of zeros
+/// Divides a column by its largest entry and returns the logarithm of that entry. A column of zeros
 /// stays as it is.
 #[cold]
 fn rescale(column: &mut [f64], step: usize) -> Result<f64, DynamicsError> {
@@ -120,7 +120,7 @@ fn rescale(column: &mut [f64], step: usize) -> Result<f64, DynamicsError> {
     if largest == 0.0 {
         return Ok(0.0);
     }
-    // Not multiplied by the inverse, which is infinite for a subnormal.
+    // The inverse of a subnormal is infinite, so this divides.
     column.iter_mut().for_each(|value| *value /= largest);
     Ok(largest.ln())
 }
@@ -135,9 +135,9 @@ fn subtract_projections(column: &mut [f64], done: &[f64], rows: usize) {
     }
 }
 
-/// Four running sums, so that the additions do not wait for each other.
+/// Adds in four sums, so that the additions do not wait for each other.
 #[inline(always)]
-pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     if a.len() < 8 {
         return a.iter().zip(b).map(|(a, b)| a * b).sum();
     }
@@ -157,7 +157,7 @@ pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     (sums[0] + sums[1]) + (sums[2] + sums[3]) + tail
 }
 
-/// Blocked Householder reflections.
+/// Factorises by blocked Householder reflections.
 fn householder(
     block: &mut Block,
     log_diagonal: &mut [f64],
@@ -317,7 +317,7 @@ mod tests {
                     assert!(off < 1e-6, "{rows}x{cols} at 1e{exponent}: {off}");
                 }
             }
-            // The smallest number there is.
+            // The smallest positive number.
             let mut least = Block::zeros(rows, cols);
             for (j, column) in least.columns_mut().enumerate() {
                 column[j] = 5e-324;
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn dimensions_that_do_not_fit_are_told() {
+    fn dimensions_that_do_not_fit_are_errors() {
         for cols in [2, 20] {
             let mut logs = vec![0.0; cols];
             let found = orthonormalize(&mut Block::zeros(0, cols), &mut logs, 5);
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_column_lost_is_its_length_over_its_own_part() {
+    fn the_loss_of_a_column_is_its_length_over_its_own_part() {
         // The second column's own part is a thousandth of it.
         let two = |cols: usize| {
             let mut block = Block::zeros(cols, cols);

@@ -1,28 +1,37 @@
 /// Power iteration for the largest singular value of a row-major `rows x cols` matrix.
 ///
-/// The right singular vector is kept between calls: when a matrix moves little from step to step,
-/// as weights do, one iteration a step is enough to follow it (Miyato et al., 2018).
+/// The right singular vector is kept between calls. When a matrix moves little from step to step, as
+/// weights do, one iteration per step follows it (Miyato et al., 2018).
+///
+/// Performance: an iteration costs two products of the matrix with a vector.
+///
+/// ```
+/// use steadygrad_dynamics::SpectralNorm;
+///
+/// let norm = SpectralNorm::new(2).estimate(&[3.0, 0.0, 0.0, -5.0], 50);
+/// assert!((norm - 5.0).abs() < 1e-9);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpectralNorm {
     right: Vec<f64>,
 }
 
 impl SpectralNorm {
-    /// Starts from a fixed, full vector; a matrix whose leading singular vector is exactly
+    /// Starts from a fixed vector without zeros. A matrix whose leading singular vector is exactly
     /// orthogonal to it would need a second start, which rounding provides in practice.
     pub fn new(cols: usize) -> Self {
-        // Not constant: an all-ones start is orthogonal to any matrix with zero row sums.
+        // Not constant: a vector of ones is orthogonal to any matrix with zero row sums.
         let right = (0..cols)
             .map(|i| 1.0 + 0.5 * ((i as f64 + 1.0) * 0.754_877_666).fract())
             .collect();
         Self { right }
     }
 
-    /// Runs `iterations` and returns the estimate, never above the true norm. 0 for an empty or
-    /// zero matrix; NaN when the matrix holds a non-finite value.
+    /// Runs `iterations` and returns the estimate, which never exceeds the true norm. 0 for an empty
+    /// or zero matrix; NaN when the matrix holds a non-finite value.
     ///
     /// # Panics
-    /// When `values` is not `rows * cols` long, with `cols` as given to [`SpectralNorm::new`].
+    /// When the length of `values` is not a multiple of the `cols` of [`SpectralNorm::new`].
     pub fn estimate(&mut self, values: &[f32], iterations: usize) -> f64 {
         let cols = self.right.len();
         if cols == 0 || values.is_empty() {
@@ -94,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn one_iteration_a_step_follows_a_moving_matrix() {
+    fn one_iteration_per_step_follows_a_moving_matrix() {
         let mut follow = SpectralNorm::new(2);
         follow.estimate(&[2.0, 1.0, 1.0, 2.0], 30);
         for step in 0..100 {

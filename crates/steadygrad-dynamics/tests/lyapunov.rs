@@ -4,7 +4,7 @@ mod systems;
 
 use proptest::prelude::*;
 use steadygrad_dynamics::{
-    Block, DynamicsError, Exponent, Flow, LyapunovSettings, LyapunovSpectrum, TangentSystem,
+    Block, DynamicsError, Flow, LyapunovSettings, LyapunovSpectrum, TangentSystem,
 };
 use systems::{
     Layers, LinearMap, Lorenz, RandomRnn, Roessler, Turning, henon, logistic, mean_field_lambda_1,
@@ -12,20 +12,18 @@ use systems::{
 };
 
 fn settings(transient: usize, steps: usize) -> LyapunovSettings {
-    LyapunovSettings {
-        transient,
-        steps: Some(steps),
-        ..LyapunovSettings::default()
-    }
+    LyapunovSettings::default()
+        .with_transient(transient)
+        .with_steps(steps)
 }
 
 fn measure(system: &mut impl TangentSystem, transient: usize, steps: usize) -> LyapunovSpectrum {
     LyapunovSpectrum::measure(system, settings(transient, steps)).unwrap()
 }
 
-/// Within three standard errors of the printed value, and within this share of it (an exponent that
-/// is 0: of the smallest one that is not), but for half a unit of the last printed digit, to which
-/// the value itself was rounded.
+/// Each exponent must be within three standard errors of the printed value, and within this share of
+/// it. An exponent of 0 is compared with the smallest one that is not 0. Half a unit of the last
+/// printed digit is allowed on top, since the printed value is rounded.
 fn assert_spectrum(
     name: &str,
     spectrum: &LyapunovSpectrum,
@@ -45,7 +43,7 @@ fn assert_spectrum(
         assert!(off <= 3.0 * error, "{name}: {exponent:?} {printed}");
         assert!(off <= relative * size, "{name}: {exponent:?} {printed}");
     }
-    // The promise of the automatic interval.
+    // The automatic interval promises this.
     assert!(
         spectrum.digits_lost < 6.0,
         "{name}: {}",
@@ -186,11 +184,11 @@ fn linear_systems_are_exact() {
     assert_eq!(spectrum.kaplan_yorke_dimension().map(f64::round), Some(2.0));
 }
 
-/// What the automatic interval saw before must not hide what comes.
+/// A calm start must not make the automatic interval too long for later steps.
 #[test]
 fn a_system_that_changes_is_measured_through_the_change() {
     let (sin, cos) = 0.7f64.sin_cos();
-    // Rotations in planes, then each direction by itself, of which half have each factor.
+    // Rotations in planes, then each direction by itself: half of them with each factor.
     let turning = |planes: usize, factors: [f64; 2]| {
         let dim = 2 * planes;
         let (mut first, mut then) = (vec![0.0; dim * dim], vec![0.0; dim * dim]);
@@ -229,8 +227,8 @@ fn a_system_that_changes_is_measured_through_the_change() {
         let lost = spectrum.digits_lost;
         assert!(lost <= 6.0, "{planes} {factors:?}: {lost} digits");
     }
-    // More columns than are checked after each step, and half of them suddenly shrink where nothing
-    // grows: told, never taken for a Jacobian without full rank.
+    // A block too wide to be checked after each step, in which half of the columns suddenly shrink and
+    // nothing grows: an error that is not mistaken for a Jacobian without full rank.
     let found = LyapunovSpectrum::measure(&mut turning(10, [1.0, 1e-3]), settings(8_000, 1_000));
     assert!(
         matches!(
@@ -242,13 +240,10 @@ fn a_system_that_changes_is_measured_through_the_change() {
         ),
         "{found:?}"
     );
-    let every = LyapunovSettings {
-        interval: Some(1),
-        ..settings(8_000, 1_000)
-    };
+    let every = settings(8_000, 1_000).with_interval(1);
     assert!(LyapunovSpectrum::measure(&mut turning(10, [1.0, 1e-3]), every).is_ok());
 
-    // One dimension, which loses no digit but would overflow.
+    // One dimension loses no digit, but would overflow.
     let linear = |factor| LinearMap {
         matrix: vec![factor],
         dim: 1,
@@ -269,10 +264,7 @@ fn a_system_that_changes_is_measured_through_the_change() {
 
 #[test]
 fn an_interval_that_is_too_long_is_not_a_singular_jacobian() {
-    let long = LyapunovSettings {
-        interval: Some(32),
-        ..settings(0, 100_000)
-    };
+    let long = settings(0, 100_000).with_interval(32);
     assert!(matches!(
         LyapunovSpectrum::measure(&mut henon(), long),
         Err(DynamicsError::DriftedApart { interval: 32, .. })
@@ -280,7 +272,7 @@ fn an_interval_that_is_too_long_is_not_a_singular_jacobian() {
 }
 
 #[test]
-fn the_trace_ends_in_the_exponents() {
+fn the_convergence_ends_in_the_exponents() {
     // 40 steps in 32 windows, of one step and of two.
     let mut layers = Layers::new(&[2; 41], |layer| layer as f64);
     let spectrum = LyapunovSpectrum::measure(&mut layers, LyapunovSettings::default()).unwrap();
@@ -288,9 +280,9 @@ fn the_trace_ends_in_the_exponents() {
     assert_eq!(lengths.iter().sum::<usize>(), 40);
     assert!(lengths.contains(&1) && lengths.contains(&2));
     let values: Vec<f64> = spectrum.exponents.iter().map(|e| e.value).collect();
-    let trace = spectrum.trace();
-    assert_eq!(trace.len(), 32);
-    assert_eq!(trace.last(), Some(&values));
+    let convergence = spectrum.convergence();
+    assert_eq!(convergence.len(), 32);
+    assert_eq!(convergence.last(), Some(&values));
     // ln 40! / 40.
     let expected = (1..=40).map(|i| f64::from(i).ln()).sum::<f64>() / 40.0;
     assert!((values[0] - expected).abs() < 1e-12);
@@ -302,10 +294,7 @@ fn the_trace_ends_in_the_exponents() {
 #[test]
 fn entropy_and_dimension_are_unknown_while_exponents_are_missing() {
     let leading = |system: &mut dyn FnMut(LyapunovSettings) -> LyapunovSpectrum| {
-        let one = LyapunovSettings {
-            vectors: Some(1),
-            ..settings(100, 1_000)
-        };
+        let one = settings(100, 1_000).with_vectors(1);
         let spectrum = system(one);
         (
             spectrum.complete,
@@ -322,41 +311,6 @@ fn entropy_and_dimension_are_unknown_while_exponents_are_missing() {
     };
     let found = leading(&mut |one| LyapunovSpectrum::measure(&mut shrinking, one).unwrap());
     assert_eq!(found, (false, Some(0.0), Some(0.0)));
-
-    let exponents = |values: &[f64], complete| LyapunovSpectrum {
-        exponents: values
-            .iter()
-            .map(|value| Exponent {
-                value: *value,
-                standard_error: None,
-            })
-            .collect(),
-        windows: vec![],
-        settings: LyapunovSettings::default(),
-        steps: 2,
-        time_step: 1.0,
-        longest_interval: 1,
-        digits_lost: 0.0,
-        complete,
-    };
-    for (values, complete, entropy, dimension) in [
-        (&[1.0, 0.5][..], false, None, None),
-        (&[1.0, 0.5], true, Some(1.5), Some(2.0)),
-        // No more can be positive, but how far the sum stays above 0 is not known.
-        (&[1.0, -0.5], false, Some(1.0), None),
-        (&[1.0, -0.5], true, Some(1.0), Some(2.0)),
-        (&[1.0, -0.5, -2.0], false, Some(1.0), Some(2.25)),
-        (&[1.0, f64::NAN], true, None, None),
-        (&[f64::INFINITY, -1.0], true, None, None),
-        (&[], true, None, None),
-    ] {
-        let spectrum = exponents(values, complete);
-        let found = (
-            spectrum.kolmogorov_sinai_entropy(),
-            spectrum.kaplan_yorke_dimension(),
-        );
-        assert_eq!(found, (entropy, dimension), "{values:?} {complete}");
-    }
 }
 
 #[test]
@@ -409,10 +363,7 @@ fn leading(g: f64, seed: u64, steps: usize) -> (f64, f64) {
     } else {
         f64::NAN
     };
-    let one = LyapunovSettings {
-        vectors: Some(1),
-        ..settings(500, steps)
-    };
+    let one = settings(500, steps).with_vectors(1);
     let spectrum = LyapunovSpectrum::measure(&mut rnn, one).unwrap();
     (radius, spectrum.lambda_1().unwrap().value)
 }
@@ -422,10 +373,9 @@ fn a_sequence_that_ends_or_narrows() {
     let measure = |widths: &[usize], settings| {
         LyapunovSpectrum::measure(&mut Layers::new(widths, |_| 2.0), settings)
     };
-    let with = |transient, steps| LyapunovSettings {
-        transient,
-        steps,
-        ..LyapunovSettings::default()
+    let with = |transient, steps: Option<usize>| {
+        let all = LyapunovSettings::default().with_transient(transient);
+        steps.map_or(all, |steps| all.with_steps(steps))
     };
     let fifty = [3; 51];
     for (transient, steps, needed) in [
@@ -456,10 +406,10 @@ fn a_sequence_that_ends_or_narrows() {
 
     // In the middle of an interval too.
     for interval in [None, Some(1), Some(7)] {
-        let all = |vectors| LyapunovSettings {
-            vectors,
-            interval,
-            ..LyapunovSettings::default()
+        let all = |vectors| {
+            let mut settings = LyapunovSettings::default();
+            (settings.vectors, settings.interval) = (vectors, interval);
+            settings
         };
         let dying = [4, 4, 4, 0, 0, 0];
         let expected = Err(DynamicsError::ZeroWidth { step: 3 });
@@ -479,16 +429,13 @@ fn a_sequence_that_ends_or_narrows() {
 }
 
 #[test]
-fn errors_are_told() {
+fn errors_name_the_step_and_the_setting() {
     let run = |system: &mut LinearMap, settings| LyapunovSpectrum::measure(system, settings);
     let matrix = |values: &[f64], dim| LinearMap {
         matrix: values.to_vec(),
         dim,
     };
-    let default = LyapunovSettings {
-        steps: Some(10),
-        ..LyapunovSettings::default()
-    };
+    let default = LyapunovSettings::default().with_steps(10);
     let rank_one = run(&mut matrix(&[1.0, 1.0, 1.0, 1.0], 2), default);
     assert!(matches!(
         rank_one,
@@ -516,21 +463,16 @@ fn errors_are_told() {
     let empty = run(&mut matrix(&[], 0), default);
     assert_eq!(empty, Err(DynamicsError::ZeroWidth { step: 0 }));
     for vectors in [0, 3] {
-        let vectors = Some(vectors);
         let found = run(
             &mut matrix(&[1.0, 0.0, 0.0, 1.0], 2),
-            LyapunovSettings { vectors, ..default },
+            default.with_vectors(vectors),
         );
         assert!(matches!(
             found,
             Err(DynamicsError::VectorCount { width: 2, .. })
         ));
     }
-    let none = LyapunovSettings {
-        interval: Some(0),
-        ..default
-    };
-    let found = run(&mut matrix(&[1.0], 1), none);
+    let found = run(&mut matrix(&[1.0], 1), default.with_interval(0));
     assert!(matches!(
         found,
         Err(DynamicsError::Setting {
@@ -543,13 +485,7 @@ fn errors_are_told() {
         endless,
         Err(DynamicsError::Setting { field: "steps", .. })
     ));
-    let short = run(
-        &mut matrix(&[1.0], 1),
-        LyapunovSettings {
-            steps: Some(1),
-            ..default
-        },
-    );
+    let short = run(&mut matrix(&[1.0], 1), default.with_steps(1));
     assert!(matches!(
         short,
         Err(DynamicsError::TooFewSteps { available: 1, .. })
@@ -577,8 +513,8 @@ proptest! {
         c in 0.01f64..100.0,
         interval in 1usize..6,
     ) {
-        let settings = LyapunovSettings { steps: Some(40), ..LyapunovSettings::default() };
-        let fixed = LyapunovSettings { interval: Some(interval), ..settings };
+        let settings = LyapunovSettings::default().with_steps(40);
+        let fixed = settings.with_interval(interval);
         let mut plain = LinearMap { matrix: values.clone(), dim: 4 };
         let scaled = values.iter().map(|value| c * value).collect();
         let mut scaled = LinearMap { matrix: scaled, dim: 4 };

@@ -2,20 +2,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::float;
 
-/// How far apart the twins' values are.
+/// The distance between the values of two twins, and their size.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Separation {
-    /// L2 norm of the difference.
+    /// The L2 norm of the difference.
     #[serde(with = "float")]
     pub distance: f64,
-    /// Mean of the two L2 norms.
+    /// The mean of the two L2 norms.
     #[serde(with = "float")]
     pub size: f64,
 }
 
 impl Separation {
-    /// Between two lists of values, summed in f64. Values beyond the shorter list's end are
-    /// compared with nothing and left out.
+    /// Compares two lists of values, summed in f64. Values beyond the end of the shorter list are
+    /// left out.
     pub fn between(a: &[f64], b: &[f64]) -> Self {
         let (mut difference, mut first, mut second) = (0.0, 0.0, 0.0);
         for (a, b) in a.iter().zip(b) {
@@ -29,7 +29,7 @@ impl Separation {
         }
     }
 
-    /// `distance / size`; 0 when both are zero, NaN when either is not finite.
+    /// `distance / size`. 0 when both are zero, NaN when either is not finite.
     pub fn relative(&self) -> f64 {
         if !self.distance.is_finite() || !self.size.is_finite() {
             f64::NAN
@@ -41,23 +41,23 @@ impl Separation {
     }
 }
 
-/// The twins at one step, before its update.
+/// The separation of the twins at one step, before its update.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SeparationStep {
-    /// Number of updates done.
+    /// The number of updates done.
     pub step: u64,
-    /// The two losses.
+    /// Between the two losses.
     pub loss: Separation,
-    /// All weights.
+    /// Between all weights.
     pub weights: Separation,
-    /// All gradients.
+    /// Between all gradients.
     pub gradients: Separation,
 }
 
-/// What is compared.
+/// A quantity in which twins are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Series {
+pub enum TwinQuantity {
     /// The losses.
     Loss,
     /// The weights.
@@ -66,12 +66,13 @@ pub enum Series {
     Gradients,
 }
 
-impl Series {
+impl TwinQuantity {
+    /// The relative separation in this quantity.
     pub(super) fn of(self, step: &SeparationStep) -> f64 {
         match self {
-            Series::Loss => step.loss.relative(),
-            Series::Weights => step.weights.relative(),
-            Series::Gradients => step.gradients.relative(),
+            TwinQuantity::Loss => step.loss.relative(),
+            TwinQuantity::Weights => step.weights.relative(),
+            TwinQuantity::Gradients => step.gradients.relative(),
         }
     }
 }

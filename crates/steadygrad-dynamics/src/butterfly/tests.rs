@@ -13,9 +13,9 @@ fn settings() -> ButterflySettings {
     ButterflySettings::new(f64::EPSILON)
 }
 
-/// All three series separate alike, at size 1.
+/// All three quantities separate alike, at size 1.
 fn butterfly(apart: impl IntoIterator<Item = f64>) -> Butterfly {
-    Butterfly::new(settings(), steps(apart)).unwrap()
+    Butterfly::new(steps(apart), settings()).unwrap()
 }
 
 fn steps(apart: impl IntoIterator<Item = f64>) -> Vec<SeparationStep> {
@@ -46,7 +46,7 @@ fn an_exponential_has_its_rate_and_its_horizon() {
         let found = butterfly(exponential(rate, 400));
         let fit = found.weights.exponent.unwrap();
         assert!((fit.rate - rate).abs() < 1e-12 && fit.standard_error < 1e-12);
-        assert!((fit.log_start - 1e-8f64.ln()).abs() < 1e-9 && fit.parts());
+        assert!((fit.log_start - 1e-8f64.ln()).abs() < 1e-9 && fit.separates());
         let truth = (0.1f64 / 1e-8).ln() / rate;
         let step = truth.ceil() as u64;
         assert_eq!(found.weights.horizon, Horizon::Measured { step }, "{rate}");
@@ -66,7 +66,7 @@ fn a_horizon_that_was_not_reached_is_extrapolated() {
 fn without_growth_there_is_no_horizon() {
     let flat = butterfly(vec![1e-8; 50]);
     let fit = flat.weights.exponent.unwrap();
-    assert!(fit.rate.abs() < 1e-12 && !fit.parts(), "{fit:?}");
+    assert!(fit.rate.abs() < 1e-12 && !fit.separates(), "{fit:?}");
     assert_eq!(flat.weights.horizon, Horizon::NotReached { after: 49 });
     // A shrinking one is fitted down to the floor only: its tail of round-off is left out.
     let tail = exponential(-0.5, 60).map(|apart| apart.max(1e-16));
@@ -78,18 +78,18 @@ fn without_growth_there_is_no_horizon() {
 }
 
 #[test]
-fn saturation_and_what_comes_after_it_are_not_fitted() {
+fn saturation_and_later_steps_are_not_fitted() {
     let saturates = exponential(0.5, 300).map(|apart| apart.min(1.3));
     let fit = butterfly(saturates).weights.exponent.unwrap();
     assert!((fit.rate - 0.5).abs() < 1e-12, "{fit:?}");
     // Levels off between saturation and tolerance: measured not to get there, so not forecast.
     let levels = butterfly(exponential(0.5, 300).map(|apart| apart.min(0.05)));
-    assert!(levels.weights.exponent.unwrap().parts());
+    assert!(levels.weights.exponent.unwrap().separates());
     assert_eq!(levels.weights.horizon, Horizon::NotReached { after: 299 });
 }
 
 #[test]
-fn a_separation_hidden_by_round_off_is_fitted_from_where_it_shows() {
+fn a_separation_below_round_off_is_fitted_once_it_exceeds_it() {
     let late = (0..200).map(|t| 1e-20 * (0.3 * f64::from(t)).exp() + 1e-17);
     let fit = butterfly(late).weights.exponent.unwrap();
     assert!((fit.rate - 0.3).abs() < 2e-3, "{fit:?}");
@@ -97,8 +97,8 @@ fn a_separation_hidden_by_round_off_is_fitted_from_where_it_shows() {
 }
 
 #[test]
-fn the_standard_error_of_noise_holds_what_it_says() {
-    let (mut outside, mut parting) = (0, 0);
+fn the_standard_error_covers_noise() {
+    let (mut outside, mut separating) = (0, 0);
     for seed in 0..100 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut noise = || -> f64 { StandardNormal.sample(&mut rng) };
@@ -108,15 +108,15 @@ fn the_standard_error_of_noise_holds_what_it_says() {
         let flat: Vec<f64> = (0..80).map(|_| 1e-8 * noise().exp()).collect();
         let fit = butterfly(grows).weights.exponent.unwrap();
         outside += usize::from((fit.rate - 0.1).abs() > 3.0 * fit.standard_error);
-        parting += usize::from(butterfly(flat).weights.exponent.unwrap().parts());
+        separating += usize::from(butterfly(flat).weights.exponent.unwrap().separates());
     }
     // Normal noise: 0.3 and 2.3 in a hundred are expected; 3 and 7 are their 99th percentile.
     assert!(outside <= 3, "{outside}");
-    assert!(parting <= 7, "{parting}");
+    assert!(separating <= 7, "{separating}");
 }
 
 #[test]
-fn logistic_twins_part_at_ln_2() {
+fn logistic_twins_separate_at_ln_2() {
     let step = |x: f64| 4.0 * x * (1.0 - x);
     let (mut sum, mut within) = (0.0, 0);
     let runs = 200;
@@ -140,7 +140,7 @@ fn logistic_twins_part_at_ln_2() {
             });
             (a, b) = (step(a), step(b));
         }
-        let found = Butterfly::new(settings(), measured).unwrap();
+        let found = Butterfly::new(measured, settings()).unwrap();
         let Ok(fit) = found.weights.exponent else {
             continue;
         };
@@ -173,9 +173,9 @@ fn a_twin_that_diverges_is_an_outcome() {
 }
 
 #[test]
-fn what_cannot_be_fitted_says_why() {
+fn a_failed_fit_has_its_reason() {
     let too_few = |found| ButterflyError::TooFewPoints { found, needed: 8 };
-    assert_eq!(Butterfly::new(settings(), vec![]), Err(too_few(0)));
+    assert_eq!(Butterfly::new(vec![], settings()), Err(too_few(0)));
     assert_eq!(butterfly([0.0; 30]).weights.exponent, Err(too_few(0)));
     assert_eq!(
         butterfly(exponential(0.1, 7)).loss.exponent,
@@ -183,20 +183,20 @@ fn what_cannot_be_fitted_says_why() {
     );
     assert_eq!(butterfly([1.0; 30]).weights.exponent, Err(too_few(0)));
     assert_eq!(
-        Butterfly::new(settings(), steps([f64::NAN, 1.0])),
+        Butterfly::new(steps([f64::NAN, 1.0]), settings()),
         Err(ButterflyError::NonFinite { step: 0 })
     );
     let mut twice = steps([1e-8; 12]);
     twice[5].step = 4;
     assert_eq!(
-        Butterfly::new(settings(), twice),
+        Butterfly::new(twice, settings()),
         Err(ButterflyError::Order { step: 4 })
     );
     // Only the gradient is lost from the start: the weights still have their exponent.
     let mut lost = steps(exponential(0.1, 20));
     lost.iter_mut()
         .for_each(|step| step.gradients.distance = f64::NAN);
-    let found = Butterfly::new(settings(), lost).unwrap();
+    let found = Butterfly::new(lost, settings()).unwrap();
     assert_eq!(
         found.gradients.exponent,
         Err(ButterflyError::NonFinite { step: 0 })
@@ -214,7 +214,7 @@ fn settings_that_contradict_themselves_are_refused() {
                 &mut settings.saturation,
                 &mut settings.tolerance,
             ][field] = odd;
-            let refused = Butterfly::new(settings, steps([1e-8; 20]));
+            let refused = Butterfly::new(steps([1e-8; 20]), settings);
             assert!(
                 matches!(refused, Err(ButterflyError::Settings(_))),
                 "{odd} {field}"
@@ -222,7 +222,7 @@ fn settings_that_contradict_themselves_are_refused() {
         }
     }
     let none_between = ButterflySettings::new(0.01);
-    assert!(Butterfly::new(none_between, steps([1e-8; 20])).is_err());
+    assert!(Butterfly::new(steps([1e-8; 20]), none_between).is_err());
 }
 
 #[test]

@@ -2,29 +2,34 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::LyapunovSettings;
-use super::worn::{FEW_COLUMNS, is_outgrown, is_worn};
-use crate::{Block, DynamicsError, TangentSystem, orthonormalize};
+use super::drift::{FEW_COLUMNS, has_changed_size, has_lost_digits};
+use crate::orthonormalize::orthonormalize;
+use crate::{Block, DynamicsError, TangentSystem};
 
-/// What a column may lose between two factorisations, in logarithms: six of 16 digits leave ten.
+/// The most that a column may lose between two factorisations, in logarithms: six of 16 digits.
 const LOG_LOSS: f64 = 13.8;
 
-/// No longer than this between two factorisations of more columns than are checked on the way.
-/// The factorisation of 100 columns of 100 rows costs about five steps of a network of that width
-/// (measured, docs/LOG.md 2026-11-25), so a longer interval would save little; and a system that
-/// turns from isometric to losing half a digit a step, where nothing grows, still keeps eight.
+/// The longest interval between two factorisations of a block that is too wide to be checked after
+/// each step. The factorisation of 100 columns of 100 rows costs about five steps of a network of
+/// that width (measured, docs/LOG.md 2026-11-25), so a longer interval would save little. And a
+/// system that suddenly loses half a digit a step, where nothing grows, still keeps eight digits.
 const LONGEST: usize = 16;
 
 /// Carries an orthonormal block along a system.
 pub(super) struct Carrier<'a, S> {
     system: &'a mut S,
     block: Block,
-    /// Sum of `ln |R_ii|`.
+    /// Sums of `ln |R_ii|` over the current window.
     totals: Vec<f64>,
+    /// `ln |R_ii|` of the last factorisation.
     logs: Vec<f64>,
+    /// The interval that the settings ask for.
     fixed: Option<usize>,
-    /// Largest logarithm of what a column lost, a step.
+    /// The largest loss of a column per step, as a logarithm.
     log_loss: f64,
+    /// The largest loss of a column between two factorisations.
     lost: f64,
+    /// The longest interval so far.
     longest: usize,
     narrowest: usize,
     done: usize,
@@ -66,23 +71,24 @@ impl<'a, S: TangentSystem> Carrier<'a, S> {
         })
     }
 
-    /// Largest number of steps between two factorisations.
+    /// The largest number of steps between two factorisations.
     pub(super) fn longest(&self) -> usize {
         self.longest
     }
 
-    /// Most that a column lost between two factorisations: its length over its own part's.
+    /// The most that a column lost between two factorisations: its length over the length of the
+    /// part that no other column has.
     pub(super) fn lost(&self) -> f64 {
         self.lost
     }
 
-    /// Width of the narrowest state.
+    /// The width of the narrowest state.
     pub(super) fn narrowest(&self) -> usize {
         self.narrowest
     }
 
-    /// Goes `steps` on and returns the sums of `ln |R_ii|` over them. The last of them ends in a
-    /// factorisation.
+    /// Advances by `steps` and returns the sums of `ln |R_ii|` over them. A factorisation follows the
+    /// last step.
     #[inline]
     pub(super) fn advance(&mut self, steps: usize) -> Result<&[f64], DynamicsError> {
         self.totals.fill(0.0);
@@ -121,29 +127,28 @@ impl<'a, S: TangentSystem> Carrier<'a, S> {
         Ok(())
     }
 
-    /// Steps after which the next factorisation comes at the latest.
+    /// The number of steps after which the next factorisation comes at the latest.
     #[inline]
     fn longest_allowed(&self) -> usize {
         match self.fixed {
             Some(fixed) => fixed,
             None if self.block.cols() <= FEW_COLUMNS => usize::MAX,
             None => {
-                // Infinite without any loss; a float that is too large becomes an integer by
-                // saturation.
+                // Infinite without any loss. The cast saturates.
                 let by_loss = (LOG_LOSS / self.log_loss) as usize;
-                // At most doubled: what lies ahead may be wilder than all that was seen.
+                // At most doubled: the steps ahead may lose more than any step so far.
                 by_loss.min(2 * self.longest).clamp(1, LONGEST)
             }
         }
     }
 
-    /// Whether the next factorisation comes before the interval is over.
+    /// Whether the block must be factorised before the interval is over.
     #[inline]
     fn is_due(&self) -> bool {
         match self.fixed {
             Some(_) => false,
-            None if self.block.cols() <= FEW_COLUMNS => is_worn(&self.block),
-            None => is_outgrown(&self.block),
+            None if self.block.cols() <= FEW_COLUMNS => has_lost_digits(&self.block),
+            None => has_changed_size(&self.block),
         }
     }
 
@@ -151,7 +156,7 @@ impl<'a, S: TangentSystem> Carrier<'a, S> {
     fn factorise(&mut self, length: usize) -> Result<(), DynamicsError> {
         let lost = orthonormalize(&mut self.block, &mut self.logs, self.done).map_err(|error| {
             match error {
-                // Which of the two it is, only a factorisation after each step can tell.
+                // Only a factorisation after each step can distinguish the two.
                 DynamicsError::RankDeficient { step, .. } if length > 1 => {
                     DynamicsError::DriftedApart {
                         step,

@@ -2,66 +2,11 @@
 #![allow(dead_code)]
 
 use faer::linalg::matmul::matmul;
-use faer::{Accum, MatRef, Par};
+use faer::{Accum, MatMut, MatRef, Par};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
-use steadygrad_dynamics::{Block, DynamicsError, TangentSystem, VectorField};
-
-/// A map of a fixed number of variables.
-pub(crate) struct Map<const N: usize, F, D> {
-    pub(crate) state: [f64; N],
-    pub(crate) next: F,
-    /// The Jacobian, row by row.
-    pub(crate) jacobian: D,
-    done: usize,
-}
-
-impl<const N: usize, F, D> Map<N, F, D>
-where
-    F: Fn(&[f64; N]) -> [f64; N],
-    D: Fn(&[f64; N]) -> [[f64; N]; N],
-{
-    pub(crate) fn new(state: [f64; N], next: F, jacobian: D) -> Self {
-        Self {
-            state,
-            next,
-            jacobian,
-            done: 0,
-        }
-    }
-}
-
-impl<const N: usize, F, D> TangentSystem for Map<N, F, D>
-where
-    F: Fn(&[f64; N]) -> [f64; N],
-    D: Fn(&[f64; N]) -> [[f64; N]; N],
-{
-    fn dim(&self) -> usize {
-        N
-    }
-
-    #[inline]
-    fn step(&mut self, block: &mut Block) -> Result<(), DynamicsError> {
-        let jacobian = (self.jacobian)(&self.state);
-        for column in block.columns_mut() {
-            let before: [f64; N] = std::array::from_fn(|i| column[i]);
-            for (out, row) in column.iter_mut().zip(&jacobian) {
-                *out = row.iter().zip(&before).map(|(j, v)| j * v).sum();
-            }
-        }
-        self.state = (self.next)(&self.state);
-        self.done += 1;
-        if self.state.iter().all(|value| value.is_finite()) {
-            Ok(())
-        } else {
-            Err(DynamicsError::NonFinite {
-                what: "state",
-                step: self.done,
-            })
-        }
-    }
-}
+use steadygrad_dynamics::{Block, DynamicsError, Map, TangentSystem, VectorField};
 
 pub(crate) fn logistic(r: f64, x: f64) -> impl TangentSystem {
     Map::new(
@@ -165,6 +110,15 @@ fn state_of(values: &[f64]) -> [f64; 3] {
     [values[0], values[1], values[2]]
 }
 
+fn matrix_of(block: &Block) -> MatRef<'_, f64> {
+    MatRef::from_column_major_slice(block.values(), block.rows(), block.cols())
+}
+
+fn matrix_mut(block: &mut Block) -> MatMut<'_, f64> {
+    let (rows, cols) = (block.rows(), block.cols());
+    MatMut::from_column_major_slice_mut(block.values_mut(), rows, cols)
+}
+
 /// The same matrix again and again.
 pub(crate) struct LinearMap {
     pub(crate) matrix: Vec<f64>,
@@ -179,10 +133,10 @@ impl TangentSystem for LinearMap {
         let before = block.clone();
         let matrix = MatRef::from_row_major_slice(&self.matrix, self.dim, self.dim);
         matmul(
-            block.as_mat_mut(),
+            matrix_mut(block),
             Accum::Replace,
             matrix,
-            before.as_mat(),
+            matrix_of(&before),
             1.0,
             Par::Seq,
         );
@@ -336,17 +290,17 @@ impl TangentSystem for RandomRnn {
                 Accum::Add
             };
             matmul(
-                block.as_mat_mut(),
+                matrix_mut(block),
                 accumulate,
                 coupling,
-                self.scaled.as_mat(),
+                matrix_of(&self.scaled),
                 dt,
                 Par::Seq,
             );
         }
         let rates = MatRef::from_column_major_slice(&self.rates, n, 1);
         self.state.iter_mut().for_each(|h| *h *= 1.0 - dt);
-        let state = faer::MatMut::from_column_major_slice_mut(&mut self.state, n, 1);
+        let state = MatMut::from_column_major_slice_mut(&mut self.state, n, 1);
         matmul(state, Accum::Add, coupling, rates, dt, Par::Seq);
         self.done += 1;
         if self.state.iter().all(|value| value.is_finite()) {

@@ -1,113 +1,79 @@
 use serde::{Deserialize, Serialize};
 
-use super::{DynamicsError, TangentSystem};
-use crate::float;
-use carrier::Carrier;
+use super::LyapunovSettings;
+use super::batch::{Batch, mean, standard_error};
+use super::carrier::Carrier;
+use crate::{DynamicsError, Exponent, TangentSystem, float};
 
-mod carrier;
-mod worn;
-
-/// Finite-time exponents a run is cut into, for its standard error: 32 batch means make the error
-/// itself known to about 13 % (`1 / sqrt(2 (n - 1))`), and can be paired twice.
+/// Windows that a run is cut into, for its standard error. 32 batch means give the error itself to
+/// about 13 % (`1 / sqrt(2 (n - 1))`), and can be paired twice.
 const WINDOWS: usize = 32;
 
-/// Fewest batches that an error is read from.
-const FEWEST_BATCHES: usize = 8;
-
-/// How a spectrum is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LyapunovSettings {
-    /// Number of leading exponents; `None` for all.
-    pub vectors: Option<usize>,
-    /// Steps that are not counted: the state finds its attractor, the vectors their directions.
-    pub transient: usize,
-    /// Steps that are counted; `None` for all that the system has after the transient.
-    pub steps: Option<usize>,
-    /// Steps between two factorisations. `None` chooses them on the way, so that no column loses
-    /// more than six digits: up to 16 vectors are checked after each step and factorised once one
-    /// of them has lost three; more, for which such a check costs as much as the factorisation
-    /// that it saves, go on for as long as the worst rate so far allows, at most 16 steps, less
-    /// when a column grows or shrinks a hundredfold. [`LyapunovSpectrum::digits_lost`] is what
-    /// came of it.
-    pub interval: Option<usize>,
-    /// Seed of the first tangent vectors.
-    pub seed: u64,
-}
-
-impl Default for LyapunovSettings {
-    /// All exponents over all steps, without a transient.
-    fn default() -> Self {
-        Self {
-            vectors: None,
-            transient: 0,
-            steps: None,
-            interval: None,
-            seed: 0,
-        }
-    }
-}
-
-/// A Lyapunov exponent: the mean of `ln` growth per unit of time along one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Exponent {
-    /// Natural logarithm of the growth per unit of time.
-    #[serde(with = "float")]
-    pub value: f64,
-    /// Standard error of `value` from batch means, the largest over batches of one, two and four
-    /// windows: when neighbouring windows depend on each other, the longer batches show it
-    /// (Flyvbjerg and Petersen, 1989). An orbit that sticks for longer than a batch has a larger
-    /// error than this one. A run with fewer than two windows has none.
-    #[serde(with = "float::option")]
-    pub standard_error: Option<f64>,
-}
+/// Fewest steps that are counted: one step has no error.
+const FEWEST_STEPS: usize = 2;
 
 /// The exponents of one part of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Window {
-    /// Steps it took.
+    /// The number of its steps.
     pub steps: usize,
     /// Finite-time exponents, in the order of [`LyapunovSpectrum::exponents`].
     #[serde(with = "float::list")]
     pub exponents: Vec<f64>,
 }
 
-/// The growth rates of a system, largest first.
+/// The growth rates of a system, the largest first.
+///
+/// `lambda_i = sum ln |R_ii| / time`, where an orthonormal block `Q_k R_k = J_k Q_(k-1)` follows
+/// the system and is factorised again and again.
+///
+/// Source: Benettin et al. (1980); Shimada and Nagashima (1979).
+///
+/// Defaults ([`LyapunovSettings`]): all exponents, all steps, no transient, seed 0, and an interval
+/// that keeps ten digits.
+///
+/// Performance: a step costs the system's own step on a block of `vectors` columns. A factorisation
+/// costs `2 width vectors^2`, every one to 16 steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LyapunovSpectrum {
-    /// Largest first.
+    /// The exponents, the largest first.
+    ///
+    /// The standard error comes from batch means: the largest over batches of one, two and four
+    /// windows. When neighbouring windows depend on each other, the longer batches show it. An
+    /// orbit that sticks for longer than a batch has a larger error than this one. A run with fewer
+    /// than two windows has none.
     pub exponents: Vec<Exponent>,
     /// The parts of the run, in order. Their numbers of steps differ by one at most.
     pub windows: Vec<Window>,
-    /// What was asked for.
+    /// The settings of the measurement.
     pub settings: LyapunovSettings,
-    /// Steps that were counted.
+    /// The number of steps that were counted.
     pub steps: usize,
-    /// Units of time a step takes.
+    /// The units of time that a step takes.
     pub time_step: f64,
-    /// Largest number of steps between two factorisations.
+    /// The largest number of steps between two factorisations.
     pub longest_interval: usize,
-    /// Most decimal digits, of the 16 that f64 has, that a column lost between two factorisations:
-    /// `log10` of its length over the length of its own part.
+    /// The most decimal digits, of the 16 that f64 has, that a column lost between two
+    /// factorisations: `log10` of its length over the length of the part that no other column has.
     #[serde(with = "float")]
     pub digits_lost: f64,
-    /// Whether these are all exponents that the system has.
+    /// Whether the system has no other exponents.
     pub complete: bool,
 }
 
 impl LyapunovSpectrum {
-    /// Measures the spectrum of a system by carrying an orthonormal block along and
-    /// re-orthonormalising it (Benettin et al., 1980; Shimada and Nagashima, 1979):
-    /// `lambda_i = sum ln |R_ii| / time`.
+    /// Measures the spectrum of a system. The system moves on.
     ///
-    /// Vectors start in random directions. Over a sequence that ends, such as a network's depth,
-    /// the exponents carry a bias of the order of `1 / steps`, until the vectors have turned into
-    /// their directions; [`super::JacobianProduct`] has none.
+    /// The vectors start in random directions. Over a sequence that ends, such as a network's
+    /// depth, the exponents have a bias of the order of `1 / steps`: the vectors take a while to
+    /// turn into their directions. [`JacobianProduct`](crate::JacobianProduct) has no such bias.
     ///
     /// # Errors
-    /// [`DynamicsError`]: a non-finite state or tangent, a rank below the number of vectors, vectors
-    /// that drifted apart within an interval, fewer steps than transient and counted ones (two at
-    /// least), a width of zero or one below the number of vectors, or a setting out of range.
+    /// [`DynamicsError`] for a state or a tangent vector that is not finite, a rank below the number
+    /// of vectors, vectors that became dependent within an interval, too few steps (two are counted
+    /// at least), a width of zero or below the number of vectors, and a setting out of range.
     pub fn measure(
         system: &mut impl TangentSystem,
         settings: LyapunovSettings,
@@ -148,18 +114,19 @@ impl LyapunovSpectrum {
         })
     }
 
-    /// The largest exponent. Above 0, nearby states and gradients separate exponentially.
+    /// The largest exponent. Above 0, nearby states and gradients separate exponentially. `None`
+    /// without exponents.
     pub fn lambda_1(&self) -> Option<Exponent> {
         self.exponents.first().copied()
     }
 
-    /// The sum of all exponents measured: the rate at which volumes grow.
+    /// The sum of all measured exponents: the rate at which volumes grow.
     pub fn sum(&self) -> f64 {
         self.exponents.iter().map(|exponent| exponent.value).sum()
     }
 
-    /// Kolmogorov-Sinai entropy by Pesin's formula, the sum of the positive exponents, in nats
-    /// per unit of time. `None` when more exponents than were measured may be positive, or one is
+    /// The Kolmogorov-Sinai entropy by Pesin's formula: the sum of the positive exponents, in nats
+    /// per unit of time. `None` when an exponent that was not measured may be positive, or one is
     /// not finite.
     pub fn kolmogorov_sinai_entropy(&self) -> Option<f64> {
         let last = self.exponents.last()?.value;
@@ -172,10 +139,10 @@ impl LyapunovSpectrum {
         })
     }
 
-    /// Kaplan-Yorke dimension `k + (lambda_1 + ... + lambda_k) / |lambda_(k+1)|`, `k` the largest
-    /// number of exponents whose sum is not negative (Kaplan and Yorke, 1979). `None` when that
-    /// sum stays above 0 and exponents are missing, or one is not finite; the number of exponents
-    /// when none is missing.
+    /// The Kaplan-Yorke dimension `k + (lambda_1 + ... + lambda_k) / |lambda_(k+1)|`, with `k` the
+    /// largest number of exponents whose sum is not negative (Kaplan and Yorke, 1979). It is the
+    /// number of exponents when their sum stays above 0 and none is missing. `None` when the sum
+    /// stays above 0 and exponents are missing, or one is not finite.
     pub fn kaplan_yorke_dimension(&self) -> Option<f64> {
         if !self.are_finite() {
             return None;
@@ -196,9 +163,9 @@ impl LyapunovSpectrum {
         !self.exponents.is_empty() && values.all(f64::is_finite)
     }
 
-    /// The convergence trace: the exponents as they stood after each window. The last row holds
-    /// the values of [`LyapunovSpectrum::exponents`].
-    pub fn trace(&self) -> Vec<Vec<f64>> {
+    /// The convergence of the exponents: their values after each window. The last row holds the
+    /// values of [`LyapunovSpectrum::exponents`].
+    pub fn convergence(&self) -> Vec<Vec<f64>> {
         let mut sums = vec![0.0; self.exponents.len()];
         let mut done = 0;
         self.windows
@@ -246,45 +213,7 @@ fn sorted(windows: Vec<Window>, vectors: usize) -> (Vec<Exponent>, Vec<Window>) 
     (exponents.collect(), windows)
 }
 
-/// A mean over `weight` steps.
-#[derive(Clone, Copy)]
-struct Batch {
-    weight: f64,
-    value: f64,
-}
-
-fn mean(batches: &[Batch]) -> f64 {
-    let sum: f64 = batches.iter().map(|batch| batch.weight * batch.value).sum();
-    sum / batches.iter().map(|batch| batch.weight).sum::<f64>()
-}
-
-/// Of the mean of `batches`, by blocking. A batch counts by its weight.
-fn standard_error(mut batches: Vec<Batch>) -> Option<f64> {
-    let mut largest: Option<f64> = None;
-    while batches.len() >= 2 && (largest.is_none() || batches.len() >= FEWEST_BATCHES) {
-        let n = batches.len() as f64;
-        let middle = mean(&batches);
-        let total: f64 = batches.iter().map(|batch| batch.weight).sum();
-        let squares: f64 = batches
-            .iter()
-            .map(|batch| (batch.weight / total * (batch.value - middle)).powi(2))
-            .sum();
-        let error = (squares * n / (n - 1.0)).sqrt();
-        largest = Some(largest.map_or(error, |largest| largest.max(error)));
-        batches = batches
-            .chunks_exact(2)
-            .map(|pair| Batch {
-                weight: pair[0].weight + pair[1].weight,
-                value: mean(pair),
-            })
-            .collect();
-    }
-    largest
-}
-
-/// Fewest steps that are counted: one has no error.
-const FEWEST_STEPS: usize = 2;
-
+/// The number of steps that are counted after the transient.
 fn steps_to_count(
     system: &impl TangentSystem,
     settings: &LyapunovSettings,
@@ -312,4 +241,47 @@ fn steps_to_count(
         });
     }
     Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entropy_and_dimension_are_unknown_while_exponents_are_missing() {
+        let exponents = |values: &[f64], complete| LyapunovSpectrum {
+            exponents: values
+                .iter()
+                .map(|value| Exponent {
+                    value: *value,
+                    standard_error: None,
+                })
+                .collect(),
+            windows: vec![],
+            settings: LyapunovSettings::default(),
+            steps: 2,
+            time_step: 1.0,
+            longest_interval: 1,
+            digits_lost: 0.0,
+            complete,
+        };
+        for (values, complete, entropy, dimension) in [
+            (&[1.0, 0.5][..], false, None, None),
+            (&[1.0, 0.5], true, Some(1.5), Some(2.0)),
+            // No other exponent can be positive, but how far the sum stays above 0 is unknown.
+            (&[1.0, -0.5], false, Some(1.0), None),
+            (&[1.0, -0.5], true, Some(1.0), Some(2.0)),
+            (&[1.0, -0.5, -2.0], false, Some(1.0), Some(2.25)),
+            (&[1.0, f64::NAN], true, None, None),
+            (&[f64::INFINITY, -1.0], true, None, None),
+            (&[], true, None, None),
+        ] {
+            let spectrum = exponents(values, complete);
+            let found = (
+                spectrum.kolmogorov_sinai_entropy(),
+                spectrum.kaplan_yorke_dimension(),
+            );
+            assert_eq!(found, (entropy, dimension), "{values:?} {complete}");
+        }
+    }
 }

@@ -1,14 +1,11 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
-use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::critical::{CriticalPoint, critical_sigma_w};
-
-/// The slope of [`Activation::LeakyRelu`] left of zero: PyTorch's default.
+/// The slope of [`Activation::LeakyRelu`] left of zero, which is PyTorch's default.
 pub const LEAKY_RELU_SLOPE: f64 = 0.01;
 
-// Klambauer et al. (2017), equation 14, in the digits that PyTorch has.
+// Klambauer et al. (2017), equation 14, with PyTorch's digits.
 const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
 const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
 
@@ -35,7 +32,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// All of them.
+    /// All activations.
     pub const ALL: [Activation; 8] = [
         Activation::Relu,
         Activation::LeakyRelu,
@@ -59,17 +56,18 @@ impl Activation {
         "linear",
     ];
 
-    /// Its name, as in a study.
+    /// The name, as a study file and JSON write it.
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]
     }
 
-    /// The activation of that name. `None` for any other word.
+    /// Finds the activation of this name. `None` for any other word.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.name() == name)
     }
 
-    /// `phi(x)`. NaN gives NaN; an infinite `x` gives the limit, which is finite on the flat side.
+    /// Computes `phi(x)`. NaN gives NaN. An infinite `x` gives the limit, which is finite on the flat
+    /// side.
     pub fn value(self, x: f64) -> f64 {
         match self {
             // Not `f64::max`, which turns NaN into 0.
@@ -87,74 +85,54 @@ impl Activation {
         }
     }
 
-    /// `phi'(x)`. At a kink the slope of the left side, as in PyTorch. NaN gives NaN; an infinite
-    /// `x` gives the limit.
+    /// Computes `phi'(x)`. A kink has the slope of its left side, as in PyTorch. NaN gives NaN. An
+    /// infinite `x` gives the limit.
     pub fn slope(self, x: f64) -> f64 {
         match self {
             _ if x.is_nan() => f64::NAN,
             Activation::Relu => f64::from(u8::from(x > 0.0)),
             Activation::LeakyRelu if x <= 0.0 => LEAKY_RELU_SLOPE,
             Activation::LeakyRelu | Activation::Linear => 1.0,
-            // `0 * infinity` below.
+            // The formulas below would compute `0 * infinity`.
             Activation::Gelu | Activation::Silu if x.is_infinite() => f64::from(u8::from(x > 0.0)),
             Activation::Gelu => normal_cdf(x) + x * (-0.5 * x * x).exp() / (2.0 * PI).sqrt(),
             Activation::Silu => sigmoid(x) * (1.0 + x * sigmoid(-x)),
             Activation::Selu if x <= 0.0 => SELU_SCALE * SELU_ALPHA * x.exp(),
             Activation::Selu => SELU_SCALE,
             Activation::Sigmoid => sigmoid(x) * sigmoid(-x),
-            // `1 - tanh^2` would cancel from x = 10 on.
+            // `1 - tanh^2` would cancel above x = 10.
             Activation::Tanh => x.cosh().recip().powi(2),
         }
     }
 
-    /// Whether its values have bounds on both sides, so that no signal outgrows them.
+    /// Whether the values have bounds on both sides, so that no signal grows beyond them.
     pub fn is_bounded(self) -> bool {
         matches!(self, Activation::Sigmoid | Activation::Tanh)
-    }
-
-    /// The gain `sigma_w = std * sqrt(fan_in)` at which a wide random network without biases, fed
-    /// with an input of unit size, neither amplifies nor damps gradients: `chi_1 = 1`. ReLU
-    /// `sqrt 2` (He et al., 2015), tanh 1 (Poole et al., 2016), SELU 0.69, sigmoid 10.15.
-    ///
-    /// `None` for GELU and SiLU, whose `chi_1` jumps over 1 between a signal that dies out and one
-    /// that explodes: see [`Activation::critical_point`].
-    pub fn critical_gain(self) -> Option<f64> {
-        match self.critical_point() {
-            CriticalPoint::Continuous { sigma_w, .. } => Some(sigma_w),
-            CriticalPoint::Jump { .. } => None,
-        }
-    }
-
-    /// [`critical_sigma_w`] without biases, computed once.
-    pub fn critical_point(self) -> CriticalPoint {
-        static POINTS: [OnceLock<CriticalPoint>; 8] = [const { OnceLock::new() }; 8];
-        *POINTS[self as usize]
-            .get_or_init(|| critical_sigma_w(self, 0.0).expect("0 is a possible scale of biases"))
     }
 
     /// The slopes left and right at zero (`at_zero`), or towards the two infinities.
     fn outer_slopes(self, at_zero: bool) -> (f64, f64) {
         if at_zero {
-            // One ulp right of zero is beyond a kink and nowhere else of any matter.
+            // The smallest number right of zero is beyond a kink, and otherwise as good as zero.
             (self.slope(0.0), self.slope(f64::MIN_POSITIVE))
         } else {
             (self.slope(f64::NEG_INFINITY), self.slope(f64::INFINITY))
         }
     }
 
-    /// `E[phi'(sqrt(q) z)^2]` as `q -> 0`: half of the squared signal meets either side.
+    /// `E[phi'(sqrt(q) z)^2]` as `q -> 0`. Half of the squared signal lies on either side.
     pub(super) fn squared_slope_at_zero(self) -> f64 {
         let (left, right) = self.outer_slopes(true);
         0.5 * (left * left + right * right)
     }
 
-    /// The same as `q` grows without bound.
+    /// `E[phi'(sqrt(q) z)^2]` as `q` grows without bound.
     pub(super) fn squared_slope_at_infinity(self) -> f64 {
         let (left, right) = self.outer_slopes(false);
         0.5 * (left * left + right * right)
     }
 
-    /// Whether `phi(c x) = c phi(x)` for every `c > 0`: then no signal size is special.
+    /// Whether `phi(c x) = c phi(x)` for every `c > 0`. Then no signal size is special.
     pub(super) fn is_homogeneous(self) -> bool {
         matches!(
             self,
@@ -163,7 +141,8 @@ impl Activation {
     }
 }
 
-/// `erfc` keeps the relative precision of the far left tail, which `1 + erf` loses.
+/// The normal distribution function. `erfc` keeps the relative precision of the far left tail, which
+/// `1 + erf` loses.
 fn normal_cdf(x: f64) -> f64 {
     0.5 * libm::erfc(-x * FRAC_1_SQRT_2)
 }
@@ -192,7 +171,7 @@ mod tests {
         assert_eq!(Activation::from_name(""), None);
     }
 
-    /// To 12 digits: what Python's `math` module gives for the textbook formulas.
+    /// Python's `math` module gives these for the textbook formulas, to 12 digits.
     #[test]
     fn values_and_slopes_of_textbooks() {
         for (activation, x, value, slope) in [

@@ -1,31 +1,31 @@
 use serde::{Deserialize, Serialize};
 
-use super::mean_field::checked;
+use super::error::checked_variance;
 use super::{MeanField, MeanFieldError};
 
-/// Below this `q` none of the activations bends any more.
+/// Below this `q` no activation bends any more.
 const Q_SMALL: f64 = 1e-10;
 
-/// Above this `q` the bend of every activation is lost in rounding.
+/// Above this `q` rounding hides the bend of every activation.
 const Q_LARGE: f64 = 1e34;
 
-/// Where the variance `q` of a signal ends up after many layers.
+/// The variance `q` of a signal after many layers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FixedPoint {
     /// The signal dies out: `q* = 0`.
     Zero,
-    /// It settles at this positive variance.
+    /// The signal settles at this positive variance.
     Finite(f64),
-    /// Every variance keeps itself, so the input's, given here, stays: a homogeneous activation
-    /// at its critical scale without biases (He et al., 2015).
+    /// Every variance keeps itself, so the signal stays at the input's variance, given here. This is a
+    /// homogeneous activation at its critical scale without biases (He et al., 2015).
     Every(f64),
-    /// It grows without bound.
+    /// The signal grows without bound.
     Diverges,
 }
 
 impl FixedPoint {
-    /// `q*`: 0, a positive number or infinity.
+    /// The variance `q*`: 0, a positive number or infinity.
     pub fn length(self) -> f64 {
         match self {
             FixedPoint::Zero => 0.0,
@@ -36,25 +36,29 @@ impl FixedPoint {
 }
 
 impl MeanField {
-    /// Where a signal of unit variance ends up: [`MeanField::fixed_point_from`] 1.
+    /// Follows a signal of unit variance to its end: [`MeanField::fixed_point_from`] 1.
     pub fn fixed_point(&self) -> FixedPoint {
         self.limit(1.0)
     }
 
-    /// Where a signal of variance `q_0` ends up. Some networks have two answers: GELU and SiLU
-    /// between their two critical scales let a small signal die and a large one explode.
+    /// Follows a signal of variance `q_0` to its end. Some networks have two: GELU and SiLU between
+    /// their two critical scales let a small signal die and a large one explode.
     ///
-    /// A variance that keeps itself is its own answer, attracting or not. `q_0` has to be finite
-    /// and not negative.
+    /// A variance that keeps itself is its own fixed point, attracting or not.
+    ///
+    /// # Errors
+    /// [`MeanFieldError::Length`] for a `q_0` that is negative or not finite.
     pub fn fixed_point_from(&self, q_0: f64) -> Result<FixedPoint, MeanFieldError> {
-        Ok(self.limit(checked(q_0)?))
+        Ok(self.limit(checked_variance(q_0)?))
     }
 
-    /// The length map grows with `q` (each `phi^2`, folded at zero, does), so a signal moves
-    /// one way only, towards the nearest fixed point in the direction of its first step.
+    /// Follows a signal in one direction.
+    ///
+    /// The length map grows with `q`, as each `phi^2` folded at zero does. So a signal moves one way
+    /// only, to the nearest fixed point in the direction of its first step.
     fn limit(&self, q_0: f64) -> FixedPoint {
         let (w, b) = (self.sigma_w * self.sigma_w, self.sigma_b * self.sigma_b);
-        // Whatever it was, the next layer has at least this.
+        // From the second layer on the variance is at least this.
         let least = self.length_map(0.0);
         let q_0 = q_0.max(least);
         if q_0 == 0.0 {
@@ -74,8 +78,8 @@ impl MeanField {
         let at = |q: f64| (q, drive(q));
         let (mut far, mut near) = (at(q_0), at(q_0));
         loop {
-            // A step of the map never passes a fixed point; where it creeps, try some more. The
-            // map bends where the signal has the size of the activation's bend, of the order 1.
+            // A step of the map never passes a fixed point. Where it creeps, a longer stride helps.
+            // The map bends where the signal has the size of the activation's bend, about 1.
             let bends = near.0 > 1e-4 && near.0 < 1e4;
             let stride = if bends { 1.1 } else { 2.0 };
             let mapped = self.length_map(near.0);
@@ -93,7 +97,7 @@ impl MeanField {
             if next.1 <= 0.0 {
                 return FixedPoint::Finite(bisect(near.0, next.0, |q| drive(q) > 0.0));
             }
-            // A bottleneck: two fixed points may hide between the tries.
+            // A bottleneck: two fixed points may lie between the tries.
             if near.1 < far.1.min(next.1) {
                 let narrowest = lowest(far.0, next.0, drive);
                 if drive(narrowest) <= 0.0 {
@@ -104,7 +108,8 @@ impl MeanField {
         }
     }
 
-    /// A homogeneous activation's map is the straight line `factor * q + b`.
+    /// The end of a signal whose map is the straight line `factor * q + b`, as of a homogeneous
+    /// activation.
     fn straight_limit(&self, q_0: f64, factor: f64, b: f64) -> FixedPoint {
         match (below_one(factor), at_most_one(factor)) {
             (true, _) if b == 0.0 => FixedPoint::Zero,
@@ -115,19 +120,21 @@ impl MeanField {
     }
 }
 
-/// `sqrt(2)^2 / 2` is not 1 in floating point: four units in the last place count as critical.
+/// Whether the factor is 1 or less. `sqrt(2)^2 / 2` is not 1 in floating point, so four units in the
+/// last place count as 1.
 fn at_most_one(factor: f64) -> bool {
     factor <= 1.0 + 4.0 * f64::EPSILON
 }
 
+/// Whether the factor is less than 1 by more than four units in the last place.
 fn below_one(factor: f64) -> bool {
     factor < 1.0 - 4.0 * f64::EPSILON
 }
 
-/// The point between `from`, where `holds`, and `to`, where it does not, to the last bits. Both
-/// are positive; halves their ratio, which is right for numbers of any size.
+/// Finds the point between `from`, where `holds`, and `to`, where it does not, to the last bits. Both
+/// are positive. It halves their ratio, which suits numbers of any size.
 pub(super) fn bisect(mut from: f64, mut to: f64, holds: impl Fn(f64) -> bool) -> f64 {
-    // A ratio of 1.1 is down to one ulp after 50 halvings; of 1e300, after 62.
+    // 50 halvings bring a ratio of 1.1 down to one ulp, 62 a ratio of 1e300.
     for _ in 0..64 {
         let middle = if from > 0.0 {
             from.sqrt() * to.sqrt()
@@ -143,10 +150,10 @@ pub(super) fn bisect(mut from: f64, mut to: f64, holds: impl Fn(f64) -> bool) ->
     0.5 * (from + to)
 }
 
-/// Where `f` is lowest between two positive points, by thirds of their ratio.
+/// Finds where `f` is lowest between two positive points, by thirds of their ratio.
 fn lowest(from: f64, to: f64, f: impl Fn(f64) -> f64) -> f64 {
     let (mut from, mut to) = (from.ln(), to.ln());
-    // An extremum is flat: 1e-8 in place is 1e-16 in value; (2/3)^50 = 1.6e-9.
+    // An extremum is flat: 1e-8 in place is 1e-16 in value, and (2/3)^50 = 1.6e-9.
     for _ in 0..50 {
         let third = (to - from) / 3.0;
         if f((from + third).exp()) < f((to - third).exp()) {
@@ -183,9 +190,9 @@ mod tests {
         assert!((relu(2.0, 0.0).gradient_slope() - 0.5 * 2f64.ln()).abs() < 1e-15);
     }
 
-    /// Every answer is where iterating the map leads.
+    /// Every answer agrees with iterating the map.
     #[test]
-    fn a_fixed_point_is_where_the_map_leads() {
+    fn a_fixed_point_is_the_end_of_iterating_the_map() {
         for activation in Activation::ALL {
             for sigma_w in [0.5, 1.1, 1.5, 1.6, 3.0] {
                 for (sigma_b, q_0) in [(0.0, 1.0), (0.3, 0.0), (0.1, 50.0)] {
@@ -211,16 +218,16 @@ mod tests {
         }
     }
 
-    /// Small signals die, large ones explode: the state that decides is part of the question.
+    /// Small signals die and large ones explode, so the answer depends on the signal.
     #[test]
-    fn gelu_between_its_scales_has_two_answers() {
+    fn gelu_between_its_critical_scales_has_two_fixed_points() {
         let gelu = network(Activation::Gelu, 1.6, 0.0);
         assert_eq!(gelu.fixed_point_from(0.1).unwrap(), FixedPoint::Zero);
         assert_eq!(gelu.fixed_point_from(10.0).unwrap(), FixedPoint::Diverges);
     }
 
     #[test]
-    fn extreme_scales_end() {
+    fn extreme_scales_have_a_fixed_point() {
         for activation in Activation::ALL {
             for sigma_w in [1e-75, 1e-9, 1e9, 1e75] {
                 for sigma_b in [0.0, 1e-75, 1e75] {

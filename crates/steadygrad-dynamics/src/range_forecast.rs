@@ -2,23 +2,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::float;
 
-/// A floating-point format that networks are trained in.
+/// A floating-point format in which networks are trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum NumberFormat {
     /// IEEE half precision.
     F16,
-    /// Brain float: f32's range with 8 bits of precision.
+    /// Brain float, with f32's range and 8 bits of precision.
     Bf16,
     /// IEEE single precision.
     F32,
 }
 
 impl NumberFormat {
-    /// All, narrowest range first.
+    /// All formats, the one with the narrowest range first.
     pub const ALL: [NumberFormat; 3] = [NumberFormat::F16, NumberFormat::Bf16, NumberFormat::F32];
 
-    /// Its usual name.
+    /// The usual name of the format.
     pub fn name(self) -> &'static str {
         match self {
             NumberFormat::F16 => "f16",
@@ -36,7 +37,7 @@ impl NumberFormat {
         }
     }
 
-    /// The smallest positive normal value; what is below loses digits, and time on a CPU.
+    /// The smallest positive normal value. Smaller values lose digits, and slow a CPU down.
     pub fn min_positive(self) -> f64 {
         match self {
             NumberFormat::F16 => half::f16::MIN_POSITIVE.to_f64(),
@@ -46,25 +47,36 @@ impl NumberFormat {
     }
 }
 
-/// At which depth, or sequence length, a signal leaves a number format.
+/// The depth, or sequence length, at which a signal leaves a number format.
+///
+/// ```
+/// use steadygrad_dynamics::{NumberFormat, RangeForecast};
+///
+/// // f16 ends just below 2^16.
+/// let doubling = RangeForecast::new(NumberFormat::F16, 1.0, 2f64.ln());
+/// assert!((doubling.overflows_at.unwrap() - 16.0).abs() < 1e-3);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RangeForecast {
     /// The format.
     pub format: NumberFormat,
-    /// Steps until the signal is above the format's largest value; 0 when it already is. `None`
-    /// when it is not and does not grow.
+    /// The number of steps until the signal exceeds the format's largest value; 0 when it already
+    /// does. `None` when it does not and does not grow.
     #[serde(with = "float::option")]
     pub overflows_at: Option<f64>,
-    /// Steps until it is below the smallest normal value; 0 when it already is. `None` when it is
-    /// not and does not shrink.
+    /// The number of steps until the signal is below the smallest normal value; 0 when it already is.
+    /// `None` when it is not and does not shrink.
     #[serde(with = "float::option")]
     pub underflows_at: Option<f64>,
 }
 
 impl RangeForecast {
-    /// A signal of this size that is multiplied by `e^log_growth` a step:
-    /// `(ln limit - ln size) / log_growth` steps. A size beyond a limit is beyond it whatever the
-    /// growth, NaN included. `None` in both fields for a size that is zero, negative or not finite.
+    /// Forecasts a signal of this size that is multiplied by `e^log_growth` at each step:
+    /// `(ln limit - ln size) / log_growth` steps.
+    ///
+    /// A size beyond a limit is beyond it whatever the growth, even NaN. Both fields are `None` for a
+    /// size that is zero, negative or not finite.
     pub fn new(format: NumberFormat, size: f64, log_growth: f64) -> Self {
         let usable = size > 0.0 && size.is_finite();
         let steps = |beyond: bool, towards: bool, limit: f64| {
@@ -85,7 +97,7 @@ impl RangeForecast {
         }
     }
 
-    /// For every format.
+    /// Forecasts the signal in every format.
     pub fn all(size: f64, log_growth: f64) -> Vec<Self> {
         NumberFormat::ALL
             .into_iter()
@@ -145,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_a_limit_already_is_so_whatever_the_growth() {
+    fn a_size_beyond_a_limit_is_beyond_it_whatever_the_growth() {
         for growth in [-0.1, 0.0, 0.1, f64::NAN, f64::INFINITY] {
             let above = RangeForecast::new(NumberFormat::F16, 1e6, growth);
             assert_eq!(above.overflows_at, Some(0.0), "{growth}");
             let below = RangeForecast::new(NumberFormat::F16, 1e-6, growth);
             assert_eq!(below.underflows_at, Some(0.0), "{growth}");
         }
-        // And comes back within the range, or goes on through it.
+        // A signal that returns into the range can leave it on the other side.
         let falling = RangeForecast::new(NumberFormat::F16, 1e6, -0.1);
         let expected = (1e6f64 / NumberFormat::F16.min_positive()).ln() / 0.1;
         assert!((falling.underflows_at.unwrap() - expected).abs() < 1e-9);

@@ -7,7 +7,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::*;
 
-const TIGHT: LanczosConfig = LanczosConfig {
+const TIGHT: LanczosSettings = LanczosSettings {
     max_iterations: 500,
     tolerance: 1e-12,
 };
@@ -19,16 +19,16 @@ fn normals(count: usize, seed: u64) -> Vec<f64> {
         .collect()
 }
 
-fn of_diagonal(diagonal: &[f64], config: LanczosConfig) -> Extremes {
+fn of_diagonal(diagonal: &[f64], settings: LanczosSettings) -> ExtremeEigenvalues {
     let product = |v: &[f64]| {
         let scaled = v.iter().zip(diagonal).map(|(v, d)| v * d);
         Ok::<_, Infallible>(scaled.collect())
     };
-    extreme_eigenvalues(product, &normals(diagonal.len(), 1), config).unwrap()
+    extreme_eigenvalues(product, &normals(diagonal.len(), 1), settings).unwrap()
 }
 
 #[test]
-fn a_diagonal_has_its_entries() {
+fn the_eigenvalues_of_a_diagonal_are_its_entries() {
     let found = of_diagonal(&[3.0, -7.0, 0.5, 2.0], TIGHT);
     assert!((found.largest.value - 3.0).abs() < 1e-12, "{found:?}");
     assert!((found.smallest.value + 7.0).abs() < 1e-12, "{found:?}");
@@ -77,7 +77,7 @@ fn one_dimension_and_the_zero_matrix() {
 }
 
 #[test]
-fn an_invariant_subspace_ends_it_early() {
+fn an_invariant_subspace_ends_the_iteration_early() {
     let mut products = 0;
     let product = |v: &[f64]| {
         products += 1;
@@ -94,7 +94,7 @@ fn an_invariant_subspace_ends_it_early() {
 }
 
 #[test]
-fn what_is_not_finite_empty_or_zero_is_said() {
+fn non_finite_empty_and_zero_input_is_refused() {
     let with = |value: f64, start: &[f64]| {
         let product = |v: &[f64]| Ok::<_, Infallible>(vec![value; v.len()]);
         extreme_eigenvalues(product, start, TIGHT)
@@ -117,9 +117,9 @@ fn what_is_not_finite_empty_or_zero_is_said() {
 }
 
 #[test]
-fn it_stops_where_it_is_told_and_says_so() {
+fn it_stops_at_its_settings_and_reports_it() {
     let diagonal: Vec<f64> = (0..200).map(f64::from).collect();
-    let short = LanczosConfig {
+    let short = LanczosSettings {
         max_iterations: 3,
         tolerance: 1e-12,
     };
@@ -127,7 +127,7 @@ fn it_stops_where_it_is_told_and_says_so() {
     assert_eq!((found.iterations, found.converged), (3, false));
     let loose = of_diagonal(
         &diagonal,
-        LanczosConfig {
+        LanczosSettings {
             tolerance: 0.05,
             ..TIGHT
         },
@@ -135,20 +135,20 @@ fn it_stops_where_it_is_told_and_says_so() {
     let tight = of_diagonal(&diagonal, TIGHT);
     assert!(loose.converged && loose.iterations < tight.iterations);
     assert!(loose.largest.residual <= 0.05 * 199.0);
-    let at_least_one = LanczosConfig {
+    let at_least_one = LanczosSettings {
         max_iterations: 0,
         tolerance: 0.0,
     };
     assert_eq!(of_diagonal(&diagonal, at_least_one).iterations, 1);
 }
 
-/// A small end is held to its own size: beside -1000, a thousandth of the larger end would be all
-/// of 1.
+/// The tolerance of a small end is relative to itself. A thousandth of the other end, -1000, would be
+/// as large as the eigenvalue 1.
 #[test]
 fn the_tolerance_is_relative_to_the_largest_alone() {
     let mut diagonal: Vec<f64> = (0..400).map(|i| f64::from(i) / 399.0).collect();
     diagonal[0] = -1000.0;
-    let thousandth = LanczosConfig {
+    let thousandth = LanczosSettings {
         max_iterations: 100,
         tolerance: 1e-3,
     };
@@ -156,8 +156,8 @@ fn the_tolerance_is_relative_to_the_largest_alone() {
     assert!(found.converged, "{found:?}");
     assert!(found.largest.residual <= 1e-3 * found.largest.value);
     assert!((found.largest.value - 1.0).abs() < 1e-2, "{found:?}");
-    // Too few products for that are no success, though the residual is a thousandth of the other end.
-    let short = LanczosConfig {
+    // Too few products do not converge, although the residual is a thousandth of the other end.
+    let short = LanczosSettings {
         max_iterations: 4,
         ..thousandth
     };
@@ -186,8 +186,8 @@ proptest! {
         prop_assert!((found.largest.value - truth[n - 1]).abs() < 1e-9 * size);
         // Stopped early, each value has a true eigenvalue within its residual.
         for max_iterations in [1, n / 2] {
-            let config = LanczosConfig { max_iterations, tolerance: 0.0 };
-            let early = extreme_eigenvalues(product, &start, config).unwrap();
+            let settings = LanczosSettings { max_iterations, tolerance: 0.0 };
+            let early = extreme_eigenvalues(product, &start, settings).unwrap();
             for ritz in [early.largest, early.smallest] {
                 let nearest = truth.iter().map(|t| (t - ritz.value).abs()).fold(f64::INFINITY, f64::min);
                 prop_assert!(nearest <= ritz.residual + 1e-9 * size);

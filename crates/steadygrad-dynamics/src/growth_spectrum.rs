@@ -1,144 +1,130 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Axis, Exponent, JacobianProduct, LayerJacobian};
-use crate::float;
+use crate::{Axis, Exponent, JacobianProduct, LayerJacobian, float};
 
-/// One layer (or time step) of a [`GrowthSpectrum`], averaged over samples.
+/// One layer, or one time step, of a [`GrowthSpectrum`], averaged over samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LayerGrowth {
     /// The layer's name, or `t=12`.
     pub name: String,
-    /// `ln` growth of a vector in a random direction.
+    /// `ln` of the growth of a vector in a random direction.
     #[serde(with = "float")]
     pub log_growth: f64,
     /// `ln` of the largest singular value: growth in the worst direction.
     #[serde(with = "float")]
     pub log_largest: f64,
-    /// `ln` of the smallest; minus infinity where a sample's Jacobian is singular.
+    /// `ln` of the smallest singular value. Minus infinity where a sample's Jacobian is singular.
     #[serde(with = "float")]
     pub log_smallest: f64,
 }
 
-/// How a network multiplies gradients through depth or time: the exponents of its product of
-/// Jacobians, and each factor by itself. Measured on single samples at initialisation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GrowthSpectrum {
-    /// Through what.
+/// The products of Jacobians of several samples, to be averaged into a [`GrowthSpectrum`].
+#[derive(Debug, Clone)]
+pub struct GrowthSamples<'a> {
+    /// The direction of the growth.
     pub axis: Axis,
-    /// Number of Jacobians in the product.
-    pub steps: usize,
-    /// `ln sigma_i / steps`, largest first: mean over samples, with the standard error of that
-    /// mean (none for a single sample).
-    pub exponents: Vec<Exponent>,
-    /// Whether each exponent is only a lower bound, as [`JacobianProduct::lower_bound`] says.
-    pub lower_bound: bool,
-    /// Whether these are all exponents.
-    pub complete: bool,
-    /// Each factor, in forward order.
-    pub layers: Vec<LayerGrowth>,
-    /// Samples whose factors were averaged.
-    pub layer_samples: usize,
-    /// Samples whose product was measured.
-    pub samples: usize,
-    /// Samples left out, because a state or tangent was not finite or nothing passed through.
+    /// The names of the layers, in forward order.
+    pub names: &'a [String],
+    /// One product a sample.
+    pub products: &'a [JacobianProduct],
+    /// For each sample, its layers in the order of `names`. It may have fewer samples than
+    /// `products`, or none.
+    pub layers: &'a [Vec<LayerJacobian>],
+    /// The number of samples whose product could not be measured.
     pub failed_samples: usize,
-    /// Width of the narrowest state: the number of exponents there are.
+    /// The width of the narrowest state.
     pub width: usize,
-    /// Seed of the tangent vectors.
+    /// The seed of the tangent vectors.
+    pub seed: u64,
+}
+
+/// How a network multiplies gradients through depth or time: the exponents of its product of
+/// Jacobians, and each layer by itself. Measured on single samples at initialisation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GrowthSpectrum {
+    /// The direction of the growth.
+    pub axis: Axis,
+    /// The number of Jacobians in the product.
+    pub steps: usize,
+    /// `ln sigma_i / steps`, the largest first: the mean over samples, with the standard error of
+    /// that mean. A single sample has no error.
+    pub exponents: Vec<Exponent>,
+    /// Whether each exponent is only a lower bound: see [`JacobianProduct::lower_bound`].
+    pub lower_bound: bool,
+    /// Whether the product has no other exponents.
+    pub complete: bool,
+    /// Each layer by itself, in forward order.
+    pub layers: Vec<LayerGrowth>,
+    /// The number of samples whose layers were averaged.
+    pub layer_samples: usize,
+    /// The number of samples whose product was measured.
+    pub samples: usize,
+    /// The number of samples left out, because a state or a tangent was not finite or no gradient
+    /// passed.
+    pub failed_samples: usize,
+    /// The width of the narrowest state: the number of exponents that the network has.
+    pub width: usize,
+    /// The seed of the tangent vectors.
     pub seed: u64,
 }
 
 impl GrowthSpectrum {
-    /// Averages the products of several samples. `layers` holds, for each sample, its factors in
-    /// the order of `names`. `None` without samples or steps, or when samples disagree on their
-    /// number of steps.
-    pub fn from_samples(
-        axis: Axis,
-        names: &[String],
-        products: &[JacobianProduct],
-        layers: &[Vec<LayerJacobian>],
-        failed_samples: usize,
-        width: usize,
-        seed: u64,
-    ) -> Option<Self> {
+    /// Averages the products of several samples. `None` without samples or steps, or when samples
+    /// disagree on their number of steps.
+    pub fn from_samples(samples: &GrowthSamples<'_>) -> Option<Self> {
+        let products = samples.products;
         let steps = products.first()?.log_growth.len();
+        let layers = samples.layers;
         let same = products
             .iter()
             .all(|product| product.log_growth.len() == steps)
-            && layers.iter().all(|sample| sample.len() == names.len());
+            && layers
+                .iter()
+                .all(|sample| sample.len() == samples.names.len());
         if steps == 0 || !same {
             return None;
         }
-        let vectors = products
-            .iter()
-            .map(|product| product.log_singular_values.len())
-            .min()?;
-        let exponents = (0..vectors)
-            .map(|i| {
-                let values = products
-                    .iter()
-                    .map(|product| product.log_singular_values[i] / steps as f64);
-                mean(values.collect())
-            })
-            .collect();
-        let average = |l: usize, part: fn(&LayerJacobian) -> f64| {
-            let values = layers.iter().map(|sample| part(&sample[l]));
-            values.sum::<f64>() / layers.len() as f64
-        };
-        let layer_samples = layers.len();
-        let layers = if layers.is_empty() {
-            Vec::new()
-        } else {
-            names
-                .iter()
-                .enumerate()
-                .map(|(l, name)| LayerGrowth {
-                    name: name.clone(),
-                    log_growth: average(l, |layer| layer.log_growth),
-                    log_largest: average(l, LayerJacobian::log_largest),
-                    log_smallest: average(l, LayerJacobian::log_smallest),
-                })
-                .collect()
-        };
         Some(Self {
-            axis,
+            axis: samples.axis,
             steps,
-            exponents,
+            exponents: exponents(products, steps)?,
             lower_bound: products.iter().any(|product| product.lower_bound),
             complete: products.iter().all(|product| product.complete),
-            layers,
-            layer_samples,
+            layers: average(samples.names, layers),
+            layer_samples: layers.len(),
             samples: products.len(),
-            failed_samples,
-            width,
-            seed,
+            failed_samples: samples.failed_samples,
+            width: samples.width,
+            seed: samples.seed,
         })
     }
 
-    /// The largest exponent: growth of the gradient per step along the worst direction.
+    /// The largest exponent: log growth of the gradient per step along the worst direction. `None`
+    /// without exponents.
     pub fn lambda_1(&self) -> Option<Exponent> {
         self.exponents.first().copied()
     }
 
-    /// Mean over the layers of `ln` growth in a random direction, which mean-field theory
-    /// predicts, with the standard error of that mean over the layers. `None` without layers, or
-    /// when one of them is not finite.
+    /// The mean over the layers of `ln` growth in a random direction, which mean-field theory
+    /// predicts, with the standard error of that mean. `None` without layers, or when one of them is
+    /// not finite.
     pub fn mean_log_growth(&self) -> Option<Exponent> {
         let values: Vec<f64> = self.layers.iter().map(|layer| layer.log_growth).collect();
         let found = (!values.is_empty()).then(|| mean(values))?;
         found.value.is_finite().then_some(found)
     }
 
-    /// `ln` of the product's condition number. `None` unless all exponents are known, and exactly.
+    /// `ln` of the product's condition number. `None` unless all exponents are known exactly.
     pub fn log_condition(&self) -> Option<f64> {
         let (first, last) = (self.exponents.first()?, self.exponents.last()?);
         (self.complete && !self.lower_bound)
             .then_some((first.value - last.value) * self.steps as f64)
     }
 
-    /// The `count` layers that do most of what the product does, worst first: those that stretch
-    /// most along their worst direction, or, where gradients shrink on average, those that shrink
-    /// a random direction most.
+    /// The `count` worst layers, the worst first. They stretch most along their worst direction, or,
+    /// where gradients shrink on average, shrink a random direction most.
     pub fn worst_layers(&self, count: usize) -> Vec<&LayerGrowth> {
         let mut layers: Vec<&LayerGrowth> = self.layers.iter().collect();
         if self.shrinks() {
@@ -157,7 +143,43 @@ impl GrowthSpectrum {
     }
 }
 
-/// Mean and standard error of independent values.
+/// The exponents that all products have, averaged over them.
+fn exponents(products: &[JacobianProduct], steps: usize) -> Option<Vec<Exponent>> {
+    let vectors = products
+        .iter()
+        .map(|product| product.log_singular_values.len())
+        .min()?;
+    let exponent = |i: usize| {
+        let values = products
+            .iter()
+            .map(|product| product.log_singular_values[i] / steps as f64);
+        mean(values.collect())
+    };
+    Some((0..vectors).map(exponent).collect())
+}
+
+/// The layers, averaged over the samples. Empty without samples.
+fn average(names: &[String], samples: &[Vec<LayerJacobian>]) -> Vec<LayerGrowth> {
+    if samples.is_empty() {
+        return Vec::new();
+    }
+    let average = |l: usize, part: fn(&LayerJacobian) -> f64| {
+        let values = samples.iter().map(|sample| part(&sample[l]));
+        values.sum::<f64>() / samples.len() as f64
+    };
+    names
+        .iter()
+        .enumerate()
+        .map(|(l, name)| LayerGrowth {
+            name: name.clone(),
+            log_growth: average(l, |layer| layer.log_growth),
+            log_largest: average(l, LayerJacobian::log_largest),
+            log_smallest: average(l, LayerJacobian::log_smallest),
+        })
+        .collect()
+}
+
+/// The mean and its standard error, of independent values.
 fn mean(values: Vec<f64>) -> Exponent {
     let n = values.len() as f64;
     let value = values.iter().sum::<f64>() / n;
@@ -190,13 +212,32 @@ mod tests {
         }
     }
 
+    fn depth<'a>(
+        names: &'a [String],
+        products: &'a [JacobianProduct],
+        layers: &'a [Vec<LayerJacobian>],
+    ) -> GrowthSamples<'a> {
+        GrowthSamples {
+            axis: Axis::Depth,
+            names,
+            products,
+            layers,
+            failed_samples: 0,
+            width: 2,
+            seed: 0,
+        }
+    }
+
     #[test]
     fn means_errors_and_worst_layers() {
         let names = ["a".to_owned(), "b".to_owned()];
         let products = [product(&[4.0, -2.0], 2), product(&[6.0, -2.0], 2)];
         let layers = [vec![layer(0.0), layer(2.0)], vec![layer(1.0), layer(3.0)]];
-        let spectrum =
-            GrowthSpectrum::from_samples(Axis::Depth, &names, &products, &layers, 1, 2, 0).unwrap();
+        let samples = GrowthSamples {
+            failed_samples: 1,
+            ..depth(&names, &products, &layers)
+        };
+        let spectrum = GrowthSpectrum::from_samples(&samples).unwrap();
         assert_eq!(spectrum.exponents[0].value, 2.5);
         assert_eq!(spectrum.exponents[0].standard_error, Some(0.5));
         assert_eq!(spectrum.exponents[1].standard_error, Some(0.0));
@@ -208,8 +249,7 @@ mod tests {
         assert_eq!(spectrum.worst_layers(1)[0].name, "b");
         assert_eq!(spectrum.worst_layers(9).len(), 2);
         let layers = [vec![layer(-1.0), layer(-3.0)]];
-        let shrinking =
-            GrowthSpectrum::from_samples(Axis::Depth, &names, &products, &layers, 0, 2, 0);
+        let shrinking = GrowthSpectrum::from_samples(&depth(&names, &products, &layers));
         assert_eq!(shrinking.unwrap().worst_layers(1)[0].name, "b");
         let text = serde_json::to_string(&spectrum).unwrap();
         assert_eq!(
@@ -222,7 +262,7 @@ mod tests {
     fn odd_rows() {
         let build =
             |names: &[String], products: &[JacobianProduct], layers: &[Vec<LayerJacobian>]| {
-                GrowthSpectrum::from_samples(Axis::Time, names, products, layers, 0, 3, 0)
+                GrowthSpectrum::from_samples(&depth(names, products, layers))
             };
         assert_eq!(build(&[], &[], &[]), None);
         assert_eq!(build(&[], &[product(&[1.0], 0)], &[]), None);
@@ -234,14 +274,14 @@ mod tests {
         let one = build(&[], &[product(&[1.0], 1)], &[]).unwrap();
         assert_eq!(one.lambda_1().unwrap().standard_error, None);
         assert_eq!(one.mean_log_growth(), None);
-        // A single exponent is all there is: nothing is squeezed.
+        // With a single exponent the condition number is 1.
         assert_eq!(one.log_condition(), Some(0.0));
         let bound = JacobianProduct {
             lower_bound: true,
             ..product(&[1.0], 1)
         };
         assert_eq!(build(&[], &[bound], &[]).unwrap().log_condition(), None);
-        // A dead layer passes nothing: minus infinity survives JSON.
+        // A dead layer passes no gradient: minus infinity survives JSON.
         let dead = [vec![layer(f64::NEG_INFINITY)]];
         let dead = build(&["x".to_owned()], &[product(&[1.0], 1)], &dead).unwrap();
         assert_eq!(dead.mean_log_growth(), None);

@@ -1,47 +1,51 @@
 use serde::{Deserialize, Serialize};
 
-use super::mean_field::checked;
+use super::error::checked_variance;
 use super::{MeanField, MeanFieldError};
 use crate::float;
 
-/// What mean field theory expects of one layer.
+/// One layer as mean-field theory expects it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LayerForecast {
-    /// Variance of the pre-activations. Infinite when it exceeds f64.
+    /// The variance of the pre-activations. Infinite when it exceeds f64.
     #[serde(with = "float")]
     pub length: f64,
-    /// Growth of the squared gradient norm from the next layer's pre-activations to this one's.
+    /// The growth of the squared gradient norm from the next layer's pre-activations to this one's.
     #[serde(with = "float")]
     pub chi_1: f64,
 }
 
 impl LayerForecast {
-    /// `ln(chi_1) / 2`: growth of the log gradient norm. Minus infinity when nothing passes.
+    /// `ln(chi_1) / 2`: growth of the log gradient norm. Minus infinity when no gradient passes.
     pub fn log_growth(&self) -> f64 {
         0.5 * self.chi_1.ln()
     }
 }
 
-/// What mean field theory expects of a network, layer by layer, before any step of training.
+/// A network as mean-field theory expects it, layer by layer, before any training step.
 ///
-/// Unlike the fixed point this holds for shallow networks too, and near criticality, where a
-/// signal takes hundreds of layers to settle.
+/// Unlike the fixed point, it holds for shallow networks too, and near criticality, where a signal
+/// takes hundreds of layers to settle. [`MeanField::forecast`] makes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Forecast {
-    /// In forward order.
+#[non_exhaustive]
+pub struct MeanFieldForecast {
+    /// The layers in forward order.
     pub layers: Vec<LayerForecast>,
 }
 
 impl MeanField {
     /// Follows a signal whose first pre-activations have the variance `q_1` through `layers`
-    /// layers. For an input `x` of `n` values this is `q_1 = sigma_w^2 |x|^2 / n + sigma_b^2`.
+    /// layers. An input `x` of `n` values has `q_1 = sigma_w^2 |x|^2 / n + sigma_b^2`. No layers give
+    /// an empty forecast.
     ///
-    /// `q_1` has to be finite and not negative. No layers give an empty forecast.
-    pub fn forecast(&self, q_1: f64, layers: usize) -> Result<Forecast, MeanFieldError> {
-        let mut length = checked(q_1)?;
+    /// # Errors
+    /// [`MeanFieldError::Length`] for a `q_1` that is negative or not finite.
+    pub fn forecast(&self, q_1: f64, layers: usize) -> Result<MeanFieldForecast, MeanFieldError> {
+        let mut length = checked_variance(q_1)?;
         let mut forecast: Vec<LayerForecast> = Vec::with_capacity(layers);
         for _ in 0..layers {
-            // Once settled, a layer is the one before.
+            // Once the signal has settled, every layer equals the one before.
             let layer = match forecast.last() {
                 Some(&before) if before.length == length => before,
                 _ => LayerForecast {
@@ -52,21 +56,21 @@ impl MeanField {
             forecast.push(layer);
             length = self.length_map(length);
         }
-        Ok(Forecast { layers: forecast })
+        Ok(MeanFieldForecast { layers: forecast })
     }
 }
 
-impl Forecast {
-    /// Log growth of the gradient norm from the last layer's pre-activations back to the first's,
-    /// `ln(|dL/dh_1| / |dL/dh_L|)`: a sum of logarithms, which no depth overflows. 0 for fewer
-    /// than two layers; minus infinity when a layer passes nothing.
+impl MeanFieldForecast {
+    /// Log growth of the gradient norm from the last layer's pre-activations back to the first's:
+    /// `ln(|dL/dh_1| / |dL/dh_L|)`. It is a sum of logarithms, which no depth overflows. 0 for fewer
+    /// than two layers; minus infinity when a layer passes no gradient.
     pub fn log_growth(&self) -> f64 {
         let all_but_last = self.layers.len().saturating_sub(1);
         let layers = self.layers.iter().take(all_but_last);
         layers.map(LayerForecast::log_growth).sum()
     }
 
-    /// [`Forecast::log_growth`] a step from layer to layer. `None` for fewer than two layers.
+    /// [`MeanFieldForecast::log_growth`] per layer. `None` for fewer than two layers.
     pub fn gradient_slope(&self) -> Option<f64> {
         let steps = self.layers.len().checked_sub(1)?;
         (steps > 0).then(|| self.log_growth() / steps as f64)
@@ -100,7 +104,10 @@ mod tests {
             assert!(growth > f64::MAX.ln() && growth.is_finite(), "{growth}");
             assert_eq!(forecast.layers[999].length, f64::INFINITY);
             let json = serde_json::to_string(&forecast).unwrap();
-            assert_eq!(serde_json::from_str::<Forecast>(&json).unwrap(), forecast);
+            assert_eq!(
+                serde_json::from_str::<MeanFieldForecast>(&json).unwrap(),
+                forecast
+            );
         }
         let vanishing = network(Activation::Relu, 0.1).forecast(1.0, 1_000).unwrap();
         let exact = 999.0 * 0.5 * 0.005f64.ln();

@@ -1,38 +1,31 @@
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use super::Activation;
 use super::quadrature::{second_moment, second_moment_slope, squared_slope};
+use super::{Activation, MeanFieldError};
 use crate::float;
 
-/// Largest weight or bias scale that is taken: its square, and that times another, stay finite.
+/// The largest weight or bias scale. Its square stays finite, and so does the product of two.
 const MAX_SIGMA: f64 = 1e75;
-
-/// A scale or a signal that no random network has.
-#[derive(Debug, Clone, Copy, PartialEq, Error)]
-pub enum MeanFieldError {
-    /// The weight scale.
-    #[error("`sigma_w = {0}` is not possible: allowed is a number from 0 to 1e75")]
-    SigmaW(f64),
-    /// The bias scale.
-    #[error("`sigma_b = {0}` is not possible: allowed is a number from 0 to 1e75")]
-    SigmaB(f64),
-    /// The variance of the pre-activations in the first layer.
-    #[error("`q = {0}` is not possible: allowed is a finite number from 0")]
-    Length(f64),
-}
 
 /// A wide random network: layers `h_l = W_l phi(h_(l-1)) + b_l`, whose weights have the variance
 /// `sigma_w^2 / fan_in` and whose biases have the variance `sigma_b^2`, all independent.
 ///
 /// As the width grows each `h_l` becomes Gaussian with a variance `q_l` that follows the
 /// [length map](MeanField::length_map) (Poole et al., 2016), and the squared gradient norm is
-/// multiplied by [`chi_1`](MeanField::chi_1) a layer (Schoenholz et al., 2017). At a finite width
-/// `n` single networks scatter, and their log norm lies below by an amount of the order `1 / n` a
-/// layer.
+/// multiplied by [`chi_1`](MeanField::chi_1) per layer (Schoenholz et al., 2017). At a finite width
+/// `n` single networks scatter, and their log norm is lower by about `1 / n` per layer.
 ///
-/// A recurrent network `h_t = W phi(h_(t-1)) + b` has the same `q` and `chi_1` through time as
-/// long as its states look independent of its weights, which they do when it is chaotic.
+/// A recurrent network `h_t = W phi(h_(t-1)) + b` has the same `q` and `chi_1` through time, as long
+/// as its states look independent of its weights. They do when the network is chaotic.
+///
+/// ```
+/// use steadygrad_dynamics::{Activation, MeanField};
+///
+/// // Twice He's scale: each layer doubles the gradient norm.
+/// let relu = MeanField::new(Activation::Relu, 2.0 * 2f64.sqrt(), 0.0)?;
+/// assert!((relu.gradient_slope() - 2f64.ln()).abs() < 1e-12);
+/// # Ok::<(), steadygrad_dynamics::MeanFieldError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Plain")]
 pub struct MeanField {
@@ -41,7 +34,7 @@ pub struct MeanField {
     pub(super) sigma_b: f64,
 }
 
-/// [`MeanField`] as read, not yet checked.
+/// A [`MeanField`] as it is read, before the check.
 #[derive(Deserialize)]
 struct Plain {
     activation: Activation,
@@ -57,27 +50,31 @@ impl TryFrom<Plain> for MeanField {
     }
 }
 
-/// Over how many layers a deviation falls (or a gradient changes) by a factor of e. Infinite at
+/// The number of layers over which a deviation, or a gradient, changes by a factor of e. Infinite at
 /// criticality.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DepthScales {
     /// `xi_q = -1 / ln F'(q*)`: how fast `q` approaches `q*` (Schoenholz et al., 2017, equation
-    /// 7). `None` when it does not approach one: the signal diverges.
+    /// 7). `None` when the signal diverges.
     #[serde(with = "float::option")]
     pub length: Option<f64>,
     /// `xi_c = -1 / ln chi_1`: how fast the correlation of two inputs approaches 1 (equation 9).
-    /// `None` in the chaotic phase, `chi_1 > 1`: there it approaches another value.
+    /// `None` in the chaotic phase, `chi_1 > 1`, where it approaches another value.
     #[serde(with = "float::option")]
     pub correlation: Option<f64>,
     /// `xi_grad = 1 / |ln chi_1|`: the layers after which the *squared* gradient norm is e times
-    /// smaller, or larger when `chi_1 > 1` (section 4.1). 0 when `chi_1 = 0`.
+    /// smaller, or e times larger when `chi_1 > 1` (section 4.1). 0 when `chi_1 = 0`.
     #[serde(with = "float")]
     pub gradient: f64,
 }
 
 impl MeanField {
-    /// A network's activation and scales: `sigma_w = std * sqrt(fan_in)`, `sigma_b` the standard
-    /// deviation of the biases. Negative, NaN and infinite scales are errors; 0 is allowed.
+    /// Takes the activation and the scales of a network: `sigma_w = std * sqrt(fan_in)`, and
+    /// `sigma_b`, the standard deviation of the biases.
+    ///
+    /// # Errors
+    /// [`MeanFieldError`] for a scale that is negative, NaN or above 1e75. 0 is allowed.
     pub fn new(activation: Activation, sigma_w: f64, sigma_b: f64) -> Result<Self, MeanFieldError> {
         let allowed = 0.0..=MAX_SIGMA;
         if !allowed.contains(&sigma_w) {
@@ -93,57 +90,57 @@ impl MeanField {
         })
     }
 
-    /// The activation.
+    /// The activation function.
     pub fn activation(&self) -> Activation {
         self.activation
     }
 
-    /// `sigma_w`
+    /// The weight scale.
     pub fn sigma_w(&self) -> f64 {
         self.sigma_w
     }
 
-    /// `sigma_b`
+    /// The bias scale.
     pub fn sigma_b(&self) -> f64 {
         self.sigma_b
     }
 
-    /// The variance after one more layer: `F(q) = sigma_w^2 E[phi(sqrt(q) z)^2] + sigma_b^2`
-    /// (Poole et al., 2016, equation 3). A `q` beyond f64 is infinity and stays so unless the
-    /// activation is bounded; a negative one or NaN gives NaN.
+    /// Computes the variance after one more layer: `F(q) = sigma_w^2 E[phi(sqrt(q) z)^2] + sigma_b^2`
+    /// (Poole et al., 2016, equation 3). An infinite `q` stays infinite unless the activation is
+    /// bounded. A negative `q` or NaN gives NaN.
     pub fn length_map(&self, q: f64) -> f64 {
         let moment = second_moment(self.activation, q);
-        // Without weights nothing of the signal passes, infinite or not.
+        // Without weights the signal does not pass, even when it is infinite.
         if self.sigma_w == 0.0 && !moment.is_nan() {
             return self.sigma_b * self.sigma_b;
         }
         self.sigma_w * self.sigma_w * moment + self.sigma_b * self.sigma_b
     }
 
-    /// `F'(q)`: below 1 at a fixed point that attracts, above 1 at one that repels.
+    /// Computes `F'(q)`: below 1 at a fixed point that attracts, above 1 at one that repels.
     pub fn length_map_slope(&self, q: f64) -> f64 {
         self.sigma_w * self.sigma_w * second_moment_slope(self.activation, q)
     }
 
-    /// By how much a layer multiplies the squared gradient norm on its way back through
-    /// pre-activations of variance `q`: `sigma_w^2 E[phi'(sqrt(q) z)^2]` (Schoenholz et al.,
-    /// 2017, equation 5). 0 and infinity give the limits; a negative `q` or NaN gives NaN.
+    /// Computes the factor by which a layer multiplies the squared gradient norm, on its way back
+    /// through pre-activations of variance `q`: `sigma_w^2 E[phi'(sqrt(q) z)^2]` (Schoenholz et al.,
+    /// 2017, equation 5). 0 and infinity give the limits. A negative `q` or NaN gives NaN.
     pub fn chi_1(&self, q: f64) -> f64 {
         self.sigma_w * self.sigma_w * squared_slope(self.activation, q)
     }
 
-    /// `chi_1` where a signal of unit variance ends up.
+    /// `chi_1` at the fixed point of a signal of unit variance.
     pub fn chi_1_at_fixed_point(&self) -> f64 {
         self.chi_1(self.fixed_point().length())
     }
 
-    /// `ln(chi_1) / 2` at the fixed point: log growth of the gradient norm a layer, in a network
+    /// `ln(chi_1) / 2` at the fixed point: log growth of the gradient norm per layer, in a network
     /// deep enough for a signal of unit variance to settle. Minus infinity when `chi_1 = 0`.
     pub fn gradient_slope(&self) -> f64 {
         0.5 * self.chi_1_at_fixed_point().ln()
     }
 
-    /// The depth scales where a signal of unit variance ends up.
+    /// The depth scales at the fixed point of a signal of unit variance.
     pub fn depth_scales(&self) -> DepthScales {
         let q = self.fixed_point().length();
         let chi_1 = self.chi_1(q);
@@ -156,14 +153,6 @@ impl MeanField {
             correlation: (chi_1 <= 1.0).then(|| scale(chi_1).abs()),
             gradient: scale(chi_1).abs(),
         }
-    }
-}
-
-pub(super) fn checked(q: f64) -> Result<f64, MeanFieldError> {
-    if q.is_finite() && q >= 0.0 {
-        Ok(q)
-    } else {
-        Err(MeanFieldError::Length(q))
     }
 }
 
@@ -186,18 +175,18 @@ mod tests {
                 error.contains("sigma_w") && error.contains("from 0 to 1e75"),
                 "{error}"
             );
-            assert!(error.contains(&format!("= {bad}` ")), "{error}");
+            assert!(error.contains(&format!("is {bad};")), "{error}");
             let error = MeanField::new(Activation::Tanh, 1.0, bad)
                 .unwrap_err()
                 .to_string();
             assert!(
-                error.contains("sigma_b") && error.contains(&format!("= {bad}` ")),
+                error.contains("sigma_b") && error.contains(&format!("is {bad};")),
                 "{error}"
             );
         }
         for bad in [-1.0, f64::NAN, f64::INFINITY] {
             let error = network(Activation::Tanh, 1.0, 0.0).fixed_point_from(bad);
-            assert!(error.unwrap_err().to_string().contains("from 0"));
+            assert!(error.unwrap_err().to_string().contains("zero or more"));
         }
     }
 
@@ -208,7 +197,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<MeanField>(&json).unwrap(), one);
         let bad = json.replace("1.5", "-1.5");
         let error = serde_json::from_str::<MeanField>(&bad).unwrap_err();
-        assert!(error.to_string().contains("sigma_w = -1.5"), "{error}");
+        assert!(error.to_string().contains("`sigma_w` is -1.5"), "{error}");
     }
 
     /// Klambauer et al. (2017): unit variance keeps itself under unit weights.
@@ -224,8 +213,8 @@ mod tests {
         assert!(selu.length_map_slope(1.0) < 1.0);
     }
 
-    /// The table of `sigma^2 = g^2 E tanh^2(sigma z)` for random recurrent networks: half the
-    /// log of `chi_1` is the Lyapunov exponent (computed with SciPy).
+    /// The solutions of `sigma^2 = g^2 E tanh^2(sigma z)` for random recurrent networks, from SciPy:
+    /// half the log of `chi_1` is the Lyapunov exponent.
     #[test]
     fn tanh_through_time() {
         for (gain, exponent) in [

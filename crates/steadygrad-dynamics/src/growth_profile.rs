@@ -1,9 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::Exponent;
-use crate::float;
+use crate::{Exponent, float};
 
-/// The direction through which a signal is multiplied.
+/// The direction in which a network multiplies a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Axis {
@@ -14,7 +13,7 @@ pub enum Axis {
 }
 
 impl Axis {
-    /// What one step along the axis is called.
+    /// The name of one step along the axis.
     pub fn unit(self) -> &'static str {
         match self {
             Axis::Depth => "layer",
@@ -23,25 +22,24 @@ impl Axis {
     }
 }
 
-/// How large a gradient is: as a whole, and value by value. A number format limits values, not
-/// norms.
+/// The size of a gradient: as a whole, and value by value. A number format limits values, not norms.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GradientSize {
-    /// L2 norm over all values.
+    /// The L2 norm over all values.
     pub norm: f64,
-    /// Root mean square of the values.
+    /// The root mean square of the values.
     pub rms: f64,
     /// The largest absolute value.
     pub max_abs: f64,
 }
 
 impl GradientSize {
-    /// Of these values: zero for none, NaN or infinite where one of them is.
+    /// Measures these values. It is zero for none, and NaN or infinite where one of them is.
     pub fn of(values: &[f32]) -> Self {
         let squares: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
         let largest = |most: f64, value: &f32| {
             let value = f64::from(value.abs());
-            // A comparison, because `max` would drop a NaN.
+            // Not `f64::max`, which drops a NaN.
             if value > most || value.is_nan() {
                 value
             } else {
@@ -56,7 +54,7 @@ impl GradientSize {
     }
 }
 
-/// A gradient of one value.
+/// The size of a gradient of one value.
 impl From<f64> for GradientSize {
     fn from(size: f64) -> Self {
         Self {
@@ -67,38 +65,49 @@ impl From<f64> for GradientSize {
     }
 }
 
-/// One layer (or time step), in forward order.
+/// One layer, or one time step, of a [`GrowthProfile`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct GrowthPoint {
     /// The layer's name, or `t=12`.
     pub name: String,
-    /// Root mean square of the activation `h_l` over batch and units.
+    /// The root mean square of the activation `h_l` over batch and units.
     #[serde(with = "float")]
     pub activation_rms: f64,
-    /// L2 norm of `dL/dh_l` over batch and units.
+    /// The L2 norm of `dL/dh_l` over batch and units.
     #[serde(with = "float")]
     pub gradient_norm: f64,
-    /// Root mean square of the values of `dL/dh_l`.
+    /// The root mean square of the values of `dL/dh_l`.
     #[serde(with = "float")]
     pub gradient_rms: f64,
-    /// Largest absolute value of `dL/dh_l`.
+    /// The largest absolute value of `dL/dh_l`.
     #[serde(with = "float")]
     pub gradient_max_abs: f64,
-    /// `activation_rms` over the one before. `None` at the first point.
+    /// `activation_rms` over that of the point before. `None` at the first point.
     #[serde(with = "float::option")]
     pub forward_growth: Option<f64>,
-    /// By how much the backward pass multiplies the gradient on its way from this point to the
-    /// one before: `|dL/dh_(l-1)| / |dL/dh_l|`. `None` at the first point.
+    /// The factor by which the backward pass multiplies the gradient between this point and the one
+    /// before: `|dL/dh_(l-1)| / |dL/dh_l|`. `None` at the first point.
     #[serde(with = "float::option")]
     pub backward_growth: Option<f64>,
 }
 
 /// Activation and gradient size through depth or time, measured once on one batch.
+///
+/// ```
+/// use steadygrad_dynamics::{Axis, GrowthProfile};
+///
+/// let gradients = [8.0, 4.0, 2.0, 1.0];
+/// let layers = gradients.iter().map(|norm| ("layer".to_owned(), 1.0, *norm));
+/// let profile = GrowthProfile::new(Axis::Depth, layers);
+/// assert!((profile.backward_growth_rate().unwrap() - 2.0).abs() < 1e-12);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct GrowthProfile {
-    /// Through what.
+    /// The direction of the growth.
     pub axis: Axis,
-    /// In forward order.
+    /// The points in forward order.
     pub points: Vec<GrowthPoint>,
 }
 
@@ -126,7 +135,7 @@ impl GrowthProfile {
         Self { axis, points }
     }
 
-    /// Forgets all but the last `count` points.
+    /// Keeps the last `count` points.
     pub fn keep_last(&mut self, count: usize) {
         self.points.drain(..self.points.len().saturating_sub(count));
         if let Some(first) = self.points.first_mut() {
@@ -134,17 +143,17 @@ impl GrowthProfile {
         }
     }
 
-    /// Mean backward growth factor a step: `(|g_first| / |g_last|)^(1 / (n - 1))`.
+    /// The mean backward growth factor per step: `(|g_first| / |g_last|)^(1 / (n - 1))`.
     ///
-    /// `None` with fewer than two points, or when an end is zero or not finite (a gradient that
-    /// under- or overflowed has no rate).
+    /// `None` with fewer than two points, or when an end is zero or not finite: a gradient that
+    /// underflowed or overflowed has no rate.
     pub fn backward_growth_rate(&self) -> Option<f64> {
         rate(&self.points, |point| point.gradient_norm, true)
     }
 
-    /// [`GrowthProfile::backward_growth_rate`] as a logarithm, with the standard error of the mean
-    /// over the steps, `sd / sqrt(n)`: how far the rate of a network of this kind may lie from
-    /// this one's. No error for a single step, or where a step in between has no factor.
+    /// [`GrowthProfile::backward_growth_rate`] as a logarithm. Its standard error is that of the mean
+    /// over the steps, `sd / sqrt(n)`: how far the rate of another network of this kind may lie from
+    /// this one. A single step has no error, and neither has a profile with a gap.
     pub fn backward_log_growth(&self) -> Option<Exponent> {
         let value = self.backward_growth_rate()?.ln();
         let factors: Vec<f64> = self
@@ -164,12 +173,13 @@ impl GrowthProfile {
         })
     }
 
-    /// Mean forward growth factor of the activations a step. `None` as above.
+    /// The mean forward growth factor of the activations per step. `None` as for
+    /// [`GrowthProfile::backward_growth_rate`].
     pub fn forward_growth_rate(&self) -> Option<f64> {
         rate(&self.points, |point| point.activation_rms, false)
     }
 
-    /// How many more steps of this growth the gradient survives before it overflows f32:
+    /// The number of further steps of this growth after which the gradient overflows f32:
     /// `ln(f32::MAX / largest gradient) / ln(rate)`. `None` when it does not grow.
     pub fn steps_to_f32_overflow(&self) -> Option<f64> {
         let growth = self.backward_growth_rate().filter(|rate| *rate > 1.0)?;

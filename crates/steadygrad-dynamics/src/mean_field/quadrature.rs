@@ -1,32 +1,32 @@
 //! Averages over a normally distributed signal.
 //!
-//! Gauss-Hermite is the textbook's choice, but it converges slowly at a kink (ReLU, leaky ReLU,
-//! SELU) and for a large signal, whose saturation has the width `1 / sqrt(q)`. Here either side of
-//! zero is cut into panels that resolve both the activation and the Gaussian, and each panel gets
-//! a Gauss-Legendre rule.
+//! Textbooks use Gauss-Hermite quadrature. It converges slowly at a kink (ReLU, leaky ReLU, SELU)
+//! and for a large signal, whose saturation has the width `1 / sqrt(q)`. Here either side of zero is
+//! cut into panels that resolve both the activation and the Gaussian, and each panel has a
+//! Gauss-Legendre rule.
 
 use std::f64::consts::PI;
 use std::sync::OnceLock;
 
 use super::Activation;
 
-/// Points of the rule in each panel. A panel of width 2 whose nearest pole lies `pi/2` away (tanh
+/// The points of the rule in each panel. A panel of width 2 whose nearest pole lies `pi/2` away (tanh
 /// at `i pi/2`) converges as `3.4^(-2 n)` (Trefethen, 2008, theorem 4.5): 1e-21 at 20.
 const POINTS: usize = 20;
 
-/// Beyond ten standard deviations lies 1e-23 of the mass.
+/// The end of the integral. 1e-23 of the mass lies beyond ten standard deviations.
 const Z_MAX: f64 = 10.0;
 
-/// Beyond this size every activation equals its asymptote to the last bit (`e^-40 = 4e-18`).
+/// The size beyond which every activation equals its asymptote to the last bit (`e^-40 = 4e-18`).
 const X_STRAIGHT: f64 = 40.0;
 
-/// Width of a panel, in units of the signal where the activation bends.
+/// The width of a panel where the activation bends, in units of the signal.
 const X_PANEL: f64 = 2.0;
 
-/// Width of a panel, in standard deviations, where only the Gaussian bends.
+/// The width of a panel where only the Gaussian bends, in standard deviations.
 const Z_PANEL: f64 = 1.0;
 
-/// From this `q` on the bend is narrower than the last digit of an average (`1 / sqrt(q)`).
+/// The `q` above which the bend, `1 / sqrt(q)` wide, is narrower than the last digit of an average.
 const Q_STRAIGHT: f64 = 1e34;
 
 /// `E[phi(x)^2]` for `x ~ N(0, q)`. `q = 0` gives `phi(0)^2`, an infinite `q` the limit, a
@@ -39,7 +39,7 @@ pub(super) fn second_moment(activation: Activation, q: f64) -> f64 {
     if q > Q_STRAIGHT {
         let plus = activation.value(f64::INFINITY);
         let minus = activation.value(f64::NEG_INFINITY);
-        // Bounded: half of the signal sits at either end. Unbounded: the tail alone matters.
+        // Bounded: half of the signal is at either end. Unbounded: only the tail matters.
         return if straight == 0.0 {
             0.5 * (plus * plus + minus * minus)
         } else {
@@ -60,18 +60,18 @@ pub(super) fn squared_slope(activation: Activation, q: f64) -> f64 {
     }
 }
 
-/// `d E[phi(x)^2] / dq = E[x phi(x) phi'(x)] / q` for `x ~ N(0, q)`: no second derivative, which
-/// kinks do not have. Special values as for [`second_moment`].
+/// `d E[phi(x)^2] / dq = E[x phi(x) phi'(x)] / q` for `x ~ N(0, q)`. The formula needs no second
+/// derivative, which kinks do not have. Special values as for [`second_moment`].
 pub(super) fn second_moment_slope(activation: Activation, q: f64) -> f64 {
     if q == 0.0 || q > Q_STRAIGHT || (q > 0.0 && activation.is_homogeneous()) {
-        // At zero `phi phi''` adds to it, but of the eight only sigmoid has `phi(0) != 0`, and
-        // its `phi''(0)` is 0.
+        // At zero `phi phi''` adds to it. Of the eight only sigmoid has `phi(0) != 0`, and its
+        // `phi''(0)` is 0.
         return squared_slope(activation, q);
     }
     gaussian_mean(q, |x| x * activation.value(x) * activation.slope(x)) / q
 }
 
-/// `E[f(x)]` for `x ~ N(0, q)`, with `f` smooth but for zero, and straight beyond [`X_STRAIGHT`].
+/// `E[f(x)]` for `x ~ N(0, q)`. `f` is smooth except at zero, and straight beyond [`X_STRAIGHT`].
 fn gaussian_mean(q: f64, f: impl Fn(f64) -> f64) -> f64 {
     if q.is_nan() || q < 0.0 {
         return f64::NAN;
@@ -99,12 +99,13 @@ fn gaussian_mean(q: f64, f: impl Fn(f64) -> f64) -> f64 {
     sum / (2.0 * PI).sqrt()
 }
 
-/// Nodes and weights on `-1..1`: roots of the Legendre polynomial by Newton's method.
+/// The nodes and weights on `-1..1`. The nodes are the roots of the Legendre polynomial, by Newton's
+/// method.
 fn gauss_legendre() -> &'static [(f64, f64); POINTS] {
     static RULE: OnceLock<[(f64, f64); POINTS]> = OnceLock::new();
     RULE.get_or_init(|| {
         std::array::from_fn(|i| {
-            // Abramowitz and Stegun 22.16.6: close enough to converge in a few steps.
+            // Abramowitz and Stegun 22.16.6: close enough for a few steps.
             let mut x = (PI * (i as f64 + 0.75) / (POINTS as f64 + 0.5)).cos();
             let mut slope = 1.0;
             for _ in 0..10 {
@@ -172,9 +173,9 @@ mod tests {
         }
     }
 
-    /// Integrated like the others, not by the shortcut for homogeneous activations.
+    /// These are integrated like the others, without the shortcut for homogeneous activations.
     #[test]
-    fn kinks_of_straight_lines_cost_nothing() {
+    fn kinks_of_straight_lines_cost_no_digits() {
         for q in SIZES {
             for (activation, share) in [
                 (Activation::Relu, 0.5),
