@@ -1,58 +1,44 @@
-//! Clipping policies, one a file.
+//! Clipping policies: rules that bound a gradient, or the update an optimizer makes of it.
 //!
-//! Every policy is a pure function `(config, state, reading) -> (state, decision)`: see
-//! [`ClipPolicy`]. [`Clipper`] holds one of them with its state, and can be saved and loaded in
-//! mid-stream; [`Policy::Chain`] runs several in turn.
+//! A policy is a pure function `(settings, state, reading) -> (state, decision)`: see
+//! [`ClipPolicy`]. [`Policy`] is any of them, `policy.rs` lists them, and each lives in its own file
+//! of the folder `policy`. [`Clipper`] holds a policy with its state and runs it on [`Gradients`].
+//! [`Policy::Chain`] runs several policies in turn.
 //!
-//! | policy | bounds | remembers |
-//! |---|---|---|
-//! | [`ValueClip`] | each value | nothing |
-//! | [`TensorNormClip`] | each tensor's norm | nothing |
-//! | [`GlobalNormClip`] | the norm over all tensors, L2 or L-infinity | nothing |
-//! | [`AdaptiveGradientClip`] | each unit's norm, by its weights' norm | nothing |
-//! | [`AutoClip`] | the global norm, by a percentile of its history | a window of norms |
-//! | [`ZClip`] | the global norm, by its running mean and deviation | two numbers |
-//! | [`AdaGc`] | each tensor's norm, by its own running norm | a number a tensor |
-//! | [`SpikeAwareClip`] | each value, by the optimizer's second moment | a step count |
-//! | [`UpdateRmsClip`] | each tensor's update, by how stale the second moment is | nothing |
-//! | [`Clippy`] | each tensor's update, by the weights it changes | nothing |
+//! ```
+//! use steadygrad::clip::{Clipper, GlobalNormClip, ParameterSlices, SliceGradients};
+//! use steadygrad::Workers;
 //!
-//! **NaN and infinity.** A NaN or infinite value never enters a policy's state. Policies that scale
-//! by a norm leave what has a non-finite norm as it is, because scaling would spread the NaN:
-//! the global policies then keep everything, the per-tensor ones keep that tensor. [`ValueClip`]
-//! brings infinite values to the bound and leaves NaN. Finding and stopping such a step is the
-//! guard's work. A zero gradient and an empty one are kept.
+//! let mut clipper = Clipper::new(GlobalNormClip::new(1.0))?;
+//! let mut gradient = [3.0f32, 4.0];
+//! let mut gradients = SliceGradients {
+//!     parameters: vec![ParameterSlices::new(&mut gradient[..])],
+//!     workers: &Workers::single(),
+//! };
+//! let Ok(clipped) = clipper.clip(&mut gradients);
+//! assert_eq!(clipped.before.global_norm(), 5.0);
+//! assert!((gradient[0] - 0.6).abs() < 1e-6 && (gradient[1] - 0.8).abs() < 1e-6);
+//! # Ok::<(), steadygrad::clip::ClipConfigError>(())
+//! ```
+//!
+//! **NaN and infinity.** Neither enters a policy's state. Policies that scale by a norm keep
+//! gradients with a non-finite norm as they are, because scaling would spread the NaN. The global
+//! policies then keep everything, the per-tensor policies keep that tensor. [`ValueClip`] brings
+//! infinite values to the bound and keeps NaN. The guard's work is to find and stop such a step.
+//! Zero and empty gradients are kept.
 
-mod adagc;
-mod adaptive_gradient;
 mod apply;
-mod autoclip;
+mod clip_policy;
 mod clipper;
-mod clippy;
 mod error;
-mod global_norm;
 mod policy;
 mod reading;
+mod scaling;
 mod slices;
-mod spike_aware;
-mod tensor_norm;
-mod update_rms;
-mod value;
-mod zclip;
 
-pub use adagc::{AdaGc, AdaGcState};
-pub use adaptive_gradient::AdaptiveGradientClip;
-pub(crate) use apply::scale;
-pub use autoclip::{AutoClip, AutoClipState};
+pub use clip_policy::{ClipPolicy, Target};
 pub use clipper::{Clipped, Clipper};
-pub use clippy::Clippy;
 pub use error::ClipConfigError;
-pub use global_norm::{GlobalNorm, GlobalNormClip};
-pub use policy::{ClipPolicy, Policy, PolicyState, Target};
+pub use policy::*;
 pub use reading::{ClipReading, Gradients, Needs, TensorReading, UnitNorms};
 pub use slices::{ParameterSlices, SliceGradients};
-pub use spike_aware::{SpikeAwareClip, SpikeAwareState};
-pub use tensor_norm::TensorNormClip;
-pub use update_rms::UpdateRmsClip;
-pub use value::ValueClip;
-pub use zclip::{ZClip, ZClipState};

@@ -1,17 +1,18 @@
 use serde::{Deserialize, Serialize};
 
-use super::error::positive;
-use super::{ClipConfigError, ClipPolicy, ClipReading};
 use crate::Decision;
+use crate::clip::error::above;
+use crate::clip::{ClipConfigError, ClipPolicy, ClipReading};
 
-/// Clip each value: `g <- clamp(g, -max_abs, max_abs)`.
+/// Bounds each value: `g <- clamp(g, -max_abs, max_abs)`.
 ///
-/// Changes the direction of the update; cheap and blunt. No default bound: it depends on the scale
-/// of the gradients.
+/// It is cheap and blunt: it changes the direction of the update. There is no default bound, because
+/// it depends on the scale of the gradients.
 ///
-/// Infinite values become `+-max_abs`, NaN stays NaN, zero and empty are kept: as
-/// `torch.nn.utils.clip_grad_value_` does. Source: T. Mikolov, "Statistical language models based
-/// on neural networks", 2012, section 3.2.2.
+/// Infinite values become `+-max_abs`, NaN stays NaN, and zero and empty gradients are kept, as in
+/// `torch.nn.utils.clip_grad_value_`.
+///
+/// Source: T. Mikolov, "Statistical language models based on neural networks", 2012, section 3.2.2.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ValueClip {
     /// The largest absolute value that passes unchanged. Positive and finite.
@@ -21,8 +22,12 @@ pub struct ValueClip {
 impl ClipPolicy for ValueClip {
     type State = ();
 
+    fn examples(bound: f64) -> Vec<Self> {
+        vec![Self { max_abs: bound }]
+    }
+
     fn validate(&self) -> Result<(), ClipConfigError> {
-        positive("value.max_abs", self.max_abs)
+        above("max_abs", self.max_abs, 0.0)
     }
 
     fn step(&self, (): (), reading: &ClipReading) -> ((), Decision) {
@@ -48,7 +53,7 @@ mod tests {
     use crate::stats::TensorStats;
 
     #[test]
-    fn only_what_is_beyond_the_bound_is_a_decision() {
+    fn only_values_beyond_the_bound_are_clamped() {
         let decide = |values: &[f32]| {
             let reading = ClipReading::from_stats([TensorStats::of(values)]);
             ValueClip { max_abs: 2.0 }.step((), &reading).1

@@ -1,28 +1,43 @@
 use serde::{Deserialize, Serialize};
 
-use super::error::positive;
-use super::{ClipConfigError, ClipPolicy, ClipReading, Needs};
 use crate::Decision;
+use crate::clip::error::above;
+use crate::clip::{ClipConfigError, ClipPolicy, ClipReading, Needs};
 
-/// SPAM's spike-aware clip: bring single values that spike down to what their second moment expects.
+/// SPAM's spike-aware clip bounds single values by their second moment.
 ///
 /// Where `g^2 > ratio v`, with v the optimizer's running mean of g^2 before this step:
-/// `g <- sign(g) sqrt(ratio v)`. Values whose v is zero have no history and are left alone.
+/// `g <- sign(g) sqrt(ratio v)`. A value whose v is zero has no history and is kept.
 ///
-/// Defaults: ratio 5000, and 20 steps' grace while v fills. For Adam-like optimizers. SPAM also
-/// resets the moments every 500 steps; that is the optimizer's part, and after doing so the state
-/// here starts anew as well ([`Clipper::new`](super::Clipper::new)).
+/// Defaults: ratio 5000, and 20 steps of grace while v fills. It suits Adam-like optimizers. SPAM
+/// also resets the moments every 500 steps. That is the optimizer's part; start a new
+/// [`Clipper`](crate::clip::Clipper) afterwards.
 ///
-/// A NaN is left as it is; an infinite value becomes `+-sqrt(ratio v)`; zero and empty are kept.
-/// Source: Huang et al., "SPAM: spike-aware Adam with momentum reset for stable LLM training",
-/// 2025.
+/// A NaN is kept. An infinite value becomes `+-sqrt(ratio v)`. Zero and empty gradients are kept.
+///
+/// Source: Huang et al., "SPAM: spike-aware Adam with momentum reset for stable LLM training", 2025.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SpikeAwareClip {
-    /// The squared gradient's allowed multiple of its second moment.
+    /// The multiple of its second moment that a squared gradient may reach. Positive and finite.
     pub ratio: f64,
-    /// Steps at the start that are only counted.
+    /// The number of steps at the start that are not clipped.
     pub grace_steps: u64,
+}
+
+impl SpikeAwareClip {
+    /// Sets the multiple of its second moment that a squared gradient may reach.
+    pub fn with_ratio(self, ratio: f64) -> Self {
+        Self { ratio, ..self }
+    }
+
+    /// Sets the number of steps at the start that are not clipped.
+    pub fn with_grace_steps(self, grace_steps: u64) -> Self {
+        Self {
+            grace_steps,
+            ..self
+        }
+    }
 }
 
 impl Default for SpikeAwareClip {
@@ -34,22 +49,26 @@ impl Default for SpikeAwareClip {
     }
 }
 
-/// What [`SpikeAwareClip`] remembers.
+/// The memory of [`SpikeAwareClip`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpikeAwareState {
-    /// Steps seen.
+    /// The number of steps so far.
     step: u64,
 }
 
 impl ClipPolicy for SpikeAwareClip {
     type State = SpikeAwareState;
 
+    fn examples(_bound: f64) -> Vec<Self> {
+        vec![Self::default().with_grace_steps(2)]
+    }
+
     fn needs(&self) -> Needs {
         Needs::SecondMoment { ratio: self.ratio }
     }
 
     fn validate(&self) -> Result<(), ClipConfigError> {
-        positive("spike_aware.ratio", self.ratio)
+        above("ratio", self.ratio, 0.0)
     }
 
     fn step(&self, state: SpikeAwareState, reading: &ClipReading) -> (SpikeAwareState, Decision) {

@@ -1,34 +1,67 @@
 use serde::{Deserialize, Serialize};
 
-use super::error::{check, positive, share};
-use super::global_norm::scale_to;
-use super::{ClipConfigError, ClipPolicy, ClipReading};
 use crate::Decision;
+use crate::clip::error::{above, check};
+use crate::clip::scaling::scale_to;
+use crate::clip::{ClipConfigError, ClipPolicy, ClipReading};
 
-/// ZClip: clip global norms that stand out from their running mean.
+/// ZClip bounds global norms that stand out from their running mean.
 ///
-/// After `warmup_steps` norms, which give the first mean mu and variance sigma^2:
+/// The first `warmup_steps` norms give the first mean mu and variance sigma^2. Afterwards
 /// `z = (norm - mu) / (sigma + 1e-6)`. Where `z > z_threshold`, the norm is brought down to
 /// `mu + z_threshold^2 / z * sigma`: the further out, the closer to the mean. Then
-/// `mu <- alpha mu + (1 - alpha) n` and `sigma^2 <- alpha sigma^2 + (1 - alpha) (n - mu)^2` with the
-/// new mu and the norm n as clipped. `max_norm` is a fixed bound on top, in the warm-up too.
+/// `mu <- alpha mu + (1 - alpha) n` and `sigma^2 <- alpha sigma^2 + (1 - alpha) (n - mu)^2`, with the
+/// new mu and the clipped norm n. `max_norm` is a fixed bound on top, in the warm-up too.
 ///
-/// Defaults: alpha 0.97, z_threshold 2.5, warmup_steps 25, max_norm 1. A NaN or infinite norm keeps
-/// everything and is not remembered; zero norms are remembered; without any tensor nothing happens.
+/// Defaults: alpha 0.97, z_threshold 2.5, warmup_steps 25, max_norm 1.
+///
+/// A NaN or infinite norm keeps everything and is not remembered. Zero norms are remembered. Nothing
+/// happens without any tensor.
 ///
 /// Source: Kumar, Owen, Chowdhury and Guera, "ZClip: adaptive spike mitigation for LLM
 /// pre-training", arXiv 2504.02507, 2025.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ZClip {
-    /// Share of the old mean and variance that is kept each step, in `0..1`.
+    /// The share of the old mean and variance that is kept at each step, in `0..1`.
     pub alpha: f64,
-    /// How many deviations above the mean a norm may lie.
+    /// The number of deviations above the mean that a norm may reach. Positive and finite.
     pub z_threshold: f64,
-    /// Norms seen before the first judgement; at least 1.
+    /// The number of norms before the first judgement, at least 1.
     pub warmup_steps: usize,
-    /// A fixed bound on the global norm as well.
+    /// A fixed bound of the global norm on top. Positive and finite.
     pub max_norm: Option<f64>,
+}
+
+impl ZClip {
+    /// Sets the share of the old mean and variance that is kept at each step.
+    pub fn with_alpha(self, alpha: f64) -> Self {
+        Self { alpha, ..self }
+    }
+
+    /// Sets the number of deviations above the mean that a norm may reach.
+    pub fn with_z_threshold(self, z_threshold: f64) -> Self {
+        Self {
+            z_threshold,
+            ..self
+        }
+    }
+
+    /// Sets the number of norms before the first judgement.
+    pub fn with_warmup_steps(self, warmup_steps: usize) -> Self {
+        Self {
+            warmup_steps,
+            ..self
+        }
+    }
+
+    /// Sets the fixed bound on top. `None` for none.
+    pub fn with_max_norm(self, max_norm: impl Into<Option<f64>>) -> Self {
+        Self {
+            max_norm: max_norm.into(),
+            ..self
+        }
+    }
 }
 
 impl Default for ZClip {
@@ -45,21 +78,22 @@ impl Default for ZClip {
 /// Added to the deviation, so that equal norms give no division by zero.
 const EPS: f64 = 1e-6;
 
-/// Norms beyond this, which only f64 gradients have, are not remembered: their squares would take
-/// the variance to infinity.
+/// The largest norm that is remembered. Squares of larger norms, which only f64 gradients have, would
+/// make the variance infinite.
 const LARGEST: f64 = 1e150;
 
-/// What [`ZClip`] remembers.
+/// The memory of [`ZClip`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ZClipState {
     /// The norms of the warm-up so far.
     WarmUp(Vec<f64>),
-    /// The running moments.
+    /// The running moments of the clipped norms.
     Running {
-        /// Of the clipped norms.
+        /// The running mean.
         mean: f64,
-        /// Of the clipped norms.
+        /// The running variance.
         variance: f64,
     },
 }
@@ -87,8 +121,8 @@ impl ZClip {
             ZClipState::Running { mean, variance } => {
                 let deviation = variance.sqrt();
                 let z = (norm - mean) / (deviation + EPS);
-                // Until there has been a gradient there is nothing to judge by, and a bound of zero
-                // would hold the run there for ever.
+                // A mean of zero says nothing about gradients, and a bound of zero would stop the run
+                // for ever.
                 let clipped = if z > self.z_threshold && mean > 0.0 {
                     mean + self.z_threshold * self.z_threshold / z * deviation
                 } else {
@@ -106,18 +140,18 @@ impl ZClip {
 impl ClipPolicy for ZClip {
     type State = ZClipState;
 
+    fn examples(_bound: f64) -> Vec<Self> {
+        vec![Self::default().with_warmup_steps(4).with_max_norm(None)]
+    }
+
     fn validate(&self) -> Result<(), ClipConfigError> {
-        share("zclip.alpha", self.alpha)?;
-        positive("zclip.z_threshold", self.z_threshold)?;
+        let usable = (0.0..1.0).contains(&self.alpha);
+        check("alpha", self.alpha, usable, "give a number from 0 to below 1")?;
+        above("z_threshold", self.z_threshold, 0.0)?;
         let warmup = self.warmup_steps;
-        check(
-            "zclip.warmup_steps",
-            warmup as f64,
-            warmup > 0,
-            "give at least 1",
-        )?;
+        check("warmup_steps", warmup, warmup > 0, "give at least 1")?;
         self.max_norm
-            .map_or(Ok(()), |max_norm| positive("zclip.max_norm", max_norm))
+            .map_or(Ok(()), |max_norm| above("max_norm", max_norm, 0.0))
     }
 
     fn step(&self, state: ZClipState, reading: &ClipReading) -> (ZClipState, Decision) {
@@ -210,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn after_nothing_but_zeros_the_first_gradient_passes() {
+    fn after_zeros_alone_the_first_gradient_passes() {
         let clip = clip(1, None);
         let (state, _) = clip.step(ZClipState::default(), &reading(0.0));
         let (state, decision) = clip.step(state, &reading(5.0));
@@ -218,9 +252,9 @@ mod tests {
         assert!(matches!(state, ZClipState::Running { mean, .. } if mean > 0.0));
     }
 
-    /// A norm at the threshold does not stand out, and one at the largest is remembered.
+    /// A norm at the threshold does not stand out, and the largest norm is remembered.
     #[test]
-    fn the_threshold_and_the_largest_norm_are_within() {
+    fn the_threshold_and_the_largest_norm_are_within_bounds() {
         let (mean, variance) = (1.0, 1.0);
         let tight = ZClip {
             z_threshold: (4.0 - mean) / (1.0 + EPS),

@@ -2,29 +2,43 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::check;
-use super::global_norm::scale_to;
-use super::{ClipConfigError, ClipPolicy, ClipReading};
 use crate::Decision;
+use crate::clip::error::{between, check};
+use crate::clip::scaling::scale_to;
+use crate::clip::{ClipConfigError, ClipPolicy, ClipReading};
 
-/// AutoClip: clip by a percentile of the global norms seen so far, this one included.
+/// AutoClip bounds the global norm by a percentile of the norms so far, this one included.
 ///
 /// `g <- g min(1, P / global_norm)`, where P is the `percentile`-th percentile of the last `window`
-/// finite norms, interpolated linearly between neighbours (as `numpy.percentile` does).
+/// finite norms, interpolated linearly between neighbours, as `numpy.percentile` does.
 ///
-/// Defaults: percentile 10, so nine steps in ten are clipped; window 10,000, which bounds the
-/// memory (80 kB) where the paper keeps every norm. A NaN or infinite norm keeps everything and is
-/// not remembered; zero norms are remembered; without any tensor nothing happens.
+/// Defaults: percentile 10, so nine steps in ten are clipped; window 10,000, which bounds the memory
+/// to 80 kB. The paper keeps every norm.
+///
+/// A NaN or infinite norm keeps everything and is not remembered. Zero norms are remembered. Nothing
+/// happens without any tensor.
 ///
 /// Source: Seetharaman, Wichern, Pardo and Le Roux, "AutoClip: adaptive gradient clipping for
 /// source separation networks", 2020.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AutoClip {
-    /// In `0..=100`.
+    /// The percentile of the norms, in `0..=100`.
     pub percentile: f64,
-    /// How many norms are remembered; at least 1.
+    /// The number of norms that are remembered, at least 1.
     pub window: usize,
+}
+
+impl AutoClip {
+    /// Sets the percentile of the norms.
+    pub fn with_percentile(self, percentile: f64) -> Self {
+        Self { percentile, ..self }
+    }
+
+    /// Sets the number of norms that are remembered.
+    pub fn with_window(self, window: usize) -> Self {
+        Self { window, ..self }
+    }
 }
 
 impl Default for AutoClip {
@@ -40,9 +54,9 @@ impl Default for AutoClip {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<f64>", into = "Vec<f64>")]
 pub struct AutoClipState {
-    /// In the order seen.
+    /// The norms in their order.
     norms: VecDeque<f64>,
-    /// The same, from the smallest to the largest.
+    /// The norms from the smallest to the largest.
     sorted: Vec<f64>,
 }
 
@@ -89,21 +103,13 @@ impl AutoClipState {
 impl ClipPolicy for AutoClip {
     type State = AutoClipState;
 
+    fn examples(_bound: f64) -> Vec<Self> {
+        vec![Self::default().with_percentile(50.0).with_window(7)]
+    }
+
     fn validate(&self) -> Result<(), ClipConfigError> {
-        let percentile = self.percentile;
-        let fine = (0.0..=100.0).contains(&percentile);
-        check(
-            "autoclip.percentile",
-            percentile,
-            fine,
-            "give a number from 0 to 100",
-        )?;
-        check(
-            "autoclip.window",
-            self.window as f64,
-            self.window > 0,
-            "give at least 1",
-        )
+        between("percentile", self.percentile, 0.0, 100.0)?;
+        check("window", self.window, self.window > 0, "give at least 1")
     }
 
     fn step(&self, mut state: AutoClipState, reading: &ClipReading) -> (AutoClipState, Decision) {

@@ -1,40 +1,67 @@
 use serde::{Deserialize, Serialize};
 
-use super::error::{positive, share};
-use super::tensor_norm::coefficient;
-use super::{ClipConfigError, ClipPolicy, ClipReading};
 use crate::Decision;
+use crate::clip::error::{above, check};
+use crate::clip::scaling::coefficient;
+use crate::clip::{ClipConfigError, ClipPolicy, ClipReading};
 
-/// AdaGC: clip each tensor by a running mean of its own norm.
+/// AdaGC bounds each tensor by a running mean of its own norm.
 ///
 /// For the first `warmup_steps` steps the global norm is clipped to `warmup_max_norm`, and each
-/// tensor's threshold gamma is the least clipped norm it has had. From then on
-/// `g <- g min(1, ratio gamma / |g|)` by tensor, and
-/// `gamma <- decay gamma + (1 - decay) |g_clipped|`.
+/// tensor's threshold gamma is the smallest clipped norm so far. Afterwards each tensor has
+/// `g <- g min(1, ratio gamma / |g|)` and `gamma <- decay gamma + (1 - decay) |g_clipped|`.
 ///
-/// Defaults: warmup_steps 100, warmup_max_norm 1, ratio 1.05, decay 0.98. For large transformers,
-/// where one tensor's spike hides in the global norm.
+/// Defaults: warmup_steps 100, warmup_max_norm 1, ratio 1.05, decay 0.98. It suits large
+/// transformers, where the spike of one tensor hides in the global norm.
 ///
-/// A tensor with a NaN or infinite value is left as it is and does not move its gamma; in the
-/// warm-up a non-finite global norm keeps everything. A zero norm does not move gamma either: a
-/// parameter unused in the warm-up would otherwise be held at zero for ever. Empty is kept.
+/// A tensor with a NaN or infinite value is kept, and so is its gamma. In the warm-up a non-finite
+/// global norm keeps everything. A zero norm does not move gamma either: a parameter without a
+/// gradient in the warm-up would otherwise stay at zero for ever. Empty tensors are kept.
 ///
 /// Source: Wang et al., "AdaGC: improving training stability for large language model
 /// pretraining", arXiv 2502.11034, 2025, algorithm 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct AdaGc {
-    /// Steps with a fixed global bound.
+pub struct AdaGC {
+    /// The number of steps with a fixed global bound.
     pub warmup_steps: u64,
-    /// That bound.
+    /// The bound of the warm-up. Positive and finite.
     pub warmup_max_norm: f64,
-    /// How far above its running norm a tensor may go.
+    /// The largest multiple of its running norm that a tensor may reach. Positive and finite.
     pub ratio: f64,
-    /// Share of the running norm that is kept each step, in `0..1`.
+    /// The share of the running norm that is kept at each step, in `0..1`.
     pub decay: f64,
 }
 
-impl Default for AdaGc {
+impl AdaGC {
+    /// Sets the number of steps with a fixed global bound.
+    pub fn with_warmup_steps(self, warmup_steps: u64) -> Self {
+        Self {
+            warmup_steps,
+            ..self
+        }
+    }
+
+    /// Sets the bound of the warm-up.
+    pub fn with_warmup_max_norm(self, warmup_max_norm: f64) -> Self {
+        Self {
+            warmup_max_norm,
+            ..self
+        }
+    }
+
+    /// Sets the largest multiple of its running norm that a tensor may reach.
+    pub fn with_ratio(self, ratio: f64) -> Self {
+        Self { ratio, ..self }
+    }
+
+    /// Sets the share of the running norm that is kept at each step.
+    pub fn with_decay(self, decay: f64) -> Self {
+        Self { decay, ..self }
+    }
+}
+
+impl Default for AdaGC {
     fn default() -> Self {
         Self {
             warmup_steps: 100,
@@ -45,16 +72,16 @@ impl Default for AdaGc {
     }
 }
 
-/// What [`AdaGc`] remembers.
+/// The memory of [`AdaGC`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct AdaGcState {
-    /// Steps seen.
+pub struct AdaGCState {
+    /// The number of steps so far.
     step: u64,
-    /// Running norm of each tensor, in the reading's order; 0 while it has had no gradient.
+    /// The running norm of each tensor, in the reading's order. 0 before its first gradient.
     gamma: Vec<f64>,
 }
 
-impl AdaGc {
+impl AdaGC {
     fn warm_up(&self, gamma: &mut [f64], reading: &ClipReading) -> Decision {
         let norm = reading.global_norm();
         if !norm.is_finite() {
@@ -77,7 +104,7 @@ impl AdaGc {
         }
     }
 
-    /// A tensor's coefficient, moving its running norm.
+    /// Moves the running norm of a tensor and returns the tensor's coefficient.
     fn by_tensor(&self, gamma: &mut f64, norm: f64) -> f64 {
         if !norm.is_finite() || norm == 0.0 {
             return 1.0;
@@ -92,16 +119,25 @@ impl AdaGc {
     }
 }
 
-impl ClipPolicy for AdaGc {
-    type State = AdaGcState;
+impl ClipPolicy for AdaGC {
+    type State = AdaGCState;
 
-    fn validate(&self) -> Result<(), ClipConfigError> {
-        positive("adagc.warmup_max_norm", self.warmup_max_norm)?;
-        positive("adagc.ratio", self.ratio)?;
-        share("adagc.decay", self.decay)
+    fn examples(bound: f64) -> Vec<Self> {
+        vec![
+            Self::default()
+                .with_warmup_steps(3)
+                .with_warmup_max_norm(bound),
+        ]
     }
 
-    fn step(&self, mut state: AdaGcState, reading: &ClipReading) -> (AdaGcState, Decision) {
+    fn validate(&self) -> Result<(), ClipConfigError> {
+        above("warmup_max_norm", self.warmup_max_norm, 0.0)?;
+        above("ratio", self.ratio, 0.0)?;
+        let usable = (0.0..1.0).contains(&self.decay);
+        check("decay", self.decay, usable, "give a number from 0 to below 1")
+    }
+
+    fn step(&self, mut state: AdaGCState, reading: &ClipReading) -> (AdaGCState, Decision) {
         state.gamma.resize(reading.tensors.len(), 0.0);
         let decision = if state.step < self.warmup_steps {
             self.warm_up(&mut state.gamma, reading)
@@ -132,25 +168,25 @@ mod tests {
     }
 
     #[test]
-    fn the_warm_up_keeps_the_least_clipped_norm() {
-        let clip = AdaGc {
+    fn the_warm_up_keeps_the_smallest_clipped_norm() {
+        let clip = AdaGC {
             warmup_steps: 2,
-            ..AdaGc::default()
+            ..AdaGC::default()
         };
-        let (state, decision) = clip.step(AdaGcState::default(), &reading([3.0, 4.0]));
+        let (state, decision) = clip.step(AdaGCState::default(), &reading([3.0, 4.0]));
         assert_eq!(decision, Decision::ScaleGlobal { coefficient: 0.2 });
         assert!((state.gamma[0] - 0.6).abs() < 1e-12 && (state.gamma[1] - 0.8).abs() < 1e-12);
         let (state, decision) = clip.step(state, &reading([0.5, 0.1]));
         assert_eq!(decision, Decision::Keep);
         assert_eq!(
             state,
-            AdaGcState {
+            AdaGCState {
                 step: 2,
                 gamma: vec![0.5, 0.1]
             }
         );
 
-        // Afterwards each tensor by itself: 0.5 is within 1.05 of its own, 2.1 is not.
+        // Afterwards each tensor by itself: 0.5 is within 1.05 of its running norm, 2.1 is not.
         let (state, decision) = clip.step(state, &reading([0.5, 2.1]));
         let Decision::ScalePerTensor { coefficients } = decision else {
             panic!("{decision:?}");
@@ -162,19 +198,19 @@ mod tests {
 
     #[test]
     fn a_zero_norm_in_the_warm_up_moves_no_running_norm() {
-        let clip = AdaGc::default();
-        let (state, _) = clip.step(AdaGcState::default(), &reading([0.5, 0.25]));
+        let clip = AdaGC::default();
+        let (state, _) = clip.step(AdaGCState::default(), &reading([0.5, 0.25]));
         let (state, _) = clip.step(state, &reading([0.0, 0.125]));
         assert_eq!(state.gamma, [0.5, 0.125]);
     }
 
     #[test]
     fn a_tensor_without_a_gradient_in_the_warm_up_can_still_learn() {
-        let clip = AdaGc {
+        let clip = AdaGC {
             warmup_steps: 1,
-            ..AdaGc::default()
+            ..AdaGC::default()
         };
-        let (state, _) = clip.step(AdaGcState::default(), &reading([0.5, 0.0]));
+        let (state, _) = clip.step(AdaGCState::default(), &reading([0.5, 0.0]));
         let (state, decision) = clip.step(state, &reading([0.5, 7.0]));
         assert_eq!((decision, state.gamma[1]), (Decision::Keep, 7.0));
         let (state, decision) = clip.step(state, &reading([0.0, f64::NAN]));

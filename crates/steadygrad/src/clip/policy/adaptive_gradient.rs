@@ -1,28 +1,30 @@
 use serde::{Deserialize, Serialize};
 
-use super::error::positive;
-use super::{ClipConfigError, ClipPolicy, ClipReading, Needs, TensorReading, UnitNorms};
 use crate::Decision;
+use crate::clip::error::above;
+use crate::clip::{ClipConfigError, ClipPolicy, ClipReading, Needs, TensorReading, UnitNorms};
 
-/// Adaptive gradient clipping (AGC): clip each output unit by its weights.
+/// Adaptive gradient clipping (AGC) bounds each output unit by its weights.
 ///
-/// For unit i with gradient g_i and weights w_i, where
-/// `|g_i| > clipping max(|w_i|, eps)`:
-/// `g_i <- g_i clipping max(|w_i|, eps) / max(|g_i|, 1e-6)`, with L2 norms. A unit is a row of a
-/// matrix `[out, in]`, a filter of a convolution, and a whole vector for biases and gains.
+/// Where unit i has `|g_i| > clipping max(|w_i|, eps)`, with L2 norms of its gradient and its
+/// weights: `g_i <- g_i clipping max(|w_i|, eps) / max(|g_i|, 1e-6)`. A unit is a row of a matrix
+/// `[out, in]`, a filter of a convolution, or a whole vector of biases or gains.
 ///
-/// Defaults: clipping 0.01, eps 1e-3. For networks without normalisation at large batch sizes. The
-/// paper leaves the final layer out: give the adapter only the parameters to clip.
+/// Defaults: clipping 0.01, eps 1e-3. It suits networks without normalisation at large batch sizes.
+/// The paper leaves the final layer out: give the adapter only the parameters to clip.
 ///
-/// A unit with a NaN or infinite value is left as it is, the others are clipped; zero and empty
-/// units are kept. Source: Brock, De, Smith and Simonyan, "High-performance large-scale image
-/// recognition without normalization" (NFNets), 2021, equation 3.
+/// A unit with a NaN or infinite value is kept, and the others are clipped. Zero and empty units are
+/// kept.
+///
+/// Source: Brock, De, Smith and Simonyan, "High-performance large-scale image recognition without
+/// normalization" (NFNets), 2021, equation 3.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AdaptiveGradientClip {
-    /// The largest ratio of gradient to weight norm that passes unchanged.
+    /// The largest ratio of gradient to weight norm that passes unchanged. Positive and finite.
     pub clipping: f64,
-    /// The least weight norm that counts, so that weights at zero can still learn.
+    /// The smallest weight norm that counts, so that weights at zero can still learn. Positive and
+    /// finite.
     pub eps: f64,
 }
 
@@ -35,10 +37,20 @@ impl Default for AdaptiveGradientClip {
     }
 }
 
-/// The least gradient norm that is divided by.
+/// The smallest gradient norm in a denominator.
 const LEAST_GRADIENT_NORM: f64 = 1e-6;
 
 impl AdaptiveGradientClip {
+    /// Sets the largest ratio of gradient to weight norm that passes unchanged.
+    pub fn with_clipping(self, clipping: f64) -> Self {
+        Self { clipping, ..self }
+    }
+
+    /// Sets the smallest weight norm that counts.
+    pub fn with_eps(self, eps: f64) -> Self {
+        Self { eps, ..self }
+    }
+
     fn coefficient(&self, unit: &UnitNorms) -> f64 {
         let max_norm = self.clipping * unit.weight.max(self.eps);
         // False for NaN as well.
@@ -66,13 +78,17 @@ impl AdaptiveGradientClip {
 impl ClipPolicy for AdaptiveGradientClip {
     type State = ();
 
+    fn examples(_bound: f64) -> Vec<Self> {
+        vec![Self::default()]
+    }
+
     fn needs(&self) -> Needs {
         Needs::UnitNorms
     }
 
     fn validate(&self) -> Result<(), ClipConfigError> {
-        positive("adaptive_gradient.clipping", self.clipping)?;
-        positive("adaptive_gradient.eps", self.eps)
+        above("clipping", self.clipping, 0.0)?;
+        above("eps", self.eps, 0.0)
     }
 
     fn step(&self, (): (), reading: &ClipReading) -> ((), Decision) {
@@ -97,7 +113,7 @@ impl ClipPolicy for AdaptiveGradientClip {
 mod tests {
     use super::*;
 
-    /// A gradient at its bound passes, even where it is smaller than the least that is divided by.
+    /// A gradient at its bound passes, even where it is below the smallest denominator.
     #[test]
     fn a_unit_at_its_bound_is_kept() {
         let clip = AdaptiveGradientClip {
