@@ -4,6 +4,7 @@ use crate::diagnose::sketch::{Sketch, healthy};
 use crate::diagnose::{
     Example, Finding, FindingLevel, GradientEffect, History, ModelCase, RemedyFamilies, Row, Rule,
 };
+use crate::diagnose::run::median;
 use crate::dynamics::Axis;
 use crate::remedy::Family;
 use crate::trace::Role;
