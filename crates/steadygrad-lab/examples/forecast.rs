@@ -14,7 +14,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::Device;
-use steadygrad::diagnose::{Evidence, Forecast, History};
+use steadygrad::Evidence;
+use steadygrad::diagnose::{DivergenceForecast, History};
 use steadygrad::trace::Role;
 use steadygrad_lab::Optimizer;
 use steadygrad_lab::zoo::{Configuration, Part, configurations, fresh, risk, run};
@@ -82,7 +83,7 @@ fn main() {
                     let mut bare = run.trace.clone();
                     bare.series
                         .retain(|series| *series.role() != Role::WeightNorm);
-                    let of = |trace| Forecast::of(&History::of(trace));
+                    let of = |trace| DivergenceForecast::of(&History::of(trace));
                     let (Some(forecast), Some(bare)) = (of(&run.trace), of(&bare)) else {
                         continue;
                     };

@@ -10,7 +10,7 @@ use steadygrad::cure::{
     CureReport, End, Outcome, SeedOutcome, Start, SubjectSummary, Trial, Verification, contenders,
     prescribe, ranking, winner,
 };
-use steadygrad::diagnose::{Case, diagnose};
+use steadygrad::diagnose::{ModelCase, diagnose};
 use steadygrad::remedy::Remedy;
 use steadygrad_record::RecordError;
 
@@ -66,11 +66,9 @@ pub fn cure<S: Subject>(
 
     control.progress.phase(BASELINE);
     let outcome = bench.run(plan, BASELINE, None, true, "baseline".into())?;
-    let findings = diagnose(Case {
-        measurements: &measurements,
-        setup: &setup,
-        outcome: Some(&outcome),
-    });
+    let findings = diagnose(
+        &ModelCase::new(&measurements, &setup).with_detections(&outcome.detections),
+    );
 
     control.progress.phase("remedies");
     let start = Start {

@@ -149,7 +149,7 @@ fn trace(table: &StepTable, incidents: &[Incident]) -> Trace {
 #[cfg(test)]
 mod tests {
     use steadygrad::StepReading;
-    use steadygrad::diagnose::{Level, RunDiagnosis};
+    use steadygrad::diagnose::{FindingLevel, RunDiagnosis};
     use steadygrad::guard::{Guard, Preset};
     use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
     use steadygrad_record::{FORMAT, Manifest, RunDir, RunStatus};
@@ -252,7 +252,7 @@ mod tests {
             .iter()
             .find(|finding| finding.code == "SG016")
             .unwrap();
-        assert_eq!(told.level, Level::Warning);
+        assert_eq!(told.level, FindingLevel::Warning);
         assert!(
             told.title.starts_with(
                 "the guard intervened 3 times, in steps 50 to 170; the first: the global norm"
@@ -282,7 +282,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             (told.level, told.until),
-            (Level::Warning, Some(124)),
+            (FindingLevel::Warning, Some(124)),
             "{told:?}"
         );
         assert!(told.title.starts_with("5 steps in a row"), "{told:?}");

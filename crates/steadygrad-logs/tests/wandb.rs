@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use steadygrad::diagnose::{RunDiagnosis, State};
+use steadygrad::diagnose::{RunDiagnosis, RunState};
 use steadygrad::trace::Role;
 use steadygrad_logs::{Columns, read};
 
@@ -24,7 +24,7 @@ fn a_run_of_w_and_b_is_read_and_diagnosed() {
         );
         assert_eq!(trace.parameters().count(), 2);
         let found = RunDiagnosis::of(trace);
-        assert_eq!(found.state, State::NonFinite { step: 30 });
+        assert_eq!(found.state, RunState::NonFinite { step: 30 });
         assert!(!found.is_healthy());
     }
 }

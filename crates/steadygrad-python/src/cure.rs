@@ -13,7 +13,7 @@ use steadygrad::cure::{
     Trial as Candidate, TrialEnd, TrialKind, TrialRecorder, Verification, contenders, prescribe,
     ranking, winner,
 };
-use steadygrad::diagnose::{Case as Diagnosed, Finding, diagnose};
+use steadygrad::diagnose::{Finding, ModelCase, diagnose};
 use steadygrad::guard::{Guard, GuardConfig, Response};
 use steadygrad::remedy::{Family, Remedy};
 use steadygrad_record::{RunDir, RunStatus};
@@ -241,11 +241,10 @@ impl Cure {
                 family == Family::Clip || can.iter().any(|name| name == family.name())
             },
         );
-        self.findings = diagnose(Diagnosed {
-            measurements: &self.case.measurements,
-            setup: &self.case.setup,
-            outcome: Some(&baseline.0),
-        });
+        self.findings = diagnose(
+            &ModelCase::new(&self.case.measurements, &self.case.setup)
+                .with_detections(&baseline.0.detections),
+        );
         self.baseline = Some(baseline.0.clone());
         if !self.case.plain {
             for trial in &mut self.trials {

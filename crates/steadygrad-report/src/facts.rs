@@ -5,7 +5,7 @@ use steadygrad::cure::{
     BASELINE, CureReport, End, Outcome, RankedTrial, Trial, TrialKind, Verdict, Verification,
 };
 use steadygrad::detect::{Detection, Detector};
-use steadygrad::diagnose::{Finding, Forecast, RunDiagnosis, State};
+use steadygrad::diagnose::{DivergenceForecast, Finding, RunDiagnosis, RunState};
 use steadygrad::remedy::Family;
 
 use crate::number;
@@ -38,16 +38,18 @@ pub(crate) fn confidence(finding: &Finding) -> Option<String> {
 /// How a run ended, in words.
 pub(crate) fn state(run: &RunDiagnosis) -> String {
     match run.state {
-        State::Unknown => "nothing to judge: the log has neither a loss nor a gradient norm".into(),
-        State::Alive if run.is_healthy() => "healthy: nothing is wrong".into(),
-        State::Alive => "alive at the end of the log".into(),
-        State::NonFinite { step } => format!("lost: not finite from step {step} on"),
-        State::Diverged { step } => {
+        RunState::Unknown => {
+            "nothing to judge: the log has neither a loss nor a gradient norm".into()
+        }
+        RunState::Alive if run.is_healthy() => "healthy: nothing is wrong".into(),
+        RunState::Alive => "alive at the end of the log".into(),
+        RunState::NonFinite { step } => format!("lost: not finite from step {step} on"),
+        RunState::Diverged { step } => {
             format!(
                 "lost: the loss is above its start from step {step} on, at the end over threefold"
             )
         }
-        State::Relapsed { step } => {
+        RunState::Relapsed { step } => {
             format!("lost: the loss is back where it began, or above, from step {step} on")
         }
     }
@@ -56,32 +58,32 @@ pub(crate) fn state(run: &RunDiagnosis) -> String {
 /// The forecast of a run that is not over yet, in words: of others it is known how they ended.
 pub(crate) fn forecast(run: &RunDiagnosis) -> Option<String> {
     let forecast = run.forecast.as_ref()?;
-    let begun = run.state == State::Alive && run.last_step? < Forecast::BUDGET;
+    let begun = run.state == RunState::Alive && run.last_step? < DivergenceForecast::BUDGET;
     begun.then(|| {
         format!(
             "{} that it diverges within {} steps, from its first rows alone",
             number::probability(forecast.probability),
-            Forecast::BUDGET
+            DivergenceForecast::BUDGET
         )
     })
 }
 
 /// One row of the ranking, joined with its trial.
-pub(crate) struct Ranked<'a> {
+pub(crate) struct RankingRow<'a> {
     pub(crate) place: &'a RankedTrial,
     pub(crate) trial: &'a Trial,
     pub(crate) outcome: &'a Outcome,
 }
 
 /// The ranking, best first. An entry whose trial is missing from the report is left out.
-pub(crate) fn ranked(report: &CureReport) -> Vec<Ranked<'_>> {
+pub(crate) fn ranked(report: &CureReport) -> Vec<RankingRow<'_>> {
     report
         .ranking
         .iter()
         .filter_map(|place| {
             let trial = report.trial(&place.trial)?;
             let outcome = trial.outcome.as_ref()?;
-            Some(Ranked {
+            Some(RankingRow {
                 place,
                 trial,
                 outcome,
@@ -318,7 +320,7 @@ pub(crate) fn next_steps(report: &CureReport) -> String {
             .find(|row| kind(row.trial.kind) && row.outcome.verdict == Verdict::Cured)
     };
     let is_family = |kind| matches!(kind, TrialKind::Family(_));
-    let survivors: Vec<&Ranked<'_>> = ranked
+    let survivors: Vec<&RankingRow<'_>> = ranked
         .iter()
         .filter(|row| is_family(row.trial.kind) && row.outcome.verdict.survived())
         .collect();

@@ -1,30 +1,37 @@
 //! The report as JSON.
 
+use serde_json::to_string_pretty;
 use steadygrad::cure::CureReport;
 use steadygrad::diagnose::Diagnosis;
 use steadygrad::probe::ProbeReport;
 
-/// Every number of the report as indented JSON. NaN and infinities become the strings `"NaN"`,
-/// `"Infinity"` and `"-Infinity"`, see [`steadygrad::float`].
+use crate::ReportError;
+
+/// Returns every number of the report as indented JSON. NaN and infinities become the strings
+/// `"NaN"`, `"Infinity"` and `"-Infinity"`, see [`steadygrad::float`].
 ///
 /// # Errors
-/// Those of `serde_json`; none is known to happen for this type.
-pub fn cure(report: &CureReport) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(report)
+/// [`ReportError::Json`]; no report is known to cause it.
+pub fn cure(report: &CureReport) -> Result<String, ReportError> {
+    to_string_pretty(report).map_err(json_error)
 }
 
-/// The same for what [`crate::terminal::probe`] prints.
+/// Returns every number of the report as indented JSON, as [`cure`] does.
 ///
 /// # Errors
-/// Those of `serde_json`; none is known to happen for this type.
-pub fn probe(report: &ProbeReport) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(report)
+/// [`ReportError::Json`]; no report is known to cause it.
+pub fn probe(report: &ProbeReport) -> Result<String, ReportError> {
+    to_string_pretty(report).map_err(json_error)
 }
 
-/// The same for what [`crate::terminal::diagnosis`] prints.
+/// Returns every number of the diagnosis as indented JSON, as [`cure`] does.
 ///
 /// # Errors
-/// Those of `serde_json`; none is known to happen for this type.
-pub fn diagnosis(diagnosis: &Diagnosis) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(diagnosis)
+/// [`ReportError::Json`]; no diagnosis is known to cause it.
+pub fn diagnosis(diagnosis: &Diagnosis) -> Result<String, ReportError> {
+    to_string_pretty(diagnosis).map_err(json_error)
+}
+
+pub(crate) fn json_error(error: serde_json::Error) -> ReportError {
+    ReportError::Json(Box::new(error))
 }

@@ -18,6 +18,7 @@
 //! the JSON too. Where a sentence has to be chosen (what happened, what to try next), all
 //! documents take it from the same place and cannot disagree.
 
+mod error;
 mod facts;
 pub mod html;
 pub mod json;
@@ -26,3 +27,5 @@ mod probe;
 pub mod rules;
 pub mod sarif;
 pub mod terminal;
+
+pub use error::ReportError;

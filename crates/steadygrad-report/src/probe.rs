@@ -11,6 +11,7 @@ mod risk;
 mod spectrum;
 mod subnormals;
 
+use steadygrad::diagnose::{GradientEffect, rule};
 use steadygrad::dynamics::Axis;
 use steadygrad::probe::ProbeReport;
 
@@ -94,16 +95,16 @@ pub(crate) fn headline(report: &ProbeReport) -> String {
     let Some(first) = report.findings.first() else {
         return healthy(report);
     };
-    // SG010: a signal overflows. The others of these are the explosion itself.
-    let explodes = ["SG001", "SG002", "SG003", "SG004", "SG010"];
-    let vanishes = ["SG012"];
-    let any = |codes: &[&str]| {
-        let mut found = report.findings.iter();
-        found.any(|finding| codes.contains(&finding.code.as_str()))
+    let any = |effect: GradientEffect| {
+        let rules = report
+            .findings
+            .iter()
+            .filter_map(|finding| rule(&finding.code));
+        rules.into_iter().any(|rule| rule.effect == effect)
     };
-    let state = if any(&explodes) {
+    let state = if any(GradientEffect::Explodes) {
         "explodes"
-    } else if any(&vanishes) {
+    } else if any(GradientEffect::Vanishes) {
         "vanishes"
     } else {
         "is not healthy"

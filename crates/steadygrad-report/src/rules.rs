@@ -35,7 +35,8 @@ pub fn markdown(rule: &Rule) -> String {
     match rule.example {
         Example::Measured { fires, silent } => {
             out.push_str(&format!(
-                "It speaks when {fires}.\nIt is silent when {silent}.\n"
+                "It speaks when {}.\nIt is silent when {}.\n",
+                fires.text, silent.text
             ));
         }
         Example::Logs { .. } => {

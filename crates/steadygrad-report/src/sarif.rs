@@ -1,13 +1,14 @@
 //! Findings in SARIF 2.1.0, the format that code hosts and editors read diagnostics in.
 
 use serde_json::{Value, json};
-use steadygrad::diagnose::{Diagnosis, Finding, Level, RULES, RunDiagnosis};
+use steadygrad::diagnose::{Diagnosis, Finding, RULES, RunDiagnosis};
 
-use crate::facts;
+use crate::json::json_error;
+use crate::{ReportError, facts};
 
 /// All findings of all runs as one SARIF log: the rules once, a result for each finding, its place as
 /// a logical location, its numbers among the properties.
-pub fn diagnosis(diagnosis: &Diagnosis) -> Value {
+pub fn diagnosis(diagnosis: &Diagnosis) -> Result<String, ReportError> {
     let results: Vec<Value> = diagnosis
         .runs
         .iter()
@@ -31,7 +32,7 @@ pub fn diagnosis(diagnosis: &Diagnosis) -> Value {
             })
         })
         .collect();
-    json!({
+    let log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [{
@@ -43,15 +44,11 @@ pub fn diagnosis(diagnosis: &Diagnosis) -> Value {
             }},
             "results": results,
         }],
-    })
+    });
+    serde_json::to_string_pretty(&log).map_err(json_error)
 }
 
 fn result(diagnosis: &Diagnosis, run: &RunDiagnosis, finding: &Finding) -> Value {
-    let level = match finding.level {
-        Level::Error => "error",
-        Level::Warning => "warning",
-        Level::Note => "note",
-    };
     let message = format!(
         "{} ({}). {}",
         finding.title,
@@ -60,7 +57,7 @@ fn result(diagnosis: &Diagnosis, run: &RunDiagnosis, finding: &Finding) -> Value
     );
     json!({
         "ruleId": finding.code,
-        "level": level,
+        "level": finding.level.name(),
         "message": { "text": message },
         "locations": [{
             "physicalLocation": { "artifactLocation": { "uri": uri(&diagnosis.path) } },

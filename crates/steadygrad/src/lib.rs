@@ -24,6 +24,7 @@ pub mod cure;
 pub mod decision;
 pub mod detect;
 pub mod diagnose;
+mod evidence;
 pub mod guard;
 pub mod measurements;
 pub mod probe;
@@ -38,6 +39,7 @@ pub mod workers;
 pub use steadygrad_dynamics::{self as dynamics, float};
 
 pub use decision::Decision;
+pub use evidence::Evidence;
 pub use guard::{Guard, GuardConfig, Judgement};
 pub use reading::{Place, StepReading};
 pub use stats::{GradientStats, TensorStats};

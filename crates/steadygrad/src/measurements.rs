@@ -1,6 +1,10 @@
 //! What is measured on a model before any training step: the ground every finding and every
 //! remedy's parameter stands on.
 
+mod growth_forecast;
+
+pub use growth_forecast::GrowthForecast;
+
 use serde::{Deserialize, Serialize};
 
 use crate::dynamics::{Activation, Criticality, Exponent, GrowthProfile, GrowthSpectrum};

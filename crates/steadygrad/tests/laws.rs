@@ -12,7 +12,7 @@ use steadygrad::detect::{
     Detection, Detector, DetectorConfig, LossDivergence, LossSpike, NormGrowth, NormSpike,
     OutlierBound, Severity, UpdateRatio,
 };
-use steadygrad::diagnose::{Case, diagnose};
+use steadygrad::diagnose::{ModelCase, diagnose};
 use steadygrad::dynamics::{
     Activation, Axis, CriticalPoint, Criticality, Exponent, FixedPoint, GrowthPoint, GrowthProfile,
     GrowthSpectrum, LayerGrowth, MeanField,
@@ -633,7 +633,8 @@ proptest! {
     fn nothing_measured_makes_diagnosis_or_derivation_panic(
         measurements in measurements(), setup in any_setup(), outcome in outcome(),
     ) {
-        for finding in diagnose(Case { measurements: &measurements, setup: &setup, outcome: Some(&outcome) }) {
+        let case = ModelCase::new(&measurements, &setup).with_detections(&outcome.detections);
+        for finding in diagnose(&case) {
             prop_assert!(!finding.code.is_empty() && !finding.title.is_empty());
         }
         let basis = Basis { measurements: &measurements, setup: &setup, baseline: Some(&outcome) };

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::Device;
 use steadygrad::detect::{Detector, Severity};
-use steadygrad::diagnose::{Finding, History, Level, diagnose_run};
+use steadygrad::diagnose::{Finding, FindingLevel, History, diagnose_run};
 use steadygrad_lab::faults::Fault;
 use steadygrad_lab::zoo::{Became, PEERS, Part, Run, configurations, fresh, run};
 
@@ -121,7 +121,7 @@ fn alarms(judged: &Judged) -> bool {
     judged
         .findings
         .iter()
-        .any(|finding| finding.level > Level::Note)
+        .any(|finding| finding.level > FindingLevel::Note)
 }
 
 fn kinds(judged: &[Judged]) {

@@ -3,6 +3,7 @@
 mod baseline;
 mod butterfly;
 mod course;
+mod curve;
 mod frame;
 mod growth;
 mod layers;
@@ -10,7 +11,6 @@ mod losses;
 mod phase;
 mod remedies;
 mod seeds;
-mod series;
 mod spectrum;
 
 pub(super) use baseline::baseline;

@@ -1,14 +1,14 @@
-use steadygrad::dynamics::{CriticalPoint, FixedPoint};
+use steadygrad::dynamics::{CriticalPoint, Criticality, FixedPoint};
 use steadygrad::probe::ProbeReport;
 
 use super::Section;
 use crate::number;
 
-/// `chi_1` this close to 1 is 1: over a million layers, more than anyone trains, it comes to a
-/// factor of e.
+/// `chi_1` this close to 1 counts as 1: the factor is e over a million layers, more than anyone
+/// trains.
 const CRITICAL: f64 = 1e-6;
 
-/// Where the initialisation lies, and what would move it to the critical line.
+/// Where the initialisation lies, and what moves it to the critical line.
 pub(crate) fn criticality(report: &ProbeReport) -> Section {
     let section = Section::new("Criticality, by mean-field theory");
     let Some(found) = report.measurements.criticality else {
@@ -22,31 +22,40 @@ pub(crate) fn criticality(report: &ProbeReport) -> Section {
         );
     };
     let unit = report.measurements.growth.axis.unit();
-    let (weights, biases) = (found.mean_field.sigma_w(), found.mean_field.sigma_b());
-    let phase = match found.chi_1 - 1.0 {
-        beyond if beyond.abs() < CRITICAL => "critical",
-        beyond if beyond > 0.0 => "gradients grow",
-        beyond if beyond < 0.0 => "gradients shrink",
-        _ => "not known",
-    };
-    let depth = if found.depth_scale > 1.0 / CRITICAL {
-        format!("beyond {} {unit}s", number::short(1.0 / CRITICAL))
-    } else {
-        format!("{} {unit}s", number::short(found.depth_scale))
-    };
-    let signal = match found.fixed_point {
-        FixedPoint::Zero => "dies out".into(),
-        FixedPoint::Finite(q) => format!("settles at {}", number::short(q)),
-        FixedPoint::Every(q) => format!("stays at {}", number::short(q)),
-        FixedPoint::Diverges => "grows without bound".into(),
-    };
-    let change = match found.weight_scale() {
-        Some(scale) if scale.is_finite() && scale > 0.0 => {
-            format!("multiply the repeated weights by {}", number::short(scale))
-        }
-        _ => "no factor on the weights reaches it".into(),
-    };
-    let critical = match found.critical {
+    let field = &found.mean_field;
+    section
+        .row(
+            "gain sigma_w",
+            format!(
+                "{}; {}, for {} with biases of sigma_b = {}",
+                number::short(field.sigma_w()),
+                critical(found.critical),
+                field.activation().name(),
+                number::short(field.sigma_b())
+            ),
+        )
+        .row(
+            "chi_1",
+            format!(
+                "{}, the factor of the squared gradient norm per {unit} once the signal has \
+                 settled: {}",
+                number::short(found.chi_1),
+                phase(found.chi_1)
+            ),
+        )
+        .row(
+            "depth scale",
+            format!(
+                "{} until the squared gradient norm changes by a factor of e",
+                depth(found.depth_scale, unit)
+            ),
+        )
+        .row("signal's variance", signal(found.fixed_point))
+        .row("to be critical", change(&found))
+}
+
+fn critical(point: CriticalPoint) -> String {
+    match point {
         CriticalPoint::Continuous { sigma_w, .. } => {
             format!("critical is {}", number::short(sigma_w))
         }
@@ -60,29 +69,40 @@ pub(crate) fn criticality(report: &ProbeReport) -> Section {
             number::short(below),
             number::short(above)
         ),
-    };
-    section
-        .row(
-            "gain sigma_w",
-            format!(
-                "{}; {critical}, for {} with biases of sigma_b = {}",
-                number::short(weights),
-                found.mean_field.activation().name(),
-                number::short(biases)
-            ),
-        )
-        .row(
-            "chi_1",
-            format!(
-                "{}, the squared gradient norm's factor per {unit} where the signal has settled: \
-                 {phase}",
-                number::short(found.chi_1)
-            ),
-        )
-        .row(
-            "depth scale",
-            format!("{depth} until the squared gradient norm changes by a factor of e",),
-        )
-        .row("signal's variance", signal)
-        .row("to be critical", change)
+    }
+}
+
+fn phase(chi_1: f64) -> &'static str {
+    match chi_1 - 1.0 {
+        beyond if beyond.abs() < CRITICAL => "critical",
+        beyond if beyond > 0.0 => "gradients grow",
+        beyond if beyond < 0.0 => "gradients shrink",
+        _ => "not known",
+    }
+}
+
+fn depth(scale: f64, unit: &str) -> String {
+    if scale > 1.0 / CRITICAL {
+        format!("beyond {} {unit}s", number::short(1.0 / CRITICAL))
+    } else {
+        format!("{} {unit}s", number::short(scale))
+    }
+}
+
+fn signal(fixed_point: FixedPoint) -> String {
+    match fixed_point {
+        FixedPoint::Zero => "shrinks to zero".into(),
+        FixedPoint::Finite(q) => format!("settles at {}", number::short(q)),
+        FixedPoint::Every(q) => format!("stays at {}", number::short(q)),
+        FixedPoint::Diverges => "grows without bound".into(),
+    }
+}
+
+fn change(found: &Criticality) -> String {
+    match found.weight_scale() {
+        Some(scale) if scale.is_finite() && scale > 0.0 => {
+            format!("multiply the repeated weights by {}", number::short(scale))
+        }
+        _ => "no factor on the weights reaches it".into(),
+    }
 }

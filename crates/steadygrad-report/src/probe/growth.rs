@@ -50,13 +50,7 @@ pub(crate) fn growth(report: &ProbeReport) -> Section {
             ),
         );
     }
-    let factors = |point: &&GrowthPoint| point.backward_growth.is_some_and(f64::is_finite);
-    let by_factor = |a: &&GrowthPoint, b: &&GrowthPoint| {
-        let factor = |point: &GrowthPoint| point.backward_growth.unwrap_or(f64::NAN);
-        factor(a).total_cmp(&factor(b))
-    };
-    let known = || profile.points.iter().filter(factors);
-    if let (Some(least), Some(most)) = (known().min_by(by_factor), known().max_by(by_factor)) {
+    if let Some((least, most)) = range(&profile.points) {
         section = section.row(
             "measured range",
             format!("{} to {}", factor(least), factor(most)),
@@ -66,6 +60,19 @@ pub(crate) fn growth(report: &ProbeReport) -> Section {
         "± is one standard error of the mean over the {unit}s: how far the rate of another network \
          drawn in the same way may lie from this one's. The gradient is that of the first batch."
     ))
+}
+
+/// The points with the smallest and the largest finite factor.
+fn range(points: &[GrowthPoint]) -> Option<(&GrowthPoint, &GrowthPoint)> {
+    let by_factor = |a: &&GrowthPoint, b: &&GrowthPoint| {
+        let factor = |point: &GrowthPoint| point.backward_growth.unwrap_or(f64::NAN);
+        factor(a).total_cmp(&factor(b))
+    };
+    let finite = || {
+        let points = points.iter();
+        points.filter(|point| point.backward_growth.is_some_and(f64::is_finite))
+    };
+    Some((finite().min_by(by_factor)?, finite().max_by(by_factor)?))
 }
 
 /// The first and the last point; one of them when they are the same.

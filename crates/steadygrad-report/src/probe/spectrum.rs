@@ -1,9 +1,10 @@
+use steadygrad::dynamics::{Exponent, GrowthSpectrum};
 use steadygrad::probe::ProbeReport;
 
 use super::{Section, through};
 use crate::number;
 
-/// The exponents, their errors and what made them.
+/// The exponents, their errors and the settings they were computed with.
 pub(crate) fn spectrum(report: &ProbeReport) -> Section {
     let axis = report.measurements.growth.axis;
     let Some(spectrum) = &report.measurements.spectrum else {
@@ -19,34 +20,28 @@ pub(crate) fn spectrum(report: &ProbeReport) -> Section {
         through(axis)
     ));
     let (Some(first), Some(last)) = (spectrum.lambda_1(), spectrum.exponents.last()) else {
-        return section.not_measured("lambda_1", "no tangent vector was carried along");
+        return section.not_measured("lambda_1", "no tangent vector was multiplied");
     };
     let count = spectrum.exponents.len();
-    let ln = |exponent: &steadygrad::dynamics::Exponent| {
-        number::with_error(exponent.value, exponent.standard_error)
+    let (bound, direction) = match spectrum.lower_bound {
+        true => (
+            "at least ",
+            format!("the best of {count} random directions"),
+        ),
+        false => ("", "the worst direction".into()),
     };
     section = section.row(
         "lambda_1",
         format!(
-            "{}{} per {unit}: {} along {}",
-            if spectrum.lower_bound {
-                "at least "
-            } else {
-                ""
-            },
-            ln(&first),
+            "{bound}{} per {unit}: {} along {direction}",
+            logarithm(&first),
             number::growth(first.value.exp()),
-            if spectrum.lower_bound {
-                format!("the best of {count} random directions")
-            } else {
-                "the worst direction".into()
-            },
         ),
     );
     if count > 1 {
         section = section.row(
             format!("lambda_{count}"),
-            format!("{} per {unit}", ln(last)),
+            format!("{} per {unit}", logarithm(last)),
         );
     }
     section = match spectrum.log_condition() {
@@ -56,6 +51,15 @@ pub(crate) fn spectrum(report: &ProbeReport) -> Section {
             &format!("{count} of {} exponents are known", spectrum.width),
         ),
     };
+    section.note(settings(spectrum))
+}
+
+fn logarithm(exponent: &Exponent) -> String {
+    number::with_error(exponent.value, exponent.standard_error)
+}
+
+/// What the exponents were computed from.
+fn settings(spectrum: &GrowthSpectrum) -> String {
     let failed = match spectrum.failed_samples {
         0 => String::new(),
         failed => format!(
@@ -63,14 +67,14 @@ pub(crate) fn spectrum(report: &ProbeReport) -> Section {
             number::count(failed as u64, "sample")
         ),
     };
-    section.note(format!(
+    format!(
         "Finite-time exponents, ln(sigma_i) / {}: {} of {} exponents, {}{failed}, {}, seed {}. ± is \
          one standard error over the samples.",
         spectrum.steps,
-        count,
+        spectrum.exponents.len(),
         spectrum.width,
         number::count(spectrum.samples as u64, "sample"),
         number::count(spectrum.steps as u64, "Jacobian"),
         spectrum.seed,
-    ))
+    )
 }

@@ -1,7 +1,7 @@
 //! What was found in logs, as text.
 
 use anstyle::Style;
-use steadygrad::diagnose::{Diagnosis, Level, RunDiagnosis, State};
+use steadygrad::diagnose::{Diagnosis, FindingLevel, RunDiagnosis, RunState};
 
 use super::findings;
 use super::text::{BOLD, DIM, ERROR, GOOD, WARN, field, paint, wrapped};
@@ -80,8 +80,8 @@ fn few(names: &[String]) -> String {
 fn style(run: &RunDiagnosis) -> Style {
     let worst = run.findings.iter().map(|finding| finding.level).max();
     match (run.state, worst) {
-        (State::Alive, None | Some(Level::Note)) => GOOD,
-        (State::Alive | State::Unknown, _) => WARN,
+        (RunState::Alive, None | Some(FindingLevel::Note)) => GOOD,
+        (RunState::Alive | RunState::Unknown, _) => WARN,
         _ => ERROR,
     }
 }

@@ -1,7 +1,7 @@
 //! Findings, like a compiler's errors.
 
 use anstyle::Style;
-use steadygrad::diagnose::{Finding, Level};
+use steadygrad::diagnose::{Finding, FindingLevel};
 
 use super::sparkline;
 use super::text::{BOLD, ERROR, FRAME, NOTE, WARN, clean, paint, wrapped};
@@ -18,13 +18,13 @@ pub(super) fn section(findings: &[Finding]) -> String {
 /// The first finding is the cause, so only it says why; the errors after it follow from it.
 fn one(finding: &Finding, headline: bool) -> String {
     let level = match finding.level {
-        Level::Error if !headline => Level::Note,
+        FindingLevel::Error if !headline => FindingLevel::Note,
         level => level,
     };
     let style = match level {
-        Level::Error => ERROR,
-        Level::Warning => WARN,
-        Level::Note => NOTE,
+        FindingLevel::Error => ERROR,
+        FindingLevel::Warning => WARN,
+        FindingLevel::Note => NOTE,
     };
     let label = format!("{}[{}]", level.name(), finding.code);
     let indent = " ".repeat(label.chars().count() + 2);

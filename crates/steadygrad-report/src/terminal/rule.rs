@@ -23,13 +23,13 @@ pub fn rule(rule: &Rule) -> String {
         Example::Measured { fires, silent } => {
             out.push_str(&wrapped(
                 Style::new(),
-                &format!("It speaks when {fires}."),
+                &format!("It speaks when {}.", fires.text),
                 "  ",
                 "  ",
             ));
             out.push_str(&wrapped(
                 Style::new(),
-                &format!("It is silent when {silent}."),
+                &format!("It is silent when {}.", silent.text),
                 "  ",
                 "  ",
             ));

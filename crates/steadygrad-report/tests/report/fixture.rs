@@ -7,7 +7,7 @@ use steadygrad::cure::{
     Trial, TrialKind, Verdict, Verification, rank,
 };
 use steadygrad::detect::{Detection, Detector, Severity};
-use steadygrad::diagnose::{Case, diagnose};
+use steadygrad::diagnose::{ModelCase, diagnose};
 use steadygrad::dynamics::{Activation, Axis, GrowthProfile};
 use steadygrad::measurements::{
     MatrixRole, Measurements, Sharpness, TrainingSetup, UpdateRule, WeightMatrix,
@@ -282,11 +282,8 @@ fn trials() -> CureReport {
             died(5),
         ),
     ];
-    let findings = diagnose(Case {
-        measurements: &measurements,
-        setup: &setup,
-        outcome: Some(&baseline),
-    });
+    let findings =
+        diagnose(&ModelCase::new(&measurements, &setup).with_detections(&baseline.detections));
     CureReport {
         version: "0.1.0".into(),
         subject: SubjectSummary {

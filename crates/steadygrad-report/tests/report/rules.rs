@@ -9,7 +9,7 @@ use steadygrad_report::{rules, terminal};
 fn the_pages_are_those_of_the_code() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rules");
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
-    for rule in &RULES {
+    for rule in RULES {
         let name = format!("{}.md", rule.code);
         let same = read(&name) == rules::markdown(rule);
         assert!(

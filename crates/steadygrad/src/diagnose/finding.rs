@@ -1,33 +1,13 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Place, float};
-
-/// One number that a finding rests on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// What was measured.
-    pub name: String,
-    /// Its value.
-    #[serde(with = "float")]
-    pub value: f64,
-}
-
-impl Evidence {
-    /// Names a number.
-    pub fn new(name: impl Into<String>, value: f64) -> Self {
-        Self {
-            name: name.into(),
-            value,
-        }
-    }
-}
+use crate::{Evidence, Place, float};
 
 /// How much a finding matters.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum Level {
+pub enum FindingLevel {
     /// Good to know; nothing is wrong.
     Note,
     /// Something is wrong, and the run lives.
@@ -37,7 +17,7 @@ pub enum Level {
     Error,
 }
 
-impl Level {
+impl FindingLevel {
     /// `note`, `warning` or `error`.
     pub fn name(self) -> &'static str {
         match self {
@@ -68,7 +48,7 @@ pub struct Finding {
     pub code: String,
     /// How much it matters.
     #[serde(default)]
-    pub level: Level,
+    pub level: FindingLevel,
     /// One line: the fault with its number.
     pub title: String,
     /// Where it sits.

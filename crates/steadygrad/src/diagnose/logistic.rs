@@ -1,4 +1,4 @@
-use super::Evidence;
+use crate::Evidence;
 
 /// Features beyond this say no more: e^20 is half a billion.
 const MOST: f64 = 20.0;

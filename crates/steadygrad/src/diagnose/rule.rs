@@ -1,20 +1,24 @@
-use super::{Case, Finding, History};
+use super::{Finding, History, HitRate, ModelCase};
+use crate::dynamics::Axis;
+use crate::measurements::Measurements;
+use crate::remedy::Family;
 use crate::trace::Trace;
 
-/// One rule: what it says to a person, and what it asks.
+/// One rule: its text, its examples, its checks, and what follows from its finding.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Rule {
     /// Stable code, `SG001` and so on. A code is never given to another rule.
     pub code: &'static str,
-    /// Its name, in words with hyphens.
+    /// The fault's name, in words with hyphens.
     pub name: &'static str,
-    /// What it means.
+    /// What the finding means.
     pub what: &'static str,
     /// Why that is bad.
     pub why: &'static str,
-    /// What it needs to speak: measurements or columns of a log.
+    /// What the rule needs: measurements, or columns of a log.
     pub evidence: &'static str,
-    /// What it cannot see.
+    /// What the rule cannot see.
     pub blind: &'static str,
     /// What to do.
     pub remedy: &'static str,
@@ -22,35 +26,100 @@ pub struct Rule {
     pub fix_safety: &'static str,
     /// Where its thresholds and its reasoning come from.
     pub references: &'static [&'static str],
-    /// A case in which it speaks, and one in which it does not.
+    /// A case in which the rule finds something, and one in which it finds nothing.
     pub example: Example,
-    pub(super) before_training: Option<fn(&Case<'_>) -> Option<Finding>>,
+    /// The remedy families that answer its finding.
+    pub families: RemedyFamilies,
+    /// What its finding says about the gradient: a probe's headline uses the word.
+    pub effect: GradientEffect,
+    /// How often its headlines were right; `None` where none was ever counted.
+    pub hit_rate: Option<HitRate>,
+    pub(super) before_training: Option<fn(&ModelCase<'_>) -> Option<Finding>>,
     pub(super) of_run: Option<fn(&History<'_>) -> Option<Finding>>,
 }
 
-/// A firing and a silent example of a rule.
-#[derive(Debug, Clone, Copy)]
-pub enum Example {
-    /// Two logs.
-    Logs {
-        /// The rule finds something here.
-        fires: fn() -> Trace,
-        /// And nothing here.
-        silent: fn() -> Trace,
-    },
-    /// Two measurements of a model: no log shows what the rule looks at.
-    Measured {
-        /// The rule finds something here.
-        fires: &'static str,
-        /// And nothing here.
-        silent: &'static str,
-    },
-}
-
 impl Rule {
-    /// What the rule finds in a log, alone. [`diagnose_run`](super::diagnose_run) asks all rules and
-    /// puts their findings in order.
+    /// Returns what the rule finds in a model.
+    pub fn check_model(&self, case: &ModelCase<'_>) -> Option<Finding> {
+        self.before_training.and_then(|check| check(case))
+    }
+
+    /// Returns what the rule finds in a log, by itself. [`diagnose_run`](super::diagnose_run) asks
+    /// all rules and orders their findings.
     pub fn check_run(&self, history: &History<'_>) -> Option<Finding> {
         self.of_run.and_then(|check| check(history))
     }
+}
+
+/// A rule's two examples: one in which it finds something, one in which it finds nothing.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Example {
+    /// Two logs.
+    Logs {
+        /// The rule finds something in this log.
+        fires: fn() -> Trace,
+        /// The rule finds nothing in this log.
+        silent: fn() -> Trace,
+    },
+    /// Two models, for a rule that no log feeds.
+    Measured {
+        /// The rule finds something in this model.
+        fires: MeasuredExample,
+        /// The rule finds nothing in this model.
+        silent: MeasuredExample,
+    },
+}
+
+/// A healthy model with a change.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct MeasuredExample {
+    /// The change in words.
+    pub text: &'static str,
+    /// Makes the change in the measurements of a healthy model.
+    pub change: fn(&mut Measurements),
+}
+
+/// The remedy families that answer a finding, the one to try first in front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemedyFamilies {
+    /// For a network of layers.
+    pub through_depth: &'static [Family],
+    /// For a recurrent network.
+    pub through_time: &'static [Family],
+}
+
+impl RemedyFamilies {
+    /// No family answers the finding.
+    pub const NONE: Self = Self::same(&[]);
+
+    /// The same families for either kind of network.
+    pub const fn same(families: &'static [Family]) -> Self {
+        Self {
+            through_depth: families,
+            through_time: families,
+        }
+    }
+
+    /// Returns the families for a network whose gradient travels along this axis.
+    pub fn along(self, axis: Axis) -> &'static [Family] {
+        match axis {
+            Axis::Depth => self.through_depth,
+            Axis::Time => self.through_time,
+        }
+    }
+}
+
+/// What a finding says about the gradient before training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GradientEffect {
+    /// The gradient, or another signal, grows out of bounds.
+    Explodes,
+    /// The gradient shrinks to nothing.
+    Vanishes,
+    /// Something else is wrong.
+    Other,
 }

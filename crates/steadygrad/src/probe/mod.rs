@@ -1,13 +1,12 @@
 //! What is known of a network before it is trained, and what follows from it: the verdict of
 //! `steadygrad probe`.
 
-mod forecast;
 mod report;
 mod risk;
 mod subnormals;
 mod twins;
 
-pub use forecast::GrowthForecast;
+pub use crate::measurements::GrowthForecast;
 pub use report::{FirstRemedy, ProbeReport};
 pub use risk::Risk;
 pub use subnormals::{Slowdown, Subnormals};

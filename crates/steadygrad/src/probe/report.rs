@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 use super::{GrowthForecast, Risk, Subnormals, TwinRun};
 use crate::cure::derive::{Basis, derive};
 use crate::cure::{Derivation, SubjectSummary};
-use crate::diagnose::{Case, Finding, diagnose};
-use crate::dynamics::{Axis, PhaseDiagram};
+use crate::diagnose::{Finding, ModelCase, diagnose, rule};
+use crate::dynamics::PhaseDiagram;
 use crate::float;
 use crate::measurements::{Measurements, TrainingSetup};
 use crate::remedy::{Family, Remedy};
@@ -66,28 +66,25 @@ impl ProbeReport {
         measurements: &Measurements,
         setup: &TrainingSetup,
     ) -> (Vec<Finding>, Option<FirstRemedy>) {
-        let findings = diagnose(Case {
-            measurements,
-            setup,
-            outcome: None,
-        });
+        let findings = diagnose(&ModelCase::new(measurements, setup));
         let basis = Basis {
             measurements,
             setup,
             baseline: None,
         };
         let first = findings.iter().find_map(|finding| {
-            remedies_for(&finding.code, measurements.growth.axis)
-                .iter()
-                .find_map(|family| {
-                    let (remedy, derivation) = derive(*family, basis).ok()?;
-                    Some(FirstRemedy {
-                        family: *family,
-                        remedy,
-                        derivation,
-                        answers: finding.code.clone(),
-                    })
+            let families = rule(&finding.code)?
+                .families
+                .along(measurements.growth.axis);
+            families.iter().find_map(|family| {
+                let (remedy, derivation) = derive(*family, basis).ok()?;
+                Some(FirstRemedy {
+                    family: *family,
+                    remedy,
+                    derivation,
+                    answers: finding.code.clone(),
                 })
+            })
         });
         (findings, first)
     }
@@ -101,28 +98,11 @@ impl ProbeReport {
     }
 }
 
-/// The families that answer a finding, the one to try first in front.
-fn remedies_for(code: &str, axis: Axis) -> &'static [Family] {
-    match (code, axis) {
-        // All time steps share one matrix, and training moves it: a better start does not last.
-        // Clipping does (Pascanu et al., 2013; docs/LOG.md, "Choosing the recurrent subject").
-        ("SG007" | "SG004" | "SG010", Axis::Time) => {
-            &[Family::Clip, Family::Regularize, Family::Simplify]
-        }
-        // What normalises the steps of an LSTM is no layer that can be put in.
-        ("SG012", Axis::Time) => &[Family::Initialize],
-        ("SG018" | "SG007" | "SG012", _) => &[Family::Initialize, Family::Normalize],
-        ("SG003" | "SG010", _) => &[Family::Initialize, Family::Normalize, Family::Simplify],
-        ("SG006", _) => &[Family::SlowDown],
-        _ => &[],
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cure::testing::{healthy_measurements, setup};
-    use crate::dynamics::GrowthProfile;
+    use crate::dynamics::{Axis, GrowthProfile};
     use crate::measurements::MatrixRole;
 
     #[test]

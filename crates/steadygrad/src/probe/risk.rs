@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use crate::diagnose::{Evidence, Forecast, Logistic, log_ratio};
-use crate::float;
+use crate::diagnose::{DivergenceForecast, Logistic, log_ratio};
 use crate::measurements::{Measurements, TrainingSetup, UpdateRule};
+use crate::{Evidence, float};
 
 /// The probability that a run diverges, from what was measured before its first step.
 ///
@@ -38,7 +38,7 @@ const ADAM: Logistic<2> = Logistic {
 
 impl Risk {
     /// Steps of the runs that it was fitted to.
-    pub const BUDGET: u64 = Forecast::BUDGET;
+    pub const BUDGET: u64 = DivergenceForecast::BUDGET;
 
     /// `None` where the update rule is not known, or loss, weights, gradient or learning rate are not
     /// positive. What has overflowed at the start counts as the largest there is.

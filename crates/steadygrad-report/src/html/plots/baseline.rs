@@ -3,45 +3,85 @@
 use maud::{Markup, html};
 use plotly::Scatter;
 use plotly::common::{DashType, Line, MarkerSymbol, Mode};
-use plotly::layout::HoverMode;
-use steadygrad::cure::CureReport;
+use plotly::layout::{Axis, HoverMode};
+use steadygrad::cure::{CureReport, Outcome};
 
+use super::curve::Curve;
 use super::frame::{
     BLUE, HEIGHT, ORANGE, VerticalLine, bare_axis, figure, layout, log_axis, marker,
     with_vertical_lines,
 };
-use super::series::Series;
 use crate::{facts, number};
 
-/// Up to this many steps each has a marker of its own.
+/// Up to this many steps, each has its own marker.
 const FEW_STEPS: usize = 60;
 
 pub(in crate::html) fn baseline(report: &CureReport) -> Markup {
     let Some((_, outcome)) = facts::baseline(report) else {
         return html! {};
     };
-    let loss = Series::maxima(&outcome.trace.loss);
-    let norm = Series::maxima(&outcome.trace.grad_norm);
+    let loss = Curve::maxima(&outcome.trace.loss);
+    let norm = Curve::maxima(&outcome.trace.grad_norm);
     let steps = outcome.trace.loss.len().max(outcome.trace.grad_norm.len());
-    let mode = || {
-        if steps <= FEW_STEPS {
-            Mode::LinesMarkers
-        } else {
-            Mode::Lines
-        }
-    };
-    let stride = loss.stride.max(norm.stride);
-    let gaps = loss.gaps() + norm.gaps();
-
+    let caption = caption(outcome, [&loss, &norm]);
+    let sizes = log_axis(
+        "size (log scale)",
+        extreme([loss.min(), norm.min()], f64::min),
+        extreme([loss.max(), norm.max()], f64::max),
+    );
     let onset = facts::Onset::of(outcome);
+    let layout = with_vertical_lines(
+        layout()
+            .hover_mode(HoverMode::XUnified)
+            .x_axis(step_axis(steps, onset.non_finite))
+            .y_axis(sizes),
+        onset_lines(&onset, steps),
+    );
+    let mode = || match steps {
+        0..=FEW_STEPS => Mode::LinesMarkers,
+        _ => Mode::Lines,
+    };
+    let traces: Vec<Box<dyn plotly::Trace>> = vec![
+        Scatter::new(norm.steps, norm.values)
+            .name("gradient norm")
+            .mode(mode())
+            .marker(marker(ORANGE, 7))
+            .line(Line::new().color(ORANGE)),
+        Scatter::new(loss.steps, loss.values)
+            .name("loss")
+            .mode(mode())
+            .marker(marker(BLUE, 6).symbol(MarkerSymbol::SquareOpen))
+            .line(Line::new().color(BLUE).dash(DashType::Dash)),
+    ];
+    figure(
+        "plot-baseline",
+        "The baseline, step by step",
+        &caption,
+        HEIGHT,
+        layout,
+        traces,
+    )
+}
+
+fn extreme(values: [Option<f64>; 2], pick: fn(f64, f64) -> f64) -> Option<f64> {
+    values.into_iter().flatten().reduce(pick)
+}
+
+/// The steps, with a margin on both sides, and a tick at each where there are few.
+fn step_axis(steps: usize, non_finite: Option<u64>) -> Axis {
     let end = steps.max(1) as f64;
-    let lines = [
-        (
-            onset.detection.map(|detection| detection.step),
-            "first detection",
-            "#8a5a00",
-            DashType::Dash,
-        ),
+    let last = end.max(non_finite.map_or(0.0, |step| step as f64 + 1.0));
+    let margin = (0.02 * last).max(0.15);
+    let axis = bare_axis("step").range(vec![-margin, last - 1.0 + margin]);
+    if last <= 20.0 { axis.dtick(1.0) } else { axis }
+}
+
+/// Where the run broke: the first detection and the first value that is not finite.
+fn onset_lines(onset: &facts::Onset<'_>, steps: usize) -> Vec<VerticalLine> {
+    let end = steps.max(1) as f64;
+    let detected = onset.detection.map(|detection| detection.step);
+    [
+        (detected, "first detection", "#8a5a00", DashType::Dash),
         (
             onset.non_finite,
             "first non-finite value",
@@ -60,61 +100,24 @@ pub(in crate::html) fn baseline(report: &CureReport) -> Markup {
             text_left: step as f64 > 0.6 * end,
         })
     })
-    .collect();
+    .collect()
+}
 
-    let last = end.max(onset.non_finite.map_or(0.0, |step| step as f64 + 1.0));
-    let margin = 0.02 * last;
-    let mut x_axis =
-        bare_axis("step").range(vec![-margin.max(0.15), last - 1.0 + margin.max(0.15)]);
-    if last <= 20.0 {
-        x_axis = x_axis.dtick(1.0);
-    }
-    let layout = with_vertical_lines(
-        layout()
-            .hover_mode(HoverMode::XUnified)
-            .x_axis(x_axis)
-            .y_axis(log_axis(
-                "size (log scale)",
-                [loss.min(), norm.min()]
-                    .into_iter()
-                    .flatten()
-                    .reduce(f64::min),
-                [loss.max(), norm.max()]
-                    .into_iter()
-                    .flatten()
-                    .reduce(f64::max),
-            )),
-        lines,
+fn caption(outcome: &Outcome, curves: [&Curve; 2]) -> String {
+    let mut caption = format!(
+        "The user's run, only observed: it {}.",
+        facts::end(outcome)
     );
-    let traces: Vec<Box<dyn plotly::Trace>> = vec![
-        Scatter::new(norm.steps, norm.values)
-            .name("gradient norm")
-            .mode(mode())
-            .marker(marker(ORANGE, 7))
-            .line(Line::new().color(ORANGE)),
-        Scatter::new(loss.steps, loss.values)
-            .name("loss")
-            .mode(mode())
-            .marker(marker(BLUE, 6).symbol(MarkerSymbol::SquareOpen))
-            .line(Line::new().color(BLUE).dash(DashType::Dash)),
-    ];
-
-    let mut caption = format!("The user's run, only observed: it {}.", facts::end(outcome));
-    if stride > 1 {
+    let stride = curves.map(|curve| curve.stride).into_iter().max();
+    if let Some(stride) = stride.filter(|stride| *stride > 1) {
         caption.push_str(&format!(" Each point is the largest of {stride} steps."));
     }
+    let gaps: usize = curves.map(Curve::gaps).into_iter().sum();
     if gaps > 0 {
         caption.push_str(&format!(
             " Gaps: {} zero or not finite.",
             number::count(gaps as u64, "point")
         ));
     }
-    figure(
-        "plot-baseline",
-        "The baseline, step by step",
-        &caption,
-        HEIGHT,
-        layout,
-        traces,
-    )
+    caption
 }

@@ -7,21 +7,24 @@ use plotly::layout::AxisRange;
 use steadygrad::cure::{CureReport, Outcome, Trial, TrialKind};
 use steadygrad::remedy::Family;
 
+use super::curve::Curve;
 use super::frame::{INK, axis, figure, label, layout, log_axis, marker};
-use super::series::Series;
 
-/// Taller than the others: its legend takes several rows.
+/// Taller than the other plots: its legend takes several rows.
 const HEIGHT: usize = 480;
-/// Up to this many points each has a marker: one point alone draws no line.
+/// Up to this many points, each has a marker: one point alone draws no line.
 const FEW_POINTS: usize = 10;
 
+/// A trial, how it went, and its thinned loss.
+type TrialCurve<'a> = (&'a Trial, &'a Outcome, Curve);
+
 pub(in crate::html) fn losses(report: &CureReport) -> Markup {
-    let curves: Vec<(&Trial, &Outcome, Series)> = report
+    let curves: Vec<TrialCurve<'_>> = report
         .trials
         .iter()
         .filter_map(|trial| {
             let outcome = trial.outcome.as_ref()?;
-            Some((trial, outcome, Series::medians(&outcome.trace.loss)))
+            Some((trial, outcome, Curve::medians(&outcome.trace.loss)))
         })
         .collect();
     if curves.is_empty() {
@@ -31,19 +34,37 @@ pub(in crate::html) fn losses(report: &CureReport) -> Markup {
     let low = low.reduce(f64::min);
     let high = curves.iter().filter_map(|(.., curve)| curve.max());
     let high = high.reduce(f64::max);
-    // Diverged runs must not press the others flat.
-    let top = curves
+    let top = top(&curves).filter(|top| high > Some(*top));
+    let mut y_axis = log_axis("training loss (log scale)", low, top.or(high));
+    let cut = low.zip(top);
+    if let Some((low, top)) = cut {
+        y_axis = y_axis.range(AxisRange::new((0.7 * low).log10(), top.log10()));
+    }
+    let caption = caption(&curves, top, cut.is_some());
+    figure(
+        "plot-losses",
+        "Loss of every trial",
+        &caption,
+        HEIGHT,
+        layout().x_axis(axis("step")).y_axis(y_axis),
+        traces(curves),
+    )
+}
+
+/// Where the axis ends: ten times the largest loss of the runs that survived. Without this end, the
+/// runs that diverged would flatten the others.
+fn top(curves: &[TrialCurve<'_>]) -> Option<f64> {
+    curves
         .iter()
         .filter(|(_, outcome, _)| outcome.verdict.survived())
         .filter_map(|(.., curve)| curve.max())
         .reduce(f64::max)
         .map(|survived| 10.0 * survived)
-        .filter(|top| high > Some(*top));
+}
 
+fn caption(curves: &[TrialCurve<'_>], top: Option<f64>, cut: bool) -> String {
     let mut caption = String::from("Families are solid, controls dashed.");
-    let mut y_axis = log_axis("training loss (log scale)", low, top.or(high));
-    if let (Some(low), Some(top)) = (low, top) {
-        y_axis = y_axis.range(AxisRange::new((0.7 * low).log10(), top.log10()));
+    if cut {
         caption.push_str(
             " The axis ends at ten times the largest loss of the runs that survived; curves that \
              leave it diverged.",
@@ -64,12 +85,15 @@ pub(in crate::html) fn losses(report: &CureReport) -> Markup {
     let stride = curves.iter().map(|(.., curve)| curve.stride).max();
     if let Some(stride) = stride.filter(|stride| *stride > 1) {
         caption.push_str(&format!(
-            " A point is the median of {stride} steps where a run is long."
+            " In long runs a point is the median of {stride} steps."
         ));
     }
+    caption
+}
 
+fn traces(curves: Vec<TrialCurve<'_>>) -> Vec<Box<dyn plotly::Trace>> {
     let mut controls = 0;
-    let traces = curves
+    curves
         .into_iter()
         .map(|(trial, _, curve)| -> Box<dyn plotly::Trace> {
             let (color, dash) = match trial.kind {
@@ -91,15 +115,7 @@ pub(in crate::html) fn losses(report: &CureReport) -> Markup {
                 .marker(marker(color, 5))
                 .line(Line::new().color(color).dash(dash).width(2.0))
         })
-        .collect();
-    figure(
-        "plot-losses",
-        "Loss of every trial",
-        &caption,
-        HEIGHT,
-        layout().x_axis(axis("step")).y_axis(y_axis),
-        traces,
-    )
+        .collect()
 }
 
 /// The palette of Okabe and Ito, distinct to colour-blind eyes.
@@ -114,7 +130,7 @@ fn family_color(family: Family) -> &'static str {
     }
 }
 
-/// Never solid, so that a control is not taken for a family.
+/// Never solid, so that nobody takes a control for a family.
 fn control_style(number: usize) -> (&'static str, DashType) {
     match number % 4 {
         1 => ("#6e7781", DashType::Dash),

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use plotly::Scatter;
 use plotly::common::{Line, MarkerSymbol, Mode};
 use plotly::layout::{AxisRange, CategoryOrder};
-use steadygrad::cure::{CureReport, TrialKind};
+use steadygrad::cure::{CureReport, TrialKind, Verification};
 
 use super::frame::{
     BLUE, SOFT, axis, bare_axis, figure, goal_lines, layout, marker, metric_range, short_label,
@@ -19,55 +19,26 @@ pub(in crate::html) fn seeds(report: &CureReport) -> Markup {
     if report.verification.is_empty() {
         return html! {};
     }
-    let name = |index: usize, trial: &str| format!("{}. {}", index + 1, short_label(trial, 28));
-    let mut names = Vec::new();
-    let mut traces: Vec<Box<dyn plotly::Trace>> = Vec::new();
-    let mut lost = 0;
-    for (index, verified) in report.verification.iter().enumerate() {
-        let name = name(index, &verified.trial);
-        let family = report
-            .trial(&verified.trial)
-            .is_some_and(|trial| matches!(trial.kind, TrialKind::Family(_)));
-        let (color, symbol) = if family {
-            (BLUE, MarkerSymbol::Circle)
-        } else {
-            (SOFT, MarkerSymbol::DiamondOpen)
-        };
-        let finite = || {
-            verified
-                .seeds
-                .iter()
-                .filter(|run| run.outcome.validation_metric.is_finite())
-        };
-        lost += verified.seeds.len() - finite().count();
-        traces.push(
-            Scatter::new(
-                finite().map(|run| run.outcome.validation_metric).collect(),
-                finite().map(|_| name.clone()).collect(),
-            )
-            .name(&name)
-            .mode(Mode::Markers)
-            .show_legend(false)
-            .text_array(finite().map(|run| format!("seed {}", run.seed)).collect())
-            .marker(
-                marker(color, 12)
-                    .symbol(symbol)
-                    .opacity(0.75)
-                    .line(Line::new().color(color).width(2.0)),
-            ),
-        );
-        names.push(name);
-    }
-    names.reverse();
-
-    let subject = &report.subject;
-    let metrics = report
+    let rows = report.verification.len();
+    let mut names: Vec<String> = report
         .verification
         .iter()
-        .flat_map(|verified| &verified.seeds)
-        .map(|run| run.outcome.validation_metric);
-    let [low, high] = metric_range(metrics, subject.goal, 0.05);
-    let rows = names.len();
+        .enumerate()
+        .map(|(index, verified)| format!("{}. {}", index + 1, short_label(&verified.trial, 28)))
+        .collect();
+    let traces = report
+        .verification
+        .iter()
+        .zip(&names)
+        .map(|(verified, name)| marks(report, verified, name))
+        .collect();
+    names.reverse();
+    let subject = &report.subject;
+    let metrics = || {
+        let seeds = report.verification.iter().flat_map(|verified| &verified.seeds);
+        seeds.map(|run| run.outcome.validation_metric)
+    };
+    let [low, high] = metric_range(metrics(), subject.goal, 0.05);
     let layout = with_vertical_lines(
         layout()
             .x_axis(bare_axis(&subject.metric).range(vec![low, high]))
@@ -80,7 +51,8 @@ pub(in crate::html) fn seeds(report: &CureReport) -> Markup {
             ),
         goal_lines(subject.goal),
     );
-    let mut caption = String::from("One mark a seed; filled circles are the winner.");
+    let mut caption = String::from("One mark for each seed; filled circles are the winner.");
+    let lost = metrics().filter(|metric| !metric.is_finite()).count();
     if lost > 0 {
         caption.push_str(&format!(
             " {} lost the model and have no metric.",
@@ -94,5 +66,35 @@ pub(in crate::html) fn seeds(report: &CureReport) -> Markup {
         ROW * rows + AROUND,
         layout,
         traces,
+    )
+}
+
+/// The metric of each seed of one trial, as far as it is finite.
+fn marks(report: &CureReport, verified: &Verification, name: &str) -> Box<dyn plotly::Trace> {
+    let family = report
+        .trial(&verified.trial)
+        .is_some_and(|trial| matches!(trial.kind, TrialKind::Family(_)));
+    let (color, symbol) = if family {
+        (BLUE, MarkerSymbol::Circle)
+    } else {
+        (SOFT, MarkerSymbol::DiamondOpen)
+    };
+    let finite = || {
+        let seeds = verified.seeds.iter();
+        seeds.filter(|run| run.outcome.validation_metric.is_finite())
+    };
+    Scatter::new(
+        finite().map(|run| run.outcome.validation_metric).collect(),
+        finite().map(|_| name.to_owned()).collect(),
+    )
+    .name(name)
+    .mode(Mode::Markers)
+    .show_legend(false)
+    .text_array(finite().map(|run| format!("seed {}", run.seed)).collect())
+    .marker(
+        marker(color, 12)
+            .symbol(symbol)
+            .opacity(0.75)
+            .line(Line::new().color(color).width(2.0)),
     )
 }

@@ -1,6 +1,6 @@
 use super::{Basis, Derivation, NotApplicable};
+use crate::Evidence;
 use crate::cure::Outcome;
-use crate::diagnose::Evidence;
 use crate::remedy::Remedy;
 
 /// Healthy steps needed before their norms say anything.

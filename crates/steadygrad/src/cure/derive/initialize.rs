@@ -1,5 +1,5 @@
 use super::{Basis, Derivation, NotApplicable, steps_within_safe_product};
-use crate::diagnose::Evidence;
+use crate::Evidence;
 use crate::remedy::Remedy;
 
 /// A residual network's mean diagonal is at least a half, a plain layer's 0 up to what few random

@@ -10,7 +10,7 @@ mod slow_down;
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
-use crate::diagnose::Evidence;
+use crate::Evidence;
 use crate::dynamics::Activation;
 use crate::measurements::{Measurements, TrainingSetup};
 use crate::remedy::{Family, Remedy};

@@ -1,5 +1,5 @@
 use super::{Basis, Derivation, NotApplicable};
-use crate::diagnose::Evidence;
+use crate::Evidence;
 use crate::remedy::Remedy;
 
 /// The cap is the spectral norm the repeated matrices would have at the critical gain.

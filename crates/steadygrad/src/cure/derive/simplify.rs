@@ -1,5 +1,5 @@
 use super::{Basis, Derivation, NotApplicable, steps_within_safe_product};
-use crate::diagnose::Evidence;
+use crate::Evidence;
 use crate::dynamics::Axis;
 use crate::remedy::Remedy;
 

@@ -1,5 +1,5 @@
 use super::{Basis, Derivation, NotApplicable};
-use crate::diagnose::Evidence;
+use crate::Evidence;
 use crate::remedy::Remedy;
 
 /// Half of the largest learning rate that is stable at the measured sharpness:

@@ -1,0 +1,134 @@
+//! SG002: an explosion was seen while the run went on.
+
+use crate::detect::Detector;
+use crate::diagnose::sketch::{diverging, healthy};
+use crate::diagnose::{
+    Example, Finding, FindingLevel, GradientEffect, History, ModelCase, RemedyFamilies, Rule,
+};
+use crate::{Evidence, Place};
+
+pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
+    let seen = case
+        .detections?
+        .iter()
+        .find(|seen| seen.detector != Detector::NonFinite && seen.detector.is_about_explosion())?;
+    Some(Finding {
+        code: RULE.code.into(),
+        title: format!(
+            "explosion in progress at step {}: {}",
+            seen.step, seen.message
+        ),
+        place: seen.place.clone(),
+        step: Some(seen.step),
+        evidence: vec![
+            Evidence::new("value", seen.value),
+            Evidence::new("threshold", seen.threshold),
+        ],
+        why: "An update of this size leaves the region in which the gradient says anything about \
+              the loss: the step overshoots, and the next gradient is larger still."
+            .into(),
+        help: "Stop or roll back here, before the numbers overflow.".into(),
+        ..Finding::default()
+    })
+}
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG002",
+    name: "explosion-in-progress",
+    what: "The gradient norm, or the loss, grows from step to step and does not come back.",
+    why: "An update of this size leaves the region in which the gradient says anything about the \
+          loss: the step overshoots, and the next gradient is larger still.",
+    evidence: "`grad_norm`, or `loss` where no norm is logged; with `grad_norm/<parameter>` it says \
+               which parameter carries most of the squared norm.",
+    blind: "Why: that is what the finding before it is for. A jump within two rows is another rule's.",
+    remedy: "Go back to a checkpoint before its first step; then mend the first finding.",
+    fix_safety: "Going back loses the steps since. Clipping alone hides the growth and may keep the \
+                 run alive without learning: look at the loss.",
+    references: &[
+        "Pascanu, Mikolov, Bengio, 2013: On the difficulty of training recurrent neural networks",
+        "arXiv 2304.13013: loss spikes follow their first sign by 1 to 8 steps",
+    ],
+    example: Example::Logs {
+        fires: || diverging().trace(),
+        silent: healthy,
+    },
+    families: RemedyFamilies::NONE,
+    effect: GradientEffect::Explodes,
+    hit_rate: None,
+    before_training: Some(check),
+    of_run: Some(of_run),
+};
+
+fn of_run(history: &History<'_>) -> Option<Finding> {
+    let rise = history.rise()?;
+    let (from, to) = (history.step(rise.from_row), history.step(rise.to_row));
+    let column = rise.role.column();
+    let mut evidence = vec![
+        Evidence::new("factor a step", rise.per_step),
+        Evidence::new("usual before", rise.from),
+        Evidence::new("largest finite value", rise.to),
+    ];
+    let mut notes = Vec::new();
+    let share = history.largest_share(to);
+    match share {
+        Some((name, share)) => {
+            evidence.push(Evidence::new(
+                format!("share of the squared norm in `{name}`"),
+                share,
+            ));
+        }
+        None => notes
+            .push("Log `grad_norm/<parameter>` to see which parameter carries the growth.".into()),
+    }
+    if rise.role == crate::trace::Role::Loss {
+        notes.push("Log `grad_norm` (before clipping): it rises before the loss does.".into());
+    }
+    let left = (f64::from(f32::MAX).sqrt() / rise.to).ln() / rise.per_step.ln();
+    if history.ending().row().is_none() && left > 0.0 {
+        evidence.push(Evidence::new("steps until squares overflow f32", left));
+    }
+    Some(Finding {
+        code: RULE.code.into(),
+        level: FindingLevel::Error,
+        title: format!(
+            "explosion: `{column}` grows x{:.2} a step, from {:.2e} at step {from} to {:.2e} at step {to}",
+            rise.per_step, rise.from, rise.to
+        ),
+        place: match share {
+            Some((name, share)) if share > 0.5 => Place::Parameter(name.into()),
+            _ => Place::Run,
+        },
+        step: Some(from),
+        until: Some(to),
+        evidence,
+        chart: history.chart(
+            &rise.role,
+            rise.from_row.saturating_sub(24)..rise.to_row + 1,
+        ),
+        why: RULE.why.into(),
+        help: format!(
+            "Go back to a checkpoint before step {from}; stop a run that grows like this."
+        ),
+        notes,
+        ..Finding::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::testing::reading;
+    use crate::detect::{Signals, UpdateRatio, UpdateRatioState};
+    use crate::diagnose::testing::verdict;
+
+    #[test]
+    fn fires_on_an_oversized_update_only() {
+        assert_eq!(verdict(check, |_, _, _| ()), None);
+        let found = verdict(check, |_, _, detections| {
+            let reading = reading(2, 1.0, 1e4);
+            let (rule, state) = (UpdateRatio::default(), UpdateRatioState::default());
+            detections.extend(rule.check(&state, &Signals::of(&reading)));
+        });
+        assert_eq!(found.unwrap().step, Some(2));
+    }
+}

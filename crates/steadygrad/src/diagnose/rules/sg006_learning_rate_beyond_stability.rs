@@ -1,0 +1,166 @@
+//! SG006: the learning rate is larger than the curvature allows.
+
+use crate::diagnose::sketch::{diverging, healthy};
+use crate::diagnose::{
+    Example, Finding, FindingLevel, GradientEffect, History, HitRate, ModelCase, RemedyFamilies,
+    Rule,
+};
+use crate::remedy::Family;
+use crate::{Evidence, Place};
+
+/// Above the limit by this factor it is a fault. Healthy training hovers around the limit itself
+/// (the edge of stability: Cohen et al., 2021), and up to twice the limit a start jumps to a flatter
+/// place and goes on (the catapult: Lewkowycz et al., 2020); beyond it the jump does not end.
+const TOLERANCE: f64 = 2.0;
+
+pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
+    let sharpness = case.measurements.sharpness?.lambda_max;
+    let limit = case.setup.stable_sharpness();
+    let times = sharpness / limit;
+    if times.is_nan() || times <= TOLERANCE {
+        return None;
+    }
+    let stable = case.setup.learning_rate / times;
+    Some(Finding {
+        code: RULE.code.into(),
+        title: format!(
+            "learning rate {} is x{times:.2e} what the curvature allows",
+            short(case.setup.learning_rate)
+        ),
+        place: Place::Run,
+        step: None,
+        evidence: vec![
+            Evidence::new("sharpness (largest Hessian eigenvalue)", sharpness),
+            Evidence::new(
+                "largest stable sharpness, 2 (1 + momentum) / learning rate",
+                limit,
+            ),
+            Evidence::new("largest stable learning rate", stable),
+        ],
+        why: "Along the steepest direction every step overshoots the minimum by more than it \
+              started from, so the error grows at each step."
+            .into(),
+        help: format!("Use a learning rate below {stable:.2e}, or lower the sharpness first."),
+        ..Finding::default()
+    })
+}
+
+/// Four digits of it.
+fn short(rate: f64) -> f64 {
+    format!("{rate:.3e}").parse().unwrap_or(rate)
+}
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG006",
+    name: "learning-rate-beyond-stability",
+    what: "The learning rate is larger than the curvature allows.",
+    why: "Along the steepest direction every step overshoots the minimum by more than it started \
+          from, so the error grows at each step.",
+    evidence: "Before training, the sharpness (`steadygrad probe`). In a log, growth by a steady factor \
+               that no other finding explains; `learning_rate` for the number in the help.",
+    blind: "In a log, the curvature itself. The factor a step tells how far beyond the limit the rate \
+            is for plain gradient descent only; for Adam and with momentum it is a guess.",
+    remedy: "Lower the learning rate below `2 learning_rate / (1 + factor a step)`, half of that to be \
+             safe; or lower the sharpness: a warm-up, normalisation, a smaller initialisation.",
+    fix_safety: "A smaller learning rate is always stable where a larger one was, and slower.",
+    references: &[
+        "Cohen et al., 2021: Gradient descent on neural networks typically occurs at the edge of stability",
+        "On a quadratic each step multiplies the error by |1 - learning_rate * sharpness|",
+    ],
+    example: Example::Logs {
+        fires: || diverging().trace(),
+        silent: healthy,
+    },
+    families: RemedyFamilies::same(&[Family::SlowDown]),
+    effect: GradientEffect::Other,
+    hit_rate: Some(HitRate::new(23, 23)),
+    before_training: Some(check),
+    of_run: Some(of_run),
+};
+
+fn of_run(history: &History<'_>) -> Option<Finding> {
+    let rise = history.rise()?;
+    let (from, to) = (history.step(rise.from_row), history.step(rise.to_row));
+    let rate = history.rows().get(rise.from_row)?.learning_rate();
+    let mut evidence = vec![Evidence::new("factor a step", rise.per_step)];
+    let mut notes = Vec::new();
+    // The error grows by |1 - rate * sharpness|, hence rate * sharpness = 1 + factor; 2 is the limit.
+    let share = 2.0 / (1.0 + rise.per_step);
+    let help = match rate {
+        Some(rate) if rate > 0.0 => {
+            evidence.push(Evidence::new("learning rate", rate));
+            evidence.push(Evidence::new(
+                "largest stable learning rate, of plain SGD",
+                rate * share,
+            ));
+            format!(
+                "Use a learning rate of {:.1e} in place of {rate:.1e}.",
+                0.5 * rate * share
+            )
+        }
+        _ => {
+            notes.push("Log `learning_rate` to get the number itself.".into());
+            format!("Multiply the learning rate by {:.2}.", 0.5 * share)
+        }
+    };
+    notes.push("`steadygrad probe` measures the sharpness that this infers.".into());
+    Some(Finding {
+        code: RULE.code.into(),
+        level: FindingLevel::Error,
+        title: match rate {
+            Some(rate) => format!(
+                "at learning rate {rate:.1e} each step makes the error x{:.2} of what it was",
+                rise.per_step
+            ),
+            None => format!(
+                "each step makes the error x{:.2} of what it was",
+                rise.per_step
+            ),
+        },
+        step: Some(from),
+        until: Some(to),
+        evidence,
+        chart: history.chart(
+            &rise.role,
+            rise.from_row.saturating_sub(24)..rise.to_row + 1,
+        ),
+        why: RULE.why.into(),
+        help,
+        notes,
+        ..Finding::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::testing::verdict;
+    use crate::measurements::Sharpness;
+
+    #[test]
+    fn fires_well_beyond_the_limit_only() {
+        let with = |lambda_max: f64| {
+            verdict(check, |measurements, setup, _| {
+                setup.learning_rate = 0.1;
+                setup.momentum = 0.0;
+                measurements.sharpness = Some(Sharpness {
+                    lambda_max,
+                    lambda_min: 0.0,
+                    residual: 0.0,
+                    iterations: 20,
+                    rows: 32,
+                    relative_step: 1e-5,
+                });
+            })
+        };
+        assert_eq!(with(20.0), None);
+        assert_eq!(with(39.0), None);
+        assert_eq!(with(f64::NAN), None);
+        let finding = with(2000.0).unwrap();
+        assert!((finding.evidence[2].value - 0.001).abs() < 1e-12);
+        assert_eq!(
+            verdict(check, |measurements, _, _| measurements.sharpness = None),
+            None
+        );
+    }
+}

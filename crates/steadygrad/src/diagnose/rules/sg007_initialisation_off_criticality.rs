@@ -1,0 +1,229 @@
+//! SG007: the initial weights are too large for this activation and depth.
+
+use crate::diagnose::run::LayerProfile;
+use crate::diagnose::sketch::{diverging, healthy};
+use crate::diagnose::{
+    Example, Finding, FindingLevel, GradientEffect, History, ModelCase, RemedyFamilies, Rule,
+};
+use crate::dynamics::{Axis, CriticalPoint, MeanField};
+use crate::remedy::Family;
+use crate::{Evidence, Place};
+
+/// How far the product of the growth that mean-field theory predicts may be from 1: the tenfold
+/// ratio across layers of SageMaker Debugger's PoorWeightInitialization rule.
+const MAX_PRODUCT: f64 = 10.0;
+
+pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
+    let measurements = case.measurements;
+    let gain = measurements.repeated_gain()?;
+    if gain.is_nan() {
+        return None;
+    }
+    let (critical, growth, bound) = match measurements.criticality {
+        Some(measured) => (measured.critical, measured.log_growth.exp(), ""),
+        // The theory does not describe it.
+        None if measurements.normalized => return None,
+        None => {
+            // Beyond this gain nothing is left to tell apart, and the theory takes finite numbers.
+            let network = MeanField::new(measurements.activation, gain.min(1e75), 0.0).ok()?;
+            let critical = measurements.activation.critical_point();
+            match measurements.growth.axis {
+                Axis::Depth => (critical, network.chi_1_at_fixed_point().sqrt(), ""),
+                // A state starts small, and where it stays so nothing is damped: an upper bound.
+                Axis::Time => (critical, network.chi_1(0.0).sqrt(), "up to "),
+            }
+        }
+    };
+    let (critical, turns) = match critical {
+        CriticalPoint::Continuous { sigma_w, .. } => (sigma_w, "is critical"),
+        CriticalPoint::Jump { sigma_w, .. } => (sigma_w, "turns from vanishing to exploding"),
+    };
+    let steps = measurements.growth.points.len().saturating_sub(1);
+    let product = growth.powf(steps as f64);
+    if product.is_nan() || product <= MAX_PRODUCT {
+        return None;
+    }
+    let repeated = measurements
+        .weights
+        .iter()
+        .find(|matrix| matrix.role.is_repeated())?;
+    let std = gain / (repeated.fan_in as f64).sqrt();
+    let critical_std = critical / (repeated.fan_in as f64).sqrt();
+    let unit = measurements.growth.axis.unit();
+    Some(Finding {
+        code: RULE.code.into(),
+        title: format!(
+            "initial weights have gain {gain:.2}, {} {turns} at {critical:.2}: {bound}\
+             x{product:.1e} over {steps} {unit}s",
+            measurements.activation.name()
+        ),
+        place: Place::Parameter(repeated.name.clone()),
+        step: None,
+        evidence: vec![
+            Evidence::new("gain (std * sqrt(fan_in))", gain),
+            Evidence::new("critical gain", critical),
+            Evidence::new("standard deviation", std),
+            Evidence::new("critical standard deviation", critical_std),
+        ],
+        why: format!(
+            "By mean-field theory a {unit} multiplies gradients by {bound}{growth:.2} on average at \
+             this gain; a fixed standard deviation that suits one width is wrong for another."
+        ),
+        help: format!(
+            "Draw weights with standard deviation {critical:.3} / sqrt(fan_in) = {critical_std:.4} \
+             in place of {std:.4}."
+        ),
+        ..Finding::default()
+    })
+}
+
+/// The product of a profile at the very first step: a hundred times the ratio above which
+/// SageMaker Debugger's rule calls an initialisation poor, since gradients spread more than weights.
+const MAX_FIRST_PRODUCT: f64 = 1e3;
+
+pub(super) const RULE: Rule = Rule {
+    code: "SG007",
+    name: "initialisation-off-criticality",
+    what: "The initial weights are too large for this activation and depth.",
+    why: "At a weight scale above the critical one each layer multiplies gradients by more than 1 on \
+          average, before anything is learnt.",
+    evidence: "Before training, the weights' scale beside mean-field theory's (`steadygrad probe`). In \
+               a log, a geometric profile of `grad_norm/<parameter>` at the very first step of a run \
+               that is lost later.",
+    blind: "In a log, the weights themselves; runs whose log begins after the tenth step.",
+    remedy: "Draw weights with standard deviation gain / sqrt(fan_in), where gain is the activation's \
+             critical one: 1 for tanh, sqrt 2 for ReLU.",
+    fix_safety: "Means training anew.",
+    references: &[
+        "Poole et al., 2016; Schoenholz et al., 2017: mean-field theory of deep networks",
+        "SageMaker Debugger, PoorWeightInitialization: ratio 10 across layers",
+    ],
+    example: Example::Logs {
+        fires: || diverging().layers(20, 1e5).trace(),
+        silent: healthy,
+    },
+    families: RemedyFamilies {
+        through_depth: &[Family::Initialize, Family::Normalize],
+        through_time: &[Family::Clip, Family::Regularize, Family::Simplify],
+    },
+    effect: GradientEffect::Other,
+    hit_rate: None,
+    before_training: Some(check),
+    of_run: Some(of_run),
+};
+
+fn of_run(history: &History<'_>) -> Option<Finding> {
+    history.onset()?;
+    let first = history.rows().first()?.step;
+    let profile = LayerProfile::of(&history.parameters_at(first))?;
+    let product = profile.product();
+    if first > 10
+        || product <= MAX_FIRST_PRODUCT
+        || profile.r_squared < super::sg003_growth_through_depth::STRAIGHT
+    {
+        return None;
+    }
+    let factor = 1.0 / profile.rate;
+    Some(Finding {
+        code: RULE.code.into(),
+        level: FindingLevel::Error,
+        title: format!(
+            "at step {first} already the gradient grows x{:.2} per layer, x{product:.1e} over {} layers",
+            profile.rate, profile.count
+        ),
+        place: Place::Layer(profile.first.clone()),
+        step: Some(first),
+        evidence: vec![
+            Evidence::new("growth factor per layer", profile.rate),
+            Evidence::new("layers", profile.count as f64),
+            Evidence::new("R^2 of the line through the logarithms", profile.r_squared),
+        ],
+        why: RULE.why.into(),
+        help: format!(
+            "Multiply the initial weights of these layers by {factor:.2}; `steadygrad probe` and `cure` \
+             compute the critical scale of a model."
+        ),
+        ..Finding::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::testing::verdict;
+    use crate::dynamics::{Activation, Criticality};
+
+    /// Its own authors' initialisation is above the critical gain and grows by 3.5 % a layer:
+    /// the gain alone would have said 45 %.
+    #[test]
+    fn is_silent_about_selu_with_unit_gain() {
+        let selu = |gain: f64| {
+            verdict(check, |measurements, _, _| {
+                measurements.activation = Activation::Selu;
+                for matrix in &mut measurements.weights {
+                    matrix.frobenius_norm = gain * (matrix.fan_out as f64).sqrt();
+                }
+            })
+        };
+        assert_eq!(selu(1.0), None);
+        assert!(selu(2.0).is_some());
+    }
+
+    /// At 1.4 a SELU signal settles after hundreds of layers, and until then its gradient grows.
+    #[test]
+    fn follows_a_signal_that_has_not_settled() {
+        let finding = verdict(check, |measurements, _, _| {
+            measurements.activation = Activation::Selu;
+            for matrix in &mut measurements.weights {
+                matrix.frobenius_norm = 1.4 * (matrix.fan_out as f64).sqrt();
+            }
+            let steps = measurements.growth.points.len() - 1;
+            measurements.criticality =
+                Criticality::new(Activation::Selu, 1.4, 0.0, 1.96, steps).ok();
+        });
+        assert!(finding.unwrap().evidence[0].value > 1.39);
+    }
+
+    #[test]
+    fn is_silent_where_layers_are_normalised() {
+        let normalized = verdict(check, |measurements, _, _| {
+            measurements.normalized = true;
+            for matrix in &mut measurements.weights {
+                matrix.frobenius_norm *= 2.0;
+            }
+        });
+        assert_eq!(normalized, None);
+    }
+
+    /// GELU has no critical gain, only one where it jumps; growth is found all the same.
+    #[test]
+    fn fires_without_a_critical_gain() {
+        let finding = verdict(check, |measurements, _, _| {
+            measurements.activation = Activation::Gelu;
+            for matrix in &mut measurements.weights {
+                matrix.frobenius_norm = f64::INFINITY;
+            }
+        });
+        assert!((finding.unwrap().evidence[1].value - 1.5335).abs() < 1e-4);
+    }
+
+    #[test]
+    fn fires_when_the_gain_is_too_large_for_the_depth() {
+        let with = |factor: f64| {
+            verdict(check, |measurements, _, _| {
+                for matrix in &mut measurements.weights {
+                    matrix.frobenius_norm *= factor;
+                }
+            })
+        };
+        assert_eq!(with(1.0), None);
+        assert_eq!(with(0.5), None, "too small vanishes; it does not explode");
+        assert_eq!(with(f64::NAN), None);
+        let finding = with(1.5).unwrap();
+        assert!((finding.evidence[0].value / finding.evidence[1].value - 1.5).abs() < 1e-9);
+        assert_eq!(
+            verdict(check, |measurements, _, _| measurements.weights.clear()),
+            None
+        );
+    }
+}

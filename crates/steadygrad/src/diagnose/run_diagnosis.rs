@@ -1,0 +1,200 @@
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Chart, DivergenceForecast, Ending, Finding, FindingLevel, GUARDED, History, diagnose_run,
+};
+use crate::trace::{Role, Trace};
+
+/// A column of a log and what it was taken for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatchedColumn {
+    /// What it stands for, as a log would call it: `grad_norm`.
+    pub role: String,
+    /// The log's own name.
+    pub column: String,
+}
+
+/// The state of a run at the end of its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// The log has no loss and no gradient norm.
+    Unknown,
+    /// Nothing says that the run is lost.
+    Alive,
+    /// Loss or gradient norm are not finite from this step on.
+    NonFinite {
+        /// The first such step.
+        step: u64,
+    },
+    /// The loss is above three times what it was at the start from this step on.
+    Diverged {
+        /// The first such step.
+        step: u64,
+    },
+    /// The loss is back where it began, or above, from this step on.
+    Relapsed {
+        /// The first such step.
+        step: u64,
+    },
+}
+
+/// What was read in the log of one run, and what was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunDiagnosis {
+    /// The run's name.
+    pub name: String,
+    /// The kind of log.
+    pub format: String,
+    /// Rows with a loss or a gradient norm.
+    pub rows: usize,
+    /// The first row's step.
+    pub first_step: Option<u64>,
+    /// The last row's.
+    pub last_step: Option<u64>,
+    /// Columns and what they were taken for; of parameters' norms the first, and how many.
+    pub matched: Vec<MatchedColumn>,
+    /// Parameters whose gradient norm is in the log.
+    pub parameters: usize,
+    /// Columns that would tell more, and are not there.
+    pub missing: Vec<String>,
+    /// Columns that say nothing a rule looks at.
+    pub unmatched: Vec<String>,
+    /// What was odd about the log.
+    pub notes: Vec<String>,
+    /// How the run ended.
+    pub state: RunState,
+    /// How likely it was to diverge, from its first rows alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<DivergenceForecast>,
+    /// The whole log's loss and gradient norm, thinned.
+    pub overview: Vec<Chart>,
+    /// What was found, the headline first.
+    pub findings: Vec<Finding>,
+}
+
+/// The columns that rules look at most.
+const WANTED: [Role; 5] = [
+    Role::Loss,
+    Role::GradNorm,
+    Role::LearningRate,
+    Role::WeightNorm,
+    Role::UpdateNorm,
+];
+
+impl RunDiagnosis {
+    /// Reads one log.
+    pub fn of(trace: &Trace) -> Self {
+        let history = History::of(trace);
+        let steps = |row: usize| history.step(row);
+        let others = trace
+            .series
+            .iter()
+            .filter(|series| !matches!(series.role(), Role::ParameterGradNorm(_)));
+        let mut missing: Vec<String> = WANTED
+            .iter()
+            .filter(|role| trace.series(role).is_none())
+            .map(Role::column)
+            .collect();
+        let parameters = trace.parameters().count();
+        if parameters == 0 {
+            missing.push("grad_norm/<parameter>".into());
+        }
+        let overview = [Role::Loss, Role::GradNorm];
+        Self {
+            name: trace.name.clone(),
+            format: trace.format.clone(),
+            rows: history.rows().len(),
+            first_step: history.rows().first().map(|row| row.step),
+            last_step: history.rows().last().map(|row| row.step),
+            matched: others
+                .map(|series| MatchedColumn {
+                    role: series.role().column(),
+                    column: series.column().to_owned(),
+                })
+                .collect(),
+            parameters,
+            missing,
+            unmatched: trace.unmatched.clone(),
+            // What a guard did is a finding, and is told there.
+            notes: trace
+                .notes
+                .iter()
+                .filter(|note| !note.starts_with(GUARDED))
+                .cloned()
+                .collect(),
+            state: match history.ending() {
+                Ending::Unknown => RunState::Unknown,
+                Ending::Alive => RunState::Alive,
+                Ending::NonFinite { row } => RunState::NonFinite { step: steps(row) },
+                Ending::Diverged { row } => RunState::Diverged { step: steps(row) },
+                Ending::Relapsed { row } => RunState::Relapsed { step: steps(row) },
+            },
+            forecast: DivergenceForecast::of(&history),
+            overview: overview
+                .iter()
+                .filter_map(|role| history.overview(role))
+                .collect(),
+            findings: diagnose_run(&history),
+        }
+    }
+
+    /// Whether something is wrong: a note is no fault.
+    pub fn is_healthy(&self) -> bool {
+        self.findings
+            .iter()
+            .all(|finding| finding.level == FindingLevel::Note)
+    }
+}
+
+/// What was found in all logs of one path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// Version of steadygrad.
+    pub version: String,
+    /// Where the logs are.
+    pub path: String,
+    /// The runs.
+    pub runs: Vec<RunDiagnosis>,
+}
+
+impl Diagnosis {
+    /// Whether nothing is wrong with any run.
+    pub fn is_healthy(&self) -> bool {
+        self.runs.iter().all(RunDiagnosis::is_healthy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sketch::{Sketch, diverging, healthy};
+    use super::*;
+
+    #[test]
+    fn says_what_was_read_and_what_is_missing() {
+        let read = RunDiagnosis::of(&diverging().layers(4, 1.0).trace());
+        assert_eq!(
+            (read.rows, read.first_step, read.last_step),
+            (130, Some(0), Some(129))
+        );
+        assert_eq!(read.parameters, 4);
+        assert_eq!(read.missing, ["weight_norm", "update_norm"]);
+        assert!(matches!(read.state, RunState::Diverged { step: 100.. }));
+        assert!(!read.is_healthy());
+        let json = serde_json::to_string(&read).unwrap();
+        assert_eq!(serde_json::from_str::<RunDiagnosis>(&json).unwrap(), read);
+    }
+
+    #[test]
+    fn a_note_is_no_fault_and_an_empty_log_has_no_state() {
+        assert!(RunDiagnosis::of(&healthy()).is_healthy());
+        let rising = Sketch::healthy(200).norm(0, |row, norm| norm * (1.0 + row as f64 / 25.0));
+        let read = RunDiagnosis::of(&rising.trace());
+        assert!(read.is_healthy() && read.findings.len() == 1);
+        let empty = RunDiagnosis::of(&Trace::default());
+        assert_eq!(
+            (empty.state, empty.rows, empty.first_step),
+            (RunState::Unknown, 0, None)
+        );
+    }
+}
