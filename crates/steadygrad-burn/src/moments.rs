@@ -7,7 +7,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{FloatDType, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use steadygrad::clip::{Needs, Policy};
+use steadygrad::clip::Policy;
 
 use crate::parameters::read;
 
@@ -38,14 +38,7 @@ impl Default for Moments {
 
 /// Whether a policy, or one in its chain, looks at second moments.
 pub(crate) fn looks_at_moments(policy: &Policy) -> bool {
-    match policy {
-        Policy::Chain { policies } => policies.iter().any(looks_at_moments),
-        other => match other.needs() {
-            Needs::SecondMoment { .. } | Needs::UpdateRms { .. } => true,
-            Needs::Headroom { accumulator, .. } => accumulator != 0.0,
-            Needs::Stats | Needs::UnitNorms => false,
-        },
-    }
+    policy.looks_at_moments()
 }
 
 impl Moments {

@@ -38,7 +38,10 @@ impl Clipper {
     /// Which lists of [`Extras`] the policy looks at.
     #[getter]
     fn needs(&self) -> Vec<&'static str> {
-        needs(self.0.policy())
+        let policy = self.0.policy();
+        let weights = policy.looks_at_weights().then_some("weights");
+        let moments = policy.looks_at_moments().then_some("moments");
+        weights.into_iter().chain(moments).collect()
     }
 
     /// The policy and its state as JSON.
@@ -95,21 +98,6 @@ impl Clipper {
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str) -> PyResult<T> {
     serde_json::from_str(text).map_err(|error| PyValueError::new_err(error.to_string()))
-}
-
-fn needs(policy: &Policy) -> Vec<&'static str> {
-    if let Policy::Chain { policies } = policy {
-        return policies.iter().flat_map(needs).collect();
-    }
-    match policy.needs() {
-        Needs::Stats => vec![],
-        Needs::UnitNorms => vec!["weights"],
-        Needs::SecondMoment { .. } | Needs::UpdateRms { .. } => vec!["moments"],
-        Needs::Headroom {
-            accumulator: 0.0, ..
-        } => vec!["weights"],
-        Needs::Headroom { .. } => vec!["weights", "moments"],
-    }
 }
 
 /// Reads natively what it can and has PyTorch do the rest.

@@ -90,7 +90,13 @@ impl Optimizer for Adam {
                 grad,
                 state.map(|state| state.momentum),
                 |time, weights, gradient, moments, measured| {
-                    let rule = AdamStep::new(lr as f32, self.betas.0, self.epsilon, penalty, time);
+                    let rule = AdamStep {
+                        learning_rate: lr as f32,
+                        betas: self.betas.0,
+                        epsilon: self.epsilon,
+                        weight_decay: penalty,
+                        time,
+                    };
                     rule.step(weights, gradient, moments, measured)
                 },
                 |weights, gradient, state| self.by_tensors(lr, weights, gradient, state),

@@ -91,8 +91,13 @@ impl Optimizer for AdamW {
                 grad,
                 state.map(|state| state.momentum),
                 |time, weights, gradient, moments, measured| {
-                    let rule =
-                        AdamWStep::new(lr, self.betas.0, self.epsilon, self.weight_decay, time);
+                    let rule = AdamWStep {
+                        learning_rate: lr,
+                        betas: self.betas.0,
+                        epsilon: self.epsilon,
+                        weight_decay: self.weight_decay,
+                        time,
+                    };
                     rule.step(weights, gradient, moments, measured)
                 },
                 |weights, gradient, state| self.by_tensors(lr, weights, gradient, state),

@@ -1,42 +1,9 @@
-use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::stats::{Element, SecondMoment, Units, Values, ValuesMut, is_beyond, with_slice};
+use crate::workers::{scale, through_f32};
 
-/// Multiplies all values by the coefficient.
-///
-/// f32 values are multiplied in f32, as frameworks do, unless the coefficient is too small to be
-/// held there: then in f64, so that 1e38 can be brought down to 1e-6.
-pub(crate) fn scale(values: ValuesMut<'_>, coefficient: f64) {
-    let short = coefficient as f32;
-    match values {
-        ValuesMut::F32(slice) if short.is_normal() => {
-            slice.iter_mut().for_each(|value| *value *= short);
-        }
-        ValuesMut::F32(slice) => slice
-            .iter_mut()
-            .for_each(|value| *value = (f64::from(*value) * coefficient) as f32),
-        ValuesMut::F64(slice) => slice.iter_mut().for_each(|value| *value *= coefficient),
-        ValuesMut::F16(slice) => through_f32(slice, |value| value * short),
-        ValuesMut::Bf16(slice) => through_f32(slice, |value| value * short),
-    }
-}
-
-/// Changes 16-bit values by way of f32, a piece at a time.
-pub(crate) fn through_f32<T>(slice: &mut [T], change: impl Fn(f32) -> f32)
-where
-    [T]: HalfFloatSliceExt,
-{
-    let mut wide = [0.0f32; 1024];
-    for piece in slice.chunks_mut(wide.len()) {
-        let wide = &mut wide[..piece.len()];
-        piece.convert_to_f32_slice(wide);
-        wide.iter_mut().for_each(|value| *value = change(*value));
-        piece.convert_from_f32_slice(wide);
-    }
-}
-
-/// Brings every value into `-max_abs..=max_abs`; NaN stays NaN.
+/// Brings every value into `-max_abs..=max_abs`. NaN stays NaN.
 pub(super) fn clamp(values: ValuesMut<'_>, max_abs: f64) {
     match values {
         ValuesMut::F32(slice) => {
@@ -63,7 +30,7 @@ pub(super) fn clamp(values: ValuesMut<'_>, max_abs: f64) {
     }
 }
 
-/// The largest value of a type that is not above a positive number: a bound that is rounded up would
+/// The largest value of a type that is not above a positive number. A bound that is rounded up would
 /// not hold.
 fn round_down<E: Element>(bound: f64, next_down: impl Fn(E) -> E) -> E {
     let nearest = E::narrow(bound);
@@ -74,7 +41,8 @@ fn round_down<E: Element>(bound: f64, next_down: impl Fn(E) -> E) -> E {
     }
 }
 
-/// Multiplies each output unit by its coefficient.
+/// Multiplies each output unit by its coefficient. Coefficients of another number of units change
+/// nothing.
 pub(super) fn scale_units(values: ValuesMut<'_>, units: Units, coefficients: &[f64]) {
     let count = units.count(values.len());
     if coefficients.len() != count || values.is_empty() {
@@ -123,49 +91,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scaling_multiplies_in_the_values_own_type() {
-        let mut single = [3.0f32, f32::NAN, f32::INFINITY, -0.0];
-        scale((&mut single[..]).into(), 0.1);
-        assert_eq!(single[0], 3.0 * 0.1f32);
-        assert!(single[1].is_nan() && single[2] == f32::INFINITY && single[3] == 0.0);
-        // As f32 and not by way of f64, which rounds some of these otherwise.
-        let mut many: Vec<f32> = (1..1000u16).map(f32::from).collect();
-        let expected: Vec<f32> = many.iter().map(|value| value * 0.1f32).collect();
-        scale((&mut many[..]).into(), 0.1);
-        assert_eq!(many, expected);
-        let mut double = [3.0f64];
-        scale((&mut double[..]).into(), 0.1);
-        assert_eq!(double[0], 3.0 * 0.1);
-        let mut short = vec![f16::from_f32(1000.0); 1500];
-        scale((&mut short[..]).into(), 0.1);
-        assert!(
-            short
-                .iter()
-                .all(|value| *value == f16::from_f32(1000.0 * 0.1))
-        );
-        let mut brain = [bf16::from_f32(1e30)];
-        scale((&mut brain[..]).into(), 0.5);
-        assert_eq!(
-            brain[0],
-            bf16::from_f32(bf16::from_f32(1e30).to_f32() * 0.5)
-        );
-    }
-
-    /// A coefficient of 1e-44 has one bit left in f32, 1e-46 none.
-    #[test]
-    fn a_coefficient_too_small_for_f32_still_counts() {
-        for coefficient in [1e-39, 1e-44, 1e-46] {
-            let mut values = [1e38f32];
-            scale((&mut values[..]).into(), coefficient);
-            let exact = f64::from(1e38f32) * coefficient;
-            assert!(
-                (f64::from(values[0]) / exact - 1.0).abs() < 1e-7,
-                "{coefficient}"
-            );
-        }
-    }
-
-    #[test]
     fn clamping_holds_the_bound_in_every_type() {
         let bound = 0.1;
         let odd = [3.0f32, -3.0, 0.05, f32::NEG_INFINITY];
@@ -205,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn units_are_scaled_where_they_lie() {
+    fn rows_and_columns_are_scaled_in_place() {
         let mut rows = [1.0f32, 2.0, 3.0, 4.0];
         scale_units((&mut rows[..]).into(), Units::Rows(2), &[1.0, 0.5]);
         assert_eq!(rows, [1.0, 2.0, 1.5, 2.0]);
@@ -215,14 +140,14 @@ mod tests {
         let mut one = [2.0f64, 4.0];
         scale_units((&mut one[..]).into(), Units::One, &[0.5]);
         assert_eq!(one, [1.0, 2.0]);
-        // Coefficients of other units change nothing.
+        // Coefficients of another number of units change nothing.
         scale_units((&mut one[..]).into(), Units::One, &[0.5, 0.5]);
         assert_eq!(one, [1.0, 2.0]);
         scale_units((&mut one[..0]).into(), Units::Rows(2), &[0.5, 0.5]);
     }
 
     #[test]
-    fn spikes_come_down_to_their_history() {
+    fn spikes_come_down_to_their_second_moment() {
         let moments = [4.0f32, 4.0, 0.0, 4.0, 4.0];
         let mut gradient = [6.0f32, -7.0, 9.0, f32::NAN, f32::INFINITY];
         let moment = SecondMoment {

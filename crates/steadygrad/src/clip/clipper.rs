@@ -3,10 +3,9 @@ use serde::{Deserialize, Serialize};
 use super::{ClipConfigError, ClipReading, Gradients, Policy, PolicyState};
 use crate::Decision;
 
-/// A policy with its running state. Saved and loaded in mid-stream, it goes on to the bit as it
-/// would have.
+/// A policy with its running state. Saved and loaded in mid-stream, it continues to the bit.
 ///
-/// Loading fails when a setting cannot be used or the state is not one of the policy's.
+/// Loading fails when a setting cannot be used or the state belongs to another policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Saved")]
 pub struct Clipper {
@@ -14,7 +13,7 @@ pub struct Clipper {
     state: PolicyState,
 }
 
-/// A [`Clipper`] as read, before it is checked.
+/// A [`Clipper`] as it is read, before the check.
 #[derive(Deserialize)]
 struct Saved {
     policy: Policy,
@@ -34,29 +33,29 @@ impl TryFrom<Saved> for Clipper {
     }
 }
 
-/// Why a saved clipper cannot be used.
+/// A saved clipper that cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum LoadError {
     #[error(transparent)]
     Config(#[from] ClipConfigError),
-    #[error("the state is not one of this policy's; load it with the policy it was saved with")]
+    #[error("the state is that of another policy; load it with the policy it was saved with")]
     OtherState,
 }
 
-/// What one call of [`Clipper::clip`] saw and did.
+/// The result of one call of [`Clipper::clip`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clipped {
-    /// The gradients as they were before.
+    /// The reading before any change.
     pub before: ClipReading,
-    /// One decision a policy, in order.
+    /// One decision per policy, in order.
     pub decisions: Vec<Decision>,
 }
 
 impl Clipper {
-    /// A policy that has seen nothing yet.
+    /// Starts a policy in its first state.
     ///
     /// # Errors
-    /// When a setting cannot be used; names the field.
+    /// [`ClipConfigError`] names the first setting that cannot be used.
     pub fn new(policy: impl Into<Policy>) -> Result<Self, ClipConfigError> {
         let policy = policy.into();
         policy.validate()?;
@@ -69,11 +68,11 @@ impl Clipper {
         &self.policy
     }
 
-    /// Measures the gradients, decides, and acts; a chain does so policy by policy, measuring again
+    /// Measures the gradients, decides, and acts. A chain does so policy by policy. It measures again
     /// only after a decision whose effect on the norms does not follow from the norms.
     ///
     /// # Errors
-    /// The adapter's, when it cannot measure or act. The state is then as before the call.
+    /// The adapter's error, when it cannot measure or act. The state is then as before the call.
     pub fn clip<G: Gradients>(&mut self, gradients: &mut G) -> Result<Clipped, G::Error> {
         let mut state = self.state.clone();
         let mut states: Vec<&mut PolicyState> = Vec::new();
@@ -103,9 +102,8 @@ impl Clipper {
         Ok(Clipped { before, decisions })
     }
 
-    /// Judges a reading that the caller measured; for a policy that is not a chain.
-    ///
-    /// A chain cannot decide on one reading: it keeps everything.
+    /// Judges a reading that the caller measured. A chain cannot decide on one reading and keeps
+    /// everything.
     pub fn step(&mut self, reading: &ClipReading) -> Decision {
         let decision;
         (self.state, decision) = self.policy.step_one(self.state.clone(), reading);
@@ -113,7 +111,7 @@ impl Clipper {
     }
 }
 
-/// A chain's policies with their states, in order; chains within chains laid out flat.
+/// Lists the policies of a chain with their states, in order. Chains within chains become one list.
 fn flatten<'a>(
     policy: &'a Policy,
     state: &'a mut PolicyState,
@@ -143,7 +141,7 @@ mod tests {
     use crate::Workers;
     use crate::stats::TensorStats;
 
-    /// One tensor, and how often it was read and changed.
+    /// One tensor that counts its readings.
     struct Counted {
         values: Vec<f32>,
         reads: usize,
@@ -198,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_reads_again_only_where_it_has_to() {
+    fn a_chain_reads_again_only_when_it_must() {
         let mut gradients = Counted::new(&[6.0, 8.0]);
         let mut clipper = chain(vec![GlobalNormClip::new(5.0).into(), largest(2.0)]);
         let clipped = clipper.clip(&mut gradients).unwrap();
@@ -218,9 +216,9 @@ mod tests {
         );
     }
 
-    /// What the first policy leaves known is not enough for one that needs more than norms.
+    /// The reading after the first policy is not enough for a policy that needs more than norms.
     #[test]
-    fn each_policy_of_a_chain_is_shown_what_it_needs() {
+    fn each_policy_of_a_chain_gets_the_reading_it_needs() {
         let mut gradient = [6.0f32, 8.0];
         let mut clipper = chain(vec![
             GlobalNormClip::new(5.0).into(),
@@ -249,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn chains_within_chains_are_one_chain_and_an_empty_one_only_looks() {
+    fn chains_within_chains_are_one_chain_and_an_empty_chain_only_measures() {
         let inner = Policy::Chain {
             policies: vec![largest(4.0), largest(2.0)],
         };
@@ -295,7 +293,7 @@ mod tests {
         assert!(
             load(&shorter)
                 .unwrap_err()
-                .contains("not one of this policy's")
+                .contains("that of another policy")
         );
         let auto = serde_json::to_string(&Clipper::new(AutoClip::default()).unwrap()).unwrap();
         let other = auto.replace(
@@ -306,7 +304,7 @@ mod tests {
         assert!(
             load(&other)
                 .unwrap_err()
-                .contains("not one of this policy's")
+                .contains("that of another policy")
         );
         let window = auto.replace("10000", "0");
         assert_ne!(window, auto);

@@ -3,57 +3,78 @@ use serde::{Deserialize, Serialize};
 use crate::Decision;
 use crate::stats::{TensorStats, global_norm};
 
-/// What a policy has to know of each tensor, beside its statistics.
+/// The measurements that a policy needs of each tensor, beside its statistics.
+///
+/// The list is closed, because an adapter measures every kind: a new one must not pass it unseen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Needs {
-    /// Nothing more.
+    /// The statistics alone.
     Stats,
-    /// Norms of each output unit of the gradient and of the weights: [`TensorReading::units`].
+    /// The norm of each output unit, of the gradient and of the weights: [`TensorReading::units`].
     UnitNorms,
-    /// How many values lie beyond `sqrt(ratio v)`: [`TensorReading::beyond_second_moment`].
+    /// The number of values beyond `sqrt(ratio v)`: [`TensorReading::beyond_second_moment`].
     SecondMoment {
-        /// The squared gradient's allowed multiple of the second moment.
+        /// The multiple of the second moment that a squared gradient may reach.
         ratio: f64,
     },
     /// `sqrt(mean(g^2 / max(v, eps^2)))`: [`TensorReading::update_rms`].
     UpdateRms {
-        /// The floor under `sqrt(v)`.
+        /// The floor of `sqrt(v)`.
         eps: f64,
     },
     /// `min_i (relative |w_i| + accumulator / sqrt(v_i) + absolute) / |update_i|`:
     /// [`TensorReading::headroom`].
     Headroom {
-        /// Share of the weight's size.
+        /// The share of the weight's size.
         relative: f64,
-        /// Multiple of `1 / sqrt(v)`.
+        /// The multiple of `1 / sqrt(v)`.
         accumulator: f64,
-        /// What is allowed to a weight of zero.
+        /// The change that a weight of zero is allowed.
         absolute: f64,
     },
+}
+
+impl Needs {
+    /// Whether the measurement looks at the weights.
+    pub fn include_weights(self) -> bool {
+        match self {
+            Self::UnitNorms | Self::Headroom { .. } => true,
+            Self::Stats | Self::SecondMoment { .. } | Self::UpdateRms { .. } => false,
+        }
+    }
+
+    /// Whether the measurement looks at the optimizer's second moments.
+    pub fn include_moments(self) -> bool {
+        match self {
+            Self::SecondMoment { .. } | Self::UpdateRms { .. } => true,
+            Self::Headroom { accumulator, .. } => accumulator != 0.0,
+            Self::Stats | Self::UnitNorms => false,
+        }
+    }
 }
 
 /// The norms of one output unit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct UnitNorms {
-    /// L2 norm of the unit's gradient.
+    /// The L2 norm of the unit's gradient.
     pub gradient: f64,
-    /// L2 norm of the unit's weights.
+    /// The L2 norm of the unit's weights.
     pub weight: f64,
 }
 
-/// One tensor, as a policy sees it. What was not measured is `None` or empty, and the policies
-/// that need it leave the tensor as it is.
+/// One tensor, as a policy sees it. A field that was not measured is `None` or empty, and a policy
+/// that needs it keeps the tensor.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TensorReading {
-    /// Statistics of the gradient.
+    /// The statistics of the gradient.
     pub stats: TensorStats,
-    /// One entry an output unit.
+    /// One entry per output unit.
     pub units: Vec<UnitNorms>,
-    /// How many values have `g^2 > ratio v`.
+    /// The number of values with `g^2 > ratio v`.
     pub beyond_second_moment: Option<u64>,
-    /// Root mean square of the gradient over its second moment.
+    /// The root mean square of the gradient over its second moment.
     pub update_rms: Option<f64>,
-    /// How many times over the update fits into what is allowed.
+    /// The factor by which the update could grow within its bounds.
     pub headroom: Option<f64>,
 }
 
@@ -66,39 +87,39 @@ impl From<TensorStats> for TensorReading {
     }
 }
 
-/// All tensors of one step, in the adapter's order, which stays the same from step to step.
+/// All tensors of one step. Their order is the adapter's, and the same at every step.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClipReading {
-    /// One entry a tensor.
+    /// One entry per tensor.
     pub tensors: Vec<TensorReading>,
 }
 
 impl ClipReading {
-    /// From statistics alone.
+    /// Makes a reading of statistics alone.
     pub fn from_stats(stats: impl IntoIterator<Item = TensorStats>) -> Self {
         Self {
             tensors: stats.into_iter().map(TensorReading::from).collect(),
         }
     }
 
-    /// The L2 norm over all tensors: NaN or infinite when any value is.
+    /// The L2 norm over all tensors. NaN or infinite when any value is.
     pub fn global_norm(&self) -> f64 {
         global_norm(self.tensors.iter().map(|tensor| tensor.stats.tensor_norm))
     }
 
-    /// The largest absolute value over all tensors: NaN or infinite when any value is.
+    /// The largest absolute value over all tensors. NaN or infinite when any value is.
     pub fn max_abs(&self) -> f64 {
         self.tensors.iter().fold(0.0, |max, tensor| {
             if tensor.stats.non_finite == 0 && !f64::is_nan(max) {
                 tensor.stats.max_abs.max(max)
             } else {
-                // The norm tells which: NaN, else infinite.
+                // The norm is NaN or infinite, as the values are.
                 tensor.stats.tensor_norm + max
             }
         })
     }
 
-    /// How many values are NaN or infinite.
+    /// The number of values that are NaN or infinite.
     pub fn non_finite(&self) -> u64 {
         self.tensors
             .iter()
@@ -106,8 +127,8 @@ impl ClipReading {
             .sum()
     }
 
-    /// The statistics after acting on a decision, where they follow from those before: scaling by
-    /// the tensor. `None` where the tensors have to be read again.
+    /// The reading after a decision, where it follows from this one: for scaling by the tensor.
+    /// `None` where the tensors must be read again.
     pub(super) fn after(&self, decision: &Decision) -> Option<Self> {
         let coefficient = |index: usize| match decision {
             Decision::ScaleGlobal { coefficient } => Some(*coefficient),
@@ -131,12 +152,12 @@ impl ClipReading {
     }
 }
 
-/// The gradients of one step, wherever they lie: an adapter measures them and acts on decisions.
+/// The gradients of one step, wherever they lie. An adapter measures them and acts on decisions.
 pub trait Gradients {
-    /// Why measuring or acting failed.
+    /// The error of measuring or acting.
     type Error;
 
-    /// Measures what the policy needs, in one pass.
+    /// Measures the gradients in one pass, with everything that the policy needs.
     ///
     /// # Errors
     /// When the tensors cannot be read.
@@ -158,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_value_is_as_broken_as_the_values() {
+    fn a_broken_value_breaks_the_largest_value() {
         assert_eq!(reading(&[]).max_abs(), 0.0);
         assert_eq!(reading(&[&[f32::INFINITY]]).max_abs(), f64::INFINITY);
         assert_eq!(reading(&[&[1.0, -3.0], &[2.0]]).max_abs(), 3.0);
@@ -181,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn scaling_is_foretold_and_other_decisions_are_not() {
+    fn the_reading_after_scaling_is_known_and_after_others_is_not() {
         let before = reading(&[&[3.0, 4.0], &[2.0]]);
         assert_eq!(before.after(&Decision::Keep).as_ref(), Some(&before));
         let half = before

@@ -2,29 +2,30 @@ use std::convert::Infallible;
 
 use super::apply::{clamp, clamp_to_second_moment, scale_units};
 use super::{ClipReading, Gradients, Needs, TensorReading, UnitNorms};
+use crate::Decision;
 use crate::stats::{
     SecondMoment, Units, Values, ValuesMut, beyond_second_moment, headroom, unit_norms, update_rms,
 };
-use crate::{Decision, Workers};
+use crate::workers::Workers;
 
-/// One parameter's values on the CPU, each list in the same order. Only what the policy
-/// [needs](super::Needs) has to be there.
+/// One parameter's values on the CPU, each list in the same order. Lists that the policy does not
+/// [need](super::Needs) may be left out.
 #[derive(Debug)]
 pub struct ParameterSlices<'a> {
-    /// The gradient; what gradient policies change.
+    /// The gradient, which gradient policies change.
     pub gradient: ValuesMut<'a>,
-    /// Where its output units lie.
+    /// The output units of the gradient.
     pub units: Units,
     /// The weights before the step.
     pub weight: Option<Values<'a>>,
     /// The optimizer's running mean of the squared gradient.
     pub second_moment: Option<SecondMoment<'a>>,
-    /// The change the optimizer makes; what update policies change.
+    /// The change that the optimizer makes, which update policies change.
     pub update: Option<ValuesMut<'a>>,
 }
 
 impl<'a> ParameterSlices<'a> {
-    /// A gradient alone, as one unit.
+    /// Takes a gradient alone, as one unit.
     pub fn new(gradient: impl Into<ValuesMut<'a>>) -> Self {
         Self {
             gradient: gradient.into(),
@@ -39,9 +40,9 @@ impl<'a> ParameterSlices<'a> {
 /// Gradients that lie in the CPU's memory, measured and changed in place without a copy.
 #[derive(Debug)]
 pub struct SliceGradients<'a, 'w> {
-    /// In an order that stays the same from step to step.
+    /// The parameters, in the same order at every step.
     pub parameters: Vec<ParameterSlices<'a>>,
-    /// Who does the work.
+    /// The threads that do the work.
     pub workers: &'w Workers,
 }
 
@@ -56,8 +57,7 @@ impl SliceGradients<'_, '_> {
     }
 }
 
-/// The policies that act on the update are shown it through `update`; where a parameter has one,
-/// scaling changes that and not the gradient.
+/// Where a parameter has an `update`, a policy changes the update and not the gradient.
 impl Gradients for SliceGradients<'_, '_> {
     type Error = Infallible;
 

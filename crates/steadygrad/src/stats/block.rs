@@ -3,20 +3,20 @@ use fearless_simd::{Level, dispatch, f64x4, prelude::*};
 use super::element::{CHUNK, Element, Seen, Wide};
 use super::prefetch::prefetch_beyond;
 
-/// Values that are summed together before anything is merged. 32 KiB of f32: the second look that
-/// a block with subnormal or non-finite values needs finds it in a near cache.
+/// The number of values that are summed together before sums are merged. 32 KiB of f32 stay in a near
+/// cache for the second look that a block with subnormal or non-finite values needs.
 pub(crate) const BLOCK: usize = 8192;
 
-/// Chunks that are summed side by side, to hide the latency of an addition. Fixed, as the size of a
-/// chunk is, since they set the order of the additions.
+/// The number of chunks that are summed side by side, to hide the latency of an addition. It is fixed,
+/// as the size of a chunk is, because both set the order of the additions.
 pub(crate) const SIDES: usize = 2;
 
-/// A block whose largest value lies beyond these is summed again with its values scaled by a power
-/// of two, since its squares would leave f64's range. Only f64 gradients get there.
+/// A block whose largest value is beyond these is summed again with its values scaled by a power of
+/// two, because its squares would leave f64's range. Only f64 gradients reach them.
 const HUGE: f64 = f64::from_bits((1023 + 480) << 52);
 const TINY: f64 = f64::from_bits((1023 - 400) << 52);
 
-/// Which power of two the values of a block were multiplied by before they were squared.
+/// The power of two that multiplied the values of a block before they were squared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Scale {
     /// 2^600, for values below 2^-400.
@@ -51,13 +51,13 @@ impl Scale {
     }
 }
 
-/// What is known of one block.
+/// The statistics of one block.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct BlockStats {
-    /// Of the finite values times the scale's factor.
+    /// The sum over the finite values, times the scale's factor.
     pub(super) sum_of_squares: f64,
     pub(super) scale: Scale,
-    /// Of the finite values.
+    /// The largest absolute finite value.
     pub(super) max_abs: f64,
     pub(super) len: u32,
     pub(super) nan: u32,
@@ -66,10 +66,10 @@ pub(super) struct BlockStats {
     pub(super) zero: u32,
 }
 
-/// Hands over the statistics of each block in turn, by the best instructions this machine has.
+/// Passes the statistics of each block to `each`, with the best instructions that this machine has.
 ///
-/// The order of the additions is fixed by the chunks, and nothing is fused or reordered, so every
-/// instruction set gives the same bits.
+/// The chunks fix the order of the additions, and nothing is fused or reordered. So every instruction
+/// set gives the same bits.
 pub(super) fn read_blocks<E: Element>(
     level: Level,
     values: &[E],
@@ -82,8 +82,8 @@ pub(super) fn read_blocks<E: Element>(
     });
 }
 
-/// Reads a block once; a second time, from the cache, when it holds anything but normal numbers and
-/// zeros.
+/// Reads a block once. Subnormal and non-finite values make it read the block a second time, from
+/// the cache.
 #[inline(always)]
 fn read_block<S: Simd, E: Element>(simd: S, values: &[E]) -> BlockStats {
     let mut block = BlockStats {
@@ -100,8 +100,8 @@ fn read_block<S: Simd, E: Element>(simd: S, values: &[E]) -> BlockStats {
     block
 }
 
-/// Reads a block of normal numbers and zeros; `false` if it has others. Zeros are as common as a ReLU
-/// or an input that is off.
+/// Reads a block of normal numbers and zeros, and returns `false` if it has others. Zeros are common:
+/// a ReLU or an input that is off makes them.
 #[inline(always)]
 fn read_ordinary<S: Simd, E: Element>(simd: S, values: &[E], block: &mut BlockStats) -> bool {
     let mut sum = BlockSum::new(simd);
@@ -134,7 +134,7 @@ fn read_ordinary<S: Simd, E: Element>(simd: S, values: &[E], block: &mut BlockSt
     ordinary && largest < E::INFINITY
 }
 
-/// `sum value^2` of a block in a fixed order: side by side, a chunk to each side in turn.
+/// `sum value^2` of a block in a fixed order: the chunks alternate between the sides.
 pub(crate) struct BlockSum<S: Simd>([Wide<S>; SIDES]);
 
 impl<S: Simd> BlockSum<S> {
@@ -151,7 +151,7 @@ impl<S: Simd> BlockSum<S> {
         }
     }
 
-    /// With the absolute values after the last whole chunk, each in a lane of its own.
+    /// Adds the absolute values after the last whole chunk, each in its own lane, and sums up.
     #[inline(always)]
     pub(crate) fn total(self, rest: impl Iterator<Item = f64>) -> f64 {
         let mut lanes = [0.0; CHUNK];
@@ -165,7 +165,7 @@ impl<S: Simd> BlockSum<S> {
     }
 }
 
-/// Counts the classes and finds the largest finite value.
+/// Counts NaN, infinite, subnormal and zero values, and finds the largest finite value.
 #[inline(always)]
 fn classify<E: Element>(values: &[E], block: &mut BlockStats) {
     let zero = E::Bits::default();
@@ -187,7 +187,7 @@ fn classify<E: Element>(values: &[E], block: &mut BlockStats) {
     block.max_abs = E::widen(largest);
 }
 
-/// `sum (factor * value)^2` over the finite values: rare, so plain.
+/// `sum (factor * value)^2` over the finite values. It is rare, so it is plain.
 #[inline(never)]
 fn scaled_sum_of_squares<E: Element>(values: &[E], factor: f64) -> f64 {
     values
@@ -204,7 +204,7 @@ mod tests {
     use crate::stats::TensorStats;
 
     #[test]
-    fn only_what_lies_beyond_the_borders_is_scaled() {
+    fn only_values_beyond_the_borders_are_scaled() {
         for (max_abs, scale) in [
             (0.0, Scale::Middle),
             (TINY.next_down(), Scale::Tiny),
@@ -216,14 +216,14 @@ mod tests {
         }
     }
 
-    /// Squares of 2^-54 vanish one by one beside a 1, but not when each lane has summed its own.
+    /// Squares as small as 2^-54 vanish one by one beside a 1, but not when each lane sums its own.
     #[test]
     fn plain_numbers_are_summed_in_lanes() {
         let mut values = [2f32.powi(-27); 8 * CHUNK];
         values[0] = 1.0;
         let one_by_one: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
         assert_eq!(one_by_one, 1.0);
-        // The first lane's own, beside the 1, are lost; 15 lanes of 8 are not.
+        // The squares in the lane of the 1 are lost; those of the 15 other lanes are not.
         let in_lanes = 1.0 + 120.0 * 2f64.powi(-54);
         assert_eq!(TensorStats::of(&values).tensor_norm, in_lanes.sqrt());
     }

@@ -1,11 +1,18 @@
 use fearless_simd::{Level, dispatch, f32x8, f64x4, prelude::*};
 
-/// Values that are read at once: four sums side by side hide the latency of an addition.
+/// The number of values that are read at once. Four sums side by side hide the latency of an
+/// addition.
 const CHUNK: usize = 16;
 
-/// `sqrt(sum (after - before)^2)`: how far an optimizer's step went. Subtracted in f32, squared and
-/// summed in f64, in an order that no instruction set changes. What the longer one has more is left
-/// out; 0 when one is empty; NaN or infinite when a difference is.
+/// Computes `sqrt(sum (after - before)^2)`: the length of an optimizer's step.
+///
+/// Differences are taken in f32, squared and summed in f64, in an order that no instruction set
+/// changes. Values beyond the end of the shorter slice are left out. 0 when one slice is empty; NaN
+/// or infinite when a difference is.
+///
+/// ```
+/// assert_eq!(steadygrad::stats::distance(&[0.0, 0.0], &[3.0, -4.0]), 5.0);
+/// ```
 pub fn distance(before: &[f32], after: &[f32]) -> f64 {
     at_level(Level::new(), before, after)
 }
@@ -51,12 +58,12 @@ mod tests {
         assert_eq!(distance(&[7.0; 100], &[7.0; 100]), 0.0);
         assert_eq!(distance(&[], &[]), 0.0);
         assert_eq!(distance(&[1.0; 20], &[]), 0.0);
-        // Of the longer one, what the other has.
+        // The end of the longer slice is left out.
         assert_eq!(distance(&[0.0; 3], &[2.0]), 2.0);
     }
 
     #[test]
-    fn what_is_not_finite_stays_so_wherever_it_is() {
+    fn a_value_that_is_not_finite_counts_wherever_it_is() {
         for place in [0, 7, 8, 15, 16, 36] {
             for (odd, expected) in [(f32::NAN, f64::NAN), (f32::NEG_INFINITY, f64::INFINITY)] {
                 let mut after = [1.0; 37];
@@ -67,18 +74,18 @@ mod tests {
                 );
             }
         }
-        // The difference of two infinities is none.
+        // The difference of two infinities is NaN.
         assert!(distance(&[f32::INFINITY], &[f32::INFINITY]).is_nan());
-        // Beyond f32's range when squared, not beyond f64's; beyond f32's as a difference.
+        // Squares beyond f32's range, but not f64's; then a difference beyond f32's range.
         assert!((distance(&[0.0; 16], &[1e30; 16]) / 4e30 - 1.0).abs() < 1e-6);
         assert_eq!(distance(&[f32::MIN], &[f32::MAX]), f64::INFINITY);
-        // Below it.
+        // A subnormal difference.
         assert_eq!(distance(&[0.0], &[1e-45]), f64::from(1e-45f32));
     }
 
     proptest! {
         #[test]
-        fn it_is_the_plain_sum_whatever_the_instructions(
+        fn every_instruction_set_gives_the_plain_sum(
             pairs in prop::collection::vec((-1e3f32..1e3, -1e3f32..1e3), 0..200),
         ) {
             let (before, after): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();

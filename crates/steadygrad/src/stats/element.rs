@@ -1,30 +1,30 @@
 use fearless_simd::{f32x8, f64x4, prelude::*, u16x16, u32x8, u64x4};
 use half::{bf16, f16};
 
-/// Values that are read together.
+/// The number of values that are read together.
 pub(crate) const CHUNK: usize = 16;
 
 /// The absolute values of a chunk as f64, in their order.
 pub(crate) type Wide<S> = [f64x4<S>; 4];
 
-/// A floating-point type that gradients come in. Without the sign, its bits grow with the
-/// magnitude, so integer comparisons tell zero, subnormal and non-finite values.
+/// A floating-point type of gradients. Without the sign, its bits grow with the magnitude, so integer
+/// comparisons find zero, subnormal and non-finite values.
 pub(crate) trait Element: Copy + Send + Sync {
     type Bits: SimdIntElement + Ord + Default + From<bool> + Into<u64>;
 
     /// The bits of several values.
     type Lanes<S: Simd>: SimdInt<S, Element = Self::Bits>;
 
-    /// Magnitude bits of the smallest normal value.
+    /// The magnitude bits of the smallest normal value.
     const MIN_NORMAL: Self::Bits;
-    /// Magnitude bits of the largest below it.
+    /// The magnitude bits of the largest subnormal value.
     const MAX_SUBNORMAL: Self::Bits;
-    /// Magnitude bits of infinity; greater ones are NaN.
+    /// The magnitude bits of infinity. Larger ones are NaN.
     const INFINITY: Self::Bits;
 
     /// The bits without the sign.
     fn magnitude(self) -> Self::Bits;
-    /// The absolute value as f64: exact for a finite value, anything for a non-finite one.
+    /// The absolute value as f64. Exact for a finite value, unspecified for a non-finite one.
     fn widen(magnitude: Self::Bits) -> f64;
 
     /// The value as f64, exact.
@@ -32,26 +32,26 @@ pub(crate) trait Element: Copy + Send + Sync {
     /// The nearest value to an f64.
     fn narrow(value: f64) -> Self;
 
-    /// Reads a chunk, and remembers what magnitudes it has.
+    /// Reads a chunk, and notes its magnitudes in `seen`.
     fn read<S: Simd>(simd: S, chunk: &[Self; CHUNK], seen: &mut Seen<Self::Lanes<S>>) -> Wide<S>;
-    /// `sum + wide^2`, fused or not: with at most 24 bits a value, the square is exact in f64 and
-    /// the result the same.
+    /// `sum + wide^2`. Fused or not, the result is the same: the square of a value with at most 24 bits
+    /// is exact in f64.
     #[inline(always)]
     fn add_square<S: Simd>(wide: f64x4<S>, sum: f64x4<S>) -> f64x4<S> {
         wide.mul_add(wide, sum)
     }
 }
 
-/// What has been seen of the magnitudes of many values, lane by lane.
+/// The magnitudes of many values, lane by lane.
 pub(crate) struct Seen<L> {
     pub(crate) largest: L,
-    /// The smallest that is not zero, less one.
+    /// The smallest magnitude that is not zero, minus one.
     pub(crate) smallest: L,
     pub(crate) nonzero: L,
 }
 
 impl<L> Seen<L> {
-    /// Nothing yet.
+    /// Starts without any value.
     #[inline(always)]
     pub(crate) fn new<S: Simd>(simd: S) -> Self
     where
@@ -148,15 +148,15 @@ impl Element for f64 {
         wide
     }
 
-    /// Never fused: an f64's square is rounded, and every instruction set must round alike.
+    /// Never fused: the square of an f64 is rounded, and every instruction set must round it alike.
     #[inline(always)]
     fn add_square<S: Simd>(wide: f64x4<S>, sum: f64x4<S>) -> f64x4<S> {
         wide * wide + sum
     }
 }
 
-/// The two 16-bit types, which differ in how far their bits lie from f32's (`$shift`) and in the
-/// power of two between the two after shifting.
+/// The two 16-bit types. They differ in the distance of their bits from f32's (`$shift`), and in the
+/// power of two between the values after shifting.
 macro_rules! short_element {
     ($float:ty, $min_normal:expr, $infinity:expr, $shift:expr, $rescale:expr) => {
         impl Element for $float {
@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    /// Every f16 and bf16 there is, against the `half` crate's own conversion.
+    /// Every f16 and bf16, against the conversion of the `half` crate.
     #[test]
     fn all_short_floats_widen_exactly() {
         for bits in 0..=u16::MAX {
@@ -216,9 +216,9 @@ mod tests {
         }
     }
 
-    /// Wherever a value lies in a chunk, and whatever its sign, it is seen.
+    /// A value counts wherever it is in a chunk, and with any sign.
     #[test]
-    fn no_value_of_a_chunk_is_overlooked() {
+    fn every_value_of_a_chunk_counts() {
         fn check<E: Element>(one: E, above: E, sign: impl Fn(E) -> E)
         where
             E::Bits: std::fmt::Debug,

@@ -1,12 +1,10 @@
-use serde::{Deserialize, Serialize};
-
-/// A sum of finite f64 values that is rounded once, at the end: the order in which values come,
-/// and how they are grouped before merging, cannot change a bit of it.
+/// A sum of finite f64 values that is rounded once, at the end. Neither the order of the values nor
+/// their grouping changes a bit of it.
 ///
 /// The exact sum is held as a few f64 values whose digits do not overlap, after J. R. Shewchuk,
-/// "Adaptive precision floating-point arithmetic", 1997, section 2.4. The caller sees to it that
-/// the sum stays below the largest f64.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// "Adaptive precision floating-point arithmetic", 1997, section 2.4. The caller keeps the sum below
+/// the largest f64.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ExactSum {
     /// From the smallest to the largest, none zero.
     parts: Vec<f64>,
@@ -36,12 +34,12 @@ impl ExactSum {
         other.parts.iter().for_each(|&part| self.add(part));
     }
 
-    /// Back to zero, with the memory kept.
+    /// Starts again from zero and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.parts.clear();
     }
 
-    /// The sum, rounded to nearest with ties to even; 0 when nothing was added.
+    /// The sum, rounded to nearest with ties to even; 0 without a value.
     pub(crate) fn value(&self) -> f64 {
         let mut parts = self.parts.iter().rev().copied();
         let mut sum = parts.next().unwrap_or(0.0);
@@ -50,7 +48,7 @@ impl ExactSum {
             let error = rounding_error(sum, part, next);
             sum = next;
             if error != 0.0 {
-                // A tie was broken to even, but what is left says on which side the sum lies.
+                // A tie was rounded to even, but the next part says on which side the sum lies.
                 let beyond = parts.next().unwrap_or(0.0);
                 let nudged = sum + 2.0 * error;
                 if error.signum() * beyond > 0.0 && nudged - sum == 2.0 * error {
@@ -63,7 +61,8 @@ impl ExactSum {
     }
 }
 
-/// `a + b - sum`, exactly, where `sum` is `a + b` rounded (Knuth's two-sum: no branch, any order).
+/// The exact value of `a + b - sum`, where `sum` is `a + b` rounded (Knuth's two-sum, which needs no
+/// branch and no order).
 fn rounding_error(a: f64, b: f64, sum: f64) -> f64 {
     let b_part = sum - a;
     (a - (sum - b_part)) + (b - b_part)
@@ -86,7 +85,7 @@ mod tests {
         assert_eq!(sum(&[0.0, 0.0]), 0.0);
         assert_eq!(sum(&[1e100, 1.0, -1e100]), 1.0);
         assert_eq!(sum(&[0.1; 10]), 1.0);
-        // A tie at the last bit of 1 + 2^-53, decided by what lies far below it.
+        // A tie at the last bit of 1 + 2^-53, decided by a value far below it.
         let half_ulp = 2f64.powi(-53);
         assert_eq!(sum(&[1.0, half_ulp]), 1.0);
         assert_eq!(sum(&[1.0, half_ulp, 1e-30]), 1.0 + 2.0 * half_ulp);
@@ -94,7 +93,7 @@ mod tests {
         let odd = 1.0 + 2.0 * half_ulp;
         assert_eq!(sum(&[odd, half_ulp]), 1.0 + 4.0 * half_ulp);
         assert_eq!(sum(&[odd, half_ulp, -1e-30]), odd);
-        // Nor is a tie lost where the product of what decides it would be zero in f64.
+        // A tie also counts where the product of the deciding values would be zero in f64.
         for scale in [2f64.powi(-800), 2f64.powi(900)] {
             let tie = [scale, scale * half_ulp, scale * 2f64.powi(-120)];
             assert_eq!(sum(&tie), scale * odd, "{scale:e}");
@@ -102,7 +101,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against whole numbers: scaled by 2^40, every value is one, and i128 adds them exactly.
+        /// Against whole numbers: every value scaled by 2^40 is one, and i128 adds them exactly.
         #[test]
         fn equals_integer_arithmetic(values in prop::collection::vec(-(1i64 << 60)..1 << 60, 0..200)) {
             let scale = 2f64.powi(-40);

@@ -2,12 +2,12 @@ use super::element::Element;
 use super::values::with_slice;
 use super::{SecondMoment, Values};
 
-/// How many times over an update fits into what its weights allow:
+/// The factor by which an update could grow within the bounds of its weights:
 /// `min_i (relative |w_i| + accumulator / sqrt(v_i) + absolute) / |update_i|`.
 ///
-/// Infinite when the update is all zero or empty; NaN when the update holds a NaN or infinite
-/// value, or a weight or moment is NaN, since nothing can be made to fit. Without a second moment the middle term is left out.
-pub fn headroom(
+/// Infinite when the update is all zero or empty. NaN when the update holds a NaN or infinite value,
+/// or a weight or moment is NaN. Without a second moment the middle term is left out.
+pub(crate) fn headroom(
     update: Values<'_>,
     weight: Values<'_>,
     moment: Option<SecondMoment<'_>>,

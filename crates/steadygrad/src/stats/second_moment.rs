@@ -2,18 +2,18 @@ use super::Values;
 use super::element::Element;
 use super::values::with_slice;
 
-/// An optimizer's running mean of the squared gradient: `v = factor * values`. The factor undoes
+/// An optimizer's running mean of the squared gradient: `v = factor * values`. The factor corrects
 /// the bias of a mean that started from zero (`1 / (1 - beta2^t)` for Adam), or is 1.
 #[derive(Debug, Clone, Copy)]
 pub struct SecondMoment<'a> {
-    /// One value a gradient value.
+    /// One value for each gradient value.
     pub values: Values<'a>,
-    /// What they are to be multiplied by.
+    /// The factor of the values.
     pub factor: f64,
 }
 
 impl<'a> SecondMoment<'a> {
-    /// As it is, without a correction.
+    /// Takes the values without a correction.
     pub fn new(values: impl Into<Values<'a>>) -> Self {
         Self {
             values: values.into(),
@@ -22,9 +22,9 @@ impl<'a> SecondMoment<'a> {
     }
 }
 
-/// How many gradient values have `g^2 > ratio v`. Where v is zero there is no history and nothing
-/// counts; NaN counts as little; an infinite gradient counts. 0 when empty.
-pub fn beyond_second_moment(gradient: Values<'_>, moment: SecondMoment<'_>, ratio: f64) -> u64 {
+/// The number of gradient values with `g^2 > ratio v`; 0 when empty. An infinite gradient counts. A
+/// NaN does not, and neither does a value whose v is zero and so has no history.
+pub(crate) fn beyond_second_moment(gradient: Values<'_>, moment: SecondMoment<'_>, ratio: f64) -> u64 {
     let ratio = ratio * moment.factor;
     with_slice!(Values, gradient, gradient => with_slice!(Values, moment.values, moment => {
         pairs(gradient, moment).filter(|&(g, v)| is_beyond(g, v, ratio)).count() as u64
@@ -38,13 +38,13 @@ pub(crate) fn is_beyond(gradient: f64, moment: f64, ratio: f64) -> bool {
 
 /// `sqrt(mean(g^2 / max(v, eps^2)))`: about 1 when the second moment is up to date. 0 when empty;
 /// NaN or infinite when a value is.
-pub fn update_rms(gradient: Values<'_>, moment: SecondMoment<'_>, eps: f64) -> f64 {
+pub(crate) fn update_rms(gradient: Values<'_>, moment: SecondMoment<'_>, eps: f64) -> f64 {
     let (count, factor) = (gradient.len(), moment.factor);
     if count == 0 {
         return 0.0;
     }
     with_slice!(Values, gradient, gradient => with_slice!(Values, moment.values, moment => {
-        // The root first: g^2 and v may both lie below f64's range where their ratio does not.
+        // The root first: g^2 and v may both be below f64's range where their ratio is not.
         let ratios = pairs(gradient, moment).map(|(g, v)| (g / (v * factor).sqrt().max(eps)).powi(2));
         (ratios.sum::<f64>() / count as f64).sqrt()
     }))
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_beyond_their_history() {
+    fn values_beyond_their_second_moment_are_counted() {
         let v = [4.0f32, 4.0, 0.0, 4.0, 4.0, 4.0];
         let g = [6.0f32, -6.5, 9.0, f32::NAN, f32::INFINITY, 0.0];
         let count = |ratio| beyond_second_moment((&g).into(), SecondMoment::new(&v), ratio);
@@ -77,7 +77,7 @@ mod tests {
         let g = [1e-3f64, -2.0, 1e20, 1e-200];
         let v = g.map(|g| g * g);
         let rms = |eps| update_rms((&g).into(), SecondMoment::new(&v), eps);
-        // The last one's square is zero in f64: its moment is the floor.
+        // The square of the last value is zero in f64, so the floor counts.
         assert!((rms(1e-8) - (3f64 / 4.0).sqrt()).abs() < 1e-12);
         assert!((rms(1e-200) - 1.0).abs() < 1e-12);
         let quarter = SecondMoment {

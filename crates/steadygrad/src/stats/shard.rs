@@ -1,20 +1,18 @@
 use fearless_simd::Level;
-use serde::{Deserialize, Serialize};
 
 use super::block::{BLOCK, BlockStats, Scale, read_blocks};
 use super::exact_sum::ExactSum;
 use super::values::with_slice;
 use super::{TensorStats, Values};
 
-/// The statistics of a part of a tensor, to be merged with those of the other parts: the shards of
-/// one parameter on several machines, or the pieces that threads read.
+/// The statistics of a part of a tensor, to be merged with those of the other parts.
 ///
-/// Merging is exact: counts, the largest value and the sum of squares come out the same, to the
-/// bit, in whatever order and grouping the shards arrive. Parts that are cut at multiples of
-/// [`Shard::BLOCK`] values also give the bits of the whole tensor; cut elsewhere, the norm may
-/// differ from the whole tensor's by rounding inside the cut block (below 1e-13 relative).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Shard {
+/// Merging is exact: counts, the largest value and the sum of squares are the same to the bit, in
+/// any order and grouping of the shards. Parts that are cut at multiples of [`Shard::BLOCK`] values
+/// also give the bits of the whole tensor. Cut elsewhere, the norm may differ from the whole
+/// tensor's by rounding inside the cut block (below 1e-13 relative).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Shard {
     tiny: ExactSum,
     middle: ExactSum,
     huge: ExactSum,
@@ -28,10 +26,10 @@ pub struct Shard {
 
 impl Shard {
     /// The number of values that are summed together before sums are merged.
-    pub const BLOCK: usize = BLOCK;
+    pub(crate) const BLOCK: usize = BLOCK;
 
     /// Reads the values once, on this thread.
-    pub fn of<'a>(values: impl Into<Values<'a>>) -> Self {
+    pub(crate) fn of<'a>(values: impl Into<Values<'a>>) -> Self {
         Self::at_level(Level::new(), values.into())
     }
 
@@ -48,7 +46,7 @@ impl Shard {
         });
     }
 
-    /// Adds a block of which the sum of squares is known already; nothing but the norm comes of it.
+    /// Adds a block whose sum of squares is known. It counts for the norm alone.
     pub(crate) fn add_summed(&mut self, level: Level, sum_of_squares: f64, block: &[f32]) {
         // The square of an f32 never leaves f64's range: the sum is finite if the values are.
         if sum_of_squares.is_finite() {
@@ -58,7 +56,7 @@ impl Shard {
         }
     }
 
-    /// As new, with its memory kept for the next tensor.
+    /// Starts anew and keeps the memory for the next tensor.
     pub(crate) fn clear(&mut self) {
         let [mut tiny, mut middle, mut huge] =
             [&mut self.tiny, &mut self.middle, &mut self.huge].map(std::mem::take);
@@ -74,7 +72,7 @@ impl Shard {
     }
 
     /// Adds another part of the same tensor.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.tiny.merge(&other.tiny);
         self.middle.merge(&other.middle);
         self.huge.merge(&other.huge);
@@ -87,7 +85,7 @@ impl Shard {
     }
 
     /// The statistics of all parts merged so far.
-    pub fn stats(&self) -> TensorStats {
+    pub(crate) fn stats(&self) -> TensorStats {
         TensorStats {
             tensor_norm: self.norm(),
             max_abs: self.max_abs,
@@ -121,7 +119,7 @@ impl Shard {
             return f64::INFINITY;
         }
         let (tiny, middle, huge) = (self.tiny.value(), self.middle.value(), self.huge.value());
-        // Brought to the larger one's scale, the smaller sum may vanish, and then does not matter.
+        // The smaller sum may vanish at the scale of the larger one. Then it does not matter.
         if huge > 0.0 {
             (huge + middle * Scale::DOWN * Scale::DOWN).sqrt() * Scale::UP
         } else if middle > 0.0 {
@@ -129,6 +127,17 @@ impl Shard {
         } else {
             tiny.sqrt() * Scale::DOWN
         }
+    }
+}
+
+impl TensorStats {
+    /// Reads a tensor's values once, on this thread.
+    ///
+    /// Squares are summed in f64, in fixed blocks and a fixed order, so every instruction set and
+    /// every number of threads gives the same bits. [`Workers::measure`](crate::Workers::measure)
+    /// reads many tensors at once.
+    pub fn of<'a>(values: impl Into<Values<'a>>) -> Self {
+        Shard::of(values).stats()
     }
 }
 
@@ -214,15 +223,12 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_shard_breaks_the_whole_and_survives_a_file() {
+    fn a_broken_shard_breaks_the_whole() {
         let mut whole = Shard::of(&[1.0f32, 2.0]);
         whole.merge(&Shard::of(&[f32::INFINITY]));
         assert_eq!(whole.stats().tensor_norm, f64::INFINITY);
         whole.merge(&Shard::of(&[f32::NAN, 0.0, 1e-40]));
-        let text = serde_json::to_string(&whole).unwrap();
-        let read: Shard = serde_json::from_str(&text).unwrap();
-        assert_eq!(read, whole);
-        let stats = read.stats();
+        let stats = whole.stats();
         assert!(stats.tensor_norm.is_nan());
         assert_eq!(
             (stats.len, stats.non_finite, stats.zero, stats.subnormal),

@@ -1,37 +1,33 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Shard, Values};
 use crate::float;
 
-/// What one pass over one tensor's gradient tells.
+/// The statistics of one tensor's gradient, from one pass over it.
+///
+/// ```
+/// use steadygrad::TensorStats;
+///
+/// let stats = TensorStats::of(&[3.0f32, -4.0, 0.0, f32::INFINITY]);
+/// assert_eq!((stats.max_abs, stats.non_finite, stats.zero), (4.0, 1, 1));
+/// assert_eq!(stats.tensor_norm, f64::INFINITY);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct TensorStats {
-    /// L2 norm, `sqrt(sum g^2)`. NaN if any value is NaN, else infinite if any is infinite; 0 when
+    /// The L2 norm `sqrt(sum g^2)`. NaN if any value is NaN, else infinite if any is infinite; 0 when
     /// empty. It neither overflows nor underflows while the norm itself is in f64's range.
     #[serde(with = "float")]
     pub tensor_norm: f64,
-    /// Largest absolute *finite* value; 0 when there is none.
+    /// The largest absolute *finite* value; 0 when there is none.
     pub max_abs: f64,
-    /// Number of values.
+    /// The number of values.
     pub len: u64,
-    /// Values that are NaN or infinite.
+    /// The number of values that are NaN or infinite.
     pub non_finite: u64,
-    /// Values that are subnormal in the gradient's own type: not zero, but below its smallest
-    /// normal value (f32 1.18e-38, f64 2.2e-308, f16 6.10e-5, bf16 1.18e-38).
+    /// The number of values that are subnormal in the gradient's own type: not zero, but below its
+    /// smallest normal value (f32 1.18e-38, f64 2.2e-308, f16 6.10e-5, bf16 1.18e-38).
     pub subnormal: u64,
-    /// Values that are zero, of either sign.
+    /// The number of zeros, of either sign.
     pub zero: u64,
-}
-
-impl TensorStats {
-    /// Reads a tensor's values once, on this thread.
-    ///
-    /// Squares are summed in f64, in fixed blocks and a fixed order, so every instruction set and
-    /// every number of threads gives the same bits. See [`Workers::measure`](crate::Workers) for
-    /// many tensors at once and [`Shard`] for a tensor that lies in several places.
-    pub fn of<'a>(values: impl Into<Values<'a>>) -> Self {
-        Shard::of(values).stats()
-    }
 }
 
 #[cfg(test)]
@@ -40,6 +36,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::stats::Shard;
 
     fn of(values: &[f32]) -> TensorStats {
         TensorStats::of(values)
@@ -72,7 +69,7 @@ mod tests {
         assert_eq!(huge.tensor_norm, 2.0 * f64::from(f32::MAX));
         assert_eq!(huge.max_abs, f64::from(f32::MAX));
         assert_eq!(of(&[f32::NAN; 3]).max_abs, 0.0);
-        // Nothing out of the ordinary, but for one value in the last, short chunk.
+        // One unusual value in the last, short chunk.
         let mut late = vec![1.0; 67];
         late[66] = f32::NAN;
         assert_eq!(of(&late).non_finite, 1);
@@ -82,7 +79,7 @@ mod tests {
         assert_eq!(of(&late).subnormal, 1);
     }
 
-    /// The scales of the issue, and f64's whole range: a closed form, `|s| sqrt(n)`.
+    /// Every type over its whole range, against the closed form `|s| sqrt(n)`.
     #[test]
     fn every_scale() {
         for n in [1usize, 31, 32, 33, 8191, 8192, 8193, 100_000] {
@@ -137,8 +134,8 @@ mod tests {
         assert_eq!(TensorStats::of(&[f64::MAX; 2]).tensor_norm, f64::INFINITY);
     }
 
-    /// Blocks of different scale in one tensor: the largest decides, and ties in magnitude on both
-    /// sides of a border are not lost.
+    /// Blocks of different scale in one tensor: the largest decides, and values of one magnitude on
+    /// both sides of a border all count.
     #[test]
     fn mixed_scales() {
         let with = |first: f64, second: f64| {
@@ -169,7 +166,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the plainest code that could be right.
+        /// Against the simplest code for the same numbers.
         #[test]
         fn equals_brute_force(values in prop::collection::vec(any_float(), 0..18_000)) {
             let stats = of(&values);
@@ -196,7 +193,7 @@ mod tests {
             let factor = 2f32.powi(power);
             let scaled: Vec<f32> = values.iter().map(|value| value * factor).collect();
             let (a, b) = (of(&values), of(&scaled));
-            // Values that fall below the normal range lose bits; such rows prove nothing.
+            // Values below the normal range lose bits, so such rows prove nothing.
             prop_assume!(b.subnormal == 0);
             prop_assert_eq!(a.tensor_norm * f64::from(factor), b.tensor_norm);
             prop_assert_eq!(a.max_abs * f64::from(factor), b.max_abs);

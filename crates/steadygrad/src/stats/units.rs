@@ -6,21 +6,21 @@ use super::element::Element;
 use super::values::with_slice;
 use super::{Shard, TensorStats, Values};
 
-/// Where the output units of a parameter lie in its memory.
+/// The layout of a parameter's output units in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Units {
     /// The whole tensor is one unit: biases, gains, scalars.
     One,
-    /// So many rows, one after the other: `[out, in, ...]`, PyTorch's matrices and every
+    /// This number of rows, one after the other: `[out, in, ...]`, PyTorch's matrices and every
     /// convolution.
     Rows(usize),
-    /// So many columns of a matrix `[in, out]`: Burn's `Linear`.
+    /// This number of columns of a matrix `[in, out]`: Burn's `Linear`.
     Columns(usize),
 }
 
 impl Units {
-    /// How many units there are in a tensor of so many values: 1 where they do not divide evenly.
+    /// The number of units in a tensor of `len` values; 1 where they do not divide evenly.
     pub fn count(self, len: usize) -> usize {
         match self {
             Self::Rows(count) | Self::Columns(count) if count > 0 && len.is_multiple_of(count) => {
@@ -33,8 +33,8 @@ impl Units {
 
 /// The L2 norm of each output unit; NaN or infinite when one of its values is.
 ///
-/// A tensor that does not divide into the units evenly counts as one unit.
-pub fn unit_norms<'a>(values: impl Into<Values<'a>>, units: Units) -> Vec<f64> {
+/// A tensor that does not divide evenly into the units is one unit.
+pub(crate) fn unit_norms<'a>(values: impl Into<Values<'a>>, units: Units) -> Vec<f64> {
     let values = values.into();
     let count = units.count(values.len());
     match units {
@@ -49,7 +49,7 @@ pub fn unit_norms<'a>(values: impl Into<Values<'a>>, units: Units) -> Vec<f64> {
                 shard.stats().tensor_norm
             });
             let mut norms: Vec<f64> = rows.collect();
-            // An empty tensor has its units all the same.
+            // An empty tensor has all its units, too.
             norms.resize(count, 0.0);
             norms
         }),
@@ -115,7 +115,7 @@ mod tests {
         }
     }
 
-    /// However it comes to be one unit, its norm is the tensor's own, to the bit.
+    /// One unit has the tensor's own norm to the bit, whatever makes it one.
     #[test]
     fn one_unit_has_the_norm_of_the_tensor() {
         let values: Vec<f32> = (1..1000u16).map(|index| 1.0 / f32::from(index)).collect();

@@ -1,7 +1,8 @@
 use half::{bf16, f16};
 
-/// The values of one gradient as they lie in memory, in any order; only read.
+/// The values of one gradient in memory, in any order, to be read.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Values<'a> {
     /// Single precision.
     F32(&'a [f32]),
@@ -13,7 +14,7 @@ pub enum Values<'a> {
     Bf16(&'a [bf16]),
 }
 
-/// Runs `$body` with `$slice` bound to the slice inside, whatever its type.
+/// Runs `$body` with `$slice` bound to the slice inside, of any type.
 macro_rules! with_slice {
     ($enum:ident, $values:expr, $slice:ident => $body:expr) => {
         match $values {
@@ -27,19 +28,20 @@ macro_rules! with_slice {
 pub(crate) use with_slice;
 
 impl Values<'_> {
-    /// How many values there are.
+    /// The number of values.
     pub fn len(&self) -> usize {
         with_slice!(Values, self, slice => slice.len())
     }
 
-    /// Whether there is none.
+    /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// The values of one gradient, to be changed in place.
+/// The values of one gradient in memory, to be changed in place.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum ValuesMut<'a> {
     /// Single precision.
     F32(&'a mut [f32]),
@@ -52,22 +54,22 @@ pub enum ValuesMut<'a> {
 }
 
 impl ValuesMut<'_> {
-    /// How many values there are.
+    /// The number of values.
     pub fn len(&self) -> usize {
         with_slice!(ValuesMut, self, slice => slice.len())
     }
 
-    /// Whether there is none.
+    /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The same values, for a while.
+    /// Borrows the values for a shorter time.
     pub fn reborrow(&mut self) -> ValuesMut<'_> {
         with_slice!(ValuesMut, self, slice => ValuesMut::from(&mut **slice))
     }
 
-    /// The same values, only to be read.
+    /// Borrows the values to be read.
     pub fn as_values(&self) -> Values<'_> {
         match self {
             Self::F32(slice) => Values::F32(slice),

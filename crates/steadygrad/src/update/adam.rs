@@ -1,10 +1,11 @@
 use fearless_simd::{Level, f32x8, prelude::*};
 
-use super::{Rule, StepNorms, decayed, step};
+use super::rule::{Rule, decayed};
+use super::step::{StepNorms, step};
 
 /// The running means of Adam (Kingma and Ba, 2015, algorithm 1):
 /// `m <- beta_1 m + (1 - beta_1) g`, `v <- beta_2 v + (1 - beta_2) g^2`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 struct Moments {
     beta_1: f32,
     beta_2: f32,
@@ -18,39 +19,28 @@ impl Moments {
     }
 }
 
-/// Adam with its weight decay, if any, in the gradient: `g <- g + weight_decay w`, then
-/// `w <- w - learning_rate c m / (sqrt(v) + epsilon b)` with `b = sqrt(1 - beta_2^t)` and
-/// `c = b / (1 - beta_1^t)`, Kingma and Ba's faster order (2015, section 2).
+/// Adam with its weight decay, if any, in the gradient.
+///
+/// `g <- g + weight_decay w`, then `w <- w - learning_rate c m / (sqrt(v) + epsilon b)` with
+/// `b = sqrt(1 - beta_2^t)` and `c = b / (1 - beta_1^t)`. Source: Kingma and Ba's faster order (2015,
+/// section 2).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamStep {
-    learning_rate: f32,
-    weight_decay: Option<f32>,
-    moments: Moments,
-    correction: f32,
-    epsilon: f32,
+    /// The learning rate.
+    pub learning_rate: f32,
+    /// The shares of the two running means that stay at each step.
+    pub betas: [f32; 2],
+    /// The floor of the denominator.
+    pub epsilon: f32,
+    /// The L2 penalty; `None` adds nothing to the gradient.
+    pub weight_decay: Option<f32>,
+    /// The number of this step, counted from 1.
+    pub time: i32,
 }
 
 impl AdamStep {
-    /// The `time`-th step, counted from 1.
-    pub fn new(
-        learning_rate: f32,
-        [beta_1, beta_2]: [f32; 2],
-        epsilon: f32,
-        weight_decay: Option<f32>,
-        time: i32,
-    ) -> Self {
-        let second = (1.0 - beta_2.powi(time)).sqrt();
-        Self {
-            learning_rate,
-            weight_decay,
-            moments: Moments { beta_1, beta_2 },
-            correction: second / (1.0 - beta_1.powi(time)),
-            epsilon: epsilon * second,
-        }
-    }
-
-    /// Steps the weights of one tensor, `[len]` in any order that all slices share; the means begin at
-    /// zero. Measures when asked to.
+    /// Steps the weights of one tensor, `[len]` in any order that all slices share. The means begin at
+    /// zero. Measures the step when `measured` is set.
     ///
     /// # Panics
     /// When the slices differ in length.
@@ -61,11 +51,34 @@ impl AdamStep {
         moments: [&mut [f32]; 2],
         measured: bool,
     ) -> Option<StepNorms> {
-        step(Level::new(), self, weights, gradient, moments, measured)
+        let rule = self.rule();
+        step(Level::new(), rule, weights, gradient, moments, measured)
+    }
+
+    pub(super) fn rule(self) -> impl Rule<2> {
+        let [beta_1, beta_2] = self.betas;
+        let second = (1.0 - beta_2.powi(self.time)).sqrt();
+        AdamRule {
+            learning_rate: self.learning_rate,
+            weight_decay: self.weight_decay,
+            moments: Moments { beta_1, beta_2 },
+            correction: second / (1.0 - beta_1.powi(self.time)),
+            epsilon: self.epsilon * second,
+        }
     }
 }
 
-impl Rule<2> for AdamStep {
+/// [`AdamStep`] with its corrections computed.
+#[derive(Debug, Clone, Copy)]
+struct AdamRule {
+    learning_rate: f32,
+    weight_decay: Option<f32>,
+    moments: Moments,
+    correction: f32,
+    epsilon: f32,
+}
+
+impl Rule<2> for AdamRule {
     #[inline(always)]
     fn step<S: Simd>(
         self,
@@ -81,39 +94,26 @@ impl Rule<2> for AdamStep {
     }
 }
 
-/// Adam with a decoupled weight decay (Loshchilov and Hutter, 2019, algorithm 2):
+/// Adam with a decoupled weight decay.
+///
 /// `w <- (1 - learning_rate weight_decay) w - learning_rate m' / (sqrt(v') + epsilon)` with
-/// `m' = m / (1 - beta_1^t)` and `v' = v / (1 - beta_2^t)`.
+/// `m' = m / (1 - beta_1^t)` and `v' = v / (1 - beta_2^t)`. Source: Loshchilov and Hutter (2019,
+/// algorithm 2).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWStep {
-    learning_rate: f32,
-    /// What the weights are multiplied by; `None` leaves them.
-    shrink: Option<f32>,
-    moments: Moments,
-    corrections: [f32; 2],
-    epsilon: f32,
+    /// The learning rate. Its product with the weight decay is rounded to f32 once.
+    pub learning_rate: f64,
+    /// The shares of the two running means that stay at each step.
+    pub betas: [f32; 2],
+    /// The floor of the denominator.
+    pub epsilon: f32,
+    /// The share of the weights that a learning rate of 1 takes off; 0 for none.
+    pub weight_decay: f32,
+    /// The number of this step, counted from 1.
+    pub time: i32,
 }
 
 impl AdamWStep {
-    /// The `time`-th step, counted from 1. The learning rate times the weight decay is rounded to
-    /// f32 once.
-    pub fn new(
-        learning_rate: f64,
-        [beta_1, beta_2]: [f32; 2],
-        epsilon: f32,
-        weight_decay: f32,
-        time: i32,
-    ) -> Self {
-        let decay = learning_rate * f64::from(weight_decay);
-        Self {
-            learning_rate: learning_rate as f32,
-            shrink: (decay != 0.0).then_some((1.0 - decay) as f32),
-            moments: Moments { beta_1, beta_2 },
-            corrections: [1.0 - beta_1.powi(time), 1.0 - beta_2.powi(time)],
-            epsilon,
-        }
-    }
-
     /// As [`AdamStep::step`].
     ///
     /// # Panics
@@ -125,11 +125,35 @@ impl AdamWStep {
         moments: [&mut [f32]; 2],
         measured: bool,
     ) -> Option<StepNorms> {
-        step(Level::new(), self, weights, gradient, moments, measured)
+        let rule = self.rule();
+        step(Level::new(), rule, weights, gradient, moments, measured)
+    }
+
+    pub(super) fn rule(self) -> impl Rule<2> {
+        let [beta_1, beta_2] = self.betas;
+        let decay = self.learning_rate * f64::from(self.weight_decay);
+        AdamWRule {
+            learning_rate: self.learning_rate as f32,
+            shrink: (decay != 0.0).then_some((1.0 - decay) as f32),
+            moments: Moments { beta_1, beta_2 },
+            corrections: [1.0 - beta_1.powi(self.time), 1.0 - beta_2.powi(self.time)],
+            epsilon: self.epsilon,
+        }
     }
 }
 
-impl Rule<2> for AdamWStep {
+/// [`AdamWStep`] with its corrections computed.
+#[derive(Debug, Clone, Copy)]
+struct AdamWRule {
+    learning_rate: f32,
+    /// The factor of the weights; `None` keeps them.
+    shrink: Option<f32>,
+    moments: Moments,
+    corrections: [f32; 2],
+    epsilon: f32,
+}
+
+impl Rule<2> for AdamWRule {
     #[inline(always)]
     fn step<S: Simd>(
         self,

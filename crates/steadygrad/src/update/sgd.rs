@@ -1,27 +1,29 @@
 use fearless_simd::{Level, f32x8, prelude::*};
 
-use super::{Rule, StepNorms, decayed, step};
+use super::rule::{Rule, decayed};
+use super::step::{StepNorms, step};
 
-/// Stochastic gradient descent with momentum and a weight decay in the gradient:
-/// `g <- g + weight_decay w`, `v <- (1 - dampening) g + momentum v`, `w <- w - learning_rate v`, with
+/// Stochastic gradient descent with momentum and a weight decay in the gradient.
+///
+/// `g <- g + weight_decay w`, `v <- (1 - dampening) g + momentum v`, `w <- w - learning_rate v`. With
 /// Nesterov's momentum `w <- w - learning_rate (g + momentum v)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SgdStep {
     /// The learning rate.
     pub learning_rate: f32,
-    /// L2 penalty; `None` adds nothing to the gradient.
+    /// The L2 penalty; `None` adds nothing to the gradient.
     pub weight_decay: Option<f32>,
-    /// Share of the velocity that stays. Not looked at without a velocity.
+    /// The share of the velocity that stays. Without a velocity it has no effect.
     pub momentum: f32,
-    /// `1 - dampening`: the share of the gradient that is added to the velocity.
+    /// The share of the gradient that is added to the velocity: `1 - dampening`.
     pub gradient_share: f32,
-    /// Nesterov's momentum.
+    /// Whether the momentum is Nesterov's.
     pub nesterov: bool,
 }
 
 impl SgdStep {
-    /// Steps the weights of one tensor, `[len]` in any order that all slices share; `velocity` is
-    /// `None` without momentum. Measures when asked to.
+    /// Steps the weights of one tensor, `[len]` in any order that all slices share. `velocity` is
+    /// `None` without momentum. Measures the step when `measured` is set.
     ///
     /// # Panics
     /// When the slices differ in length.
@@ -43,7 +45,7 @@ impl SgdStep {
         }
     }
 
-    /// Without a penalty and without Nesterov's momentum.
+    /// The faster rule for a step without a penalty and without Nesterov's momentum.
     pub(super) fn plain_momentum(self) -> Option<PlainMomentum> {
         (self.weight_decay.is_none() && !self.nesterov).then_some(PlainMomentum {
             learning_rate: self.learning_rate,
@@ -65,8 +67,8 @@ impl Rule<0> for SgdStep {
     }
 }
 
-/// Momentum without a penalty and without Nesterov's, which is the usual: nothing to ask for each eight
-/// values.
+/// Momentum without a penalty and without Nesterov's correction, which is the usual case. It has no
+/// branch for each eight values.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PlainMomentum {
     learning_rate: f32,

@@ -1,8 +1,11 @@
+use fearless_simd::Level;
 use proptest::prelude::*;
 
+use super::rule::Rule;
+use super::step::step;
 use super::*;
 use crate::TensorStats;
-use crate::stats::distance;
+use crate::stats::{Shard, distance};
 
 /// One value's weight, gradient and two states.
 type One = (f32, f32, f32, f32);
@@ -23,7 +26,7 @@ fn tensors() -> impl Strategy<Value = Vec<One>> {
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
-    // Which NaN it is depends on the order of the operands.
+    // The bits of a NaN depend on the order of the operands.
     let canonical = |value: &f32| if value.is_nan() { f32::NAN } else { *value };
     values
         .iter()
@@ -31,7 +34,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
         .collect()
 }
 
-/// The rule against a plain loop over `one`, by every instruction set, measured and not.
+/// Compares the rule with a plain loop over `one`, with every instruction set, measured and not.
 fn check<const STATES: usize>(
     all: &[One],
     rule: impl Rule<STATES>,
@@ -122,8 +125,14 @@ proptest! {
             *second = *second * b2 + (gradient * gradient) * (1.0 - b2);
             (*first, *second)
         };
-        let rule = AdamStep::new(0.03, [b1, b2], 1e-5, decay, time);
-        check(&all, rule, |weight, gradient, states| {
+        let rule = AdamStep {
+            learning_rate: 0.03,
+            betas: [b1, b2],
+            epsilon: 1e-5,
+            weight_decay: decay,
+            time,
+        };
+        check(&all, rule.rule(), |weight, gradient, states| {
             let gradient = match decay {
                 Some(penalty) => weight * penalty + gradient,
                 None => gradient,
@@ -135,8 +144,14 @@ proptest! {
             weight - direction * 0.03
         })?;
         let decay = decay.unwrap_or(0.0);
-        let rule = AdamWStep::new(0.03, [b1, b2], 1e-5, decay, time);
-        check(&all, rule, |weight, gradient, states| {
+        let rule = AdamWStep {
+            learning_rate: 0.03,
+            betas: [b1, b2],
+            epsilon: 1e-5,
+            weight_decay: decay,
+            time,
+        };
+        check(&all, rule.rule(), |weight, gradient, states| {
             let (first, second) = push(gradient, states);
             let direction = first / (1.0 - b1.powi(time))
                 / ((second / (1.0 - b2.powi(time))).sqrt() + 1e-5);
@@ -147,7 +162,7 @@ proptest! {
     }
 }
 
-/// Blocks are measured one after the other; the norms are those of the whole.
+/// Blocks are measured one after the other. The norms are those of the whole tensor.
 #[test]
 fn a_tensor_of_several_blocks_has_the_norms_of_the_whole() {
     for len in [Shard::BLOCK, 2 * Shard::BLOCK + 21] {
@@ -164,7 +179,7 @@ fn a_tensor_of_several_blocks_has_the_norms_of_the_whole() {
         let norms = rule.step(&mut weights, &gradient, None, true).unwrap();
         assert_eq!(norms.update_norm, distance(&before, &weights));
         assert_eq!(norms.weight_norm, TensorStats::of(&weights).tensor_norm);
-        // A closed form beside it: the step is a quarter of the gradient.
+        // A closed form: the step is a quarter of the gradient.
         let expected = 0.25 * TensorStats::of(&gradient).tensor_norm;
         assert!((norms.update_norm / expected - 1.0).abs() < 1e-6);
     }
@@ -173,7 +188,13 @@ fn a_tensor_of_several_blocks_has_the_norms_of_the_whole() {
 #[test]
 #[should_panic(expected = "one length")]
 fn slices_of_different_lengths_are_refused() {
-    let rule = AdamStep::new(0.1, [0.9, 0.999], 1e-8, None, 1);
+    let rule = AdamStep {
+        learning_rate: 0.1,
+        betas: [0.9, 0.999],
+        epsilon: 1e-8,
+        weight_decay: None,
+        time: 1,
+    };
     rule.step(
         &mut [1.0; 3],
         &[1.0; 3],

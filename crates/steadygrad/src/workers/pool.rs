@@ -1,28 +1,37 @@
-//! Threads that share the work over many tensors, without a say in the result.
-
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use fearless_simd::Level;
 use rayon::ThreadPool;
 
-use crate::clip::scale;
+use super::scale::scale;
 use crate::stats::{Shard, TensorStats, Values, ValuesMut, with_slice};
 
-/// Below this many values, waking another thread costs more than it saves.
+/// The least number of values for which waking another thread pays.
 const WORTH_A_THREAD: usize = 1 << 18;
 
-/// The same of a lent thread, which is awake as a rule.
+/// The least number of values for which a lent thread pays. It is usually awake.
 const WORTH_A_LENT_THREAD: usize = 1 << 16;
 
-/// How many values a thread takes at a time.
+/// The number of values that a thread takes at a time.
 const PORTION: usize = 16 * Shard::BLOCK;
 
-/// A number of threads. Whatever the number, every result is the same to the bit.
+/// A number of threads. Every number gives the same result to the bit.
+///
+/// ```
+/// use steadygrad::Workers;
+/// use steadygrad::stats::Values;
+///
+/// let tensor = vec![0.5f32; 1_000_000];
+/// let one = Workers::single().measure(&[Values::from(&tensor)]);
+/// let two = Workers::new(2)?.measure(&[Values::from(&tensor)]);
+/// assert_eq!(one, two);
+/// # Ok::<(), steadygrad::workers::WorkersError>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Workers(Helpers);
 
-/// Who helps the calling thread, which works as well.
+/// The threads beside the calling one, which works too.
 #[derive(Default)]
 enum Helpers {
     #[default]
@@ -34,7 +43,7 @@ enum Helpers {
     },
 }
 
-/// Calls its argument on several threads at once, and returns when they are done.
+/// Calls its argument on several threads at once, and returns when all calls have returned.
 type OnAll = dyn Fn(&(dyn Fn() + Sync)) + Send + Sync;
 
 impl fmt::Debug for Helpers {
@@ -47,24 +56,24 @@ impl fmt::Debug for Helpers {
     }
 }
 
-/// The threads asked for could not be started.
+/// Threads that could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("could not start {threads} threads ({source}); ask for fewer, or use `Workers::single()`")]
 pub struct WorkersError {
     threads: usize,
-    source: rayon::ThreadPoolBuildError,
+    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl Workers {
-    /// The calling thread alone.
+    /// Uses the calling thread alone.
     pub fn single() -> Self {
         Self::default()
     }
 
-    /// As many threads as asked for, the calling one included; 0 and 1 are the calling one alone.
+    /// Starts threads, so that with the calling one there are `threads`. 0 and 1 start none.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// [`WorkersError`] when the system refuses a thread.
     pub fn new(threads: usize) -> Result<Self, WorkersError> {
         let helpers = match threads {
             0 | 1 => Helpers::None,
@@ -73,17 +82,23 @@ impl Workers {
                     .num_threads(threads - 1)
                     .thread_name(|index| format!("steadygrad-{index}"))
                     .build()
-                    .map_err(|source| WorkersError { threads, source })?,
+                    .map_err(|source| WorkersError {
+                        threads,
+                        source: source.into(),
+                    })?,
             ),
         };
         Ok(Self(helpers))
     }
 
-    /// The threads of a pool that is there already, as a training framework's is. Pools that wait by
-    /// spinning take each other's cores; work that is lent a pool's own threads has them at once.
+    /// Uses the threads of an existing pool, such as a training framework's.
     ///
+    /// Pools that wait by spinning take each other's cores. A pool's own threads are awake and free.
     /// `on_all` calls its argument on the pool's threads, the calling one included, and returns when
-    /// all calls have returned. How many of them there were is no matter of the result.
+    /// all calls have returned. The number of calls does not change the result.
+    ///
+    /// Unstable: it serves steadygrad's own adapters and may change in any release.
+    #[doc(hidden)]
     pub fn lent(
         threads: usize,
         on_all: impl Fn(&(dyn Fn() + Sync)) + Send + Sync + 'static,
@@ -97,7 +112,7 @@ impl Workers {
         })
     }
 
-    /// How many threads there are, the calling one included.
+    /// The number of threads, the calling one included.
     pub fn threads(&self) -> usize {
         match &self.0 {
             Helpers::None => 1,
@@ -106,7 +121,7 @@ impl Workers {
         }
     }
 
-    /// Whether tensors of so many values are left to the calling thread alone.
+    /// Whether the calling thread alone works on tensors of these lengths.
     fn alone(&self, lens: impl Iterator<Item = usize>) -> bool {
         let least = match self.0 {
             Helpers::None => return true,
@@ -119,7 +134,7 @@ impl Workers {
         values < least || portions < 2
     }
 
-    /// Statistics of many tensors, in their order, from one pass over their memory.
+    /// Measures many tensors in one pass over their memory. The statistics are in the tensors' order.
     pub fn measure(&self, tensors: &[Values<'_>]) -> Vec<TensorStats> {
         if self.alone(tensors.iter().map(Values::len)) {
             let (level, mut shard) = (Level::new(), Shard::default());
@@ -154,17 +169,16 @@ impl Workers {
             .collect()
     }
 
-    /// Multiplies each tensor's values by its coefficient, in the tensor's own type (16-bit types by
-    /// way of f32): what a training framework's own multiplication does. A tensor whose coefficient
-    /// is 1 is not touched. NaN and infinite values stay what they are while the coefficient is
-    /// positive and finite.
+    /// Multiplies each tensor's values by its coefficient, in the tensor's own type (16-bit types
+    /// through f32), as a training framework does. A tensor whose coefficient is 1 is not written.
+    /// NaN and infinite values stay the same while the coefficient is positive and finite.
     pub fn scale<'a>(&self, tensors: impl IntoIterator<Item = (ValuesMut<'a>, f64)>) {
         let tensors: Vec<_> = tensors
             .into_iter()
             .filter(|&(_, coefficient)| coefficient != 1.0)
             .collect();
         if self.alone(tensors.iter().map(|(values, _)| values.len())) {
-            // The last values measured are the likeliest to be in the cache still.
+            // The values that were measured last are most likely still in the cache.
             return tensors
                 .into_iter()
                 .rev()
@@ -181,14 +195,14 @@ impl Workers {
         });
     }
 
-    /// Does `work` to every job, on all threads.
-    pub(crate) fn for_each<T: Send>(
+    /// Does `work` on every job, on all threads.
+    fn for_each<T: Send>(
         &self,
         jobs: impl Iterator<Item = T> + Send,
         work: impl Fn(T) + Sync,
     ) {
         let queue = Mutex::new(jobs);
-        let take_turns = || {
+        let work_off = || {
             let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
             while let Some(job) = next() {
                 work(job);
@@ -198,13 +212,13 @@ impl Workers {
             Helpers::None => {}
             Helpers::Own(pool) => pool.in_place_scope(|scope| {
                 for _ in 0..pool.current_num_threads() {
-                    scope.spawn(|_| take_turns());
+                    scope.spawn(|_| work_off());
                 }
-                take_turns();
+                work_off();
             }),
-            Helpers::Lent { on_all, .. } => on_all(&take_turns),
+            Helpers::Lent { on_all, .. } => on_all(&work_off),
         }
-        take_turns();
+        work_off();
     }
 }
 
@@ -226,7 +240,7 @@ mod tests {
 
     use super::*;
 
-    /// A pool of threads that are started for each call.
+    /// A pool that starts its threads for each call.
     fn lent(threads: usize) -> Workers {
         Workers::lent(threads, move |work| {
             std::thread::scope(|scope| {
@@ -259,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_are_counted_and_none_is_no_error() {
+    fn threads_are_counted_and_zero_is_no_error() {
         assert_eq!(Workers::single().threads(), 1);
         assert_eq!(Workers::new(0).unwrap().threads(), 1);
         assert_eq!(Workers::new(3).unwrap().threads(), 3);
@@ -268,14 +282,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_lent_pool_leaves_is_done_by_the_caller() {
+    fn the_caller_does_the_work_that_a_lent_pool_leaves() {
         let idle = Workers::lent(2, |_| {});
         let values = vec![3.0f32; WORTH_A_THREAD];
         let values = [Values::from(&values[..])];
         assert_eq!(idle.measure(&values), Workers::single().measure(&values));
     }
 
-    /// Above and below what is worth a thread, in every type, and with a tensor to be left alone.
+    /// Above and below the least number of values for a thread, in every type, and with a coefficient
+    /// of 1.
     #[test]
     fn the_number_of_threads_changes_no_scaled_bit() {
         fn check<T>(values: impl Fn(usize) -> T)
@@ -311,7 +326,7 @@ mod tests {
         check(|index| half::bf16::from_f32(value(index)));
     }
 
-    /// Whether the work has to wait for the one helper, which is busy for so long or until it ends.
+    /// Whether the work waits for the one helper, which is busy for a while or until the work ends.
     fn waits_for_the_helper(busy: Duration, work: impl FnOnce(&Workers)) -> bool {
         let workers = Workers::new(2).unwrap();
         let (started, start) = mpsc::channel();
@@ -333,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_is_woken_where_it_is_worth_it() {
+    fn a_helper_is_woken_only_where_it_pays() {
         for (len, woken, busy) in [
             (WORTH_A_THREAD / 2, false, Duration::from_secs(20)),
             (WORTH_A_THREAD, true, Duration::from_millis(300)),
