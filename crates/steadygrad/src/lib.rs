@@ -33,6 +33,8 @@ pub mod reading;
 pub mod record;
 pub mod recover;
 pub mod remedy;
+pub mod setting;
+pub mod statistics;
 pub mod stats;
 pub mod trace;
 pub mod update;

@@ -186,16 +186,15 @@ mod tests {
     use super::*;
     use crate::cure::testing::{healthy_measurements, setup};
     use crate::detect::testing::reading;
-    use crate::detect::{NonFinite, Signals};
+    use crate::detect::{DetectorConfig, DetectorState, Signals};
 
     #[test]
     fn fires_on_a_nan_only() {
         assert_eq!(verdict(check, |_, _, _| ()), None);
         let found = verdict(check, |_, _, outcome| {
             let reading = reading(4, 1.0, f32::NAN);
-            outcome
-                .detections
-                .extend(NonFinite.check(&Signals::of(&reading)));
+            let (detectors, state) = (DetectorConfig::default(), DetectorState::default());
+            outcome.detections = detectors.check(&state, &Signals::of(&reading));
         });
         assert_eq!(found.unwrap().step, Some(4));
     }

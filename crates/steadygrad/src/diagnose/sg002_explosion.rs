@@ -114,17 +114,15 @@ mod tests {
     use super::super::testing::verdict;
     use super::*;
     use crate::detect::testing::reading;
-    use crate::detect::{Signals, UpdateRatio, UpdateRatioState};
+    use crate::detect::{DetectorConfig, DetectorState, Signals};
 
     #[test]
     fn fires_on_an_oversized_update_only() {
         assert_eq!(verdict(check, |_, _, _| ()), None);
         let found = verdict(check, |_, _, outcome| {
             let reading = reading(2, 1.0, 1e4);
-            let (rule, state) = (UpdateRatio::default(), UpdateRatioState::default());
-            outcome
-                .detections
-                .extend(rule.check(&state, &Signals::of(&reading)));
+            let (detectors, state) = (DetectorConfig::default(), DetectorState::default());
+            outcome.detections = detectors.check(&state, &Signals::of(&reading));
         });
         assert_eq!(found.unwrap().step, Some(2));
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::streaks::is_broken;
 use super::{Row, lower_quartile, median};
-use crate::detect::SIGMA_PER_MAD;
+use crate::statistics::SIGMA_PER_MAD;
 
 /// Times the loss at the start: Lightning's SpikeDetection calls threefold a spike.
 const DIVERGED: f64 = 3.0;

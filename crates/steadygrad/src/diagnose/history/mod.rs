@@ -19,6 +19,7 @@ use super::finding::Chart;
 use crate::StepReading;
 use crate::detect::{Detection, Detector, Severity};
 use crate::guard::{Guard, Preset};
+use crate::statistics;
 use crate::stats::{GradientStats, NamedStats, TensorStats};
 use crate::trace::{Role, Series, Trace};
 
@@ -209,21 +210,16 @@ impl<'a> History<'a> {
     }
 }
 
-/// The middle value, the upper of two; `None` without any. NaN counts as the largest.
+/// See [`statistics::median`].
 pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    one_in(2, values)
+    statistics::median(&mut values.collect::<Vec<_>>())
 }
 
-/// What a quarter of the values lie below.
+/// The value that a quarter of the values lie below.
 fn lower_quartile(values: impl Iterator<Item = f64>) -> Option<f64> {
-    one_in(4, values)
-}
-
-/// What one in so many of the values lies below.
-fn one_in(count: usize, values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / count).copied()
+    values.get(values.len() / 4).copied()
 }
 
 /// Points as a chart; none without a point.
