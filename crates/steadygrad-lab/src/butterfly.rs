@@ -125,11 +125,9 @@ fn train<S: Subject>(
     plan: &Plan,
     updates: u64,
 ) -> Result<Vec<SeparationStep>, ButterflyError> {
-    let guard = Guard::new(GuardConfig {
-        clip: acting.clip.map(Policy::from),
-        ..GuardConfig::observe()
-    })
-    .map_err(|_| ButterflyError::Clip {
+    let mut config = GuardConfig::observe();
+    config.clip = acting.clip.map(Policy::from);
+    let guard = Guard::new(config).map_err(|_| ButterflyError::Clip {
         max_norm: acting.clip.map_or(f64::NAN, |clip| clip.max_norm),
     })?;
     let mut guards = [guard.clone(), guard];

@@ -214,11 +214,9 @@ fn train<S: Subject>(
     } else {
         Response::Stop
     };
-    let (mut guard, mut end) = match Guard::new(GuardConfig {
-        clip: acting.clip.map(Policy::from),
-        response,
-        ..GuardConfig::default()
-    }) {
+    let mut config = GuardConfig::default().with_response(response);
+    config.clip = acting.clip.map(Policy::from);
+    let (mut guard, mut end) = match Guard::new(config) {
         Ok(guard) => (guard, End::Completed),
         Err(error) => {
             let reason = format!("the remedy cannot be used: {error}");

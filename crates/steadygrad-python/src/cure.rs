@@ -79,11 +79,8 @@ impl Trial {
         } else {
             Response::Stop
         };
-        let config = GuardConfig {
-            clip: max_norm.map(|max_norm| Policy::from(GlobalNormClip::new(max_norm))),
-            response,
-            ..GuardConfig::default()
-        };
+        let mut config = GuardConfig::default().with_response(response);
+        config.clip = max_norm.map(|max_norm| Policy::from(GlobalNormClip::new(max_norm)));
         let run = folder.map(|folder| begin(folder, name, parameters));
         Ok(Self {
             guard: Guard::new(config).map_err(value_error)?,

@@ -4,7 +4,7 @@ use steadygrad::Place;
 use steadygrad::cure::{
     BASELINE, CureReport, End, Outcome, RankedTrial, Trial, TrialKind, Verdict, Verification,
 };
-use steadygrad::detect::{Detection, Detector};
+use steadygrad::detect::Detection;
 use steadygrad::diagnose::{DivergenceForecast, Finding, RunDiagnosis, RunState};
 use steadygrad::remedy::Family;
 
@@ -176,27 +176,6 @@ impl<'a> Onset<'a> {
             ),
             None => format!("step {step}, not detected before"),
         }
-    }
-}
-
-/// A detector's name for a person.
-pub(crate) fn detector(detector: Detector) -> &'static str {
-    match detector {
-        Detector::NonFinite => "non-finite values",
-        Detector::NearOverflow => "near overflow",
-        Detector::NormSpike => "norm spike",
-        Detector::NormGrowth => "norm growth",
-        Detector::LossSpike => "loss spike",
-        Detector::LossDivergence => "loss divergence",
-        Detector::LossRelapse => "loss relapse",
-        Detector::UpdateRatio => "update ratio",
-        Detector::Overshoot => "overshoot",
-        Detector::WeightGrowth => "weight growth",
-        Detector::LearningRateJump => "learning rate jump",
-        Detector::GrowthThroughDepth => "growth through depth",
-        Detector::GrowthThroughTime => "growth through time",
-        Detector::Vanishing => "vanishing gradients",
-        Detector::ClipSaturation => "clip saturation",
     }
 }
 

@@ -88,7 +88,7 @@ fn baseline(report: &CureReport) -> String {
             "step {}, {}, by {}: {}",
             seen.step,
             seen.place,
-            facts::detector(seen.detector),
+            seen.detector.title(),
             seen.message
         ),
         None => "never".into(),

@@ -1,42 +1,45 @@
-//! What is to be done with a step's gradients, or with the update an optimizer made of them.
+//! What to do with a step's gradients, or with the update that an optimizer made of them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::GradientStats;
 use crate::stats::global_norm;
 
-/// What is to be done with this step. The adapter acts on it; nothing else touches the model.
+/// What to do with this step. The adapter acts on it; nothing else touches the model.
 ///
-/// Lists have one entry a tensor, in the order of the reading they were decided on. A coefficient
-/// of exactly 1 leaves its tensor as it is, to the bit.
+/// Lists have one entry a tensor, in the order of the reading that the decision is about. A
+/// coefficient of exactly 1 leaves its tensor as it is, to the bit.
+///
+/// The enum is closed: an adapter must act on every decision, so a new one breaks its build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Decision {
     /// Apply the gradients as they are, to the bit.
     Keep,
-    /// Bring every value into `-max_abs..=max_abs`, infinite ones as well; NaN stays NaN.
+    /// Bring every value, infinite ones too, into `-max_abs..=max_abs`. NaN stays NaN.
     Clamp {
-        /// Positive and finite.
+        /// The largest absolute value; positive and finite.
         max_abs: f64,
     },
     /// Multiply every gradient by `coefficient`, then apply.
     ScaleGlobal {
-        /// In `0..1`.
+        /// The factor, in `0..1`.
         coefficient: f64,
     },
     /// Multiply each tensor by its own coefficient.
     ScalePerTensor {
-        /// Each in `0..=1`.
+        /// One factor a tensor, each in `0..=1`.
         coefficients: Vec<f64>,
     },
     /// Multiply each output unit of each tensor by its own coefficient.
     ScalePerUnit {
-        /// One list a tensor, each in `0..=1`; an empty list leaves the tensor as it is.
+        /// One list of factors a tensor, each factor in `0..=1`. An empty list leaves its tensor as it
+        /// is.
         coefficients: Vec<Vec<f64>>,
     },
     /// Where `g^2 > ratio v`, with `v` the optimizer's second moment: `g <- sign(g) sqrt(ratio v)`.
     ClampToSecondMoment {
-        /// Positive and finite.
+        /// The largest ratio; positive and finite.
         ratio: f64,
     },
     /// Do not apply this step: neither the weights nor the optimizer's state change.
@@ -44,18 +47,18 @@ pub enum Decision {
         /// Why, for a person.
         reason: String,
     },
-    /// Do not apply this step. From now on the learning rate is lower: see
+    /// Do not apply this step, and lower the learning rate from now on: see
     /// [`Guard::learning_rate_scale`](crate::Guard::learning_rate_scale).
     LowerLearningRate {
-        /// What the scale was multiplied by, in `0..1`.
+        /// The factor on the scale of the learning rate, in `0..1`.
         factor: f64,
         /// Why, for a person.
         reason: String,
     },
-    /// Do not apply this step. Restore the snapshot that was taken before step `to_step`, but go
-    /// on with the next batch: those that led here are dropped.
+    /// Do not apply this step. Restore the snapshot that was taken before step `to_step`, and go on
+    /// with the next batch: the batches that led here are dropped.
     Rollback {
-        /// The step whose snapshot is to be restored.
+        /// The step whose snapshot to restore.
         to_step: u64,
         /// Why, for a person.
         reason: String,
@@ -68,7 +71,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// One word for a table column.
+    /// Its name as one word, for a table column.
     pub fn name(&self) -> &'static str {
         match self {
             Decision::Keep => "keep",
@@ -84,7 +87,7 @@ impl Decision {
         }
     }
 
-    /// Whether the optimizer is to step, on gradients changed or not.
+    /// Whether the optimizer steps, on gradients changed or not.
     pub fn applies(&self) -> bool {
         self.reason().is_none()
     }
@@ -105,7 +108,7 @@ impl Decision {
         }
     }
 
-    /// Scale each tensor by its coefficient, or keep everything when all are 1.
+    /// Scales each tensor by its coefficient; [`Decision::Keep`] when all are 1.
     pub(crate) fn per_tensor(coefficients: Vec<f64>) -> Self {
         if coefficients.iter().all(|&coefficient| coefficient == 1.0) {
             Self::Keep
@@ -114,8 +117,9 @@ impl Decision {
         }
     }
 
-    /// The global norm that is left after acting on gradients with these statistics, where the
-    /// statistics tell it: not for decisions about single values or units. 0 when the step is not applied.
+    /// The global norm of gradients with these statistics after the decision; 0 when the step is not
+    /// applied. `None` for decisions about single values or units, whose effect the statistics do not
+    /// show.
     pub fn global_norm_after(&self, gradients: &GradientStats) -> Option<f64> {
         let norm = gradients.global_norm();
         match self {
@@ -144,7 +148,7 @@ mod tests {
     use crate::stats::{NamedStats, TensorStats};
 
     #[test]
-    fn the_norm_that_is_left() {
+    fn the_global_norm_after_each_decision() {
         let tensors = [("a", 3.0f32), ("b", 4.0)].map(|(name, value)| NamedStats {
             name: name.into(),
             stats: TensorStats::of(&[value]),

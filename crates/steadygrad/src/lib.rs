@@ -31,6 +31,8 @@ pub mod probe;
 pub mod reading;
 pub mod recover;
 pub mod remedy;
+pub mod setting;
+pub mod statistics;
 pub mod stats;
 pub mod trace;
 pub mod update;

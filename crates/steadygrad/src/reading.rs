@@ -1,4 +1,4 @@
-//! What an adapter tells the core about one training step, and the places faults are pinned to.
+//! What an adapter measures at one training step, and the places that a fault can be at.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,7 @@ use crate::stats::global_norm;
 /// Where in the network something was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Place {
     /// The run as a whole (for example the loss).
     #[default]
@@ -30,16 +31,17 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// One step as measured: after the backward pass, before the optimizer.
+/// One training step as measured after the backward pass, before the optimizer.
 ///
-/// What was not measured is an empty list or `None`; every detector that needs it is then silent.
-/// Lists may also be shorter than `gradients.tensors`. A negative norm counts as not measured.
+/// A number that was not measured is `None`, and a list of them is empty: every detector that needs
+/// it is then silent. Lists may also be shorter than `gradients.tensors`. A negative norm counts as
+/// not measured. NaN and infinite values are allowed everywhere.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StepReading {
-    /// Optimizer step, counted from 0. After a rollback it may go back or go on: nothing but
-    /// snapshots and records is named by it.
+    /// Optimizer step, counted from 0. It names snapshots and records, and nothing else: after a
+    /// rollback it may go back or go on.
     pub step: u64,
-    /// Training loss of this step's batch. May be NaN or infinite.
+    /// Training loss of this step's batch.
     pub loss: f64,
     /// Learning rate of the user's schedule, before the guard's scale.
     pub learning_rate: f64,
@@ -58,7 +60,7 @@ pub struct StepReading {
 }
 
 impl StepReading {
-    /// What every adapter measures; the rest is not measured until it is set.
+    /// A reading of what every adapter measures. The rest counts as not measured until it is set.
     pub fn new(step: u64, loss: f64, learning_rate: f64, gradients: GradientStats) -> Self {
         Self {
             step,
@@ -69,7 +71,7 @@ impl StepReading {
         }
     }
 
-    /// With the L2 norm of each parameter's weights.
+    /// Sets the L2 norm of each parameter's weights.
     #[must_use]
     pub fn with_weight_norms(self, weight_norms: Vec<f64>) -> Self {
         Self {
@@ -78,7 +80,7 @@ impl StepReading {
         }
     }
 
-    /// With the L2 norm of the previous step's change of each parameter.
+    /// Sets the L2 norm of the change that the previous step made to each parameter.
     #[must_use]
     pub fn with_update_norms(self, update_norms: Vec<f64>) -> Self {
         Self {
@@ -87,12 +89,7 @@ impl StepReading {
         }
     }
 
-    /// L2 norm of all measured weights together, NaN or infinite when any is; `None` when none was measured.
-    pub fn weight_norm(&self) -> Option<f64> {
-        total(&self.weight_norms)
-    }
-
-    /// With the loss of the previous batch after its step.
+    /// Sets the loss of the previous step's batch after that step.
     #[must_use]
     pub fn with_loss_after(self, loss_after: f64) -> Self {
         Self {
@@ -100,10 +97,28 @@ impl StepReading {
             ..self
         }
     }
+
+    /// L2 norm of all measured weights together, NaN or infinite when any is; `None` when none was
+    /// measured.
+    pub fn weight_norm(&self) -> Option<f64> {
+        total_norm(&self.weight_norms)
+    }
+
+    /// The place of a parameter by its position, and its name for a message.
+    pub(crate) fn parameter(&self, index: usize) -> (Place, String) {
+        match self.gradients.tensors.get(index) {
+            Some(tensor) => {
+                let name = format!("`{}`", tensor.name);
+                (Place::Parameter(tensor.name.clone()), name)
+            }
+            None => (Place::Run, format!("parameter {index}")),
+        }
+    }
 }
 
-/// The norm of all parts together; a negative part was not measured.
-pub(crate) fn total(norms: &[f64]) -> Option<f64> {
+/// L2 norm of all parts together, NaN or infinite when any is. A negative part was not measured;
+/// `None` when none was.
+pub(crate) fn total_norm(norms: &[f64]) -> Option<f64> {
     let measured = |norm: &f64| norm.is_nan() || *norm >= 0.0;
     let mut norms = norms.iter().copied().filter(measured).peekable();
     norms.peek().is_some().then(|| global_norm(norms))
@@ -115,12 +130,12 @@ mod tests {
 
     #[test]
     fn totals_of_odd_rows() {
-        assert_eq!(total(&[]), None);
-        assert_eq!(total(&[-7.0]), None);
-        assert_eq!(total(&[0.0]), Some(0.0));
-        assert_eq!(total(&[3.0, -7.0, 4.0]), Some(5.0));
-        assert!(total(&[1.0, f64::NAN]).is_some_and(f64::is_nan));
-        assert_eq!(total(&[1.0, f64::INFINITY]), Some(f64::INFINITY));
-        assert_eq!(total(&[f64::NEG_INFINITY, 2.0]), Some(2.0));
+        assert_eq!(total_norm(&[]), None);
+        assert_eq!(total_norm(&[-7.0]), None);
+        assert_eq!(total_norm(&[0.0]), Some(0.0));
+        assert_eq!(total_norm(&[3.0, -7.0, 4.0]), Some(5.0));
+        assert!(total_norm(&[1.0, f64::NAN]).is_some_and(f64::is_nan));
+        assert_eq!(total_norm(&[1.0, f64::INFINITY]), Some(f64::INFINITY));
+        assert_eq!(total_norm(&[f64::NEG_INFINITY, 2.0]), Some(2.0));
     }
 }

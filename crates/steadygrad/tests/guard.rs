@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use proptest::prelude::*;
 use steadygrad::clip::{AutoClip, GlobalNormClip, Policy, ValueClip};
-use steadygrad::detect::{Detector, DetectorConfig, OutlierBound, Severity};
+use steadygrad::detect::{Detector, DetectorConfig, Severity};
 use steadygrad::guard::{GuardConfigError, Incident, Preset, Response};
 use steadygrad::recover::{RecoverConfig, Rung};
 use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
@@ -1072,10 +1072,7 @@ fn presets_by_name_and_what_cannot_be_used_is_refused_by_name() {
 
     let refused = |config: GuardConfig| Guard::new(config).unwrap_err().to_string();
     let mut config = GuardConfig::default();
-    config.detectors.norm_spike.bound = OutlierBound {
-        warmup: 200,
-        ..OutlierBound::default()
-    };
+    config.detectors.norm_spike.bound.warmup = 200;
     let error = refused(config);
     assert_eq!(
         error,
@@ -1087,14 +1084,9 @@ fn presets_by_name_and_what_cannot_be_used_is_refused_by_name() {
         let error = detectors.validate().unwrap_err().to_string();
         assert!(error.starts_with("loss_spike.z is "), "{error}");
     }
-    let recover = RecoverConfig {
-        climb: 1.0,
-        ..RecoverConfig::default()
-    };
-    let error = refused(GuardConfig {
-        response: Response::Recover(recover),
-        ..GuardConfig::default()
-    });
+    let mut recover = RecoverConfig::default();
+    recover.climb = 1.0;
+    let error = refused(GuardConfig::default().with_response(Response::Recover(recover)));
     assert!(error.starts_with("recover.climb is 1"), "{error}");
     let error = refused(GuardConfig::default().with_clip(ValueClip { max_abs: 0.0 }));
     assert!(error.starts_with("value.max_abs is 0"), "{error}");

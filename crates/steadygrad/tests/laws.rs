@@ -8,10 +8,7 @@ use proptest::sample::select;
 use steadygrad::clip::{GlobalNormClip, Policy};
 use steadygrad::cure::derive::{Basis, derive};
 use steadygrad::cure::{End, Outcome, Prescription, Trace, Verdict};
-use steadygrad::detect::{
-    Detection, Detector, DetectorConfig, LossDivergence, LossSpike, NormGrowth, NormSpike,
-    OutlierBound, Severity, UpdateRatio,
-};
+use steadygrad::detect::{Detection, Detector, DetectorConfig, OutlierBound, Severity};
 use steadygrad::diagnose::{ModelCase, diagnose};
 use steadygrad::dynamics::{
     Activation, Axis, CriticalPoint, Criticality, Exponent, FixedPoint, GrowthPoint, GrowthProfile,
@@ -156,50 +153,35 @@ fn config(
     )
         .prop_map(
             |((ratio, factor, divergence, z), (window, warmup, steps), max_norm, stop)| {
-                let bound = OutlierBound {
-                    window,
-                    warmup,
-                    z,
-                    ratio: factor,
-                    margin: factor,
+                let mut bound = OutlierBound::default();
+                (bound.window, bound.warmup) = (window, warmup);
+                (bound.z, bound.ratio, bound.margin) = (z, factor, factor);
+                let mut detectors = DetectorConfig::default();
+                detectors.update_ratio.max_ratio = ratio;
+                detectors.update_ratio.bound = bound;
+                detectors.update_ratio.harmful_ratio = factor;
+                detectors.norm_spike.bound = bound;
+                detectors.norm_spike.harmful_ratio = factor;
+                detectors.norm_growth.steps = steps;
+                detectors.norm_growth.factor = factor;
+                detectors.norm_growth.margin = factor;
+                detectors.norm_growth.window = window;
+                detectors.loss_spike.window = window;
+                detectors.loss_spike.warmup = warmup;
+                detectors.loss_spike.z = z;
+                detectors.loss_spike.span = factor;
+                detectors.loss_divergence.factor = divergence;
+                detectors.loss_divergence.window = window;
+                let response = if stop {
+                    Response::Stop
+                } else {
+                    Response::Observe
                 };
-                GuardConfig {
-                    detectors: DetectorConfig {
-                        update_ratio: UpdateRatio {
-                            max_ratio: ratio,
-                            bound,
-                            harmful_ratio: factor,
-                        },
-                        norm_spike: NormSpike {
-                            bound,
-                            harmful_ratio: factor,
-                        },
-                        norm_growth: NormGrowth {
-                            steps,
-                            factor,
-                            margin: factor,
-                            window,
-                        },
-                        loss_spike: LossSpike {
-                            window,
-                            warmup,
-                            z,
-                            span: factor,
-                            ..LossSpike::default()
-                        },
-                        loss_divergence: LossDivergence {
-                            factor: divergence,
-                            window,
-                        },
-                        ..DetectorConfig::default()
-                    },
-                    clip: max_norm.map(|max_norm| GlobalNormClip::new(max_norm).into()),
-                    response: if stop {
-                        Response::Stop
-                    } else {
-                        Response::Observe
-                    },
-                }
+                let mut config = GuardConfig::default()
+                    .with_detectors(detectors)
+                    .with_response(response);
+                config.clip = max_norm.map(|max_norm| GlobalNormClip::new(max_norm).into());
+                config
             },
         )
 }
@@ -229,7 +211,7 @@ proptest! {
     ) {
         for config in [
             GuardConfig::observe(),
-            GuardConfig { detectors: config.detectors, ..GuardConfig::observe() },
+            GuardConfig::observe().with_detectors(config.detectors),
         ] {
             let mut guard = Guard::new(config).unwrap();
             for reading in &readings {

@@ -17,7 +17,7 @@ pub(super) fn baseline(report: &CureReport) -> Markup {
                 @match onset.detection {
                     Some(seen) => {
                         "step " (seen.step) ", " code { (seen.place) } ", by "
-                        (facts::detector(seen.detector)) ": " (seen.message)
+                        (seen.detector.title()) ": " (seen.message)
                     }
                     None => { "never" }
                 }

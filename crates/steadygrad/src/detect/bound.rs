@@ -1,19 +1,26 @@
 use serde::{Deserialize, Serialize};
 
+use super::interface::MOST_REMEMBERED;
 use super::scale::{RunningScale, Spread};
+use crate::setting::{self, SettingError};
 
-/// When a positive quantity stands out from its running scale, on the scale of its logarithm.
+/// When a positive quantity stands out from its running scale, on a logarithmic scale.
 ///
-/// It must lie above all three of: `z` deviations (`1.4826 MAD`) and `ratio` times over the running
-/// median; `margin` times the largest value of the window; `margin` times the level at which the
-/// run began. The first alone fires on healthy runs: gradient norms have heavy tails, which a MAD
-/// does not see, hence the largest; and those of a model that has learnt its data are near zero,
-/// where a single hard sample is a thousandfold jump back to where the run began.
+/// It must lie above all three:
+///
+/// - the running median, by `z` deviations (`1.4826 MAD`) and `ratio` times;
+/// - `margin` times the largest value of the window;
+/// - `margin` times the level at which the run began.
+///
+/// The first alone fires on healthy runs. Gradient norms have heavy tails, which a MAD does not see,
+/// hence the largest value. The norms of a model that has learnt its data are near zero, and there a
+/// single hard sample is a thousandfold jump, back to where the run began.
 ///
 /// Defaults: window 128 (OLMo's SkipStep), warm-up 20, ratio 10 (Megatron-LM's rerun check), z 8
 /// and margin 4 (measured: `examples/guard_on_streams.rs`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct OutlierBound {
     /// How many past values are remembered.
     pub window: usize,
@@ -21,9 +28,9 @@ pub struct OutlierBound {
     pub warmup: usize,
     /// Robust deviations above the median.
     pub z: f64,
-    /// Times the median.
+    /// Multiple of the median.
     pub ratio: f64,
-    /// Times the largest value of the window, and times the level of the start.
+    /// Multiple of the largest value of the window, and of the level at the start.
     pub margin: f64,
 }
 
@@ -40,7 +47,25 @@ impl Default for OutlierBound {
 }
 
 impl OutlierBound {
-    /// The largest usual value; `None` during the warm-up.
+    pub(super) fn validate(&self) -> Result<(), SettingError> {
+        setting::count("window", self.window, 1, MOST_REMEMBERED)?;
+        setting::count("warmup", self.warmup, 1, self.window)?;
+        setting::above("z", self.z, 0.0)?;
+        setting::above("ratio", self.ratio, 1.0)?;
+        setting::at_least("margin", self.margin, 1.0)
+    }
+
+    /// All thresholds to the power of `power`.
+    pub(super) fn with_power(self, power: f64) -> Self {
+        Self {
+            z: self.z * power,
+            ratio: self.ratio.powf(power),
+            margin: self.margin.powf(power),
+            ..self
+        }
+    }
+
+    /// The largest usual value; `None` during the warm-up, and where it is beyond f64.
     pub(super) fn usual(&self, scale: &RunningScale) -> Option<f64> {
         let Spread {
             median,
@@ -54,19 +79,10 @@ impl OutlierBound {
         bound.is_finite().then_some(bound)
     }
 
-    /// Remembers a value. Zero, negative and non-finite ones have no logarithm and are not.
+    /// Remembers a value. Zero, negative and non-finite values have no logarithm and are not
+    /// remembered.
     pub(super) fn remember(&self, scale: &mut RunningScale, value: f64) {
         scale.push(value.ln(), self.window, self.warmup);
-    }
-
-    /// All thresholds to the power of `power`: 1 leaves them, less makes it more sensitive.
-    pub(super) fn scaled(self, power: f64) -> Self {
-        Self {
-            z: self.z * power,
-            ratio: self.ratio.powf(power),
-            margin: self.margin.powf(power),
-            ..self
-        }
     }
 }
 

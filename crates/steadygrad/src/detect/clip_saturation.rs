@@ -2,15 +2,21 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector, Severity, Signals};
+use super::interface::{Detect, MOST_REMEMBERED, Sighting};
+use super::quiet::{Next, Quiet};
+use super::severity::Severity;
+use super::signals::Signals;
 use crate::Place;
+use crate::setting::{self, SettingError};
 
 /// Nearly every step is clipped: the bound has become the step size.
 ///
-/// [`Severity::Note`], once, when `share` of the last `window` steps were clipped, until fewer are.
-/// Defaults: 0.95 of 128. AutoClip clips nine steps in ten by design, which is below it.
+/// [`Severity::Note`], once, when `share` of the last `window` steps were clipped. It speaks again
+/// after fewer were. Defaults: 0.95 of 128 steps. AutoClip clips nine steps in ten by design, which
+/// is below that.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct ClipSaturation {
     /// How many steps are remembered.
     pub window: usize,
@@ -29,27 +35,42 @@ impl Default for ClipSaturation {
 
 /// Which of the last steps were clipped.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ClipSaturationState {
+pub(crate) struct ClipSaturationState {
     recent: VecDeque<bool>,
     clipped: usize,
     told: bool,
 }
 
 impl ClipSaturation {
-    fn saturated(&self, state: &ClipSaturationState) -> bool {
+    fn is_saturated(&self, state: &ClipSaturationState) -> bool {
         state.recent.len() >= self.window.max(1)
             && state.clipped as f64 >= self.share * state.recent.len() as f64
     }
+}
+
+impl Detect for ClipSaturation {
+    type State = ClipSaturationState;
+
+    const TITLE: &'static str = "clip saturation";
+    const IS_ABOUT_EXPLOSION: bool = false;
+    const SHOWS_A_BAD_LOSS: bool = false;
+
+    fn validate(&self) -> Result<(), SettingError> {
+        setting::count("window", self.window, 1, MOST_REMEMBERED)?;
+        setting::between("share", self.share, 0.0, 1.0)
+    }
+
+    fn with_power(self, _power: f64) -> Self {
+        self
+    }
 
     /// Judges the steps before this one.
-    pub fn check(&self, state: &ClipSaturationState, signals: &Signals<'_>) -> Option<Detection> {
-        if state.told || !self.saturated(state) {
+    fn check(&self, state: &Self::State, _signals: &Signals<'_>) -> Option<Sighting> {
+        if state.told || !self.is_saturated(state) {
             return None;
         }
-        Some(Detection {
-            detector: Detector::ClipSaturation,
+        Some(Sighting {
             severity: Severity::Note,
-            step: signals.reading.step,
             place: Place::Run,
             value: state.clipped as f64 / state.recent.len() as f64,
             threshold: self.share,
@@ -61,15 +82,22 @@ impl ClipSaturation {
         })
     }
 
-    /// Remembers whether an applied step was clipped.
-    pub(crate) fn accept(&self, state: &mut ClipSaturationState, clipped: bool) {
-        state.told = self.saturated(state);
+    fn accept(&self, state: &mut Self::State, _signals: &Signals<'_>, clipped: bool) {
+        state.told = self.is_saturated(state);
         state.recent.push_back(clipped);
         state.clipped += usize::from(clipped);
         while state.recent.len() > self.window.max(1) {
             let oldest = state.recent.pop_front().unwrap_or(false);
             state.clipped = state.clipped.saturating_sub(usize::from(oldest));
         }
+    }
+
+    fn reject(&self, _state: &mut Self::State, _signals: &Signals<'_>, _applied: bool) {}
+
+    fn forget_level(_state: &mut Self::State) {}
+
+    fn quiet(&self, _state: &Self::State, _next: &Next<'_>, bounds: Quiet) -> Option<Quiet> {
+        Some(bounds)
     }
 }
 
@@ -83,11 +111,9 @@ mod tests {
         let mut all = Vec::new();
         for (step, clipped) in clipped.into_iter().enumerate() {
             let reading = reading(step as u64, 1.0, 1.0);
-            all.extend(
-                rule.check(&state, &Signals::of(&reading))
-                    .map(|seen| seen.step),
-            );
-            rule.accept(&mut state, clipped);
+            let signals = Signals::of(&reading);
+            all.extend(rule.check(&state, &signals).map(|_| reading.step));
+            rule.accept(&mut state, &signals, clipped);
         }
         all
     }

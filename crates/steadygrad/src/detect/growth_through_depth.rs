@@ -1,16 +1,21 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector, Severity, Signals};
+use super::interface::{Detect, Sighting};
+use super::quiet::{Next, Quiet};
+use super::severity::Severity;
+use super::signals::Signals;
 use crate::Place;
 use crate::dynamics::Axis;
+use crate::setting::{self, SettingError};
 
 /// The gradient grows by more than a factor `max_growth` per layer.
 ///
-/// [`Severity::Note`], once, until it has been below again. Default 2: TheDeepChecker's growth rate
-/// (Ben Braiek and Khomh, 2022).
-/// Silent where the adapter does not measure it, and for NaN.
+/// [`Severity::Note`], once. It speaks again after the growth was below. Default 2: TheDeepChecker's
+/// growth rate (Ben Braiek and Khomh, 2022). Silent where the adapter does not measure the growth,
+/// and for NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct GrowthThroughDepth {
     /// Largest healthy factor.
     pub max_growth: f64,
@@ -22,43 +27,48 @@ impl Default for GrowthThroughDepth {
     }
 }
 
-impl GrowthThroughDepth {
-    /// Judges one reading; `told` is whether it was above already.
-    pub fn check(&self, told: &bool, signals: &Signals<'_>) -> Option<Detection> {
-        let growth = signals.reading.depth_growth?;
-        let detector = Detector::GrowthThroughDepth;
-        check_axis(
-            detector,
-            Axis::Depth,
-            growth,
-            self.max_growth,
-            *told,
-            signals,
-        )
+impl Detect for GrowthThroughDepth {
+    /// Whether the growth was above already.
+    type State = bool;
+
+    const TITLE: &'static str = "growth through depth";
+    const IS_ABOUT_EXPLOSION: bool = true;
+    const SHOWS_A_BAD_LOSS: bool = false;
+
+    fn validate(&self) -> Result<(), SettingError> {
+        setting::above("max_growth", self.max_growth, 0.0)
     }
 
-    /// Remembers whether it is above; a gap in the measurement changes nothing.
-    pub(crate) fn accept(&self, told: &mut bool, signals: &Signals<'_>) {
+    fn with_power(self, _power: f64) -> Self {
+        self
+    }
+
+    fn check(&self, told: &bool, signals: &Signals<'_>) -> Option<Sighting> {
+        let growth = signals.reading.depth_growth?;
+        see_growth(Axis::Depth, growth, self.max_growth).filter(|_| !told)
+    }
+
+    /// Remembers whether the growth is above; a gap in the measurement changes nothing.
+    fn accept(&self, told: &mut bool, signals: &Signals<'_>, _clipped: bool) {
         if let Some(growth) = signals.reading.depth_growth {
             *told = growth.exp() > self.max_growth;
         }
     }
+
+    fn reject(&self, _told: &mut bool, _signals: &Signals<'_>, _applied: bool) {}
+
+    fn forget_level(_told: &mut bool) {}
+
+    fn quiet(&self, _told: &bool, _next: &Next<'_>, bounds: Quiet) -> Option<Quiet> {
+        Some(bounds)
+    }
 }
 
-/// The rule itself, for growth through depth and through time; `growth` is a logarithm.
-pub(super) fn check_axis(
-    detector: Detector,
-    axis: Axis,
-    growth: f64,
-    max_growth: f64,
-    told: bool,
-    signals: &Signals<'_>,
-) -> Option<Detection> {
+/// What there is to see along an axis; `growth` is a logarithm.
+pub(super) fn see_growth(axis: Axis, growth: f64, max_growth: f64) -> Option<Sighting> {
     let growth = growth.exp();
-    (!told && growth > max_growth).then(|| Detection {
-        detector,
+    (growth > max_growth).then(|| Sighting {
         severity: Severity::Note,
-        step: signals.reading.step,
         place: Place::Run,
         value: growth,
         threshold: max_growth,
@@ -93,7 +103,7 @@ mod tests {
             reading.depth_growth = growth;
             let signals = Signals::of(&reading);
             let seen = rule.check(&told, &signals);
-            rule.accept(&mut told, &signals);
+            rule.accept(&mut told, &signals, false);
             seen.is_some()
         });
         assert_eq!(

@@ -1,16 +1,20 @@
 use serde::{Deserialize, Serialize};
 
-use super::growth_through_depth::check_axis;
-use super::{Detection, Detector, Signals};
+use super::growth_through_depth::see_growth;
+use super::interface::{Detect, Sighting};
+use super::quiet::{Next, Quiet};
+use super::signals::Signals;
 use crate::dynamics::Axis;
+use crate::setting::{self, SettingError};
 
 /// The gradient grows by more than a factor `max_growth` per time step.
 ///
-/// [`Severity::Note`](super::Severity::Note), once, until it has been below again. Default 1.1: past AutoTrainer's
-/// ratio of 70 (ICSE 2021) in 45 time steps, and 1.4e4 in 100.
-/// Silent where the adapter does not measure it, and for NaN.
+/// [`Severity::Note`](super::Severity::Note), once. It speaks again after the growth was below.
+/// Default 1.1: past AutoTrainer's ratio of 70 (ICSE 2021) in 45 time steps, and 1.4e4 in 100.
+/// Silent where the adapter does not measure the growth, and for NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct GrowthThroughTime {
     /// Largest healthy factor.
     pub max_growth: f64,
@@ -22,26 +26,40 @@ impl Default for GrowthThroughTime {
     }
 }
 
-impl GrowthThroughTime {
-    /// Judges one reading; `told` is whether it was above already.
-    pub fn check(&self, told: &bool, signals: &Signals<'_>) -> Option<Detection> {
-        let growth = signals.reading.time_growth?;
-        let detector = Detector::GrowthThroughTime;
-        check_axis(
-            detector,
-            Axis::Time,
-            growth,
-            self.max_growth,
-            *told,
-            signals,
-        )
+impl Detect for GrowthThroughTime {
+    /// Whether the growth was above already.
+    type State = bool;
+
+    const TITLE: &'static str = "growth through time";
+    const IS_ABOUT_EXPLOSION: bool = true;
+    const SHOWS_A_BAD_LOSS: bool = false;
+
+    fn validate(&self) -> Result<(), SettingError> {
+        setting::above("max_growth", self.max_growth, 0.0)
     }
 
-    /// Remembers whether it is above; a gap in the measurement changes nothing.
-    pub(crate) fn accept(&self, told: &mut bool, signals: &Signals<'_>) {
+    fn with_power(self, _power: f64) -> Self {
+        self
+    }
+
+    fn check(&self, told: &bool, signals: &Signals<'_>) -> Option<Sighting> {
+        let growth = signals.reading.time_growth?;
+        see_growth(Axis::Time, growth, self.max_growth).filter(|_| !told)
+    }
+
+    /// Remembers whether the growth is above; a gap in the measurement changes nothing.
+    fn accept(&self, told: &mut bool, signals: &Signals<'_>, _clipped: bool) {
         if let Some(growth) = signals.reading.time_growth {
             *told = growth.exp() > self.max_growth;
         }
+    }
+
+    fn reject(&self, _told: &mut bool, _signals: &Signals<'_>, _applied: bool) {}
+
+    fn forget_level(_told: &mut bool) {}
+
+    fn quiet(&self, _told: &bool, _next: &Next<'_>, bounds: Quiet) -> Option<Quiet> {
+        Some(bounds)
     }
 }
 
@@ -69,7 +87,7 @@ mod tests {
             reading.time_growth = growth;
             let signals = Signals::of(&reading);
             let seen = rule.check(&told, &signals);
-            rule.accept(&mut told, &signals);
+            rule.accept(&mut told, &signals, false);
             seen.is_some()
         });
         assert_eq!(

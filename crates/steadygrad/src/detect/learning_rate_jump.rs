@@ -2,26 +2,32 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector, Severity, Signals};
+use super::interface::{Detect, MOST_REMEMBERED, Sighting};
+use super::quiet::{Next, Quiet};
+use super::severity::Severity;
+use super::signals::Signals;
 use crate::Place;
+use crate::setting::{self, SettingError};
 
-/// The user's learning rate is above `factor` times what the largest of the run was `window` readings
-/// ago: [`Severity::Harmful`].
+/// The user's learning rate jumped: [`Severity::Harmful`].
 ///
-/// The largest of the whole run, because cosine restarts come back from near zero to where they
-/// were. `window` readings ago, because a rate that grows by a factor each step does as much harm as
-/// one that jumps. Silent for the first `warmup` readings, where a schedule may begin at nothing; from
-/// then on a linear warm-up rises at most 3.5-fold within a window, and one with the square of the
-/// step twelvefold. Zero, negative and non-finite rates are not remembered (the last the non-finite
-/// detector sees).
+/// It is above `factor` times the largest rate that the run had until `window` readings ago.
+///
+/// The largest of the whole run counts, because cosine restarts return from near zero to an earlier
+/// rate. The rate of `window` readings ago counts, because a rate that grows by a factor each step
+/// does as much harm as one that jumps. Silent for the first `warmup` readings, where a schedule may
+/// begin at nothing. From there a linear warm-up rises at most 3.5-fold within a window, and one
+/// with the square of the step twelvefold. Zero, negative and non-finite rates are not remembered;
+/// the last are harmful to [`NonFinite`](struct@super::NonFinite).
 ///
 /// Defaults: factor 30, between the tenfold step by which constant warm-ups end (He et al., 2015,
-/// for ResNet-110) and the hundredfold that a slipped digit or unit makes; window 50, the longest over
-/// which warm-ups stay clear of it; warm-up 20.
+/// for ResNet-110) and the hundredfold that a slipped digit or unit makes; window 50, the longest
+/// over which warm-ups stay clear of it; warm-up 20.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct LearningRateJump {
-    /// Times the largest learning rate of `window` readings ago.
+    /// Multiple of the largest learning rate until `window` readings ago.
     pub factor: f64,
     /// Readings that a rise may take.
     pub window: usize,
@@ -39,9 +45,9 @@ impl Default for LearningRateJump {
     }
 }
 
-/// The largest learning rate so far, at each of the last readings.
+/// The largest learning rate so far, as of each of the last readings.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct LearningRateJumpState {
+pub(crate) struct LearningRateJumpState {
     /// Oldest first; never falls.
     largest: VecDeque<f64>,
     seen: usize,
@@ -49,14 +55,14 @@ pub struct LearningRateJumpState {
 
 impl LearningRateJumpState {
     /// The largest learning rate so far.
-    pub(crate) fn largest(&self) -> Option<f64> {
+    pub(super) fn largest(&self) -> Option<f64> {
         self.largest.back().copied()
     }
 }
 
 impl LearningRateJump {
-    /// The largest rate before it, where this one is a jump.
-    pub(super) fn before(&self, state: &LearningRateJumpState, rate: f64) -> Option<f64> {
+    /// The largest rate before this one, where this one is a jump.
+    fn jumps_from(&self, state: &LearningRateJumpState, rate: f64) -> Option<f64> {
         let before = *state
             .largest
             .front()
@@ -64,28 +70,7 @@ impl LearningRateJump {
         (rate.is_finite() && rate > self.factor * before).then_some(before)
     }
 
-    /// Judges one reading against the past.
-    pub fn check(&self, state: &LearningRateJumpState, signals: &Signals<'_>) -> Option<Detection> {
-        let rate = signals.reading.learning_rate;
-        let before = self.before(state, rate)?;
-        Some(Detection {
-            detector: Detector::LearningRateJump,
-            severity: Severity::Harmful,
-            step: signals.reading.step,
-            place: Place::Run,
-            value: rate,
-            threshold: before,
-            message: format!(
-                "the learning rate rose to {rate:.3e}, {:.0} times its largest until {} steps ago",
-                rate / before,
-                state.largest.len()
-            ),
-        })
-    }
-
-    /// Remembers a learning rate that was used.
-    pub(crate) fn accept(&self, state: &mut LearningRateJumpState, signals: &Signals<'_>) {
-        let rate = signals.reading.learning_rate;
+    fn remember(&self, state: &mut LearningRateJumpState, rate: f64) {
         if rate.is_finite() && rate > 0.0 {
             let largest = state.largest().map_or(rate, |largest| largest.max(rate));
             if state.seen < self.warmup {
@@ -100,10 +85,60 @@ impl LearningRateJump {
         state.seen = state.seen.saturating_add(1);
     }
 
-    /// Takes this learning rate for the user's will: it is judged from here on.
-    pub(crate) fn accept_as_meant(&self, state: &mut LearningRateJumpState, signals: &Signals<'_>) {
+    /// Takes this learning rate as the user's intention: later ones are judged against it.
+    pub(super) fn accept_as_meant(&self, state: &mut LearningRateJumpState, rate: f64) {
         state.largest.clear();
-        self.accept(state, signals);
+        self.remember(state, rate);
+    }
+}
+
+impl Detect for LearningRateJump {
+    type State = LearningRateJumpState;
+
+    const TITLE: &'static str = "learning rate jump";
+    const IS_ABOUT_EXPLOSION: bool = true;
+    const SHOWS_A_BAD_LOSS: bool = false;
+
+    fn validate(&self) -> Result<(), SettingError> {
+        setting::above("factor", self.factor, 1.0)?;
+        setting::count("window", self.window, 1, MOST_REMEMBERED)?;
+        setting::count("warmup", self.warmup, 0, MOST_REMEMBERED)
+    }
+
+    fn with_power(self, power: f64) -> Self {
+        Self {
+            factor: self.factor.powf(power),
+            ..self
+        }
+    }
+
+    fn check(&self, state: &Self::State, signals: &Signals<'_>) -> Option<Sighting> {
+        let rate = signals.reading.learning_rate;
+        let before = self.jumps_from(state, rate)?;
+        Some(Sighting {
+            severity: Severity::Harmful,
+            place: Place::Run,
+            value: rate,
+            threshold: before,
+            message: format!(
+                "the learning rate rose to {rate:.3e}, {:.0} times its largest until {} steps ago",
+                rate / before,
+                state.largest.len()
+            ),
+        })
+    }
+
+    fn accept(&self, state: &mut Self::State, signals: &Signals<'_>, _clipped: bool) {
+        self.remember(state, signals.reading.learning_rate);
+    }
+
+    fn reject(&self, _state: &mut Self::State, _signals: &Signals<'_>, _applied: bool) {}
+
+    fn forget_level(_state: &mut Self::State) {}
+
+    fn quiet(&self, state: &Self::State, next: &Next<'_>, bounds: Quiet) -> Option<Quiet> {
+        let jump = self.jumps_from(state, next.learning_rate);
+        jump.is_none().then_some(bounds)
     }
 }
 
@@ -124,9 +159,9 @@ mod tests {
             let signals = Signals::of(&reading);
             let seen = rule.check(&state, &signals);
             if seen.is_none() {
-                rule.accept(&mut state, &signals);
+                rule.accept(&mut state, &signals, false);
             }
-            all.extend(seen.map(|seen| seen.step));
+            all.extend(seen.map(|_| reading.step));
         }
         all
     }
@@ -154,7 +189,7 @@ mod tests {
         };
         assert_eq!(run(rises(1.25)).first(), Some(&45));
         assert_eq!(run(rises(1.05)), [] as [u64; 0]);
-        // What was taken for meant is the largest from there on.
+        // A rate that is meant is the largest from there on.
         let (rule, mut state) = (
             LearningRateJump::default(),
             LearningRateJumpState::default(),
@@ -162,7 +197,7 @@ mod tests {
         for rate in std::iter::repeat_n(0.01, 30).chain([1.0, 29.0]) {
             let mut reading = reading(0, 1.0, 1.0);
             reading.learning_rate = rate;
-            rule.accept_as_meant(&mut state, &Signals::of(&reading));
+            rule.accept_as_meant(&mut state, rate);
             assert_eq!(rule.check(&state, &Signals::of(&reading)), None);
         }
     }

@@ -2,19 +2,27 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector, Severity, Signals};
+use super::interface::{Detect, MOST_REMEMBERED, Sighting};
+use super::quiet::{Next, Quiet};
+use super::severity::Severity;
+use super::signals::Signals;
 use crate::Place;
+use crate::setting::{self, SettingError};
 
 /// The loss is above `factor` times both its first value and its running mean:
-/// [`Severity::Suspicious`]. It speaks from the second step on, before [`LossSpike`](super::LossSpike)
-/// has a scale. Silent where the losses so far are zero or negative.
+/// [`Severity::Suspicious`].
+///
+/// It speaks from the second step on, before [`LossSpike`](super::LossSpike) has a scale. Silent
+/// where the losses so far are zero or negative.
 ///
 /// Factor 3 and window 10 are the defaults of Lightning's SpikeDetection. That rule alone fires
-/// on healthy runs whose loss is near zero, where threefold jumps between batches are nothing;
-/// asking for a loss worse than the untrained network's as well keeps those silent.
+/// on healthy runs whose loss is near zero, where threefold jumps between batches are nothing. Those
+/// runs stay silent here, because the loss must also be worse than the untrained network's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
 pub struct LossDivergence {
-    /// How many times the first loss and the running mean is too much.
+    /// Multiple of the first loss, and of the running mean.
     pub factor: f64,
     /// How many past losses the mean is taken over.
     pub window: usize,
@@ -31,14 +39,31 @@ impl Default for LossDivergence {
 
 /// The first finite loss and the last ones, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct LossDivergenceState {
+pub(crate) struct LossDivergenceState {
     first: Option<f64>,
     recent: VecDeque<f64>,
 }
 
-impl LossDivergence {
-    /// Judges one reading against the past.
-    pub fn check(&self, state: &LossDivergenceState, signals: &Signals<'_>) -> Option<Detection> {
+impl Detect for LossDivergence {
+    type State = LossDivergenceState;
+
+    const TITLE: &'static str = "loss divergence";
+    const IS_ABOUT_EXPLOSION: bool = true;
+    const SHOWS_A_BAD_LOSS: bool = true;
+
+    fn validate(&self) -> Result<(), SettingError> {
+        setting::above("factor", self.factor, 0.0)?;
+        setting::count("window", self.window, 1, MOST_REMEMBERED)
+    }
+
+    fn with_power(self, power: f64) -> Self {
+        Self {
+            factor: self.factor.powf(power),
+            ..self
+        }
+    }
+
+    fn check(&self, state: &Self::State, signals: &Signals<'_>) -> Option<Sighting> {
         let loss = signals.reading.loss;
         let mean = state.recent.iter().sum::<f64>() / state.recent.len() as f64;
         let usual = mean.max(state.first?);
@@ -46,10 +71,8 @@ impl LossDivergence {
         if !loss.is_finite() || usual <= 0.0 || loss <= self.factor * usual {
             return None;
         }
-        Some(Detection {
-            detector: Detector::LossDivergence,
+        Some(Sighting {
             severity: Severity::Suspicious,
-            step: signals.reading.step,
             place: Place::Run,
             value: loss,
             threshold: self.factor * usual,
@@ -61,8 +84,7 @@ impl LossDivergence {
         })
     }
 
-    /// Remembers a reading that was not harmful.
-    pub(crate) fn accept(&self, state: &mut LossDivergenceState, signals: &Signals<'_>) {
+    fn accept(&self, state: &mut Self::State, signals: &Signals<'_>, _clipped: bool) {
         let loss = signals.reading.loss;
         if !loss.is_finite() {
             return;
@@ -72,6 +94,17 @@ impl LossDivergence {
         while state.recent.len() > self.window.max(1) {
             state.recent.pop_front();
         }
+    }
+
+    fn reject(&self, _state: &mut Self::State, _signals: &Signals<'_>, _applied: bool) {}
+
+    fn forget_level(state: &mut Self::State) {
+        *state = Self::State::default();
+    }
+
+    /// It is never harmful.
+    fn quiet(&self, _state: &Self::State, _next: &Next<'_>, bounds: Quiet) -> Option<Quiet> {
+        Some(bounds)
     }
 }
 
@@ -89,8 +122,8 @@ mod tests {
                 let reading = reading(step as u64, *loss, 1.0);
                 let signals = Signals::of(&reading);
                 let seen = rule.check(&state, &signals);
-                rule.accept(&mut state, &signals);
-                seen.map(|seen| seen.step)
+                rule.accept(&mut state, &signals, false);
+                seen.map(|_| reading.step)
             })
             .collect()
     }

@@ -1,26 +1,32 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector, RunningScale, Severity, Signals};
+use super::interface::{Detect, MOST_REMEMBERED, Sighting};
+use super::quiet::{Next, Quiet};
+use super::severity::Severity;
+use super::signals::{Losses, Signals};
 use crate::Place;
+use crate::setting::{self, SettingError};
 
 /// The loss is back where the untrained model's was, and stays there: what was learnt is lost.
 /// [`Severity::Harmful`].
 ///
 /// A learning rate or weights that grew step by step leave such a run without a jump that
-/// [`LossSpike`](super::LossSpike) could see: dead units, saturated units, a loss at chance. Harmful
-/// from the `patience`-th reading in a row on whose loss is above `start - (1 - back) progress`, where
-/// start is the median loss of the warm-up and progress goes from it to the running median, by more
-/// than `min_deviations` robust deviations.
+/// [`LossSpike`](super::LossSpike) could see: dead units, saturated units, a loss at chance. The
+/// bound is `start - (1 - back) progress`. Start is the median loss of the warm-up, and progress
+/// goes from it to the running median. Progress below `min_deviations` robust deviations does not
+/// count. The `patience`-th reading in a row with a loss above the bound is harmful.
 ///
-/// A loss that still falls spreads over its own fall, and would hide in it. So the same is asked of where
-/// the last `recent` losses lie, at half as many again of their own deviations, for losses above the running
-/// median. Losses may be negative; non-finite ones are the non-finite detector's.
+/// A loss that still falls spreads over its own fall, and would hide in it. Losses above the running
+/// median are therefore judged a second time, by where the last `recent` losses lie. Progress then
+/// counts from half as many again of their own deviations. Losses may be negative; non-finite ones
+/// are left to [`NonFinite`](struct@super::NonFinite).
 ///
-/// Defaults: back 0.8; 5 in a row, as many as the ladder takes for an error that lasts; 3 deviations; 32
-/// recent ones, of which those five are a small part. Chosen on fault injections of seeds 1,000 and up (in
-/// PyTorch 500 and up), apart from those in `benches/runs`.
+/// Defaults: back 0.8; 5 in a row, as many as the ladder takes for an error that lasts; 3
+/// deviations; 32 recent ones, of which those five are a small part. Chosen on fault injections of
+/// seeds 1,000 and up (in PyTorch 500 and up), apart from those in `benches/runs`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct LossRelapse {
     /// Share of the progress that is lost.
     pub back: f64,
@@ -28,7 +34,7 @@ pub struct LossRelapse {
     pub patience: usize,
     /// Least progress, in robust deviations of the running scale.
     pub min_deviations: f64,
-    /// Losses that show where a run that still learns has come to.
+    /// How many losses show where a run that still learns has come to.
     pub recent: usize,
 }
 
@@ -43,17 +49,17 @@ impl Default for LossRelapse {
     }
 }
 
-/// Readings in a row that were back at the start.
+/// Readings in a row whose loss was back at the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LossRelapseState {
+pub(crate) struct LossRelapseState {
     in_a_row: usize,
 }
 
 impl LossRelapse {
-    /// The loss above which the run has fallen back, where this one is above it; `None` as well before
-    /// it has made progress.
-    fn passed(&self, scale: &RunningScale, loss: f64) -> Option<f64> {
-        let spread = scale.spread()?;
+    /// The bound that this loss is above; `None` where it is not, and before the run has made
+    /// progress.
+    fn passed(&self, losses: &Losses<'_>, loss: f64) -> Option<f64> {
+        let spread = losses.spread?;
         let passed = |level: f64, sigma: f64, deviations: f64| {
             let progress = spread.start - level;
             let bound = spread.start - (1.0 - self.back) * progress;
@@ -62,32 +68,14 @@ impl LossRelapse {
         };
         passed(spread.median, spread.sigma, self.min_deviations).or_else(|| {
             let above = loss > spread.median;
-            let (level, sigma) = above.then(|| scale.of_last(self.recent)).flatten()?;
+            let (level, sigma) = above.then(|| losses.scale.of_last(self.recent)).flatten()?;
             passed(level, sigma, 1.5 * self.min_deviations)
         })
     }
 
     /// Whether this loss is back where the untrained model's was, whatever came before it.
-    pub(crate) fn is_back(&self, scale: &RunningScale, signals: &Signals<'_>) -> bool {
-        self.passed(scale, signals.reading.loss).is_some()
-    }
-
-    /// The loss from which on the next reading would be harmful, where that is below `most`.
-    pub(super) fn least_harmful(
-        &self,
-        scale: &RunningScale,
-        state: LossRelapseState,
-        most: f64,
-    ) -> Option<f64> {
-        if !self.lasts(state) {
-            return None;
-        }
-        let mut least = self.passed(scale, most)?;
-        // The two ways to tell it have a bound each.
-        while let Some(lower) = self.passed(scale, least) {
-            least = lower;
-        }
-        Some(least)
+    pub(super) fn is_back(&self, signals: &Signals<'_>) -> bool {
+        self.passed(&signals.losses, signals.reading.loss).is_some()
     }
 
     /// Whether the next reading that is back would be one too many.
@@ -95,19 +83,39 @@ impl LossRelapse {
         state.in_a_row.saturating_add(1) >= self.patience
     }
 
-    /// Judges one reading against the running scale of the losses.
-    pub fn check(
-        &self,
-        scale: &RunningScale,
-        state: LossRelapseState,
-        signals: &Signals<'_>,
-    ) -> Option<Detection> {
+    fn count(&self, state: &mut LossRelapseState, signals: &Signals<'_>) {
+        state.in_a_row = if self.is_back(signals) {
+            state.in_a_row.saturating_add(1)
+        } else {
+            0
+        };
+    }
+}
+
+impl Detect for LossRelapse {
+    type State = LossRelapseState;
+
+    const TITLE: &'static str = "loss relapse";
+    const IS_ABOUT_EXPLOSION: bool = true;
+    const SHOWS_A_BAD_LOSS: bool = true;
+
+    fn validate(&self) -> Result<(), SettingError> {
+        setting::between("back", self.back, 0.0, 1.0)?;
+        setting::count("patience", self.patience, 1, MOST_REMEMBERED)?;
+        setting::at_least("min_deviations", self.min_deviations, 0.0)?;
+        setting::count("recent", self.recent, 1, MOST_REMEMBERED)
+    }
+
+    fn with_power(self, _power: f64) -> Self {
+        self
+    }
+
+    fn check(&self, state: &Self::State, signals: &Signals<'_>) -> Option<Sighting> {
         let loss = signals.reading.loss;
-        let bound = self.passed(scale, loss).filter(|_| self.lasts(state))?;
-        Some(Detection {
-            detector: Detector::LossRelapse,
+        let bound = self.passed(&signals.losses, loss);
+        let bound = bound.filter(|_| self.lasts(*state))?;
+        Some(Sighting {
             severity: Severity::Harmful,
-            step: signals.reading.step,
             place: Place::Run,
             value: loss,
             threshold: bound,
@@ -119,23 +127,33 @@ impl LossRelapse {
         })
     }
 
-    /// Counts a reading, applied or not.
-    pub(crate) fn count(
-        &self,
-        scale: &RunningScale,
-        state: &mut LossRelapseState,
-        signals: &Signals<'_>,
-    ) {
-        state.in_a_row = if self.is_back(scale, signals) {
-            state.in_a_row.saturating_add(1)
-        } else {
-            0
-        };
+    fn accept(&self, state: &mut Self::State, signals: &Signals<'_>, _clipped: bool) {
+        self.count(state, signals);
+    }
+
+    fn reject(&self, state: &mut Self::State, signals: &Signals<'_>, _applied: bool) {
+        self.count(state, signals);
+    }
+
+    fn forget_level(state: &mut Self::State) {
+        *state = Self::State::default();
+    }
+
+    /// Below the loss from which on the next reading would be harmful.
+    fn quiet(&self, state: &Self::State, next: &Next<'_>, mut bounds: Quiet) -> Option<Quiet> {
+        // Each of the two judgements has a bound of its own.
+        while self.lasts(*state)
+            && let Some(lower) = self.passed(&next.losses, bounds.loss)
+        {
+            bounds.loss = lower;
+        }
+        Some(bounds)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::scale::RunningScale;
     use super::super::testing::reading;
     use super::*;
 
@@ -145,12 +163,15 @@ mod tests {
         let mut fired = Vec::new();
         for (step, loss) in losses.into_iter().enumerate() {
             let reading = reading(step as u64, loss, 1.0);
-            let signals = Signals::of(&reading);
-            fired.extend(rule.check(&scale, state, &signals).map(|seen| seen.step));
-            rule.count(&scale, &mut state, &signals);
-            if loss.is_finite() {
-                scale.push(loss, 128, 20);
-            }
+            let losses = Losses {
+                scale: &scale,
+                spread: scale.spread(),
+                largest_usual: None,
+            };
+            let signals = Signals::of(&reading).after(losses);
+            fired.extend(rule.check(&state, &signals).map(|_| reading.step));
+            rule.accept(&mut state, &signals, false);
+            scale.push(loss, 128, 20);
         }
         fired
     }

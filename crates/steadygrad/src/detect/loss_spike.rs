@@ -1,31 +1,43 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector, RunningScale, Severity, Signals};
+use super::interface::{Detect, MOST_REMEMBERED, Sighting};
+use super::quiet::{Next, Quiet};
+use super::scale::{RunningScale, Spread};
+use super::severity::Severity;
+use super::signals::Signals;
 use crate::Place;
+use crate::setting::{self, SettingError};
 
 /// The loss jumped out of its running scale.
 ///
-/// Harmful above all three of: `z` deviations (`1.4826 MAD`, or `floor` of the median where that is
-/// more) over the running median; `span` times as far over the median as the largest loss of the
-/// window; and, where the run has made progress, the loss at its start by `setback` of that
-/// progress. [`Severity::Suspicious`] from 0.6 of the way there. Losses may be negative: shifting or
+/// A harmful loss is above all three:
+///
+/// - the running median, by `z` deviations (`1.4826 MAD`, or `floor` of the median where that is
+///   more);
+/// - the running median, by `span` times the way from there to the largest loss of the window;
+/// - the loss at the start, by `setback` of the progress, where the run has made progress.
+///
+/// From 0.6 of the way there it is [`Severity::Suspicious`]. Losses may be negative: shifting or
 /// scaling them all changes nothing but the floor. Silent where all losses were zero.
 ///
-/// The start matters because a model that has learnt its data has losses near zero, of which a
-/// single hard sample is a thousandfold: no harm, while worse than untrained is.
+/// The start matters because a model that has learnt its data has losses near zero. A single hard
+/// sample is a thousand times such a loss, and no harm; a loss above the untrained one is.
+///
+/// Its window and warm-up are those of all detectors that judge by the losses so far.
 ///
 /// Defaults: window 128 (OLMo's SkipStep); warm-up 20; z 12, span 4, setback 0.5 and floor 0.02
 /// measured (`examples/guard_on_streams.rs`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct LossSpike {
     /// How many losses are remembered.
     pub window: usize,
     /// Losses seen before the first judgement.
     pub warmup: usize,
-    /// Robust deviations over the median.
+    /// Robust deviations above the median.
     pub z: f64,
-    /// Times the way from the median to the largest loss.
+    /// Multiple of the way from the median to the largest loss.
     pub span: f64,
     /// Share of the progress so far, above the loss at the start.
     pub setback: f64,
@@ -51,33 +63,63 @@ impl Default for LossSpike {
 }
 
 impl LossSpike {
-    /// The median and the largest loss that is no harm; `None` during the warm-up.
-    pub(super) fn usual(&self, scale: &RunningScale) -> Option<(f64, f64)> {
-        let spread = scale.spread()?;
+    /// The largest loss that is no harm; `None` where the losses are beyond f64 or were all zero.
+    pub(super) fn largest_usual(&self, spread: &Spread) -> Option<f64> {
         let median = spread.median;
         let sigma = spread.sigma.max(self.floor * median.abs());
         let progress = (spread.start - median).max(0.0);
         let bound = (median + self.z * sigma)
             .max(median + self.span * (spread.max - median))
             .max(spread.start + self.setback * progress);
-        (bound.is_finite() && sigma > 0.0).then_some((median, bound))
+        (bound.is_finite() && sigma > 0.0).then_some(bound)
     }
 
-    /// Judges one reading against the past.
-    pub fn check(&self, scale: &RunningScale, signals: &Signals<'_>) -> Option<Detection> {
+    /// Remembers a loss that was no harm; losses that are not finite are not remembered.
+    pub(super) fn remember(&self, losses: &mut RunningScale, loss: f64) {
+        losses.push(loss, self.window, self.warmup);
+    }
+}
+
+impl Detect for LossSpike {
+    /// Its losses are shared: see [`Losses`](super::signals::Losses).
+    type State = ();
+
+    const TITLE: &'static str = "loss spike";
+    const IS_ABOUT_EXPLOSION: bool = true;
+    const SHOWS_A_BAD_LOSS: bool = true;
+
+    fn validate(&self) -> Result<(), SettingError> {
+        setting::count("window", self.window, 1, MOST_REMEMBERED)?;
+        setting::count("warmup", self.warmup, 1, self.window)?;
+        setting::above("z", self.z, 0.0)?;
+        setting::at_least("span", self.span, 1.0)?;
+        setting::at_least("setback", self.setback, 0.0)?;
+        setting::at_least("floor", self.floor, 0.0)
+    }
+
+    fn with_power(self, power: f64) -> Self {
+        Self {
+            z: self.z * power,
+            // 1 is the largest loss itself.
+            span: 1.0 + (self.span - 1.0) * power,
+            setback: self.setback * power,
+            ..self
+        }
+    }
+
+    fn check(&self, (): &(), signals: &Signals<'_>) -> Option<Sighting> {
         let loss = signals.reading.loss;
-        let (median, bound) = self.usual(scale)?;
+        let median = signals.losses.spread?.median;
+        let bound = signals.losses.largest_usual?;
         if !loss.is_finite() || loss <= median + SUSPICIOUS * (bound - median) {
             return None;
         }
-        Some(Detection {
-            detector: Detector::LossSpike,
+        Some(Sighting {
             severity: if loss > bound {
                 Severity::Harmful
             } else {
                 Severity::Suspicious
             },
-            step: signals.reading.step,
             place: Place::Run,
             value: loss,
             threshold: bound,
@@ -88,25 +130,23 @@ impl LossSpike {
         })
     }
 
-    /// Remembers a loss that was no harm.
-    pub(crate) fn accept(&self, scale: &mut RunningScale, signals: &Signals<'_>) {
-        scale.push(signals.reading.loss, self.window, self.warmup);
-    }
+    fn accept(&self, (): &mut (), _signals: &Signals<'_>, _clipped: bool) {}
 
-    /// 1 leaves it, less makes it more sensitive.
-    pub(super) fn scaled(self, power: f64) -> Self {
-        Self {
-            z: self.z * power,
-            // 1 is the largest loss itself.
-            span: 1.0 + (self.span - 1.0) * power,
-            setback: self.setback * power,
-            ..self
-        }
+    fn reject(&self, (): &mut (), _signals: &Signals<'_>, _applied: bool) {}
+
+    fn forget_level((): &mut ()) {}
+
+    fn quiet(&self, (): &(), next: &Next<'_>, bounds: Quiet) -> Option<Quiet> {
+        Some(Quiet {
+            loss: bounds.loss.min(next.losses.largest_usual?),
+            ..bounds
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::signals::Losses;
     use super::super::testing::reading;
     use super::*;
 
@@ -115,15 +155,20 @@ mod tests {
         let mut all = Vec::new();
         for (step, loss) in losses.into_iter().enumerate() {
             let reading = reading(step as u64, loss, 1.0);
-            let signals = Signals::of(&reading);
-            let seen = rule.check(&scale, &signals);
+            let spread = scale.spread();
+            let losses = Losses {
+                scale: &scale,
+                spread,
+                largest_usual: spread.and_then(|spread| rule.largest_usual(&spread)),
+            };
+            let seen = rule.check(&(), &Signals::of(&reading).after(losses));
             if seen
                 .as_ref()
                 .is_none_or(|seen| seen.severity < Severity::Harmful)
             {
-                rule.accept(&mut scale, &signals);
+                rule.remember(&mut scale, loss);
             }
-            all.extend(seen.map(|seen| (seen.step, seen.severity)));
+            all.extend(seen.map(|seen| (reading.step, seen.severity)));
         }
         all
     }

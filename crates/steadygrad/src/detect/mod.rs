@@ -1,20 +1,21 @@
 //! Detectors, one a file: from a [`StepReading`](crate::StepReading) to [`Detection`]s.
 //!
-//! Each detector is an immutable config beside an explicit, serializable state. `check` judges a
-//! reading against the past and changes nothing; what is remembered is decided afterwards, by the
-//! guard: a reading that was judged harmful never enters a running scale, and a non-finite one
-//! cannot, so nothing blinds a detector for good. (A lasting change of level is accepted in the end:
-//! see [`recover`](crate::recover).)
+//! A detector's file has its settings with their ranges, its state, its judgement, its name and what
+//! the sensitivity does to it (`interface` says what it must have). The list below names it once.
+//! `check` judges a reading against the past and changes nothing. The guard decides afterwards what
+//! is remembered. A harmful reading never enters a running scale, and a value that is not finite
+//! cannot, so nothing blinds a detector for good. A lasting change of level is accepted in the end:
+//! see [`recover`](crate::recover).
 //!
 //! | detector | looks at | severity |
 //! |---|---|---|
-//! | [`NonFinite`] | gradients, loss, learning rate; weights | harmful; damage |
+//! | [`struct@NonFinite`] | gradients, loss, learning rate; weights | harmful; damage |
 //! | [`NearOverflow`] | the largest gradient value | harmful |
 //! | [`NormSpike`] | a jump of the global norm | suspicious, harmful |
 //! | [`NormGrowth`] | a steady rise of the global norm | note; with the loss harmful |
 //! | [`LossSpike`] | a jump of the loss | suspicious, harmful |
-//! | [`LossRelapse`] | the loss against its start | harmful |
 //! | [`LossDivergence`] | the loss against its mean and start | suspicious |
+//! | [`LossRelapse`] | the loss against its start | harmful |
 //! | [`UpdateRatio`] | update over weights, planned and measured | note, harmful; damage |
 //! | [`Overshoot`] | the loss along a step | note; damage |
 //! | [`WeightGrowth`] | weights from step to step | note; damage |
@@ -24,10 +25,11 @@
 
 mod bound;
 mod clip_saturation;
-mod config;
 mod growth_through_depth;
 mod growth_through_time;
+mod interface;
 mod learning_rate_jump;
+mod list;
 mod loss_divergence;
 mod loss_relapse;
 mod loss_spike;
@@ -40,109 +42,54 @@ mod quiet;
 mod scale;
 mod severity;
 mod signals;
+mod together;
 mod update_ratio;
 mod vanishing;
 mod weight_growth;
 
 pub use bound::OutlierBound;
-pub use clip_saturation::{ClipSaturation, ClipSaturationState};
-pub use config::{DetectorConfig, DetectorState};
-pub use growth_through_depth::GrowthThroughDepth;
-pub use growth_through_time::GrowthThroughTime;
-pub use learning_rate_jump::{LearningRateJump, LearningRateJumpState};
-pub use loss_divergence::{LossDivergence, LossDivergenceState};
-pub use loss_relapse::{LossRelapse, LossRelapseState};
-pub use loss_spike::LossSpike;
-pub use near_overflow::NearOverflow;
-pub use non_finite::NonFinite;
-pub use norm_growth::{NormGrowth, NormGrowthState};
-pub use norm_spike::NormSpike;
-pub use overshoot::{Overshoot, OvershootState};
 pub use quiet::Quiet;
-pub use scale::RunningScale;
-pub(crate) use scale::{SIGMA_PER_MAD, middle};
+pub(crate) use scale::RunningScale;
 pub use severity::Severity;
-pub use signals::Signals;
-pub use update_ratio::{UpdateRatio, UpdateRatioState};
-pub use vanishing::Vanishing;
-pub use weight_growth::{WeightGrowth, WeightGrowthState};
+pub(crate) use signals::Signals;
 
+use interface::{Detect, Sighting};
+use quiet::Next;
 use serde::{Deserialize, Serialize};
 
+use crate::setting::SettingError;
 use crate::{Place, float};
 
-/// Which detector spoke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Detector {
-    /// NaN or infinite loss, gradient, learning rate or weight.
-    NonFinite,
-    /// A gradient value whose square is about to overflow.
-    NearOverflow,
-    /// The global norm jumped out of its running scale.
-    NormSpike,
-    /// The global norm rose steadily and far.
-    NormGrowth,
-    /// The loss jumped out of its running scale.
-    LossSpike,
-    /// The loss left its running mean and its start, upwards.
-    LossDivergence,
-    /// The loss is back at its start, and stays there.
-    LossRelapse,
-    /// The update is too large for the weights.
-    UpdateRatio,
-    /// A step raised the loss of its own batch.
-    Overshoot,
-    /// The weights jumped, or grow steadily.
-    WeightGrowth,
-    /// The user's learning rate jumped.
-    LearningRateJump,
-    /// The gradient grows from layer to layer.
-    GrowthThroughDepth,
-    /// The gradient grows from time step to time step.
-    GrowthThroughTime,
-    /// The gradients of many parameters are next to nothing.
-    Vanishing,
-    /// Nearly every step is clipped.
-    ClipSaturation,
+// In the order in which they are asked: the ladder takes the first of equally severe detections.
+list::detectors! {
+    #[serde(skip)]
+    non_finite: NonFinite,
+    near_overflow: NearOverflow,
+    norm_spike: NormSpike,
+    norm_growth: NormGrowth,
+    loss_spike: LossSpike,
+    loss_divergence: LossDivergence,
+    loss_relapse: LossRelapse,
+    update_ratio: UpdateRatio,
+    overshoot: Overshoot,
+    weight_growth: WeightGrowth,
+    learning_rate_jump: LearningRateJump,
+    growth_through_depth: GrowthThroughDepth,
+    growth_through_time: GrowthThroughTime,
+    vanishing: Vanishing,
+    clip_saturation: ClipSaturation,
 }
 
-impl Detector {
-    /// All of them.
-    pub const ALL: [Self; 15] = [
-        Self::NonFinite,
-        Self::NearOverflow,
-        Self::NormSpike,
-        Self::NormGrowth,
-        Self::LossSpike,
-        Self::LossDivergence,
-        Self::LossRelapse,
-        Self::UpdateRatio,
-        Self::Overshoot,
-        Self::WeightGrowth,
-        Self::LearningRateJump,
-        Self::GrowthThroughDepth,
-        Self::GrowthThroughTime,
-        Self::Vanishing,
-        Self::ClipSaturation,
-    ];
-
-    /// Whether it speaks of growth, not of gradients that vanish or of the clipping itself.
-    pub fn is_about_explosion(self) -> bool {
-        !matches!(self, Self::Vanishing | Self::ClipSaturation)
-    }
-}
-
-/// One thing seen at one step.
+/// What a detector saw at one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
-    /// Who saw it.
+    /// The detector.
     pub detector: Detector,
     /// How much is wrong.
     pub severity: Severity,
-    /// When.
+    /// The step.
     pub step: u64,
-    /// Where.
+    /// Where in the network.
     pub place: Place,
     /// The number that was judged.
     #[serde(with = "float")]
@@ -152,6 +99,20 @@ pub struct Detection {
     pub threshold: f64,
     /// One line for a person.
     pub message: String,
+}
+
+impl Detection {
+    fn new(detector: Detector, step: u64, seen: Sighting) -> Self {
+        Self {
+            detector,
+            severity: seen.severity,
+            step,
+            place: seen.place,
+            value: seen.value,
+            threshold: seen.threshold,
+            message: seen.message,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -172,5 +133,57 @@ pub(crate) mod testing {
 
     pub(crate) fn at_w() -> Place {
         Place::Parameter("w".into())
+    }
+
+    /// Random numbers that are the same on every platform and in every release (SplitMix64).
+    pub(crate) struct Dice(u64);
+
+    impl Dice {
+        pub(crate) fn new(seed: u64) -> Self {
+            Self(seed)
+        }
+
+        fn roll(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut mixed = self.0;
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            mixed ^ (mixed >> 31)
+        }
+
+        /// A number from 0 up to, not including, `count`.
+        pub(crate) fn below(&mut self, count: usize) -> usize {
+            (self.roll() % count as u64) as usize
+        }
+
+        pub(crate) fn one_in(&mut self, count: usize) -> bool {
+            self.below(count) == 0
+        }
+
+        /// A number from 0 up to, not including, 1.
+        pub(crate) fn share(&mut self) -> f64 {
+            (self.roll() >> 11) as f64 / (1u64 << 53) as f64
+        }
+    }
+
+    /// A digest of texts (FNV-1a).
+    pub(crate) struct Digest(u64);
+
+    impl Default for Digest {
+        fn default() -> Self {
+            Self(0xcbf2_9ce4_8422_2325)
+        }
+    }
+
+    impl Digest {
+        pub(crate) fn add(&mut self, text: &str) {
+            for byte in text.bytes().chain([0]) {
+                self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        }
+
+        pub(crate) fn value(&self) -> u64 {
+            self.0
+        }
     }
 }

@@ -1,86 +1,111 @@
-use super::{Detection, Detector, Severity, Signals};
-use crate::Place;
+use super::interface::{Detect, Sighting};
+use super::quiet::{Next, Quiet};
+use super::severity::Severity;
+use super::signals::Signals;
+use crate::setting::SettingError;
+use crate::{Place, StepReading};
 
-/// A NaN or infinite value in a gradient, the loss, the learning rate or a weight.
+/// A gradient, the loss, the learning rate or a weight is NaN or infinite.
 ///
-/// The place in the gradients is the parameter *nearest the output* that has one: the backward
-/// pass runs from the output to the input, so parameters before it may only have passed the value
-/// on. A norm that is not finite counts as well: f64 gradients can have one while each value is.
-/// Non-finite weights are [`Severity::Damage`], all else is [`Severity::Harmful`].
-#[derive(Debug, Clone, Copy)]
+/// The place in the gradients is the parameter *nearest the output* that has such a value: the
+/// backward pass runs from the output to the input, so earlier parameters may only have passed the
+/// value on. A norm that is not finite counts as well: f64 gradients can have one while each value
+/// is finite. Non-finite weights are [`Severity::Damage`], all else is [`Severity::Harmful`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NonFinite;
 
-impl NonFinite {
-    /// Looks at one reading. Keeps no state.
-    pub fn check(self, signals: &Signals<'_>) -> Option<Detection> {
-        let reading = signals.reading;
-        let found = |severity, place, value, message| {
-            Some(Detection {
-                detector: Detector::NonFinite,
-                severity,
-                step: reading.step,
-                place,
-                value,
-                threshold: 0.0,
-                message,
-            })
-        };
-        let tensors = &reading.gradients.tensors;
-        let lost = |norm: &f64| norm.is_nan() || *norm == f64::INFINITY;
-        if let Some(index) = reading.weight_norms.iter().position(lost) {
-            let (place, name) = match tensors.get(index) {
-                Some(tensor) => (
-                    Place::Parameter(tensor.name.clone()),
-                    format!("`{}`", tensor.name),
-                ),
-                None => (Place::Run, format!("parameter {index}")),
-            };
-            let message = format!("{name} holds weights that are NaN or infinite");
-            return found(Severity::Damage, place, f64::NAN, message);
-        }
-        let broken = tensors
-            .iter()
-            .rev()
-            .find(|tensor| tensor.stats.non_finite > 0 || !tensor.stats.tensor_norm.is_finite());
-        if let Some(tensor) = broken {
-            let message = if tensor.stats.non_finite > 0 {
-                format!(
-                    "{} of {} gradient values of `{}` are NaN or infinite",
-                    tensor.stats.non_finite, tensor.stats.len, tensor.name
-                )
-            } else {
-                format!("the gradient norm of `{}` is not finite", tensor.name)
-            };
-            return found(
-                Severity::Harmful,
-                Place::Parameter(tensor.name.clone()),
-                tensor.stats.non_finite as f64,
-                message,
-            );
-        }
-        for (name, value) in [
-            ("loss", reading.loss),
-            ("global gradient norm", signals.global_norm),
-            ("learning rate", reading.learning_rate),
-        ] {
-            if !value.is_finite() {
-                let message = format!("the {name} is {value}");
-                return found(Severity::Harmful, Place::Run, value, message);
-            }
-        }
-        None
+impl Detect for NonFinite {
+    type State = ();
+
+    const TITLE: &'static str = "non-finite values";
+    const IS_ABOUT_EXPLOSION: bool = true;
+    const SHOWS_A_BAD_LOSS: bool = true;
+
+    fn validate(&self) -> Result<(), SettingError> {
+        Ok(())
     }
+
+    fn with_power(self, _power: f64) -> Self {
+        self
+    }
+
+    fn check(&self, (): &(), signals: &Signals<'_>) -> Option<Sighting> {
+        in_weights(signals.reading)
+            .or_else(|| in_gradients(signals.reading))
+            .or_else(|| in_the_run(signals))
+    }
+
+    fn accept(&self, (): &mut (), _signals: &Signals<'_>, _clipped: bool) {}
+
+    fn reject(&self, (): &mut (), _signals: &Signals<'_>, _applied: bool) {}
+
+    fn forget_level((): &mut ()) {}
+
+    /// A quiet reading is finite.
+    fn quiet(&self, (): &(), _next: &Next<'_>, bounds: Quiet) -> Option<Quiet> {
+        Some(bounds)
+    }
+}
+
+fn see(severity: Severity, place: Place, value: f64, message: String) -> Sighting {
+    Sighting {
+        severity,
+        place,
+        value,
+        threshold: 0.0,
+        message,
+    }
+}
+
+fn in_weights(reading: &StepReading) -> Option<Sighting> {
+    let lost = |norm: &f64| norm.is_nan() || *norm == f64::INFINITY;
+    let index = reading.weight_norms.iter().position(lost)?;
+    let (place, name) = reading.parameter(index);
+    let message = format!("{name} holds weights that are NaN or infinite");
+    Some(see(Severity::Damage, place, f64::NAN, message))
+}
+
+fn in_gradients(reading: &StepReading) -> Option<Sighting> {
+    let mut tensors = reading.gradients.tensors.iter().rev();
+    let broken = tensors
+        .find(|tensor| tensor.stats.non_finite > 0 || !tensor.stats.tensor_norm.is_finite())?;
+    let (name, stats) = (&broken.name, &broken.stats);
+    let message = if stats.non_finite > 0 {
+        format!(
+            "{} of {} gradient values of `{name}` are NaN or infinite",
+            stats.non_finite, stats.len
+        )
+    } else {
+        format!("the gradient norm of `{name}` is not finite")
+    };
+    let place = Place::Parameter(name.clone());
+    Some(see(
+        Severity::Harmful,
+        place,
+        stats.non_finite as f64,
+        message,
+    ))
+}
+
+fn in_the_run(signals: &Signals<'_>) -> Option<Sighting> {
+    let numbers = [
+        ("loss", signals.reading.loss),
+        ("global gradient norm", signals.global_norm),
+        ("learning rate", signals.reading.learning_rate),
+    ];
+    let (name, value) = numbers.into_iter().find(|(_, value)| !value.is_finite())?;
+    let message = format!("the {name} is {value}");
+    Some(see(Severity::Harmful, Place::Run, value, message))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{at_w, reading};
     use super::*;
-    use crate::StepReading;
 
     fn seen(reading: &StepReading) -> Option<(Severity, Place)> {
         NonFinite
-            .check(&Signals::of(reading))
+            .check(&(), &Signals::of(reading))
             .map(|seen| (seen.severity, seen.place))
     }
 

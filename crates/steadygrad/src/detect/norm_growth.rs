@@ -2,33 +2,40 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector, Severity, Signals};
+use super::interface::{Detect, MOST_REMEMBERED, Sighting};
+use super::quiet::{Next, Quiet};
+use super::severity::Severity;
+use super::signals::Signals;
 use crate::Place;
+use crate::setting::{self, SettingError};
+use crate::statistics::median;
 
-/// The global norm grows explosively, by more than `factor`:
+/// The global norm grows explosively, by more than `factor`.
 ///
-/// - *fast*: it rose in each of the last `steps` steps, beyond `margin` times everything in the
-///   window before; or
-/// - *slowly*: of the last four blocks of `steps`, or of `4 steps`, each has a higher median than the
+/// - *Fast*: it rose in each of the last `steps` steps, beyond `margin` times everything in the
+///   window before.
+/// - *Slowly*: of the last four blocks of `steps`, or of `4 steps`, each has a higher median than the
 ///   one before, and the last one's is beyond `margin` times everything before the last two. Noise
 ///   hides a slow rise from one step to the next, not from block to block.
 ///
-/// [`Severity::Harmful`] when the loss rose as well: over the fast rise in all but one of its steps and
-/// beyond everything before, over the slow one from block to block in the same way. Else
+/// It is [`Severity::Harmful`] when the loss rose as well, beyond everything before. Over a fast rise
+/// the loss may fall in one of the steps; over a slow one it rises from block to block. Else it is a
 /// [`Severity::Note`]: a norm that rises while the loss falls is a network that leaves a plateau.
-/// The message says in how many steps the largest gradient value will be beyond f32 at this rate.
+/// The message says after how many steps the largest gradient value overflows f32 at this rate.
+/// Silent where norm or loss is not finite.
 ///
 /// Defaults: 8 steps, the lead that StableAdamW's authors measured between the first sign and a
 /// loss spike (1 to 8 steps, arXiv 2304.13013); factor 10, so that fast is 33 % a step, slow 10 % and
 /// slowest 2.4 %; margin 4; window 128. Measured: `examples/guard_on_streams.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct NormGrowth {
     /// How many steps a rise is followed over.
     pub steps: usize,
     /// How much of a rise over these steps is too much.
     pub factor: f64,
-    /// Times the largest norm before the rise.
+    /// Multiple of the largest norm before the rise.
     pub margin: f64,
     /// How many norms and losses are remembered.
     pub window: usize,
@@ -47,7 +54,7 @@ impl Default for NormGrowth {
 
 /// The last accepted norms and losses, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct NormGrowthState {
+pub(crate) struct NormGrowthState {
     norms: VecDeque<f64>,
     losses: VecDeque<f64>,
 }
@@ -64,7 +71,7 @@ struct Rise {
     before: f64,
 }
 
-/// The rise over the last `steps` steps to `now`, with at most so many of them not upwards.
+/// The rise over the last `steps` steps to `now`, of which at most `falls` do not go up.
 fn fast(past: &VecDeque<f64>, now: f64, steps: usize, falls: usize) -> Option<Rise> {
     let first = past.len().checked_sub(steps)?;
     let recent = past.iter().skip(first);
@@ -79,15 +86,14 @@ fn fast(past: &VecDeque<f64>, now: f64, steps: usize, falls: usize) -> Option<Ri
     })
 }
 
-/// The rise from the first to the last of the four last blocks, `now` included, when every median is
-/// above the one before.
+/// The rise from the first to the last of the four last blocks, `now` included, where every median
+/// is above the one before.
 fn slow(past: &VecDeque<f64>, now: f64, block: usize) -> Option<Rise> {
     let first = (past.len() + 1).checked_sub(4 * block)?;
     let mut values: Vec<f64> = past.iter().skip(first).copied().chain([now]).collect();
     let mut medians = [0.0; 4];
-    for (median, block) in medians.iter_mut().zip(values.chunks_mut(block)) {
-        block.sort_unstable_by(f64::total_cmp);
-        *median = *block.get(block.len() / 2)?;
+    for (of_block, block) in medians.iter_mut().zip(values.chunks_mut(block)) {
+        *of_block = median(block)?;
     }
     let [from, _, _, to] = medians;
     medians.is_sorted_by(|a, b| a < b).then(|| Rise {
@@ -124,17 +130,31 @@ impl NormGrowth {
             Some((of_norm, of_loss.is_some_and(|rise| rise.to > rise.before)))
         })
     }
+}
 
-    /// The largest norm up to `most` that is no rise, whatever the loss.
-    pub(super) fn quiet(&self, state: &NormGrowthState, most: f64) -> Option<f64> {
-        let seen = largest(&state.norms, state.norms.len());
-        [most, most.min(seen)]
-            .into_iter()
-            .find(|norm| self.rise(state, *norm, f64::INFINITY).is_none())
+impl Detect for NormGrowth {
+    type State = NormGrowthState;
+
+    const TITLE: &'static str = "norm growth";
+    const IS_ABOUT_EXPLOSION: bool = true;
+    const SHOWS_A_BAD_LOSS: bool = false;
+
+    fn validate(&self) -> Result<(), SettingError> {
+        setting::count("steps", self.steps, 2, MOST_REMEMBERED)?;
+        setting::above("factor", self.factor, 1.0)?;
+        setting::at_least("margin", self.margin, 1.0)?;
+        setting::count("window", self.window, self.steps, MOST_REMEMBERED)
     }
 
-    /// Judges one reading against the past.
-    pub fn check(&self, state: &NormGrowthState, signals: &Signals<'_>) -> Option<Detection> {
+    fn with_power(self, power: f64) -> Self {
+        Self {
+            factor: self.factor.powf(power),
+            margin: self.margin.powf(power),
+            ..self
+        }
+    }
+
+    fn check(&self, state: &Self::State, signals: &Signals<'_>) -> Option<Sighting> {
         let (norm, loss) = (signals.global_norm, signals.reading.loss);
         if !norm.is_finite() || !loss.is_finite() {
             return None;
@@ -143,19 +163,13 @@ impl NormGrowth {
         let growth = rise.to / rise.from;
         let largest = signals.reading.gradients.max_abs();
         let overflow = (f64::from(f32::MAX) / largest).ln() / growth.ln() * rise.steps as f64;
-        let also = if loss_too {
-            "and so did the loss"
+        let (severity, also) = if loss_too {
+            (Severity::Harmful, "and so did the loss")
         } else {
-            "but not the loss"
+            (Severity::Note, "but not the loss")
         };
-        Some(Detection {
-            detector: Detector::NormGrowth,
-            severity: if loss_too {
-                Severity::Harmful
-            } else {
-                Severity::Note
-            },
-            step: signals.reading.step,
+        Some(Sighting {
+            severity,
             place: Place::Run,
             value: growth,
             threshold: self.factor,
@@ -167,8 +181,7 @@ impl NormGrowth {
         })
     }
 
-    /// Remembers a reading that was not harmful.
-    pub(crate) fn accept(&self, state: &mut NormGrowthState, signals: &Signals<'_>) {
+    fn accept(&self, state: &mut Self::State, signals: &Signals<'_>, _clipped: bool) {
         let (norm, loss) = (signals.global_norm, signals.reading.loss);
         if !norm.is_finite() || !loss.is_finite() {
             return;
@@ -179,6 +192,25 @@ impl NormGrowth {
                 values.pop_front();
             }
         }
+    }
+
+    fn reject(&self, _state: &mut Self::State, _signals: &Signals<'_>, _applied: bool) {}
+
+    fn forget_level(state: &mut Self::State) {
+        *state = Self::State::default();
+    }
+
+    fn quiet(&self, _state: &Self::State, _next: &Next<'_>, bounds: Quiet) -> Option<Quiet> {
+        Some(bounds)
+    }
+
+    /// The largest norm within the bounds that is no rise, whatever the loss.
+    fn quiet_within(&self, state: &Self::State, bounds: Quiet) -> Option<Quiet> {
+        let seen = largest(&state.norms, state.norms.len());
+        [bounds, bounds.with_norm(seen)].into_iter().find(|within| {
+            self.rise(state, within.global_norm, f64::INFINITY)
+                .is_none()
+        })
     }
 }
 
@@ -195,9 +227,9 @@ mod tests {
             let signals = Signals::of(&reading);
             all.extend(
                 rule.check(&state, &signals)
-                    .map(|seen| (seen.step, seen.severity)),
+                    .map(|seen| (reading.step, seen.severity)),
             );
-            rule.accept(&mut state, &signals);
+            rule.accept(&mut state, &signals, false);
         }
         all
     }

@@ -1,21 +1,29 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector, OutlierBound, RunningScale, Severity, Signals};
+use super::bound::OutlierBound;
+use super::interface::{Detect, Sighting};
+use super::quiet::{Next, Quiet};
+use super::scale::RunningScale;
+use super::severity::Severity;
+use super::signals::Signals;
 use crate::Place;
+use crate::setting::{self, SettingError};
 
 /// The global norm, as it would be applied, jumped out of its running scale.
 ///
 /// [`Severity::Suspicious`] beyond the [`OutlierBound`], [`Severity::Harmful`] beyond
-/// `harmful_ratio` times that. A non-finite norm is left to the non-finite detector.
+/// `harmful_ratio` times the bound. A norm that is not finite is left to
+/// [`NonFinite`](struct@super::NonFinite).
 ///
-/// Default `harmful_ratio` 10: by the bound's own defaults a step is then at least a hundred times
-/// the median and forty times the largest of 128.
+/// Default `harmful_ratio` 10: with the bound's own defaults, a harmful norm is at least a hundred
+/// times the median and forty times the largest of 128 steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct NormSpike {
     /// What is usual.
     pub bound: OutlierBound,
-    /// How many times the bound is harmful.
+    /// Multiple of the bound that is harmful.
     pub harmful_ratio: f64,
 }
 
@@ -28,9 +36,27 @@ impl Default for NormSpike {
     }
 }
 
-impl NormSpike {
-    /// Judges one reading against the past.
-    pub fn check(&self, scale: &RunningScale, signals: &Signals<'_>) -> Option<Detection> {
+impl Detect for NormSpike {
+    type State = RunningScale;
+
+    const TITLE: &'static str = "norm spike";
+    const IS_ABOUT_EXPLOSION: bool = true;
+    const SHOWS_A_BAD_LOSS: bool = false;
+
+    fn validate(&self) -> Result<(), SettingError> {
+        let bound = self.bound.validate();
+        bound.map_err(|error| error.within("bound"))?;
+        setting::at_least("harmful_ratio", self.harmful_ratio, 1.0)
+    }
+
+    fn with_power(self, power: f64) -> Self {
+        Self {
+            bound: self.bound.with_power(power),
+            harmful_ratio: self.harmful_ratio.powf(power),
+        }
+    }
+
+    fn check(&self, scale: &RunningScale, signals: &Signals<'_>) -> Option<Sighting> {
         let norm = signals.applied_norm;
         let usual = self.bound.usual(scale)?;
         if !norm.is_finite() || norm <= usual {
@@ -43,14 +69,12 @@ impl NormSpike {
             ),
             None => (Place::Run, String::new()),
         };
-        Some(Detection {
-            detector: Detector::NormSpike,
+        Some(Sighting {
             severity: if norm > self.harmful_ratio * usual {
                 Severity::Harmful
             } else {
                 Severity::Suspicious
             },
-            step: signals.reading.step,
             place,
             value: norm,
             threshold: usual,
@@ -60,11 +84,21 @@ impl NormSpike {
         })
     }
 
-    /// Remembers a norm that was applied: a clipped one as clipped, so that a single spike does
-    /// not widen what is usual for the next.
-    pub(crate) fn accept(&self, scale: &mut RunningScale, signals: &Signals<'_>) {
+    /// Remembers a clipped norm as clipped, so that a single spike does not widen what is usual for
+    /// the next.
+    fn accept(&self, scale: &mut RunningScale, signals: &Signals<'_>, _clipped: bool) {
         let usual = self.bound.usual(scale).unwrap_or(f64::INFINITY);
         self.bound.remember(scale, signals.applied_norm.min(usual));
+    }
+
+    fn reject(&self, _scale: &mut RunningScale, _signals: &Signals<'_>, _applied: bool) {}
+
+    fn forget_level(scale: &mut RunningScale) {
+        *scale = RunningScale::default();
+    }
+
+    fn quiet(&self, scale: &RunningScale, _next: &Next<'_>, bounds: Quiet) -> Option<Quiet> {
+        Some(bounds.with_norm(self.bound.usual(scale)?))
     }
 }
 
@@ -85,9 +119,9 @@ mod tests {
                 .as_ref()
                 .is_none_or(|seen| seen.severity < Severity::Harmful)
             {
-                rule.accept(&mut scale, &signals);
+                rule.accept(&mut scale, &signals, false);
             }
-            all.extend(seen.map(|seen| (seen.step, seen.severity)));
+            all.extend(seen.map(|seen| (reading.step, seen.severity)));
         }
         all
     }

@@ -2,19 +2,25 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector, Severity, Signals};
+use super::interface::{Detect, MOST_REMEMBERED, Sighting};
+use super::quiet::{Next, Quiet};
+use super::severity::Severity;
+use super::signals::Signals;
 use crate::Place;
+use crate::setting::{self, SettingError};
 
-/// The loss rose *along* the step: measured again on the same batch after it, it is higher.
+/// The loss rose *along* a step: measured again on the same batch after the step, it is higher.
 ///
 /// A plain gradient step lowers its own batch's loss while learning rate x sharpness < 2, whatever
 /// the noise between batches. [`Severity::Note`] once, when `share` of the last `window` steps
-/// overshot; [`Severity::Damage`] when one step took its batch's loss from the usual range to a
-/// non-finite value or beyond what [`LossSpike`](super::LossSpike) calls harmful.
+/// overshot. [`Severity::Damage`] when one step took its batch's loss from the usual range to a
+/// non-finite value, or beyond what [`LossSpike`](super::LossSpike) calls harmful. Silent where the
+/// adapter does not measure the loss after a step.
 ///
 /// Defaults: 0.8 of 10: chance alone, a fair coin, gives 8 or more of 10 in 5.5 % of cases.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Overshoot {
     /// How many measured steps are remembered.
     pub window: usize,
@@ -33,77 +39,100 @@ impl Default for Overshoot {
 
 /// The previous loss, and which of the last steps overshot.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct OvershootState {
+pub(crate) struct OvershootState {
     before: Option<f64>,
     recent: VecDeque<bool>,
     told: bool,
 }
 
+impl OvershootState {
+    fn overshot(&self) -> usize {
+        self.recent.iter().filter(|over| **over).count()
+    }
+}
+
 impl Overshoot {
-    /// Judges the previous step. `usual` is the largest loss that is no harm, where it is known.
-    pub fn check(
-        &self,
-        state: &OvershootState,
-        usual: Option<f64>,
-        signals: &Signals<'_>,
-    ) -> Option<Detection> {
+    fn is_often(&self, state: &OvershootState) -> bool {
+        state.recent.len() >= self.window.max(1)
+            && state.overshot() as f64 >= self.share * state.recent.len() as f64
+    }
+}
+
+impl Detect for Overshoot {
+    type State = OvershootState;
+
+    const TITLE: &'static str = "overshoot";
+    const IS_ABOUT_EXPLOSION: bool = true;
+    const SHOWS_A_BAD_LOSS: bool = false;
+
+    fn validate(&self) -> Result<(), SettingError> {
+        setting::count("window", self.window, 1, MOST_REMEMBERED)?;
+        setting::between("share", self.share, 0.0, 1.0)
+    }
+
+    fn with_power(self, _power: f64) -> Self {
+        self
+    }
+
+    /// Judges the previous step.
+    fn check(&self, state: &Self::State, signals: &Signals<'_>) -> Option<Sighting> {
         let (before, after) = (state.before?, signals.reading.loss_after?);
-        let found = |severity, threshold, message| {
-            Some(Detection {
-                detector: Detector::Overshoot,
+        let see = |severity, threshold, message| {
+            Some(Sighting {
                 severity,
-                step: signals.reading.step,
                 place: Place::Run,
                 value: after,
                 threshold,
                 message,
             })
         };
-        let harm = usual.unwrap_or(f64::INFINITY);
+        let harm = signals.losses.largest_usual.unwrap_or(f64::INFINITY);
         if !after.is_finite() || (before <= harm && after > harm) {
             let message =
                 format!("the last step took its own batch's loss from {before:.3e} to {after:.3e}");
-            return found(Severity::Damage, harm, message);
+            return see(Severity::Damage, harm, message);
         }
-        if self.often(state) && !state.told && after > before {
+        if self.is_often(state) && !state.told && after > before {
             let message = format!(
                 "the loss of its own batch rose along {} of the last {} steps: the learning rate is \
                  beyond what the curvature allows",
-                state.recent.iter().filter(|over| **over).count(),
+                state.overshot(),
                 state.recent.len()
             );
-            return found(Severity::Note, before, message);
+            return see(Severity::Note, before, message);
         }
         None
     }
 
-    fn often(&self, state: &OvershootState) -> bool {
-        let over = state.recent.iter().filter(|over| **over).count();
-        state.recent.len() >= self.window.max(1)
-            && over as f64 >= self.share * state.recent.len() as f64
-    }
-
-    /// Remembers a reading that was not harmful.
-    pub(crate) fn accept(&self, state: &mut OvershootState, signals: &Signals<'_>) {
-        state.told = self.often(state);
+    fn accept(&self, state: &mut Self::State, signals: &Signals<'_>, _clipped: bool) {
+        state.told = self.is_often(state);
         if let (Some(before), Some(after)) = (state.before, signals.reading.loss_after) {
             state.recent.push_back(after > before);
             while state.recent.len() > self.window.max(1) {
                 state.recent.pop_front();
             }
         }
-        self.forget(state);
         state.before = Some(signals.reading.loss).filter(|loss| loss.is_finite());
     }
 
-    /// The step is not applied: there is no loss after it.
-    pub(crate) fn forget(&self, state: &mut OvershootState) {
+    /// The next reading's loss is not compared with this one: its step is not trusted.
+    fn reject(&self, state: &mut Self::State, _signals: &Signals<'_>, _applied: bool) {
         state.before = None;
+    }
+
+    fn forget_level(state: &mut Self::State) {
+        *state = Self::State::default();
+    }
+
+    /// A quiet reading has no loss after the step.
+    fn quiet(&self, _state: &Self::State, _next: &Next<'_>, bounds: Quiet) -> Option<Quiet> {
+        Some(bounds)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::signals::Losses;
     use super::super::testing::reading;
     use super::*;
 
@@ -113,12 +142,15 @@ mod tests {
         for (step, (loss, after)) in rows.iter().enumerate() {
             let mut reading = reading(step as u64, *loss, 1.0);
             reading.loss_after = *after;
-            let signals = Signals::of(&reading);
+            let signals = Signals::of(&reading).after(Losses {
+                largest_usual: usual,
+                ..Losses::NONE
+            });
             all.extend(
-                rule.check(&state, usual, &signals)
-                    .map(|seen| (seen.step, seen.severity)),
+                rule.check(&state, &signals)
+                    .map(|seen| (reading.step, seen.severity)),
             );
-            rule.accept(&mut state, &signals);
+            rule.accept(&mut state, &signals, false);
         }
         all
     }

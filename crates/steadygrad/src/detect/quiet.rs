@@ -1,12 +1,17 @@
-use super::{DetectorConfig, DetectorState};
+use super::signals::Losses;
 
-/// Readings that no detector would find suspicious enough to act on, told before they are measured: those
-/// with a global norm, a loss and weights within these bounds, and everything finite.
+/// Bounds on a reading's global norm, loss and weights, within which the guard keeps its step.
 ///
-/// Where gradients are on a device whose answer takes long, a step within the bounds can be applied by
-/// the device itself, while the reading is on its way. Bounds of a reading that has no
-/// [`update_norms`](crate::StepReading::update_norms) and no [`loss_after`](crate::StepReading::loss_after).
+/// They are known before the reading is measured. Where gradients are on a device whose answer
+/// takes long, the device itself can apply a step within the bounds, while the reading is on its
+/// way. A reading within them is finite, and has no
+/// [`update_norms`](crate::StepReading::update_norms) and no
+/// [`loss_after`](crate::StepReading::loss_after).
+///
+/// Every detector that can see harm is monotone in norm and loss: what is no harm at a corner of the
+/// bounds is none below it. An update is large beside small weights, hence the smallest.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Quiet {
     /// The largest global norm, before clipping.
     pub global_norm: f64,
@@ -14,54 +19,44 @@ pub struct Quiet {
     pub loss: f64,
     /// The smallest norm of all weights together.
     pub least_weight_norm: f64,
-    /// The largest.
+    /// The largest norm of all weights together.
     pub weight_norm: f64,
-    /// By how much the norm of one parameter's weights may be above that of the reading before, which has to
-    /// be of the same parameters.
+    /// By how much the norm of one parameter's weights may exceed its norm at the reading before.
+    /// Both readings have the same parameters.
     pub weight_rise: f64,
 }
 
-impl DetectorConfig {
-    /// The bounds of the next reading at this learning rate; `None` where none can be told: during the
-    /// warm-up of the scales, right after a step that was not applied, or where the learning rate is odd.
-    ///
-    /// Every rule that can do harm is monotone in norm and loss, so what is no harm at a corner is none below; an
-    /// update is large beside small weights, hence the smallest.
-    pub fn quiet(&self, state: &DetectorState, learning_rate: f64) -> Option<Quiet> {
-        let is_rate = learning_rate.is_finite() && learning_rate >= 0.0;
-        let jump = &self.learning_rate_jump;
-        if !is_rate
-            || jump
-                .before(&state.learning_rate_jump, learning_rate)
-                .is_some()
-        {
-            return None;
-        }
-        let loss = self.loss_spike.usual(&state.loss_spike)?.1;
-        let loss = self
-            .loss_relapse
-            .least_harmful(&state.loss_spike, state.loss_relapse, loss)
-            .unwrap_or(loss);
-        let (weight_norm, weight_rise) = self.weight_growth.quiet(&state.weight_growth)?;
-        let least_weight_norm = LEAST_OF_WEIGHTS * weight_norm;
-        let usual = self.norm_spike.bound.usual(&state.norm_spike)?;
-        let by_update = self.update_ratio.largest_planned_norm(
-            &state.update_ratio,
-            learning_rate,
-            least_weight_norm,
-        );
-        let most = usual.min(self.near_overflow.max_abs).min(by_update);
-        let global_norm = self.norm_growth.quiet(&state.norm_growth, most)?;
-        Some(Quiet {
-            global_norm,
-            loss,
-            least_weight_norm,
-            weight_norm: self.weight_growth.jump.min(MOST_OF_WEIGHTS) * weight_norm,
-            weight_rise,
-        })
-    }
+/// What is known about the next reading before it is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Next<'a> {
+    /// The learning rate that is applied.
+    pub(crate) learning_rate: f64,
+    /// The losses so far.
+    pub(crate) losses: Losses<'a>,
 }
 
-/// Between what the norm of all weights may be, of what it was: no healthy step comes near.
+/// The norm of all weights stays between these multiples of the last one: no healthy step comes
+/// near.
 const LEAST_OF_WEIGHTS: f64 = 0.5;
 const MOST_OF_WEIGHTS: f64 = 2.0;
+
+impl Quiet {
+    /// Bounds around the last norm of all weights, and on nothing else.
+    pub(super) fn around(weight_norm: f64) -> Self {
+        Self {
+            global_norm: f64::INFINITY,
+            loss: f64::INFINITY,
+            least_weight_norm: LEAST_OF_WEIGHTS * weight_norm,
+            weight_norm: MOST_OF_WEIGHTS * weight_norm,
+            weight_rise: f64::INFINITY,
+        }
+    }
+
+    /// The same bounds, with at most this global norm.
+    pub(crate) fn with_norm(self, most: f64) -> Self {
+        Self {
+            global_norm: self.global_norm.min(most),
+            ..self
+        }
+    }
+}

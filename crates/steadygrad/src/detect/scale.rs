@@ -2,18 +2,18 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// Standard deviation of a normal distribution over its median absolute deviation,
-/// `1 / Phi^-1(3/4)`.
-pub(crate) const SIGMA_PER_MAD: f64 = 1.482_602_218_505_602;
+use crate::statistics::{SIGMA_PER_MAD, median};
 
-/// The running scale of a quantity: the last values that were accepted, in the order seen and in
-/// the order of size, so that median and spread cost no sorting and no memory a step.
+/// Where a quantity usually lies: the last values that were accepted.
 ///
-/// Median and MAD, because a mean and a deviation are dragged along by the very outliers that they
-/// are to find: half of the window has to be bad before these two move far.
+/// They are kept in the order seen and in the order of size, so that median and spread need no
+/// sorting and no memory at a step.
+///
+/// Median and MAD (median absolute deviation), because outliers drag a mean and a standard deviation
+/// along. These two move far only when half of the window is bad.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Saved", into = "Saved")]
-pub struct RunningScale {
+pub(crate) struct RunningScale {
     /// Oldest first.
     recent: VecDeque<f64>,
     /// Smallest first.
@@ -22,7 +22,7 @@ pub struct RunningScale {
     start: Option<f64>,
 }
 
-/// What is saved of a [`RunningScale`]; the order of size follows.
+/// A [`RunningScale`] as saved; the order of size follows from it.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     recent: VecDeque<f64>,
@@ -65,6 +65,13 @@ pub(crate) struct Spread {
 }
 
 impl RunningScale {
+    /// No value yet.
+    pub(crate) const EMPTY: Self = Self {
+        recent: VecDeque::new(),
+        sorted: Vec::new(),
+        start: None,
+    };
+
     /// Remembers a value; NaN and infinite ones are not remembered.
     pub(crate) fn push(&mut self, value: f64, window: usize, warmup: usize) {
         if !value.is_finite() {
@@ -85,7 +92,7 @@ impl RunningScale {
         }
     }
 
-    /// Where values usually lie; `None` during the warm-up.
+    /// Where the values lie; `None` during the warm-up.
     pub(crate) fn spread(&self) -> Option<Spread> {
         Some(Spread {
             median: self.median()?,
@@ -95,16 +102,16 @@ impl RunningScale {
         })
     }
 
-    /// Median and deviation (`1.4826 MAD`) of the last `count` values; `None` while there are fewer.
-    /// Of two middle values the upper.
+    /// Median (the upper of two) and deviation (`1.4826 MAD`) of the last `count` values; `None`
+    /// while there are fewer.
     pub(crate) fn of_last(&self, count: usize) -> Option<(f64, f64)> {
         let from = self.recent.len().checked_sub(count)?;
         let mut last: Vec<f64> = self.recent.iter().skip(from).copied().collect();
-        let median = middle(&mut last)?;
+        let middle = median(&mut last)?;
         for value in &mut last {
-            *value = (*value - median).abs();
+            *value = (*value - middle).abs();
         }
-        Some((median, SIGMA_PER_MAD * middle(&mut last)?))
+        Some((middle, SIGMA_PER_MAD * median(&mut last)?))
     }
 
     /// The first place at which the value could stand.
@@ -113,6 +120,7 @@ impl RunningScale {
             .partition_point(|other| other.total_cmp(&value).is_lt())
     }
 
+    /// Median of the window, the mean of two middle values.
     fn median(&self) -> Option<f64> {
         let middle = self.sorted.len() / 2;
         let above = *self.sorted.get(middle)?;
@@ -123,20 +131,22 @@ impl RunningScale {
         Some(f64::midpoint(below, above))
     }
 
-    /// Median of the distances from the median, the upper one of two. Values are in order, so the
-    /// distances are two runs in order: of the smallest half, a bisection finds how many are in each.
+    /// Median of the distances from the median, the upper of two.
+    ///
+    /// The values are in order, so the distances are two lists in order, below and above the median.
+    /// A bisection finds how many of the smallest half are in each.
     fn mad(&self) -> Option<f64> {
         let median = self.median()?;
         let split = self.sorted.partition_point(|value| *value < median);
         let below = |at: usize| Some(median - self.sorted.get(split.checked_sub(at + 1)?)?);
         let above = |at: usize| Some(self.sorted.get(split + at)? - median);
         let half = self.sorted.len() / 2;
-        // How many of the half are below: `low` at the least, fewer than `high` or `high` itself.
+        // How many of the half are below the median: from `low` to `high`.
         let mut low = half.saturating_sub(self.sorted.len() - split);
         let mut high = half.min(split);
         while low < high {
             let middle = usize::midpoint(low, high);
-            // One more below belongs to the half when it is nearer than the last one above.
+            // The next one below belongs to the half if it is nearer than the last one above.
             if below(middle)? < above(half - middle - 1)? {
                 low = middle + 1;
             } else {
@@ -148,15 +158,6 @@ impl RunningScale {
             (left, right) => left.or(right),
         }
     }
-}
-
-/// The upper median; `None` of nothing.
-pub(crate) fn middle(values: &mut [f64]) -> Option<f64> {
-    let middle = values.len() / 2;
-    if values.is_empty() {
-        return None;
-    }
-    Some(*values.select_nth_unstable_by(middle, f64::total_cmp).1)
 }
 
 #[cfg(test)]

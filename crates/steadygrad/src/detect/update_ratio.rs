@@ -1,12 +1,18 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector, OutlierBound, RunningScale, Severity, Signals};
+use super::bound::OutlierBound;
+use super::interface::{Detect, Sighting};
+use super::quiet::{Next, Quiet};
+use super::scale::RunningScale;
+use super::severity::Severity;
+use super::signals::Signals;
 use crate::Place;
+use crate::setting::{self, SettingError};
 
 /// The update is too large for the weights, both norms over all parameters.
 ///
 /// Two ratios are watched. *Planned*: `learning_rate * global_norm / weight_norm`, before the update
-/// is applied; exact for SGD, of the raw gradient for adaptive optimizers. *Measured*:
+/// is applied; exact for SGD, and of the raw gradient for adaptive optimizers. *Measured*:
 /// `update_norm / weight_norm` of the previous step, where the adapter measures it: Adam's updates
 /// spike before the loss does.
 ///
@@ -16,18 +22,19 @@ use crate::Place;
 /// - Planned above `max_ratio` *and* `harmful_ratio` times beyond its own running scale:
 ///   [`Severity::Harmful`].
 /// - Measured beyond its running scale: [`Severity::Suspicious`]; above `max_ratio` and
-///   `harmful_ratio` times beyond it as well: [`Severity::Damage`], for it was applied.
+///   `harmful_ratio` times beyond it as well: [`Severity::Damage`], since it was applied.
 ///
 /// The place is the weight with the largest ratio of its own. Silent where a norm is not finite or
 /// the weights are all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct UpdateRatio {
     /// Largest healthy ratio.
     pub max_ratio: f64,
     /// What is usual.
     pub bound: OutlierBound,
-    /// How many times the bound is harmful.
+    /// Multiple of the bound that is harmful.
     pub harmful_ratio: f64,
 }
 
@@ -43,7 +50,7 @@ impl Default for UpdateRatio {
 
 /// The running scales of both ratios.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct UpdateRatioState {
+pub(crate) struct UpdateRatioState {
     planned: RunningScale,
     measured: RunningScale,
 }
@@ -57,30 +64,7 @@ fn measured(signals: &Signals<'_>) -> f64 {
 }
 
 impl UpdateRatio {
-    /// The largest global norm whose planned update is no harm to weights of at least this norm.
-    pub(super) fn largest_planned_norm(
-        &self,
-        state: &UpdateRatioState,
-        learning_rate: f64,
-        weight_norm: f64,
-    ) -> f64 {
-        let usual = self.bound.usual(&state.planned).unwrap_or(f64::INFINITY);
-        // Away from where rounding would decide.
-        let ratio = (1.0 - 1e-9) * self.max_ratio.max(self.harmful_ratio * usual);
-        if learning_rate > 0.0 {
-            ratio * weight_norm / learning_rate
-        } else {
-            f64::INFINITY
-        }
-    }
-
-    /// Judges one reading against the past: the measured ratio, or else the planned one.
-    pub fn check(&self, state: &UpdateRatioState, signals: &Signals<'_>) -> Option<Detection> {
-        self.check_measured(state, signals)
-            .or_else(|| self.check_planned(state, signals))
-    }
-
-    fn check_measured(&self, state: &UpdateRatioState, signals: &Signals<'_>) -> Option<Detection> {
+    fn check_measured(&self, state: &UpdateRatioState, signals: &Signals<'_>) -> Option<Sighting> {
         let ratio = measured(signals);
         let usual = self.bound.usual(&state.measured)?;
         if !ratio.is_finite() || ratio <= usual {
@@ -89,14 +73,12 @@ impl UpdateRatio {
         let applied = ratio > self.max_ratio && ratio > self.harmful_ratio * usual;
         let norms = signals.reading.update_norms.iter().copied();
         let (place, worst) = self.worst(signals, norms, 1.0);
-        Some(Detection {
-            detector: Detector::UpdateRatio,
+        Some(Sighting {
             severity: if applied {
                 Severity::Damage
             } else {
                 Severity::Suspicious
             },
-            step: signals.reading.step,
             place,
             value: ratio,
             threshold: usual,
@@ -106,7 +88,7 @@ impl UpdateRatio {
         })
     }
 
-    fn check_planned(&self, state: &UpdateRatioState, signals: &Signals<'_>) -> Option<Detection> {
+    fn check_planned(&self, state: &UpdateRatioState, signals: &Signals<'_>) -> Option<Sighting> {
         let ratio = planned(signals);
         if !ratio.is_finite() || ratio <= self.max_ratio {
             return None;
@@ -115,14 +97,12 @@ impl UpdateRatio {
         let tensors = signals.reading.gradients.tensors.iter();
         let norms = tensors.map(|tensor| tensor.stats.tensor_norm);
         let (place, worst) = self.worst(signals, norms, signals.learning_rate);
-        Some(Detection {
-            detector: Detector::UpdateRatio,
+        Some(Sighting {
             severity: if ratio > self.harmful_ratio * usual {
                 Severity::Harmful
             } else {
                 Severity::Note
             },
-            step: signals.reading.step,
             place,
             value: ratio,
             threshold: self.max_ratio,
@@ -156,11 +136,58 @@ impl UpdateRatio {
                 )
             })
     }
+}
 
-    /// Remembers a reading that was not harmful.
-    pub(crate) fn accept(&self, state: &mut UpdateRatioState, signals: &Signals<'_>) {
+impl Detect for UpdateRatio {
+    type State = UpdateRatioState;
+
+    const TITLE: &'static str = "update ratio";
+    const IS_ABOUT_EXPLOSION: bool = true;
+    const SHOWS_A_BAD_LOSS: bool = false;
+
+    fn validate(&self) -> Result<(), SettingError> {
+        setting::above("max_ratio", self.max_ratio, 0.0)?;
+        let bound = self.bound.validate();
+        bound.map_err(|error| error.within("bound"))?;
+        setting::at_least("harmful_ratio", self.harmful_ratio, 1.0)
+    }
+
+    fn with_power(self, power: f64) -> Self {
+        Self {
+            max_ratio: self.max_ratio,
+            bound: self.bound.with_power(power),
+            harmful_ratio: self.harmful_ratio.powf(power),
+        }
+    }
+
+    /// Judges the measured ratio, or else the planned one.
+    fn check(&self, state: &Self::State, signals: &Signals<'_>) -> Option<Sighting> {
+        self.check_measured(state, signals)
+            .or_else(|| self.check_planned(state, signals))
+    }
+
+    fn accept(&self, state: &mut Self::State, signals: &Signals<'_>, _clipped: bool) {
         self.bound.remember(&mut state.planned, planned(signals));
         self.bound.remember(&mut state.measured, measured(signals));
+    }
+
+    fn reject(&self, _state: &mut Self::State, _signals: &Signals<'_>, _applied: bool) {}
+
+    fn forget_level(state: &mut Self::State) {
+        *state = Self::State::default();
+    }
+
+    /// Below the norm whose planned update harms the smallest weights.
+    fn quiet(&self, state: &Self::State, next: &Next<'_>, bounds: Quiet) -> Option<Quiet> {
+        let usual = self.bound.usual(&state.planned).unwrap_or(f64::INFINITY);
+        // Away from where rounding would decide.
+        let ratio = (1.0 - 1e-9) * self.max_ratio.max(self.harmful_ratio * usual);
+        let most = if next.learning_rate > 0.0 {
+            ratio * bounds.least_weight_norm / next.learning_rate
+        } else {
+            f64::INFINITY
+        };
+        Some(bounds.with_norm(most))
     }
 }
 
@@ -170,14 +197,14 @@ mod tests {
     use super::*;
     use crate::StepReading;
 
-    fn once(reading: &StepReading) -> Option<Detection> {
+    fn once(reading: &StepReading) -> Option<Sighting> {
         UpdateRatio::default().check(&UpdateRatioState::default(), &Signals::of(reading))
     }
 
     fn after(usual: &StepReading, odd: &StepReading) -> Option<Severity> {
         let (rule, mut state) = (UpdateRatio::default(), UpdateRatioState::default());
         for _ in 0..30 {
-            rule.accept(&mut state, &Signals::of(usual));
+            rule.accept(&mut state, &Signals::of(usual), false);
         }
         rule.check(&state, &Signals::of(odd))
             .map(|seen| seen.severity)

@@ -1,16 +1,21 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector, Severity, Signals};
+use super::interface::{Detect, Sighting};
+use super::quiet::{Next, Quiet};
+use super::severity::Severity;
+use super::signals::Signals;
 use crate::Place;
+use crate::setting::{self, SettingError};
 
 /// At least half of the parameters have gradients below `min_rms` (root mean square of a value).
 ///
-/// [`Severity::Note`], once, until fewer have: a model that has learnt its data looks the same.
-/// Default 1e-7: SageMaker Debugger's VanishingGradient, there for the mean absolute value, which is
-/// never above the root mean square. The place is the parameter with the smallest. Empty and
-/// non-finite tensors do not count.
+/// [`Severity::Note`], once, since a model that has learnt its data looks the same. It speaks again
+/// after fewer parameters had. Default 1e-7: SageMaker Debugger's VanishingGradient, there for the
+/// mean absolute value, which is never above the root mean square. The place is the parameter with
+/// the smallest. Empty and non-finite tensors do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Vanishing {
     /// Least root mean square of a gradient's values.
     pub min_rms: f64,
@@ -38,14 +43,30 @@ impl Vanishing {
         counts
     }
 
-    fn vanished(&self, signals: &Signals<'_>) -> bool {
+    fn has_vanished(&self, signals: &Signals<'_>) -> bool {
         let (all, vanished) = self.count(signals);
         vanished > 0 && 2 * vanished >= all
     }
+}
 
-    /// Judges one reading; `told` is whether they had vanished already.
-    pub fn check(&self, told: &bool, signals: &Signals<'_>) -> Option<Detection> {
-        if *told || !self.vanished(signals) {
+impl Detect for Vanishing {
+    /// Whether they had vanished already.
+    type State = bool;
+
+    const TITLE: &'static str = "vanishing gradients";
+    const IS_ABOUT_EXPLOSION: bool = false;
+    const SHOWS_A_BAD_LOSS: bool = false;
+
+    fn validate(&self) -> Result<(), SettingError> {
+        setting::at_least("min_rms", self.min_rms, 0.0)
+    }
+
+    fn with_power(self, _power: f64) -> Self {
+        self
+    }
+
+    fn check(&self, told: &bool, signals: &Signals<'_>) -> Option<Sighting> {
+        if *told || !self.has_vanished(signals) {
             return None;
         }
         let (all, vanished) = self.count(signals);
@@ -57,10 +78,8 @@ impl Vanishing {
                 (&tensor.name, rms)
             })
             .min_by(|a, b| a.1.total_cmp(&b.1))?;
-        Some(Detection {
-            detector: Detector::Vanishing,
+        Some(Sighting {
             severity: Severity::Note,
-            step: signals.reading.step,
             place: Place::Parameter(name.clone()),
             value: rms,
             threshold: self.min_rms,
@@ -72,9 +91,16 @@ impl Vanishing {
         })
     }
 
-    /// Remembers whether they have vanished.
-    pub(crate) fn accept(&self, told: &mut bool, signals: &Signals<'_>) {
-        *told = self.vanished(signals);
+    fn accept(&self, told: &mut bool, signals: &Signals<'_>, _clipped: bool) {
+        *told = self.has_vanished(signals);
+    }
+
+    fn reject(&self, _told: &mut bool, _signals: &Signals<'_>, _applied: bool) {}
+
+    fn forget_level(_told: &mut bool) {}
+
+    fn quiet(&self, _told: &bool, _next: &Next<'_>, bounds: Quiet) -> Option<Quiet> {
+        Some(bounds)
     }
 }
 
@@ -91,7 +117,7 @@ mod tests {
             let reading = reading(0, 1.0, gradient);
             let signals = Signals::of(&reading);
             let seen = rule.check(&told, &signals);
-            rule.accept(&mut told, &signals);
+            rule.accept(&mut told, &signals, false);
             seen.is_some()
         });
         assert_eq!(fired, [false, false, true, false, false, true]);

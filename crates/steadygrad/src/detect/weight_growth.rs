@@ -2,34 +2,39 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detection, Detector, Severity, Signals};
+use super::interface::{Detect, MOST_REMEMBERED, Sighting};
+use super::quiet::{Next, Quiet};
+use super::severity::Severity;
+use super::signals::Signals;
+use crate::setting::{self, SettingError};
 use crate::{Place, StepReading};
 
-/// Weights that jump from one step to the next, as a flipped bit makes them, or that grow and grow.
+/// The weights jump from one step to the next, as a flipped bit makes them, or grow and grow.
 ///
-/// - [`Severity::Damage`]: the norm of all weights is another one than before, by more than a millionth
-///   (f32 keeps seven digits), although the step before was not applied: something else writes to
-///   them.
+/// - [`Severity::Damage`]: the norm of all weights changed by more than a millionth (f32 keeps seven
+///   digits), although the step before was not applied: something else writes to them.
 /// - [`Severity::Damage`]: the norm of all weights is above `jump` times what it was one step
 ///   before; or one parameter's is above `parameter_jump` times, by at least a tenth of all weights.
 ///   An optimizer would have to make an update as large as the weights for it.
 /// - [`Severity::Note`]: the norm of all weights grew by more than `growth` within `window` steps;
 ///   told once a window.
 ///
-/// Jumps are not judged in the first `warmup` readings, where weights that start at zero double. Silent while
-/// the parameters are not those of the step before, in number or by name (experts that take turns);
-/// for zero and non-finite norms (the latter the non-finite detector sees).
+/// Jumps are not judged in the first `warmup` readings, where weights that start at zero double.
+/// Silent when the parameters are not those of the step before, in number or by name (experts of
+/// which one trains at a time). Silent for zero and non-finite norms as well; the latter are harmful
+/// to [`NonFinite`](struct@super::NonFinite).
 ///
 /// Defaults: jump 2, an update as large as the weights; parameter jump 10 (SageMaker Debugger's
 /// WeightUpdateRatio); growth 10 in 64 steps, 3.7 % each; warm-up 10.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct WeightGrowth {
-    /// Times the norm of all weights, in one step.
+    /// Multiple of the norm of all weights, in one step.
     pub jump: f64,
-    /// Times the norm of one parameter, in one step.
+    /// Multiple of the norm of one parameter, in one step.
     pub parameter_jump: f64,
-    /// Times the norm of all weights, in `window` steps.
+    /// Multiple of the norm of all weights, in `window` steps.
     pub growth: f64,
     /// How many norms are remembered.
     pub window: usize,
@@ -57,10 +62,9 @@ impl Default for WeightGrowth {
 
 /// The weights of the previous reading, and the last norms of all together, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct WeightGrowthState {
+pub(crate) struct WeightGrowthState {
     norms: Vec<f64>,
     /// The parameters' names, as far as the readings had any.
-    #[serde(default)]
     names: Vec<String>,
     totals: VecDeque<f64>,
     seen: usize,
@@ -74,6 +78,11 @@ impl WeightGrowthState {
         self.norms.len() == reading.weight_norms.len()
             && self.names.iter().eq(named_parameters(reading))
     }
+
+    /// The last norm of all weights.
+    pub(super) fn last_norm(&self) -> Option<f64> {
+        self.totals.back().copied()
+    }
 }
 
 /// The names of the parameters that a weight norm stands for.
@@ -85,111 +94,80 @@ fn named_parameters(reading: &StepReading) -> impl Iterator<Item = &String> {
 }
 
 impl WeightGrowth {
-    /// Judges one reading against the one before.
-    pub fn check(&self, state: &WeightGrowthState, signals: &Signals<'_>) -> Option<Detection> {
-        let (total, norms) = (signals.weight_norm, &signals.reading.weight_norms);
-        let before = *state.totals.back()?;
-        if !state.has_parameters_of(signals.reading) || !total.is_finite() || before <= 0.0 {
-            return None;
-        }
-        let found = |severity, place, value, threshold, message| {
-            Some(Detection {
-                detector: Detector::WeightGrowth,
-                severity,
-                step: signals.reading.step,
-                place,
-                value,
-                threshold,
-                message,
-            })
-        };
-        if state.frozen && (total - before).abs() > UNCHANGED * before {
-            let message = format!(
+    /// Weights that changed without a step.
+    fn see_write(&self, before: f64, total: f64) -> Option<Sighting> {
+        ((total - before).abs() > UNCHANGED * before).then(|| Sighting {
+            severity: Severity::Damage,
+            place: Place::Run,
+            value: total / before,
+            threshold: 1.0 + UNCHANGED,
+            message: format!(
                 "the norm of all weights went from {before:.6e} to {total:.6e}, although the step \
                  before was not applied"
-            );
-            let ratio = total / before;
-            return found(
-                Severity::Damage,
-                Place::Run,
-                ratio,
-                1.0 + UNCHANGED,
-                message,
-            );
-        }
-        if state.seen < self.warmup {
-            return None;
-        }
-        let jumped = norms.iter().zip(&state.norms).position(|(now, then)| {
-            *now > self.parameter_jump * then.max(0.0) && now - then > LEAST_SHARE * before
-        });
-        if let (Some(index), Some(now), Some(then)) = (
-            jumped,
-            jumped.and_then(|index| norms.get(index)),
-            jumped.and_then(|index| state.norms.get(index)),
-        ) {
-            let (place, name) = match signals.reading.gradients.tensors.get(index) {
-                Some(tensor) => (
-                    Place::Parameter(tensor.name.clone()),
-                    format!("`{}`", tensor.name),
-                ),
-                None => (Place::Run, format!("parameter {index}")),
-            };
-            let message =
-                format!("the weights of {name} jumped from {then:.3e} to {now:.3e} in one step");
-            let factor = self.parameter_jump;
-            return found(Severity::Damage, place, now / then, factor, message);
-        }
-        if total > self.jump * before {
-            let message = format!(
+            ),
+        })
+    }
+
+    /// One parameter that jumped.
+    fn see_parameter_jump(
+        &self,
+        state: &WeightGrowthState,
+        before: f64,
+        reading: &StepReading,
+    ) -> Option<Sighting> {
+        let pairs = reading.weight_norms.iter().zip(&state.norms);
+        let (index, (now, then)) = pairs.enumerate().find(|(_, (now, then))| {
+            **now > self.parameter_jump * then.max(0.0) && **now - **then > LEAST_SHARE * before
+        })?;
+        let (place, name) = reading.parameter(index);
+        Some(Sighting {
+            severity: Severity::Damage,
+            place,
+            value: now / then,
+            threshold: self.parameter_jump,
+            message: format!(
+                "the weights of {name} jumped from {then:.3e} to {now:.3e} in one step"
+            ),
+        })
+    }
+
+    /// All weights that jumped.
+    fn see_jump(&self, before: f64, total: f64) -> Option<Sighting> {
+        (total > self.jump * before).then(|| Sighting {
+            severity: Severity::Damage,
+            place: Place::Run,
+            value: total / before,
+            threshold: self.jump,
+            message: format!(
                 "the norm of all weights jumped from {before:.3e} to {total:.3e} in one step"
-            );
-            return found(
-                Severity::Damage,
-                Place::Run,
-                total / before,
-                self.jump,
-                message,
-            );
-        }
-        if let Some(then) = self.grown_from(state, total) {
-            let message = format!(
+            ),
+        })
+    }
+
+    /// All weights that grew too much within the window.
+    fn see_growth(&self, state: &WeightGrowthState, total: f64) -> Option<Sighting> {
+        let then = self.grown_from(state, total)?;
+        Some(Sighting {
+            severity: Severity::Note,
+            place: Place::Run,
+            value: total / then,
+            threshold: self.growth,
+            message: format!(
                 "the norm of all weights grew from {then:.3e} to {total:.3e} in {} steps",
                 state.totals.len()
-            );
-            return found(
-                Severity::Note,
-                Place::Run,
-                total / then,
-                self.growth,
-                message,
-            );
-        }
-        None
+            ),
+        })
     }
 
-    /// The norm of all weights at the last reading, and by how much one parameter's may rise from there.
-    /// `None` before it is known, and where any change at all is too much.
-    pub(super) fn quiet(&self, state: &WeightGrowthState) -> Option<(f64, f64)> {
-        let before = *state.totals.back()?;
-        (!state.frozen && before > 0.0).then_some((before, LEAST_SHARE * before))
-    }
-
-    /// The norm at the window's begin, where it has grown too much since.
+    /// The norm at the begin of the window, where it has grown too much since.
     fn grown_from(&self, state: &WeightGrowthState, total: f64) -> Option<f64> {
         let then = *state.totals.front()?;
         let whole = state.totals.len() >= self.window.max(2);
         (whole && then > 0.0 && total > self.growth * then).then_some(then)
     }
 
-    /// Remembers any reading, harmful ones too, and whether its update is applied: the comparison is
-    /// from step to step.
-    pub(crate) fn accept(
-        &self,
-        state: &mut WeightGrowthState,
-        signals: &Signals<'_>,
-        applied: bool,
-    ) {
+    /// Remembers the weights, and whether the step from here is applied.
+    fn remember(&self, state: &mut WeightGrowthState, signals: &Signals<'_>, applied: bool) {
         let (total, norms) = (signals.weight_norm, &signals.reading.weight_norms);
         if !state.has_parameters_of(signals.reading) {
             *state = WeightGrowthState {
@@ -214,6 +192,71 @@ impl WeightGrowth {
     }
 }
 
+impl Detect for WeightGrowth {
+    type State = WeightGrowthState;
+
+    const TITLE: &'static str = "weight growth";
+    const IS_ABOUT_EXPLOSION: bool = true;
+    const SHOWS_A_BAD_LOSS: bool = false;
+
+    fn validate(&self) -> Result<(), SettingError> {
+        setting::above("jump", self.jump, 1.0)?;
+        setting::above("parameter_jump", self.parameter_jump, 1.0)?;
+        setting::above("growth", self.growth, 1.0)?;
+        setting::count("window", self.window, 2, MOST_REMEMBERED)?;
+        setting::count("warmup", self.warmup, 0, MOST_REMEMBERED)
+    }
+
+    fn with_power(self, power: f64) -> Self {
+        Self {
+            jump: self.jump.powf(power),
+            parameter_jump: self.parameter_jump.powf(power),
+            growth: self.growth.powf(power),
+            ..self
+        }
+    }
+
+    fn check(&self, state: &Self::State, signals: &Signals<'_>) -> Option<Sighting> {
+        let total = signals.weight_norm;
+        let before = state.last_norm()?;
+        if !state.has_parameters_of(signals.reading) || !total.is_finite() || before <= 0.0 {
+            return None;
+        }
+        if state.frozen
+            && let Some(write) = self.see_write(before, total)
+        {
+            return Some(write);
+        }
+        if state.seen < self.warmup {
+            return None;
+        }
+        self.see_parameter_jump(state, before, signals.reading)
+            .or_else(|| self.see_jump(before, total))
+            .or_else(|| self.see_growth(state, total))
+    }
+
+    fn accept(&self, state: &mut Self::State, signals: &Signals<'_>, _clipped: bool) {
+        self.remember(state, signals, true);
+    }
+
+    /// Harmful readings are remembered too: the comparison is from step to step.
+    fn reject(&self, state: &mut Self::State, signals: &Signals<'_>, applied: bool) {
+        self.remember(state, signals, applied);
+    }
+
+    fn forget_level(_state: &mut Self::State) {}
+
+    /// After a step that was not applied any change of the weights is too much.
+    fn quiet(&self, state: &Self::State, _next: &Next<'_>, bounds: Quiet) -> Option<Quiet> {
+        let before = state.last_norm()?;
+        (!state.frozen && before > 0.0).then_some(Quiet {
+            weight_norm: bounds.weight_norm.min(self.jump * before),
+            weight_rise: LEAST_SHARE * before,
+            ..bounds
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{at_w, reading};
@@ -227,9 +270,9 @@ mod tests {
             let signals = Signals::of(&reading);
             all.extend(
                 rule.check(&state, &signals)
-                    .map(|seen| (seen.step, seen.severity, seen.place)),
+                    .map(|seen| (reading.step, seen.severity, seen.place)),
             );
-            rule.accept(&mut state, &signals, true);
+            rule.accept(&mut state, &signals, false);
         }
         all
     }
@@ -241,7 +284,7 @@ mod tests {
             let mut state = WeightGrowthState::default();
             for step in 0..12 {
                 let reading = reading(step, 1.0, 1.0).with_weight_norms(vec![3.0, 4.0]);
-                rule.accept(&mut state, &Signals::of(&reading), applied || step < 11);
+                rule.remember(&mut state, &Signals::of(&reading), applied || step < 11);
             }
             let reading = reading(12, 1.0, 1.0).with_weight_norms(vec![3.0 * factor, 4.0 * factor]);
             rule.check(&state, &Signals::of(&reading))
@@ -263,7 +306,7 @@ mod tests {
             .into_iter()
             .chain([vec![9.0, 21.0]]);
         assert_eq!(run(all), [(12, Severity::Damage, Place::Run)]);
-        // A small parameter may do what it likes.
+        // A small parameter is not judged.
         let bias = vec![vec![0.0, 10.0]; 12]
             .into_iter()
             .chain([vec![0.9, 10.0]]);
@@ -281,14 +324,14 @@ mod tests {
 
     #[test]
     fn other_parameters_in_their_places_are_no_jump() {
-        // Two experts, one a hundred times the other, of which one at a time has a gradient.
+        // Two experts, one a hundred times the other. One at a time has a gradient.
         let (rule, mut state) = (WeightGrowth::default(), WeightGrowthState::default());
         let mut of = |step: u64, name: &str, norm: f64| {
             let mut reading = reading(step, 1.0, 1.0).with_weight_norms(vec![norm]);
             reading.gradients.tensors[0].name = name.into();
             let signals = Signals::of(&reading);
             let seen = rule.check(&state, &signals);
-            rule.accept(&mut state, &signals, step != 24);
+            rule.remember(&mut state, &signals, step != 24);
             seen
         };
         for step in 0..12 {

@@ -1,19 +1,21 @@
 use serde::{Deserialize, Serialize};
 
-use super::error::{GuardConfigError, between};
+use super::error::GuardConfigError;
 use crate::clip::{Policy, Target};
 use crate::detect::DetectorConfig;
 use crate::recover::RecoverConfig;
+use crate::setting::between;
 
-/// What a guard does about what its detectors see.
+/// How a guard responds to what its detectors see.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Response {
-    /// Nothing: every update is applied as it would have been without a guard, NaN as well.
+    /// It only records: every update is applied as without a guard, even with NaN.
     Observe,
-    /// End the run before a NaN or infinite value reaches a weight; note all else.
+    /// It ends the run before a NaN or infinite value reaches a weight, and records all else.
     Stop,
-    /// Keep the run alive: see [`recover`](crate::recover).
+    /// It keeps the run alive: see [`recover`](crate::recover).
     Recover(RecoverConfig),
 }
 
@@ -23,16 +25,17 @@ impl Default for Response {
     }
 }
 
-/// Immutable settings of a guard. [`Guard::new`](super::Guard::new) checks them.
+/// The settings of a guard. [`Guard::new`](super::Guard::new) checks them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct GuardConfig {
-    /// The detectors.
+    /// The settings of the detectors.
     pub detectors: DetectorConfig,
-    /// The user's own clipping of every step, whatever the detectors see. Policies that act on the
-    /// gradient, by one look at it.
+    /// The user's own clipping of every step, whatever the detectors see. Its policy acts on the
+    /// gradient and needs one look at it.
     pub clip: Option<Policy>,
-    /// What is done.
+    /// How the guard responds to detections.
     pub response: Response,
 }
 
@@ -53,7 +56,19 @@ impl GuardConfig {
         }
     }
 
-    /// With the user's own clipping.
+    /// Sets the settings of the detectors.
+    #[must_use]
+    pub fn with_detectors(self, detectors: DetectorConfig) -> Self {
+        Self { detectors, ..self }
+    }
+
+    /// Sets how the guard responds to detections.
+    #[must_use]
+    pub fn with_response(self, response: Response) -> Self {
+        Self { response, ..self }
+    }
+
+    /// Sets the user's own clipping.
     #[must_use]
     pub fn with_clip(self, policy: impl Into<Policy>) -> Self {
         Self {
@@ -62,12 +77,11 @@ impl GuardConfig {
         }
     }
 
-    /// The one dial: with all detectors' thresholds at a sensitivity from 0 (acts on little) to 1
-    /// (acts early), where 0.5 is the default. From the same past, whatever is acted on at one
-    /// sensitivity is acted on at every higher one.
+    /// Sets all detectors' thresholds by one dial, from 0 (acts on little) to 1 (acts early); 0.5 is
+    /// the default. From the same past, a guard that acts at one sensitivity acts at every higher one.
     ///
     /// # Errors
-    /// When it is not from 0 to 1.
+    /// When the sensitivity is not from 0 to 1.
     pub fn with_sensitivity(self, sensitivity: f64) -> Result<Self, GuardConfigError> {
         between("sensitivity", sensitivity, 0.0, 1.0)?;
         Ok(Self {
@@ -76,10 +90,10 @@ impl GuardConfig {
         })
     }
 
-    /// Whether every setting can be used.
+    /// Checks every setting against its allowed range.
     ///
     /// # Errors
-    /// Names the first that cannot.
+    /// Names the first field outside its range, or a policy that a guard cannot run.
     pub fn validate(&self) -> Result<(), GuardConfigError> {
         self.detectors.validate()?;
         if let Some(policy) = &self.clip {
@@ -94,7 +108,10 @@ impl GuardConfig {
             }
         }
         match &self.response {
-            Response::Recover(recover) => recover.validate(),
+            Response::Recover(recover) => {
+                let recover = recover.validate();
+                Ok(recover.map_err(|error| error.within("recover"))?)
+            }
             Response::Observe | Response::Stop => Ok(()),
         }
     }

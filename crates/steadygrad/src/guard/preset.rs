@@ -2,31 +2,31 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::GuardConfig;
+use super::config::{GuardConfig, Response};
 use super::error::GuardConfigError;
 use crate::detect::DetectorConfig;
-use crate::guard::Response;
 use crate::recover::RecoverConfig;
 
 /// Settings by name. All but `observe` keep non-finite values from the weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Preset {
-    /// Watch, never touch.
+    /// It watches and never touches.
     Observe,
-    /// Only what is certain: sensitivity 0.25, no clipping, and twice the patience before a rung is
-    /// left.
+    /// It acts only on what is certain: sensitivity 0.25, no clipping, and twice the patience before it
+    /// does more.
     Careful,
-    /// A healthy run stays bit for bit what it was.
+    /// It leaves a healthy run as it is, to the bit.
     #[default]
     Default,
-    /// Rather one step too many than one too few: sensitivity 0.75, and the weights are suspected
-    /// after one harmful loss.
+    /// It acts rather once too often: sensitivity 0.75, and one harmful loss makes it suspect the
+    /// weights.
     Aggressive,
 }
 
 impl Preset {
-    /// All of them.
+    /// All presets.
     pub const ALL: [Self; 4] = [
         Self::Observe,
         Self::Careful,
@@ -34,7 +34,7 @@ impl Preset {
         Self::Aggressive,
     ];
 
-    /// As a configuration file names it.
+    /// The name that a configuration file uses.
     pub fn name(self) -> &'static str {
         match self {
             Self::Observe => "observe",

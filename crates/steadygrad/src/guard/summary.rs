@@ -2,39 +2,41 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Judgement;
+use super::judgement::Judgement;
 use crate::Decision;
 use crate::detect::Detector;
 use crate::recover::Rung;
 
 /// What a guard has done so far, in numbers of readings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct GuardSummary {
-    /// All.
+    /// All readings.
     pub readings: u64,
-    /// Applied exactly as the optimizer would have had them.
+    /// Steps applied exactly as without a guard.
     pub kept: u64,
-    /// Changed by the user's own clipping.
+    /// Steps that the user's own clipping changed.
     pub clipped_by_policy: u64,
-    /// Clipped by the ladder.
+    /// Steps that the ladder clipped.
     pub clipped: u64,
-    /// Skipped.
+    /// Steps skipped.
     pub skipped: u64,
-    /// Not applied, and the learning rate lowered.
+    /// Steps not applied, with the learning rate lowered.
     pub lowered: u64,
-    /// Rolled back, as asked; see also `failed_rollbacks`.
+    /// Rollbacks asked for; see also `failed_rollbacks`.
     pub rolled_back: u64,
     /// Snapshots that could not be restored.
     pub failed_rollbacks: u64,
     /// Lasting changes of level that were accepted.
     pub new_levels: u64,
-    /// Ends of the run; more than one when the adapter went on.
+    /// Stops; more than one when the adapter went on.
     pub stopped: u64,
-    /// Readings at which each detector spoke.
+    /// Readings at which each detector saw something.
     pub detections: BTreeMap<Detector, u64>,
 }
 
 impl GuardSummary {
+    /// Counts a judgement.
     pub(super) fn count(&mut self, judgement: &Judgement) {
         self.readings += 1;
         let number = match (judgement.rung, &judgement.decision) {

@@ -2,20 +2,20 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// How often something was done within a window of readings.
+/// When something was done, of which only so much may be done within a window of readings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Budget {
+pub(super) struct Budget {
     /// The readings at which it was done, oldest first.
     spent: VecDeque<u64>,
 }
 
 impl Budget {
-    /// Notes that it was done at this reading.
+    /// Records that it was done at this reading.
     pub(super) fn spend(&mut self, clock: u64) {
         self.spent.push_back(clock);
     }
 
-    /// Forgets what was done `window` readings ago or longer.
+    /// Forgets what was done `window` readings ago or earlier.
     pub(super) fn forget(&mut self, clock: u64, window: u64) {
         while self
             .spent
@@ -26,19 +26,19 @@ impl Budget {
         }
     }
 
-    /// How often it was done since `clock - window`.
+    /// How often it was done in the last `window` readings.
     pub(super) fn within(&self, clock: u64, window: u64) -> usize {
         let recent = |then: &&u64| clock.saturating_sub(**then) < window;
         self.spent.iter().rev().take_while(recent).count()
     }
 
-    /// How often it was done and not forgotten.
+    /// How often it was done, of what is not forgotten.
     pub(super) fn spent(&self) -> usize {
         self.spent.len()
     }
 }
 
-/// How much of each rung's budget is left in the present window.
+/// How much of each budget is left in the current window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BudgetsLeft {
     /// Skips before the learning rate is lowered.
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_long_ago_is_forgotten() {
+    fn readings_of_long_ago_are_forgotten() {
         let mut budget = Budget::default();
         for clock in [1, 5, 10] {
             budget.spend(clock);

@@ -2,36 +2,34 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::detect::middle;
+use crate::statistics::median;
 
-/// Losses still rise where this share of the later half is above the median of the earlier one. Of weights
-/// that stand still on data of one kind, half are: 12 of 15 by chance in 2 % of all times (a sign test).
+/// Losses still rise where this share of the later half is above the median of the earlier half. For
+/// weights that stand still, on data of one kind, half are; 12 of 15 are by chance in 2 % of all cases
+/// (a sign test).
 const RISES: f64 = 0.8;
 
-/// What does not come to rest, losses or weights, is waited for so many times as long as a level.
+/// Losses or weights that do not come to rest are waited for so many times as long as a level.
 pub(super) const MOST_PATIENCES: usize = 3;
 
-/// The losses of weights that stand still: a level that may become the usual one, or data that still
-/// get worse, which a good state is to be kept from.
+/// The bad losses since a rollback.
+///
+/// They show either a level that may become the usual one, or data that still get worse. A good state
+/// must not be trained on the latter.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Level {
     losses: VecDeque<f64>,
-    /// How many were remembered since it was cleared.
-    #[serde(default)]
+    /// How many there were in all.
     seen: usize,
 }
 
 impl Level {
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    /// How many losses it was told since it was cleared.
+    /// How many losses there were in all.
     pub(super) fn seen(&self) -> usize {
         self.seen
     }
 
-    /// Remembers a loss, as many as can be asked for with this patience.
+    /// Remembers a loss, and as many before it as this patience needs.
     pub(super) fn push(&mut self, loss: f64, patience: usize) {
         self.seen = self.seen.saturating_add(1);
         self.losses.push_back(loss);
@@ -40,7 +38,7 @@ impl Level {
         }
     }
 
-    /// Whether `waited` readings in a row show a level.
+    /// Whether the losses are a level after `waited` readings.
     pub(super) fn stands(&self, waited: usize, patience: usize) -> bool {
         waited > patience
             && (waited > MOST_PATIENCES.saturating_mul(patience) || !self.rises(patience))
@@ -52,11 +50,11 @@ impl Level {
             return false;
         }
         let mut earlier: Vec<f64> = self.losses.iter().take(half).copied().collect();
-        let Some(median) = middle(&mut earlier) else {
+        let Some(middle) = median(&mut earlier) else {
             return false;
         };
         let later = self.losses.iter().skip(half).take(half);
-        let above = later.filter(|loss| **loss > median).count();
+        let above = later.filter(|loss| **loss > middle).count();
         above as f64 >= RISES * half as f64
     }
 }
@@ -74,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_is_a_level_and_what_rises_is_none_until_it_stays() {
+    fn losses_that_stay_are_a_level_and_rising_ones_are_none_until_they_stay() {
         let noise = |index: usize| 1.0 + 0.3 * ((index * 7919) % 11) as f64 / 11.0;
         let stays = (0..100).map(|index| 3.0 * noise(index));
         assert_eq!(stands_after(30, stays), Some(31));
@@ -84,7 +82,7 @@ mod tests {
             |until: usize| (0..200).map(move |index| noise(index) * index.min(until) as f64);
         let stood = stands_after(30, rises(50)).unwrap();
         assert!((50..80).contains(&stood), "{stood}");
-        // A rise that does not end is waited for three times as long at most.
+        // A rise without end is waited for three times as long.
         assert_eq!(
             stands_after(30, (0..200).map(|index| 1.05_f64.powi(index))),
             Some(91)
@@ -92,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn no_patience_and_losses_that_are_no_numbers() {
+    fn no_patience_and_odd_losses() {
         assert_eq!(stands_after(0, [1.0].into_iter()), Some(1));
         assert_eq!(stands_after(1, [1.0, 9.0].into_iter()), Some(2));
         let broken = [f64::NAN, f64::INFINITY, -1.0, 0.0]

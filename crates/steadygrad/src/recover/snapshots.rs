@@ -1,54 +1,53 @@
 use serde::{Deserialize, Serialize};
 
-use super::SnapshotConfig;
+use super::config::SnapshotConfig;
 use crate::detect::{DetectorConfig, DetectorState};
 
-/// What the guard knows of a snapshot that the adapter holds.
+/// What the guard knows about a snapshot that the adapter holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Kept {
     /// The step that it was taken before.
     step: u64,
-    /// Readings without harm since.
+    /// Readings without harm since then.
     calm: u64,
-    /// Taken before any step: training cannot have damaged it; or of the checkpoint that the user chose to
-    /// go on from.
+    /// Whether it is good from the start: it was taken before any step, so that training cannot have
+    /// damaged it, or of the checkpoint that the user resumed from.
     initial: bool,
-    /// The running scales of that time.
+    /// What the detectors remembered then.
     detectors: DetectorState,
 }
 
-/// The snapshots that can be gone back to, oldest first.
+/// The snapshots that a rollback can restore.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Snapshots {
+    /// Oldest first.
     kept: Vec<Kept>,
-    /// What the last rollback left, on probation when it is taken up again.
-    #[serde(default)]
+    /// The state that the last rollback left. It is on probation when it is restored.
     abandoned: Option<Kept>,
     /// The reading at which the last one was taken or restored.
     last: Option<u64>,
     /// The step that the adapter was asked to go back to, until it answers.
     pending: Option<u64>,
     /// The reading before which the training was resumed without its snapshots.
-    #[serde(default)]
     resumed: Option<u64>,
 }
 
 impl Kept {
-    fn trusted(&self, config: SnapshotConfig) -> bool {
+    fn is_trusted(&self, config: SnapshotConfig) -> bool {
         self.initial || self.calm >= config.probation as u64
     }
 }
 
 impl Snapshots {
-    /// Whether another is due, after `clock` readings.
-    pub(crate) fn due(&self, config: SnapshotConfig, clock: u64) -> bool {
+    /// Whether another one is due, after `clock` readings.
+    pub(crate) fn is_due(&self, config: SnapshotConfig, clock: u64) -> bool {
         self.last
             .is_none_or(|last| clock.saturating_sub(last) >= config.interval as u64)
     }
 
-    /// Notes that one was taken before this step. A second one of the same step replaces the first.
-    /// When there are too many the oldest goes, but never the only one that is trusted.
-    pub(crate) fn taken(
+    /// Adds a snapshot that was taken before this step. A second one of the same step replaces the
+    /// first. When there are too many the oldest goes, but never the only trusted one.
+    pub(crate) fn add(
         &mut self,
         config: SnapshotConfig,
         step: u64,
@@ -64,19 +63,20 @@ impl Snapshots {
         });
         self.last = Some(clock);
         while self.kept.len() > config.kept.max(1) {
-            let trusted = self.kept.iter().filter(|kept| kept.trusted(config)).count();
-            let only = |kept: &Kept| trusted == 1 && kept.trusted(config);
+            let trusted = self.kept.iter().filter(|kept| kept.is_trusted(config));
+            let single = trusted.count() == 1;
+            let only = |kept: &Kept| single && kept.is_trusted(config);
             let oldest = self.kept.iter().position(|kept| !only(kept)).unwrap_or(0);
             self.kept.remove(oldest);
         }
     }
 
-    /// The step that what a rollback left is kept as.
+    /// The step as which the state that a rollback left is kept.
     pub(crate) fn abandoned(&self) -> Option<u64> {
         self.abandoned.as_ref().map(|kept| kept.step)
     }
 
-    /// The state that a rollback left is kept as that of this step. It is no target of another one.
+    /// Keeps the state that a rollback left as that of this step. No other rollback restores it.
     pub(crate) fn keep_abandoned(&mut self, step: u64, detectors: DetectorState) {
         self.abandoned = Some(Kept {
             step,
@@ -86,12 +86,12 @@ impl Snapshots {
         });
     }
 
-    /// What a rollback left is not needed any more.
+    /// Forgets the state that a rollback left.
     pub(crate) fn forget_abandoned(&mut self) {
         self.abandoned = None;
     }
 
-    /// All are gone, with the process that held them.
+    /// Forgets all of them: they are gone with the process that held them.
     pub(crate) fn forget_all(&mut self, clock: u64) {
         *self = Self {
             resumed: Some(clock),
@@ -99,46 +99,46 @@ impl Snapshots {
         };
     }
 
-    /// Another reading without harm.
-    pub(crate) fn calm(&mut self) {
+    /// Counts a reading without harm.
+    pub(crate) fn count_calm(&mut self) {
         for kept in &mut self.kept {
             kept.calm = kept.calm.saturating_add(1);
         }
     }
 
-    /// The newest that is trusted, and older than `before` where there is such a one.
+    /// The newest trusted one; older than `before`, where there is such a one.
     pub(crate) fn target(&self, config: SnapshotConfig, before: Option<u64>) -> Option<u64> {
         let trusted = || {
             let all = self.kept.iter().rev();
-            all.filter(|kept| kept.trusted(config))
+            all.filter(|kept| kept.is_trusted(config))
                 .map(|kept| kept.step)
         };
         let older = before.and_then(|before| trusted().find(|step| *step < before));
         older.or_else(|| trusted().next())
     }
 
-    /// The newest that is trusted and was trained with no larger learning rate than this.
+    /// The newest trusted one that was trained with no larger learning rate than this.
     pub(crate) fn trained_within(&self, config: SnapshotConfig, rate: f64) -> Option<u64> {
         let within = |kept: &Kept| {
             let largest = DetectorConfig::largest_learning_rate(&kept.detectors);
             largest.is_none_or(|largest| largest <= rate)
         };
-        let trusted = |kept: &&Kept| kept.trusted(config) && within(kept);
+        let trusted = |kept: &&Kept| kept.is_trusted(config) && within(kept);
         self.kept.iter().rev().find(trusted).map(|kept| kept.step)
     }
 
-    /// The adapter is asked to go back.
+    /// Records that the adapter is asked to go back.
     pub(crate) fn ask(&mut self, step: u64) {
         self.pending = Some(step);
     }
 
-    /// The step that the adapter has not answered for.
+    /// The step that the adapter was asked for and has not answered.
     pub(crate) fn pending(&self) -> Option<u64> {
         self.pending
     }
 
-    /// The adapter went back, or on to what it had left: newer snapshots are of the discarded stretch.
-    /// Returns the running scales of that time; `None` for a snapshot that is not known.
+    /// The adapter restored this step: newer snapshots are of steps that are discarded. Returns what
+    /// the detectors remembered then; `None` for an unknown snapshot.
     pub(crate) fn restored(&mut self, step: u64, clock: u64) -> Option<DetectorState> {
         self.pending = None;
         self.last = Some(clock);
@@ -150,7 +150,7 @@ impl Snapshots {
         self.kept.last().map(|kept| kept.detectors.clone())
     }
 
-    /// The snapshot cannot be restored.
+    /// Forgets a snapshot that cannot be restored.
     pub(crate) fn lost(&mut self, step: u64) {
         self.pending = None;
         self.abandoned.take_if(|kept| kept.step == step);
@@ -177,8 +177,8 @@ mod tests {
     fn taken(steps: &[u64], calm_between: usize) -> Snapshots {
         let mut snapshots = Snapshots::default();
         for step in steps {
-            snapshots.taken(CONFIG, *step, *step, &DetectorState::default());
-            (0..calm_between).for_each(|_| snapshots.calm());
+            snapshots.add(CONFIG, *step, *step, &DetectorState::default());
+            (0..calm_between).for_each(|_| snapshots.count_calm());
         }
         snapshots
     }
@@ -194,12 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn only_trusted_ones_are_gone_back_to() {
+    fn only_trusted_ones_are_targets() {
         let mut snapshots = taken(&[0, 10, 20], 2);
-        snapshots.taken(CONFIG, 30, 30, &DetectorState::default());
+        snapshots.add(CONFIG, 30, 30, &DetectorState::default());
         assert_eq!(snapshots.target(CONFIG, None), Some(20));
         assert_eq!(snapshots.target(CONFIG, Some(20)), Some(10));
-        // None is older: the same again.
+        // None is older: the newest again.
         assert_eq!(snapshots.target(CONFIG, Some(10)), Some(20));
         assert_eq!(Snapshots::default().target(CONFIG, None), None);
         assert_eq!(taken(&[5], 1).target(CONFIG, None), None);
@@ -207,33 +207,33 @@ mod tests {
     }
 
     #[test]
-    fn going_back_discards_what_is_newer_and_a_lost_one_is_gone() {
+    fn going_back_discards_newer_ones_and_a_lost_one_is_gone() {
         let mut snapshots = taken(&[10, 20, 30], 2);
         assert!(snapshots.restored(20, 40).is_some());
         assert_eq!(steps(&snapshots), [10, 20]);
-        assert!(!snapshots.due(CONFIG, 49) && snapshots.due(CONFIG, 50));
+        assert!(!snapshots.is_due(CONFIG, 49) && snapshots.is_due(CONFIG, 50));
         assert!(snapshots.restored(99, 40).is_none());
         snapshots.lost(20);
         assert_eq!(steps(&snapshots), [10]);
     }
 
     #[test]
-    fn what_is_resumed_is_trusted_at_its_first_reading_only() {
+    fn a_resumed_state_is_trusted_at_its_first_reading_only() {
         let mut snapshots = taken(&[10, 20], 2);
         snapshots.forget_all(25);
         assert!(steps(&snapshots).is_empty());
-        assert!(snapshots.due(CONFIG, 25));
+        assert!(snapshots.is_due(CONFIG, 25));
         let mut late = snapshots.clone();
-        snapshots.taken(CONFIG, 25, 25, &DetectorState::default());
+        snapshots.add(CONFIG, 25, 25, &DetectorState::default());
         assert_eq!(snapshots.target(CONFIG, None), Some(25));
-        late.taken(CONFIG, 26, 26, &DetectorState::default());
+        late.add(CONFIG, 26, 26, &DetectorState::default());
         assert_eq!(late.target(CONFIG, None), None);
     }
 
     #[test]
     fn a_second_of_the_same_step_replaces_the_first() {
         let mut snapshots = taken(&[10, 20], 2);
-        snapshots.taken(CONFIG, 20, 60, &DetectorState::default());
+        snapshots.add(CONFIG, 20, 60, &DetectorState::default());
         assert_eq!(steps(&snapshots), [10, 20]);
         assert_eq!(snapshots.target(CONFIG, None), Some(10));
     }

@@ -3,36 +3,37 @@ use serde::{Deserialize, Serialize};
 use super::level::MOST_PATIENCES;
 use crate::detect::Detection;
 
-/// So many readings in a row without a change show that a writer has ended.
+/// Readings in a row without a change that show that the writes have ended.
 const QUIET: usize = 3;
 
-/// Whether weights are written to by something else than the optimizer: a step that is left out shows it.
+/// Whether something else than the optimizer writes to the weights. A step that is left out shows it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Still {
+    /// Readings so far.
     waited: usize,
     /// The last change without a step.
     moved: Option<Detection>,
-    /// Readings since.
+    /// Readings since that change.
     quiet: usize,
 }
 
-/// What one more reading says.
+/// What one more reading shows.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Waiting {
-    /// Nothing: the step before was applied.
+    /// Nothing yet: the step before was applied.
     Try,
-    /// They are written to.
+    /// Something writes to the weights.
     Moving(Detection),
-    /// They were, and are no more.
+    /// Something wrote to the weights, and has ended.
     WasMoved(Detection),
-    /// They are for so long that it may be meant.
+    /// Something has written to the weights for so long that it may be meant.
     Endless(Detection),
-    /// They stood still.
+    /// The weights stood still.
     Still,
 }
 
 impl Still {
-    /// One more reading, with the damage that it shows.
+    /// Takes one more reading, with the change of the weights that it shows.
     pub(super) fn next(&mut self, damage: Option<&Detection>, patience: usize) -> Waiting {
         self.waited = self.waited.saturating_add(1);
         if let Some(damage) = damage {
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_is_waited_for_and_gone_back_from() {
+    fn writes_are_waited_for_until_they_end() {
         let mut still = Still::default();
         assert_eq!(still.next(None, 30), Waiting::Try);
         for step in 1..40 {
@@ -92,9 +93,9 @@ mod tests {
         }
     }
 
-    /// One that writes now and then is not taken for one that has ended.
+    /// Writes now and then have not ended.
     #[test]
-    fn what_moves_without_end_is_not_waited_for_without_end() {
+    fn endless_writes_are_not_waited_for_endlessly() {
         let mut still = Still::default();
         let ends = (0..200).find(|step| {
             let damage = damage(*step);

@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::cure::testing::{healthy_measurements, setup};
     use crate::detect::testing::reading;
-    use crate::detect::{NonFinite, Signals};
+    use crate::detect::{DetectorConfig, DetectorState, Signals};
     use crate::diagnose::testing::verdict;
 
     #[test]
@@ -198,7 +198,8 @@ mod tests {
         assert_eq!(verdict(check, |_, _, _| ()), None);
         let found = verdict(check, |_, _, detections| {
             let reading = reading(4, 1.0, f32::NAN);
-            detections.extend(NonFinite.check(&Signals::of(&reading)));
+            let (detectors, state) = (DetectorConfig::default(), DetectorState::default());
+            detections.extend(detectors.check(&state, &Signals::of(&reading)));
         });
         assert_eq!(found.unwrap().step, Some(4));
     }

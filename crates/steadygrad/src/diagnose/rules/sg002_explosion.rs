@@ -118,7 +118,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::detect::testing::reading;
-    use crate::detect::{Signals, UpdateRatio, UpdateRatioState};
+    use crate::detect::{DetectorConfig, DetectorState, Signals};
     use crate::diagnose::testing::verdict;
 
     #[test]
@@ -126,8 +126,8 @@ mod tests {
         assert_eq!(verdict(check, |_, _, _| ()), None);
         let found = verdict(check, |_, _, detections| {
             let reading = reading(2, 1.0, 1e4);
-            let (rule, state) = (UpdateRatio::default(), UpdateRatioState::default());
-            detections.extend(rule.check(&state, &Signals::of(&reading)));
+            let (detectors, state) = (DetectorConfig::default(), DetectorState::default());
+            detections.extend(detectors.check(&state, &Signals::of(&reading)));
         });
         assert_eq!(found.unwrap().step, Some(2));
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Row;
 use super::quantiles::{lower_quartile, median};
 use super::streaks::is_broken;
-use crate::detect::SIGMA_PER_MAD;
+use crate::statistics::SIGMA_PER_MAD;
 
 /// Times the loss at the start: Lightning's SpikeDetection calls threefold a spike.
 const DIVERGED: f64 = 3.0;

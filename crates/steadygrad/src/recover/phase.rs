@@ -1,0 +1,109 @@
+use serde::{Deserialize, Serialize};
+
+use super::level::Level;
+use super::still::Still;
+
+/// Where a run stands between two rollbacks.
+///
+/// ```text
+///                rolled back                     weights stand still
+///   Training ─────────────────► Waiting ────────────────────────────► Retrying
+///      ▲                          ▲ │ somebody writes to the weights     │ │
+///      │                          │ └── until that ends, then rollback   │ │
+///      │                          └────────── rolled back again ─────────┘ │
+///      └──────────── calm, a new level, or the rollback taken back ────────┘
+///
+///   any of them ── budgets spent ──► Stopped
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Phase {
+    /// The weights are those that training made.
+    #[default]
+    Training,
+    /// Back at a snapshot. No step is applied until one reading shows that the weights stand still.
+    Waiting { at: Return, still: Still },
+    /// Training from a snapshot, until it has been calm.
+    Retrying { at: Return },
+    /// The run is over.
+    Stopped {
+        reason: String,
+        /// The step last gone back to, where it has not been calm since.
+        back_at: Option<u64>,
+    },
+}
+
+/// A return to a snapshot, and what followed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Return {
+    /// The step of the snapshot.
+    pub(super) step: u64,
+    /// The bad losses since then.
+    pub(super) level: Level,
+}
+
+impl Phase {
+    /// The return that has not been calm since.
+    pub(super) fn latest_return(&self) -> Option<&Return> {
+        match self {
+            Self::Waiting { at, .. } | Self::Retrying { at } => Some(at),
+            Self::Training | Self::Stopped { .. } => None,
+        }
+    }
+
+    /// The step last gone back to, where it has not been calm since.
+    pub(super) fn back_at(&self) -> Option<u64> {
+        match self {
+            Self::Stopped { back_at, .. } => *back_at,
+            _ => self.latest_return().map(|at| at.step),
+        }
+    }
+
+    /// Remembers a bad loss, where it may show a new level.
+    pub(super) fn push_loss(&mut self, loss: f64, patience: usize) {
+        if let Self::Waiting { at, .. } | Self::Retrying { at } = self {
+            at.level.push(loss, patience);
+        }
+    }
+
+    /// The adapter went back to a step; `watched` is whether to wait for weights that stand still.
+    pub(super) fn go_back(&mut self, step: u64, watched: bool) {
+        let at = Return {
+            step,
+            level: Level::default(),
+        };
+        *self = match std::mem::take(self) {
+            Self::Stopped { reason, .. } => Self::Stopped {
+                reason,
+                back_at: Some(step),
+            },
+            _ if watched => Self::Waiting {
+                at,
+                still: Still::default(),
+            },
+            _ => Self::Retrying { at },
+        };
+    }
+
+    /// The weights are waited for no longer.
+    pub(super) fn end_wait(&mut self) {
+        *self = match std::mem::take(self) {
+            Self::Waiting { at, .. } => Self::Retrying { at },
+            other => other,
+        };
+    }
+
+    /// The last rollback is history.
+    pub(super) fn settle(&mut self) {
+        match self {
+            Self::Stopped { back_at, .. } => *back_at = None,
+            _ => *self = Self::Training,
+        }
+    }
+
+    /// The run is over.
+    pub(super) fn stop(&mut self, reason: String) {
+        let back_at = self.back_at();
+        *self = Self::Stopped { reason, back_at };
+    }
+}
