@@ -3,9 +3,8 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
-use steadygrad::clip::{
-    ClipConfigError, ClipReading, Clipped, Clipper, Gradients, Needs, Policy, Target,
-};
+use steadygrad::clip::{ClipReading, Clipped, Clipper, Gradients, Needs, Policy, Target};
+use steadygrad::setting::SettingError;
 use steadygrad::{Decision, Workers};
 
 use crate::apply::apply;
@@ -47,7 +46,7 @@ impl GradientClipper {
     ///
     /// # Errors
     /// When a setting of the policy cannot be used.
-    pub fn new(policy: impl Into<Policy>) -> Result<Self, ClipConfigError> {
+    pub fn new(policy: impl Into<Policy>) -> Result<Self, SettingError> {
         Ok(Self {
             clipper: Clipper::new(policy)?,
             workers: Workers::single(),

@@ -11,7 +11,7 @@ type StageFn<'a> = Box<dyn Fn(Tensor<2>) -> Tensor<2> + 'a>;
 /// use burn::nn::{Linear, LinearConfig};
 /// use burn::tensor::activation::tanh;
 /// use burn::tensor::{Device, Distribution, Tensor};
-/// use steadygrad::dynamics::JacobianProduct;
+/// use steadygrad::dynamics::{JacobianProduct, ProductSettings};
 /// use steadygrad_burn::Stages;
 ///
 /// let device = Device::flex().autodiff();
@@ -22,7 +22,7 @@ type StageFn<'a> = Box<dyn Fn(Tensor<2>) -> Tensor<2> + 'a>;
 /// }
 /// let input = Tensor::<2>::random([1, 8], Distribution::Default, &device);
 /// let mut backward = stages.linearize(input)?;
-/// let product = JacobianProduct::measure(&mut backward, None, 0)?;
+/// let product = JacobianProduct::measure(&mut backward, ProductSettings::default())?;
 /// assert_eq!(product.log_singular_values.len(), 8);
 /// # Ok::<(), steadygrad::dynamics::DynamicsError>(())
 /// ```

@@ -67,7 +67,6 @@ impl From<f64> for GradientSize {
 
 /// One layer, or one time step, of a [`GrowthProfile`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct GrowthPoint {
     /// The layer's name, or `t=12`.
     pub name: String,
@@ -103,7 +102,6 @@ pub struct GrowthPoint {
 /// assert!((profile.backward_growth_rate().unwrap() - 2.0).abs() < 1e-12);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct GrowthProfile {
     /// The direction of the growth.
     pub axis: Axis,

@@ -4,7 +4,6 @@ use crate::{Axis, Exponent, JacobianProduct, LayerJacobian, float};
 
 /// One layer, or one time step, of a [`GrowthSpectrum`], averaged over samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct LayerGrowth {
     /// The layer's name, or `t=12`.
     pub name: String,
@@ -42,7 +41,6 @@ pub struct GrowthSamples<'a> {
 /// How a network multiplies gradients through depth or time: the exponents of its product of
 /// Jacobians, and each layer by itself. Measured on single samples at initialisation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct GrowthSpectrum {
     /// The direction of the growth.
     pub axis: Axis,

@@ -6,7 +6,7 @@ use steadygrad::clip::Policy;
 use steadygrad::dynamics::{
     Butterfly, ButterflyError, ButterflySettings, Separation, SeparationStep,
 };
-use steadygrad::probe::{Perturbed, TwinRun};
+use steadygrad::probe::{Perturbed, TwinError, TwinRun};
 use steadygrad::{Guard, GuardConfig};
 use steadygrad_burn::guarded_step;
 
@@ -51,9 +51,9 @@ impl Default for Twins {
 ///
 /// A twin that diverges is an outcome: the step at which a loss, weight or gradient is no longer
 /// finite is the last one recorded. The outcome is an error for a perturbation that is not positive
-/// and finite, or that moves nothing but zeros ([`ButterflyError::Perturbation`]), for weights that
+/// and finite, or that moves nothing but zeros ([`TwinError::Perturbation`]), for weights that
 /// are not finite ([`ButterflyError::NonFinite`] at step 0), and for a subject whose inputs cannot
-/// be moved ([`ButterflyError::FixedInputs`]).
+/// be moved ([`TwinError::FixedInputs`]).
 pub fn butterfly<S: Subject>(subject: &S, plan: &Plan, twins: Twins, device: &Device) -> TwinRun {
     let mut plan = plan.clone();
     plan.batch_size = twins.batch_size.unwrap_or(plan.batch_size);
@@ -80,10 +80,10 @@ pub fn butterfly<S: Subject>(subject: &S, plan: &Plan, twins: Twins, device: &De
         second(subject, &model, twins.perturb, applied, plan.seed).and_then(|(moved, twin)| {
             let subjects = [subject, moved.as_ref().unwrap_or(subject)];
             let steps = train(subjects, [model, twin], acting, plan, twins.steps)?;
-            Butterfly::new(settings, steps)
+            Ok(Butterfly::new(steps, settings)?)
         })
     } else {
-        Err(ButterflyError::Perturbation {
+        Err(TwinError::Perturbation {
             size: twins.perturbation,
         })
     };
@@ -105,13 +105,13 @@ fn second<S: Subject>(
     perturb: Perturbed,
     size: f64,
     seed: u64,
-) -> Result<(Option<S>, S::Model), ButterflyError> {
+) -> Result<(Option<S>, S::Model), TwinError> {
     let mut rng = generator(seed, Purpose::Twin);
     match perturb {
         Perturbed::Weights => Ok((None, perturbed(model, size, &mut rng)?)),
         Perturbed::Inputs => {
             let moved = subject.with_moved_inputs(size, &mut rng);
-            let moved = moved.ok_or(ButterflyError::FixedInputs)?;
+            let moved = moved.ok_or(TwinError::FixedInputs)?;
             Ok((Some(moved), model.clone()))
         }
     }
@@ -124,10 +124,10 @@ fn train<S: Subject>(
     mut acting: Acting,
     plan: &Plan,
     updates: u64,
-) -> Result<Vec<SeparationStep>, ButterflyError> {
+) -> Result<Vec<SeparationStep>, TwinError> {
     let mut config = GuardConfig::observe();
     config.clip = acting.clip.map(Policy::from);
-    let guard = Guard::new(config).map_err(|_| ButterflyError::Clip {
+    let guard = Guard::new(config).map_err(|_| TwinError::Clip {
         max_norm: acting.clip.map_or(f64::NAN, |clip| clip.max_norm),
     })?;
     let mut guards = [guard.clone(), guard];
@@ -183,15 +183,15 @@ fn train<S: Subject>(
 }
 
 /// The model, moved in a random direction by this fraction of its norm.
-fn perturbed<M: Module>(model: &M, size: f64, rng: &mut ChaCha8Rng) -> Result<M, ButterflyError> {
+fn perturbed<M: Module>(model: &M, size: f64, rng: &mut ChaCha8Rng) -> Result<M, TwinError> {
     let mut weights = flat::weights(model);
     let direction: Vec<f64> = weights.iter().map(|_| StandardNormal.sample(rng)).collect();
     let length = size * flat::norm(&weights) / flat::norm(&direction);
     if !length.is_finite() {
-        return Err(ButterflyError::NonFinite { step: 0 });
+        return Err(ButterflyError::NonFinite { step: 0 }.into());
     }
     if length <= 0.0 {
-        return Err(ButterflyError::Perturbation { size });
+        return Err(TwinError::Perturbation { size });
     }
     for (weight, along) in weights.iter_mut().zip(&direction) {
         *weight += length * along;

@@ -1,5 +1,5 @@
 use rand_distr::{Distribution, StandardNormal};
-use steadygrad::dynamics::{LanczosConfig, extreme_eigenvalues};
+use steadygrad::dynamics::{LanczosSettings, extreme_eigenvalues};
 use steadygrad::measurements::Sharpness;
 
 use crate::random::{Purpose, generator};
@@ -162,11 +162,10 @@ fn measure<S: Subject>(
     let start: Vec<f64> = (0..weights.len())
         .map(|_| StandardNormal.sample(&mut rng))
         .collect();
-    let config = LanczosConfig {
-        max_iterations: iterations,
-        tolerance,
-    };
-    let found = extreme_eigenvalues(product, &start, config).ok()?;
+    let settings = LanczosSettings::default()
+        .with_max_iterations(iterations)
+        .with_tolerance(tolerance);
+    let found = extreme_eigenvalues(product, &start, settings).ok()?;
     if found.largest.value == 0.0 && found.smallest.value == 0.0 {
         return None;
     }

@@ -1,5 +1,6 @@
 use steadygrad::dynamics::{
-    Axis, DynamicsError, GrowthSpectrum, JacobianProduct, LayerJacobian, jacobians,
+    Axis, DynamicsError, GrowthSamples, GrowthSpectrum, JacobianProduct, LayerJacobian,
+    ProductSettings, next_jacobians,
 };
 
 use crate::Subject;
@@ -42,6 +43,7 @@ pub(crate) fn spectrum<S: Subject>(
     let (mut width, mut vectors, mut failed) = (usize::MAX, usize::MAX, 0);
     let (mut products, mut layers) = (Vec::new(), Vec::new());
     let mut spent = 0.0;
+    let settings = ProductSettings::default().with_seed(seed);
     for row in rows.iter().take(SAMPLES) {
         let (stages, input) = subject.stages(model, *row)?;
         let steps = last
@@ -63,9 +65,9 @@ pub(crate) fn spectrum<S: Subject>(
                 break;
             }
             spent += work;
-            jacobians(&mut backward, Some(steps)).and_then(|factors| {
+            next_jacobians(&mut backward, steps).and_then(|factors| {
                 let product = with_rank(&mut vectors, |vectors| {
-                    JacobianProduct::of_factors(&factors, Some(vectors), seed)
+                    JacobianProduct::of_factors(&factors, settings.with_vectors(vectors))
                 })?;
                 // The backward pass meets the last layer first.
                 layers.push(factors.iter().rev().map(LayerJacobian::of).collect());
@@ -74,7 +76,7 @@ pub(crate) fn spectrum<S: Subject>(
         } else if steps == stages.names().len() {
             with_rank(&mut vectors, |vectors| {
                 let mut backward = stages.linearize(input.clone())?;
-                JacobianProduct::measure(&mut backward, Some(vectors), seed)
+                JacobianProduct::measure(&mut backward, settings.with_vectors(vectors))
             })
         } else {
             // A part of a product this large is not measured.
@@ -85,7 +87,15 @@ pub(crate) fn spectrum<S: Subject>(
             Err(_) => failed += 1,
         }
     }
-    GrowthSpectrum::from_samples(axis, &names, &products, &layers, failed, width, seed)
+    GrowthSpectrum::from_samples(&GrowthSamples {
+        axis,
+        names: &names,
+        products: &products,
+        layers: &layers,
+        failed_samples: failed,
+        width,
+        seed,
+    })
 }
 
 /// A product with as many vectors as the rank allows.
@@ -106,7 +116,7 @@ fn with_rank(
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
-    use steadygrad::dynamics::{Activation, Block};
+    use steadygrad::dynamics::{Activation, Block, jacobians};
 
     use super::*;
     use crate::Plan;
@@ -169,7 +179,7 @@ mod tests {
             let found = spectrum(&subject, &model, &[5], 1, Axis::Depth, None).unwrap();
             assert_eq!((found.complete, found.lower_bound), (all, false));
             let (stages, input) = subject.stages(&model, 5).unwrap();
-            let factors = jacobians(&mut stages.linearize(input).unwrap(), None).unwrap();
+            let factors = jacobians(&mut stages.linearize(input).unwrap()).unwrap();
             let expected = brute_force(&factors) / found.steps as f64;
             let lambda = found.lambda_1().unwrap().value;
             assert!((lambda - expected).abs() < 1e-5, "{lambda} {expected}");

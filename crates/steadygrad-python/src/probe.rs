@@ -4,7 +4,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use steadygrad::cure::{Goal, SubjectSummary};
 use steadygrad::dynamics::{
-    Activation, Axis, Block, GradientSize, GrowthProfile, GrowthSpectrum, JacobianProduct,
+    Activation, Axis, Block, GradientSize, GrowthProfile, GrowthSamples, GrowthSpectrum,
+    JacobianProduct, ProductSettings,
 };
 use steadygrad::measurements::{
     MatrixRole, Measurements, Sharpness, TrainingSetup, UpdateRule, WeightMatrix,
@@ -253,7 +254,10 @@ fn spectrum(measured: &Measured, axis: Axis) -> PyResult<Option<GrowthSpectrum>>
             .map(|columns| Block::from_columns(vectors, vectors, columns.clone()))
             .collect();
         let blocks = blocks.ok_or_else(|| PyValueError::new_err("a factor is not square"))?;
-        match JacobianProduct::of_factors(&blocks, Some(leading), measured.seed) {
+        let settings = ProductSettings::default()
+            .with_vectors(leading)
+            .with_seed(measured.seed);
+        match JacobianProduct::of_factors(&blocks, settings) {
             Ok(product) => products.push(JacobianProduct {
                 complete: leading == measured.width,
                 lower_bound: vectors < measured.width,
@@ -262,13 +266,13 @@ fn spectrum(measured: &Measured, axis: Axis) -> PyResult<Option<GrowthSpectrum>>
             Err(_) => failed += 1,
         }
     }
-    Ok(GrowthSpectrum::from_samples(
+    Ok(GrowthSpectrum::from_samples(&GrowthSamples {
         axis,
-        &[],
-        &products,
-        &[],
-        failed,
-        measured.width,
-        measured.seed,
-    ))
+        names: &[],
+        products: &products,
+        layers: &[],
+        failed_samples: failed,
+        width: measured.width,
+        seed: measured.seed,
+    }))
 }

@@ -1,46 +1,57 @@
-//! A run as its log tells it: series of numbers by what they stand for. What readers of logs hand
-//! over and [`diagnose`](crate::diagnose) looks at.
+//! A run as its log shows it: series of numbers, each with its meaning. Readers of logs make a
+//! [`Trace`], and [`diagnose`](crate::diagnose) reads it.
 //!
 //! Values are in the order of the log. Steps may repeat, leave gaps, or go back where a run was
-//! restarted; nothing is sorted or dropped. NaN and infinite values are kept: they are what one
-//! looks for.
+//! restarted. Nothing is sorted or dropped. NaN and infinite values are kept, because diagnosis looks
+//! for them.
+//!
+//! ```
+//! use steadygrad::trace::{Role, Series, Trace};
+//!
+//! let loss = Series::new(Role::Loss, "train/loss", [0, 1, 2].into(), vec![2.3, 2.1, f64::NAN])?;
+//! let trace = Trace { name: "run-1".into(), series: vec![loss], ..Trace::default() };
+//! assert_eq!(trace.last_step(), Some(2));
+//! assert!(trace.series(&Role::Loss).is_some_and(|loss| loss.values()[2].is_nan()));
+//! # Ok::<(), steadygrad::trace::TraceError>(())
+//! ```
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// What a series stands for.
+/// The meaning of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Training loss.
+    /// The training loss.
     Loss,
-    /// Loss on data that is not trained on.
+    /// The loss on held-out data.
     ValidationLoss,
-    /// L2 norm of all gradients together, before clipping.
+    /// The L2 norm of all gradients together, before clipping.
     GradNorm,
-    /// The same as it was applied.
+    /// The L2 norm of all gradients together, after clipping.
     GradNormClipped,
-    /// L2 norm of one parameter's gradient, by the parameter's dotted path.
+    /// The L2 norm of one parameter's gradient, with the parameter's dotted path.
     ParameterGradNorm(String),
-    /// L2 norm of all weights together.
+    /// The L2 norm of all weights together.
     WeightNorm,
-    /// L2 norm of the change that a step made to all weights.
+    /// The L2 norm of the change that a step made to all weights.
     UpdateNorm,
-    /// Learning rate as it was used; of a run of steadygrad, as it was asked for, before the guard lowered it.
+    /// The learning rate of the step. In a run of steadygrad it is the requested rate, before the guard
+    /// lowered it.
     LearningRate,
-    /// What the loss was multiplied by for a small number format.
+    /// The factor that multiplies the loss for a small number format.
     LossScale,
-    /// Gradient values that are NaN or infinite.
+    /// The number of gradient values that are NaN or infinite.
     NonFinite,
-    /// Gradient values that are subnormal.
+    /// The number of gradient values that are subnormal.
     Subnormal,
-    /// 1 where a guard did not apply the step, else 0.
+    /// 1 where a guard did not apply the step, 0 elsewhere.
     Skipped,
 }
 
 impl Role {
-    /// The name of the column that a log would have for it.
+    /// The usual name of its column in a log.
     pub fn column(&self) -> String {
         match self {
             Role::Loss => "loss".into(),
@@ -59,7 +70,7 @@ impl Role {
     }
 }
 
-/// One column of a log, where it had values.
+/// One column of a log, at the rows that have a value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     role: Role,
@@ -69,10 +80,10 @@ pub struct Series {
 }
 
 impl Series {
-    /// A series. Columns that have a value in the same rows should share their steps.
+    /// Makes a series. Columns with values in the same rows should share their steps.
     ///
     /// # Errors
-    /// [`TraceError::Lengths`] when there is not one step for each value.
+    /// [`TraceError::Lengths`] when the numbers of steps and values differ.
     pub fn new(
         role: Role,
         column: impl Into<String>,
@@ -95,7 +106,7 @@ impl Series {
         })
     }
 
-    /// What it stands for.
+    /// The meaning of the series.
     pub fn role(&self) -> &Role {
         &self.role
     }
@@ -119,20 +130,20 @@ impl Series {
 /// One run of a log.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trace {
-    /// The run's name: of its file or folder.
+    /// The name of the run: that of its file or folder.
     pub name: String,
     /// The kind of log, for a person: `TensorBoard event file`.
     pub format: String,
-    /// The columns whose meaning is known, one a role.
+    /// The columns with a known meaning, one for each role.
     pub series: Vec<Series>,
-    /// Columns that were left out: their names say nothing that a rule looks at.
+    /// The columns that were left out, because no rule reads a column of that name.
     pub unmatched: Vec<String>,
-    /// What was odd about the log: restarts, gaps, lines that could not be read.
+    /// The oddities of the log: restarts, gaps, lines that could not be read.
     pub notes: Vec<String>,
 }
 
 impl Trace {
-    /// The series of this role.
+    /// The series of this role. `None` when the log has none.
     pub fn series(&self, role: &Role) -> Option<&Series> {
         self.series.iter().find(|series| series.role == *role)
     }
@@ -145,24 +156,25 @@ impl Trace {
         })
     }
 
-    /// The last step that any series has; `None` for an empty log.
+    /// The largest last step of all series. `None` for an empty log.
     pub fn last_step(&self) -> Option<u64> {
         let last = |series: &Series| series.steps.last().copied();
         self.series.iter().filter_map(last).max()
     }
 }
 
-/// What can be wrong with a series.
+/// A series that cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TraceError {
-    /// Not one step for each value.
-    #[error("`{column}` has {steps} steps for {values} values: give one step for each value")]
+    /// The numbers of steps and values differ.
+    #[error("`{column}` has {steps} steps for {values} values; give one step for each value")]
     Lengths {
-        /// The column.
+        /// The name of the column.
         column: String,
-        /// Its steps.
+        /// The number of steps.
         steps: usize,
-        /// Its values.
+        /// The number of values.
         values: usize,
     },
 }
@@ -185,7 +197,7 @@ mod tests {
         };
         assert!(trace.series(&Role::Loss).unwrap().values()[0].is_nan());
         assert_eq!(trace.series(&Role::GradNorm), None);
-        // The last of the log, not the largest: a run that went back to step 1 ended there.
+        // The last step of the log, not the largest: a run that went back to step 1 ended there.
         assert_eq!(trace.last_step(), Some(1));
         assert_eq!(Trace::default().last_step(), None);
     }

@@ -431,7 +431,8 @@ fn criticality() -> impl Strategy<Value = Criticality> {
             0usize..40
         )
             .prop_map(|(activation, w, b, q, steps)| {
-                Criticality::new(activation, w, b, q, steps).expect("valid scales")
+                let network = MeanField::new(activation, w, b).expect("valid scales");
+                Criticality::new(network, q, steps).expect("a valid signal")
             }),
         (
             (activation(), scale(), scale()),

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use steadygrad::clip::{
-    AdaGc, AdaptiveGradientClip, AutoClip, Clipper, Clippy, GlobalNorm, GlobalNormClip,
+    AdaGC, AdaptiveGradientClip, AutoClip, Clipper, Clippy, GlobalNorm, GlobalNormClip,
     ParameterSlices, Policy, SliceGradients, SpikeAwareClip, Target, TensorNormClip, UpdateRmsClip,
     ValueClip, ZClip,
 };
@@ -64,9 +64,9 @@ fn policies() -> Vec<Policy> {
             ..ZClip::default()
         }
         .into(),
-        AdaGc {
+        AdaGC {
             warmup_steps: 3,
-            ..AdaGc::default()
+            ..AdaGC::default()
         }
         .into(),
         SpikeAwareClip {
@@ -403,10 +403,10 @@ fn a_parameter_without_a_gradient_shifts_no_other() {
     }
 
     // A policy that remembers by place finds each parameter where it was.
-    let mut clipper = GradientClipper::new(AdaGc {
+    let mut clipper = GradientClipper::new(AdaGC {
         warmup_steps: 1,
         warmup_max_norm: 1e9,
-        ..AdaGc::default()
+        ..AdaGC::default()
     })
     .unwrap();
     clipper.clip(&model, gradients(&model, &values));

@@ -14,7 +14,7 @@ use burn::tensor::activation::tanh;
 use burn::tensor::{Device, Tensor};
 use steadygrad::Guard;
 use steadygrad::clip::ZClip;
-use steadygrad::dynamics::JacobianProduct;
+use steadygrad::dynamics::{JacobianProduct, ProductSettings};
 use steadygrad_burn::{GuardedOptimizer, Stages};
 
 fn layers() -> [Linear; 2] {
@@ -34,7 +34,7 @@ fn stages() -> Result<(), Box<dyn Error>> {
         .stage("hidden.0", |x| tanh(first.forward(x)))
         .stage("hidden.1", |x| tanh(second.forward(x)));
     let mut backward = stages.linearize(input)?; // at one sample, [1, in]
-    let product = JacobianProduct::measure(&mut backward, None, 0)?;
+    let product = JacobianProduct::measure(&mut backward, ProductSettings::default())?;
     println!("ln sigma: {:?}", product.log_singular_values);
     // README
     assert_eq!(product.log_singular_values.len(), 4);

@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use steadygrad::dynamics::{
     Block, DynamicsError, JacobianProduct, LayerJacobian, LyapunovSettings, LyapunovSpectrum,
-    TangentSystem, jacobians,
+    ProductSettings, TangentSystem, jacobians,
 };
 use steadygrad_burn::Stages;
 
@@ -74,13 +74,16 @@ fn a_deep_linear_network_is_exact() {
         });
     }
     let input = || Tensor::<2>::ones([1, 2], &device);
-    let product =
-        JacobianProduct::measure(&mut stages.linearize(input()).unwrap(), None, 0).unwrap();
+    let product = JacobianProduct::measure(
+        &mut stages.linearize(input()).unwrap(),
+        ProductSettings::default(),
+    )
+    .unwrap();
     let expected = 40.0 * f64::from(gain).ln();
     for log in &product.log_singular_values {
         assert!((log - expected).abs() < 1e-4, "{log} {expected}");
     }
-    let layers = jacobians(&mut stages.linearize(input()).unwrap(), None).unwrap();
+    let layers = jacobians(&mut stages.linearize(input()).unwrap()).unwrap();
     assert_eq!(layers.len(), 40);
     assert!(layers.iter().all(|jacobian| {
         let layer = LayerJacobian::of(jacobian);
@@ -112,7 +115,7 @@ fn odd_stages() {
     // A dead layer.
     let dead = Stages::new().stage("dead", |x: Tensor<2>| relu(x - 10.0));
     let mut backward = dead.linearize(Tensor::ones([1, 2], &device)).unwrap();
-    let found = JacobianProduct::measure(&mut backward, None, 0);
+    let found = JacobianProduct::measure(&mut backward, ProductSettings::default());
     assert!(matches!(
         found,
         Err(DynamicsError::RankDeficient { rank: 0, .. })
@@ -121,7 +124,7 @@ fn odd_stages() {
     let none = Stages::new();
     let mut backward = none.linearize(Tensor::ones([1, 2], &device)).unwrap();
     assert!(backward.step(&mut Block::zeros(2, 1)).is_err());
-    assert!(JacobianProduct::measure(&mut backward, None, 0).is_err());
+    assert!(JacobianProduct::measure(&mut backward, ProductSettings::default()).is_err());
     // A stage that ignores its input passes nothing back.
     let constant = Stages::new().stage("constant", |x: Tensor<2>| x.zeros_like());
     let mut backward = constant.linearize(Tensor::ones([1, 2], &device)).unwrap();
@@ -142,7 +145,7 @@ fn log_growth(dtype: DType) -> Vec<f64> {
     }
     let input = Tensor::<2>::from_data(TensorData::new(vec![1.0; 2], [1, 2]), (&device, dtype));
     let mut backward = stages.linearize(input).unwrap();
-    JacobianProduct::measure(&mut backward, None, 0)
+    JacobianProduct::measure(&mut backward, ProductSettings::default())
         .unwrap()
         .log_singular_values
 }

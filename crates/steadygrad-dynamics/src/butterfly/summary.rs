@@ -34,10 +34,9 @@ impl SeparationRate {
     }
 }
 
-/// When a small difference has become a large one.
+/// When a small difference has become a large one. The three cases are all that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-#[non_exhaustive]
 pub enum Horizon {
     /// The separation reached the tolerance, or stopped being finite, at this step.
     Measured {

@@ -6,7 +6,6 @@ use crate::float;
 /// A network's place between vanishing and exploding gradients, by mean-field theory, from its
 /// weight scale, bias scale and activation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub struct Criticality {
     /// The network.
     pub mean_field: MeanField,

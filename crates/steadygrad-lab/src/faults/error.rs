@@ -34,7 +34,7 @@ pub enum FaultError {
     },
     /// The plan's clipping cannot be used.
     #[error(transparent)]
-    Clip(#[from] steadygrad::clip::ClipConfigError),
+    Clip(#[from] steadygrad::setting::SettingError),
     /// The subject cannot distort its batches.
     #[error(
         "`{subject}` cannot distort its batches: implement `Subject::distorted_loss_and_gradients`, \

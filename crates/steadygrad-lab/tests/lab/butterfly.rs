@@ -6,8 +6,8 @@
 )]
 
 use burn::tensor::Device;
-use steadygrad::dynamics::{Activation, Butterfly, ButterflyError, Horizon};
-use steadygrad::probe::Perturbed;
+use steadygrad::dynamics::{Activation, Butterfly, Horizon};
+use steadygrad::probe::{Perturbed, TwinError};
 use steadygrad_lab::data::{Table, Target};
 use steadygrad_lab::models::MlpConfig;
 use steadygrad_lab::subjects::{TableMlp, TemporalOrderRnn};
@@ -18,7 +18,7 @@ fn butterfly<S: Subject>(
     plan: &Plan,
     twins: Twins,
     device: &Device,
-) -> Result<Butterfly, ButterflyError> {
+) -> Result<Butterfly, TwinError> {
     steadygrad_lab::butterfly(subject, plan, twins, device).outcome
 }
 
@@ -82,7 +82,7 @@ fn twins_part_where_training_is_chaotic_and_not_where_it_is_stable() {
         assert_eq!(found.settings.resolution, f64::EPSILON);
         assert!((found.steps[0].weights.relative() / 1e-8 - 1.0).abs() < 1e-6);
     }
-    assert!(chaotic.weights.exponent.unwrap().parts());
+    assert!(chaotic.weights.exponent.unwrap().separates());
     assert!(matches!(chaotic.weights.horizon, Horizon::Measured { .. }));
     let calm = stable.weights.exponent.unwrap();
     assert!(calm.rate < 0.01, "{calm:?}");
@@ -111,7 +111,7 @@ fn recurrent_twins_in_f32_start_where_f32_can_hold_them() {
         let start = found.steps[0].weights.relative();
         assert!(start > found.settings.floor() && start < 3e-6, "{start}");
     }
-    assert!(wild.weights.exponent.unwrap().parts());
+    assert!(wild.weights.exponent.unwrap().separates());
     assert!(calm.weights.exponent.unwrap().rate < 0.01);
     assert!(matches!(wild.weights.horizon, Horizon::Measured { .. }));
     assert!(!matches!(calm.weights.horizon, Horizon::Measured { .. }));
@@ -157,7 +157,7 @@ fn a_twin_that_diverges_is_an_outcome_and_no_difference_an_error() {
         };
         let refused = butterfly(&network(0.29), &linear, twins, &device);
         assert!(
-            matches!(refused, Err(ButterflyError::Perturbation { size })
+            matches!(refused, Err(TwinError::Perturbation { size })
                 if size.total_cmp(&perturbation).is_eq()),
             "{perturbation}: {refused:?}"
         );
@@ -183,7 +183,7 @@ fn inputs_that_differ_part_the_weights_too() {
         }
         println!("inputs: weights {:?}", found.weights);
     }
-    assert!(chaotic.weights.exponent.unwrap().parts());
+    assert!(chaotic.weights.exponent.unwrap().separates());
     let farthest = chaotic.steps.iter().map(|step| step.weights.relative());
     let farthest = farthest.fold(0.0, f64::max);
     assert!(farthest > 1e-2, "{farthest}");
@@ -204,5 +204,5 @@ fn inputs_that_differ_part_the_weights_too() {
     let found = found.outcome.unwrap();
     assert_eq!(found.steps[0].weights.distance, 0.0);
     assert!(found.steps[0].gradients.relative() > 0.0);
-    assert!(found.weights.exponent.unwrap().parts());
+    assert!(found.weights.exponent.unwrap().separates());
 }

@@ -1,5 +1,6 @@
 use steadygrad::dynamics::{
-    Axis, Butterfly, ButterflyError, Horizon, Parting, Separation, SeparationStep, Series,
+    Axis, Butterfly, ButterflyError, Horizon, Separation, SeparationStep, SeparationSummary,
+    TwinQuantity,
 };
 use steadygrad::probe::{Perturbed, ProbeReport, TwinRun};
 
@@ -20,7 +21,7 @@ pub(crate) fn butterfly(run: &TwinRun, axis: Axis) -> Section {
     };
     let settings = &found.settings;
     let rows = [&found.loss, &found.weights, &found.gradients]
-        .map(|parting| row(found, parting))
+        .map(|summary| row(found, summary))
         .to_vec();
     let mut section = section.row("verdict", verdict(found));
     for parting in [&found.loss, &found.weights, &found.gradients] {
@@ -28,11 +29,11 @@ pub(crate) fn butterfly(run: &TwinRun, axis: Axis) -> Section {
         if let Err(reason) = &parting.exponent
             && !matches!(reason, ButterflyError::TooFewPoints { .. })
         {
-            section = section.row(name(parting.series), format!("no exponent: {reason}"));
+            section = section.row(name(parting.quantity), format!("no exponent: {reason}"));
         }
         if let Some(step) = parting.diverged_at {
             section = section.row(
-                name(parting.series),
+                name(parting.quantity),
                 format!("not finite from step {step} on"),
             );
         }
@@ -114,13 +115,13 @@ pub(crate) fn perturbed(perturbed: Perturbed) -> &'static str {
     }
 }
 
-fn row(found: &Butterfly, parting: &Parting) -> Vec<String> {
+fn row(found: &Butterfly, summary: &SeparationSummary) -> Vec<String> {
     let apart = |step: Option<&SeparationStep>| {
         step.map_or("-".into(), |step| {
-            number::short(separation(parting.series, step).relative())
+            number::short(separation(summary.quantity, step).relative())
         })
     };
-    let (exponent, steps) = match &parting.exponent {
+    let (exponent, steps) = match &summary.exponent {
         Ok(fit) => (
             number::with_error(fit.rate, Some(fit.standard_error)),
             format!("{} to {}", fit.first_step, fit.last_step),
@@ -131,19 +132,19 @@ fn row(found: &Butterfly, parting: &Parting) -> Vec<String> {
         Err(_) => ("none".into(), "-".into()),
     };
     vec![
-        name(parting.series).into(),
+        name(summary.quantity).into(),
         apart(found.steps.first()),
         apart(found.steps.last()),
         exponent,
         steps,
-        horizon(parting.horizon),
+        horizon(summary.horizon),
     ]
 }
 
 fn verdict(found: &Butterfly) -> String {
     let weights = &found.weights;
     let parts = match &weights.exponent {
-        Ok(fit) if fit.parts() => format!(
+        Ok(fit) if fit.separates() => format!(
             "the twins' weights part by {} a step",
             number::growth(fit.rate.exp())
         ),
@@ -180,18 +181,18 @@ fn horizon(horizon: Horizon) -> String {
 }
 
 /// What is apart.
-pub(crate) fn name(series: Series) -> &'static str {
-    match series {
-        Series::Loss => "loss",
-        Series::Weights => "weights",
-        Series::Gradients => "gradients",
+pub(crate) fn name(quantity: TwinQuantity) -> &'static str {
+    match quantity {
+        TwinQuantity::Loss => "loss",
+        TwinQuantity::Weights => "weights",
+        TwinQuantity::Gradients => "gradients",
     }
 }
 
-fn separation(series: Series, step: &SeparationStep) -> Separation {
-    match series {
-        Series::Loss => step.loss,
-        Series::Weights => step.weights,
-        Series::Gradients => step.gradients,
+fn separation(quantity: TwinQuantity, step: &SeparationStep) -> Separation {
+    match quantity {
+        TwinQuantity::Loss => step.loss,
+        TwinQuantity::Weights => step.weights,
+        TwinQuantity::Gradients => step.gradients,
     }
 }

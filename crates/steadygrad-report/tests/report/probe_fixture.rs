@@ -1,15 +1,15 @@
 //! Probes of made-up networks, put together by the core's own rules.
 
 use steadygrad::dynamics::{
-    Activation, Axis, Butterfly, ButterflyError, ButterflySettings, CriticalPoint, Criticality,
-    Exponent, GrowthProfile, GrowthSpectrum, JacobianProduct, LayerJacobian, PhaseDiagram,
-    Separation, SeparationStep,
+    Activation, Axis, Butterfly, ButterflySettings, CriticalPoint, Criticality, Exponent,
+    GrowthProfile, GrowthSamples, GrowthSpectrum, JacobianProduct, LayerJacobian, MeanField,
+    PhaseDiagram, Separation, SeparationStep,
 };
 use steadygrad::measurements::{
     GradientGrowth, GrowthSource, Measurements, Sharpness, TrainingSetup,
 };
 use steadygrad::probe::{
-    GrowthForecast, Perturbed, ProbeReport, Risk, Slowdown, Subnormals, TwinRun,
+    GrowthForecast, Perturbed, ProbeReport, Risk, Slowdown, Subnormals, TwinError, TwinRun,
 };
 
 use crate::fixture;
@@ -132,9 +132,9 @@ pub(crate) fn odd(odd: f64) -> ProbeReport {
             step.gradients.size,
         ) = (odd, odd, odd);
     }
-    let found = Butterfly::new(ButterflySettings::new(f64::EPSILON), steps);
+    let found = Butterfly::new(steps, ButterflySettings::new(f64::EPSILON));
     report.butterfly[0].outcome = Ok(found.expect("sound"));
-    report.butterfly[1].outcome = Err(ButterflyError::Perturbation { size: odd });
+    report.butterfly[1].outcome = Err(TwinError::Perturbation { size: odd });
     for finding in &mut report.findings {
         finding.evidence.iter_mut().for_each(|e| e.value = odd);
     }
@@ -180,8 +180,9 @@ fn fill(measurements: &mut Measurements, sigma_w: f64, growth: f64) {
     let points = measurements.growth.points.iter().skip(1);
     let names: Vec<String> = points.map(|point| point.name.clone()).collect();
     measurements.spectrum = spectrum(Axis::Depth, &names, growth, SAMPLES, WIDTH);
-    measurements.criticality =
-        Criticality::new(Activation::Relu, sigma_w, 0.0, 1.0, names.len()).ok();
+    measurements.criticality = MeanField::new(Activation::Relu, sigma_w, 0.0)
+        .and_then(|network| Criticality::new(network, 1.0, names.len()))
+        .ok();
 }
 
 /// Half a sample's exponents above and half below `growth`, and samples that differ a little.
@@ -213,7 +214,15 @@ fn spectrum(
         ],
     };
     let layers = vec![(0..steps).map(layer).collect(); samples];
-    GrowthSpectrum::from_samples(axis, names, &products, &layers, 0, width, 7)
+    GrowthSpectrum::from_samples(&GrowthSamples {
+        axis,
+        names,
+        products: &products,
+        layers: &layers,
+        failed_samples: 0,
+        width,
+        seed: 7,
+    })
 }
 
 /// Separations that grow by `e^rate` a step from 1e-8 up to 1, with noise.
@@ -275,7 +284,8 @@ fn run(perturbed: Perturbed, applied: f64, resolution: f64, steps: &[SeparationS
         resolution,
         updates: steps.len() as u64 - 1,
         batch_size: 64,
-        outcome: Butterfly::new(ButterflySettings::new(resolution), steps.to_vec()),
+        outcome: Butterfly::new(steps.to_vec(), ButterflySettings::new(resolution))
+            .map_err(TwinError::from),
     }
 }
 

@@ -1,8 +1,9 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{ClipConfigError, ClipReading, Needs};
+use super::{ClipReading, Needs};
 use crate::Decision;
+use crate::setting::SettingError;
 
 /// What a policy changes.
 ///
@@ -39,7 +40,7 @@ pub trait ClipPolicy: Sized {
     ///
     /// # Errors
     /// Names the first field that cannot be used.
-    fn validate(&self) -> Result<(), ClipConfigError>;
+    fn validate(&self) -> Result<(), SettingError>;
 
     /// Judges one step.
     fn step(&self, state: Self::State, reading: &ClipReading) -> (Self::State, Decision);

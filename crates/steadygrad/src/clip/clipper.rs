@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::{ClipConfigError, ClipReading, Gradients, Policy, PolicyState};
+use super::{ClipReading, Gradients, Policy, PolicyState};
 use crate::Decision;
+use crate::setting::SettingError;
 
 /// A policy with its running state. Saved and loaded in mid-stream, it continues to the bit.
 ///
@@ -37,7 +38,7 @@ impl TryFrom<Saved> for Clipper {
 #[derive(Debug, thiserror::Error)]
 enum LoadError {
     #[error(transparent)]
-    Config(#[from] ClipConfigError),
+    Config(#[from] SettingError),
     #[error("the state is that of another policy; load it with the policy it was saved with")]
     OtherState,
 }
@@ -55,8 +56,8 @@ impl Clipper {
     /// Starts a policy in its first state.
     ///
     /// # Errors
-    /// [`ClipConfigError`] names the first setting that cannot be used.
-    pub fn new(policy: impl Into<Policy>) -> Result<Self, ClipConfigError> {
+    /// [`SettingError`] names the first setting that cannot be used.
+    pub fn new(policy: impl Into<Policy>) -> Result<Self, SettingError> {
         let policy = policy.into();
         policy.validate()?;
         let state = policy.first_state();
@@ -301,11 +302,7 @@ mod tests {
             r#""state":{"policy":"value","state":null}"#,
         );
         assert_ne!(other, auto);
-        assert!(
-            load(&other)
-                .unwrap_err()
-                .contains("that of another policy")
-        );
+        assert!(load(&other).unwrap_err().contains("that of another policy"));
         let window = auto.replace("10000", "0");
         assert_ne!(window, auto);
         assert!(load(&window).unwrap_err().contains("autoclip.window is 0"));

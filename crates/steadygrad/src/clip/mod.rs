@@ -18,7 +18,7 @@
 //! let Ok(clipped) = clipper.clip(&mut gradients);
 //! assert_eq!(clipped.before.global_norm(), 5.0);
 //! assert!((gradient[0] - 0.6).abs() < 1e-6 && (gradient[1] - 0.8).abs() < 1e-6);
-//! # Ok::<(), steadygrad::clip::ClipConfigError>(())
+//! # Ok::<(), steadygrad::setting::SettingError>(())
 //! ```
 //!
 //! **NaN and infinity.** Neither enters a policy's state. Policies that scale by a norm keep
@@ -30,7 +30,6 @@
 mod apply;
 mod clip_policy;
 mod clipper;
-mod error;
 mod policy;
 mod reading;
 mod scaling;
@@ -38,7 +37,6 @@ mod slices;
 
 pub use clip_policy::{ClipPolicy, Target};
 pub use clipper::{Clipped, Clipper};
-pub use error::ClipConfigError;
 pub use policy::*;
 pub use reading::{ClipReading, Gradients, Needs, TensorReading, UnitNorms};
 pub use slices::{ParameterSlices, SliceGradients};

@@ -13,9 +13,9 @@ mod zclip;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::check;
-use super::{ClipConfigError, ClipPolicy, ClipReading, Needs, Target};
+use super::{ClipPolicy, ClipReading, Needs, Target};
 use crate::Decision;
+use crate::setting::{SettingError, check};
 
 /// Makes the enums of all policies and of their states, and hands each call on to the policy's file.
 macro_rules! policies {
@@ -95,7 +95,7 @@ macro_rules! policies {
             ///
             /// # Errors
             /// Names the policy and the first field that cannot be used, for example `zclip.alpha`.
-            pub fn validate(&self) -> Result<(), ClipConfigError> {
+            pub fn validate(&self) -> Result<(), SettingError> {
                 match self {
                     $(Self::$variant(config) => {
                         config.validate().map_err(|error| error.within($name))
@@ -198,7 +198,7 @@ impl Policy {
 }
 
 /// Checks the policies of a chain. All of them must act on the gradient.
-fn validate_chain(policies: &[Policy]) -> Result<(), ClipConfigError> {
+fn validate_chain(policies: &[Policy]) -> Result<(), SettingError> {
     policies.iter().enumerate().try_for_each(|(index, policy)| {
         check(
             "chain",

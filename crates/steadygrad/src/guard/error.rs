@@ -1,4 +1,3 @@
-use crate::clip::ClipConfigError;
 use crate::setting::SettingError;
 
 /// The settings of a guard cannot be used.
@@ -8,9 +7,6 @@ pub enum GuardConfigError {
     /// A number is outside its range.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// A setting of the clipping policy is outside its range.
-    #[error(transparent)]
-    Clip(#[from] ClipConfigError),
     /// The policy needs more than one look at the gradients, or looks at the update.
     #[error(
         "the guard cannot run a {policy}: it decides once, on the gradients; run that policy in the \

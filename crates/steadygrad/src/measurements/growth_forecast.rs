@@ -1,46 +1,46 @@
 use serde::{Deserialize, Serialize};
 
+use super::{GradientGrowth, Measurements};
 use crate::dynamics::{Axis, FixedPoint, GrowthPoint, RangeForecast};
 use crate::float;
-use crate::measurements::{GradientGrowth, Measurements};
 
-/// At which depth, or sequence length, gradients and activations leave each number format.
+/// The depth, or sequence length, at which gradients and activations leave each number format.
 ///
-/// All counts are steps from where the signal starts: from the last layer backwards for the
-/// gradient, from the first layer forwards for the activation. What overflows first is the largest
-/// value; underflow is that of the root mean square.
+/// All counts are steps from the start of the signal: from the last layer backwards for the gradient,
+/// from the first layer forwards for the activation. Overflow is that of the largest value, underflow
+/// that of the root mean square.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GrowthForecast {
-    /// Through what.
+    /// The direction of the growth.
     pub axis: Axis,
-    /// Steps the network has now.
+    /// The number of steps that the network has now.
     pub steps: usize,
-    /// Log growth of the gradient a step.
+    /// The log growth of the gradient per step.
     pub gradient_growth: GradientGrowth,
-    /// Largest value of the gradient where it starts; `None` when it is zero or not finite there.
+    /// The largest value of the gradient at its start. `None` when it is zero or not finite there.
     #[serde(with = "float::option")]
     pub gradient_max_abs: Option<f64>,
-    /// Root mean square of its values there.
+    /// The root mean square of the gradient's values at its start.
     #[serde(with = "float::option")]
     pub gradient_rms: Option<f64>,
-    /// The gradient in each number format; empty when it is zero or not finite where it starts.
+    /// The gradient in each number format. Empty when it is zero or not finite at its start.
     pub gradient: Vec<RangeForecast>,
-    /// Log growth of the activations' root mean square a step; `None` when they have no lasting
-    /// rate: they are bounded, or settle, or are not known at two points.
+    /// The log growth of the activations' root mean square per step. `None` without a lasting rate:
+    /// the activations are bounded, or settle, or are known at fewer than two points.
     #[serde(with = "float::option")]
     pub activation_log_growth: Option<f64>,
-    /// The activations in each number format; empty without a rate.
+    /// The activations in each number format. Empty without a rate.
     pub activation: Vec<RangeForecast>,
 }
 
 impl GrowthForecast {
-    /// From what was measured: the gradient's growth is [`Measurements::log_growth`]. `None` when
+    /// Forecasts from measurements. The gradient's growth is [`Measurements::log_growth`]. `None` when
     /// that is not known.
     pub fn new(measurements: &Measurements) -> Option<Self> {
         let profile = &measurements.growth;
         let gradient_growth = measurements.log_growth()?;
         let growth = gradient_growth.rate.value;
-        // The last point with a usable gradient; those behind it passed nothing back.
+        // The last point with a usable gradient. The points behind it pass no gradient back.
         let start = profile.points.iter().rev().find(|point| {
             let usable = |size: f64| size > 0.0 && size.is_finite();
             usable(point.gradient_max_abs) && usable(point.gradient_rms)
@@ -49,9 +49,9 @@ impl GrowthForecast {
             let over = RangeForecast::all(point.gradient_max_abs, growth);
             let under = RangeForecast::all(point.gradient_rms, growth);
             let both = over.into_iter().zip(under);
-            both.map(|(over, under)| RangeForecast {
-                underflows_at: under.underflows_at,
-                ..over
+            both.map(|(mut forecast, under)| {
+                forecast.underflows_at = under.underflows_at;
+                forecast
             })
             .collect()
         });
@@ -72,9 +72,9 @@ impl GrowthForecast {
     }
 }
 
-/// The activations' log growth a step, from the first point to the last that is still finite.
-/// `None` where it cannot go on: a bounded activation does not grow, and by mean-field theory a
-/// signal that settles does neither grow nor shrink in the end.
+/// The activations' log growth per step, from the first point to the last finite one. `None` where it
+/// cannot last: a bounded activation does not grow, and by mean-field theory a signal that settles
+/// neither grows nor shrinks in the end.
 fn activation_growth(measurements: &Measurements) -> Option<f64> {
     let usable =
         |point: &&GrowthPoint| point.activation_rms > 0.0 && point.activation_rms.is_finite();
@@ -103,7 +103,7 @@ fn activation_growth(measurements: &Measurements) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::cure::testing::healthy_measurements;
-    use crate::dynamics::{Activation, Criticality, GradientSize, GrowthProfile};
+    use crate::dynamics::{Activation, Criticality, GradientSize, GrowthProfile, MeanField};
     use crate::measurements::GrowthSource;
 
     fn forecast(gradient: fn(i32) -> f64) -> Option<GrowthForecast> {
@@ -123,7 +123,7 @@ mod tests {
         assert!((found.activation[0].overflows_at.unwrap() - 16.0).abs() < 1e-3);
     }
 
-    /// A number format limits values: the norm of many is larger than any of them.
+    /// A number format limits values. The norm of many values is larger than any of them.
     #[test]
     fn the_largest_value_overflows_and_the_usual_one_underflows() {
         let mut measurements = healthy_measurements();
@@ -164,16 +164,19 @@ mod tests {
         assert_eq!(with(Activation::Tanh, None, 1.1), None);
         assert!(with(Activation::Tanh, None, 0.9).is_some());
         assert!(with(Activation::Relu, None, 1.1).is_some());
-        let theory = |sigma_w| Criticality::new(Activation::Selu, sigma_w, 0.0, 1.0, 10).ok();
+        let theory = |sigma_w| {
+            let network = MeanField::new(Activation::Selu, sigma_w, 0.0).ok()?;
+            Criticality::new(network, 1.0, 10).ok()
+        };
         assert_eq!(with(Activation::Selu, theory(1.0), 1.1), None);
         assert!(with(Activation::Selu, theory(3.0), 2.0).is_some());
-        // What overflows on the way is read as far as it is finite.
+        // A signal that overflows on the way counts as far as it is finite.
         let overflowing = with(Activation::Linear, None, 1e40).unwrap();
         assert!((overflowing - 1e40f64.ln()).abs() < 1e-9);
     }
 
     #[test]
-    fn without_a_profile_the_jacobians_or_the_theory_tell() {
+    fn without_a_profile_the_jacobians_or_the_theory_count() {
         // The healthy measurements have no spectrum and no theory.
         assert_eq!(forecast(|l| if l == 0 { f64::NAN } else { 1.0 }), None);
         assert_eq!(forecast(|_| 0.0), None);
@@ -182,7 +185,8 @@ mod tests {
             Axis::Depth,
             (0..31).map(|l| (format!("l{l}"), 1.0, f64::INFINITY)),
         );
-        measurements.criticality = Criticality::new(Activation::Linear, 1.5, 0.0, 1.0, 30).ok();
+        let network = MeanField::new(Activation::Linear, 1.5, 0.0).unwrap();
+        measurements.criticality = Criticality::new(network, 1.0, 30).ok();
         let found = GrowthForecast::new(&measurements).unwrap();
         assert_eq!(found.gradient_growth.source, GrowthSource::MeanField);
         assert!((found.gradient_growth.rate.value - 1.5f64.ln()).abs() < 1e-9);

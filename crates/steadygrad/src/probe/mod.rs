@@ -1,5 +1,8 @@
-//! What is known of a network before it is trained, and what follows from it: the verdict of
-//! `steadygrad probe`.
+//! The forecast of `steadygrad probe`: what a network's measurements say before any training step.
+//!
+//! [`ProbeReport`] holds everything that a person sees and `--json` prints: the findings, the first
+//! remedy, the [`Risk`] that the run diverges, the [`Subnormals`] in the backward pass and their
+//! cost, and the [`TwinRun`]s, which show how fast two almost equal trainings separate.
 
 mod report;
 mod risk;
@@ -10,4 +13,4 @@ pub use crate::measurements::GrowthForecast;
 pub use report::{FirstRemedy, ProbeReport};
 pub use risk::Risk;
 pub use subnormals::{Slowdown, Subnormals};
-pub use twins::{Perturbed, TwinRun};
+pub use twins::{Perturbed, TwinError, TwinRun};

@@ -9,59 +9,59 @@ use crate::float;
 use crate::measurements::{Measurements, TrainingSetup};
 use crate::remedy::{Family, Remedy};
 
-/// The remedy that the findings ask for first.
+/// The remedy to try first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FirstRemedy {
-    /// Which family.
+    /// The family of the remedy.
     pub family: Family,
-    /// The change, its parameter computed.
+    /// The remedy, with its parameter computed.
     pub remedy: Remedy,
-    /// How.
+    /// How the parameter was computed.
     pub derivation: Derivation,
-    /// The finding it answers.
+    /// The code of the finding that it answers.
     pub answers: String,
 }
 
-/// Everything `probe` found: what a person sees, and what `--json` prints.
+/// Everything that `probe` found. A person sees it, and `--json` prints it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProbeReport {
-    /// Version of steadygrad.
+    /// The version of steadygrad.
     pub version: String,
-    /// What would be trained.
+    /// The model and its task.
     pub subject: SubjectSummary,
-    /// Seed of weights, batches and tangent vectors.
+    /// The seed of weights, batches and tangent vectors.
     pub seed: u64,
-    /// Samples a step.
+    /// The number of samples per step.
     pub batch_size: usize,
-    /// Learning rate, momentum, depth.
+    /// The settings of the run: learning rate, momentum, depth.
     pub setup: TrainingSetup,
-    /// The study as TOML, when there is one.
+    /// The study as TOML, if there is one.
     pub study: Option<String>,
-    /// Measured on the first batch.
+    /// The measurements on the first batch.
     pub measurements: Measurements,
-    /// When a number format gives out; `None` when the gradient has no growth rate.
+    /// The depths at which number formats give out. `None` when the gradient has no growth rate.
     pub forecast: Option<GrowthForecast>,
-    /// How likely it is that the run diverges; `None` where the optimizer is not known.
+    /// The probability that the run diverges. `None` where the optimizer is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
-    /// The line between vanishing and exploding, for this activation.
+    /// The line between vanishing and exploding gradients, for this activation.
     pub phase_diagram: Option<PhaseDiagram>,
-    /// Subnormal values and their cost.
+    /// The subnormal values and their cost.
     pub subnormals: Subnormals,
-    /// Twins that were trained a few steps, one pair for each thing that they differed in; empty
-    /// when there were none.
+    /// Twins that were trained for a few steps, one pair for each kind of difference. Empty without
+    /// any.
     pub butterfly: Vec<TwinRun>,
-    /// What is wrong, root cause first. Empty when nothing is.
+    /// The faults, root causes first. Empty without any.
     pub findings: Vec<Finding>,
-    /// What to try first; `None` when nothing is wrong or nothing applies.
+    /// The remedy to try first. `None` without a fault, or when no remedy applies.
     pub first_remedy: Option<FirstRemedy>,
-    /// Wall-clock time of the whole job.
+    /// The wall-clock time of the whole probe.
     #[serde(with = "float")]
     pub seconds: f64,
 }
 
 impl ProbeReport {
-    /// The findings that follow from what was measured, and the first remedy for them.
+    /// Finds the faults in the measurements, and the first remedy for them.
     pub fn conclude(
         measurements: &Measurements,
         setup: &TrainingSetup,
@@ -89,8 +89,8 @@ impl ProbeReport {
         (findings, first)
     }
 
-    /// The largest learning rate that is stable at the measured sharpness; `None` when the
-    /// sharpness is not known or not positive.
+    /// The largest learning rate that is stable at the measured sharpness. `None` when the sharpness
+    /// is not known or not positive.
     pub fn largest_stable_learning_rate(&self) -> Option<f64> {
         self.measurements
             .sharpness?
@@ -146,12 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_put_between_the_steps_of_a_recurrent_network_that_vanishes() {
+    fn a_vanishing_recurrent_network_gets_no_normalisation_between_its_steps() {
         let vanishing = |axis| {
             let mut measurements = healthy_measurements();
             let points = (0..50).map(|t| (format!("{t}"), 1.0, 0.7f64.powi(49 - t)));
             measurements.growth = GrowthProfile::new(axis, points);
-            // As of a gated cell: no matrix has a critical gain.
+            // As in a gated cell, no matrix has a critical gain.
             for weight in &mut measurements.weights {
                 weight.role = MatrixRole::Output;
             }

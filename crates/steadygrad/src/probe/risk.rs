@@ -6,25 +6,27 @@ use crate::{Evidence, float};
 
 /// The probability that a run diverges, from what was measured before its first step.
 ///
-/// A logistic model of two dimensionless features, `1 / (1 + exp(-(bias + sum weight * feature)))`, of
-/// which each update rule has its own: the size of the first update over that of the weights; and for SGD
-/// the sharpness over the largest stable one ([`TrainingSetup::stable_sharpness`]), for Adam the loss that
-/// the first update would take off if the loss were linear, over the loss. The weights were fitted to the
-/// tuning part of the zoo, runs of 160 steps with a constant learning rate and without a fault; how often it
-/// is right on the held-out part is in `benches/runs`. Of a run that is much longer, or warms up, it says how
-/// it begins.
+/// A logistic model of two dimensionless features, `1 / (1 + exp(-(bias + sum weight * feature)))`. The
+/// first feature is the size of the first update over that of the weights. The second depends on the
+/// update rule. For SGD it is the sharpness over the largest stable one
+/// ([`TrainingSetup::stable_sharpness`]). For Adam it is the decrease that the first update would bring
+/// to a linear loss, over the loss.
+///
+/// The weights were fitted to the tuning part of the zoo: runs of 160 steps with a constant learning
+/// rate and without a fault. `benches/runs` has the hit rate on the held-out part. For a run that is
+/// much longer, or warms up, the probability describes its beginning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Risk {
-    /// Between 0 and 1.
+    /// The probability, between 0 and 1.
     #[serde(with = "float")]
     pub probability: f64,
-    /// The features, in logarithms.
+    /// The logarithms of the features.
     pub features: Vec<Evidence>,
 }
 
 const FIRST_UPDATE: &str = "ln first update over the weights' norm";
 
-/// Fitted by `steadygrad-lab`'s example `forecast`, which prints them anew.
+/// The example `forecast` of `steadygrad-lab` fitted these weights, and prints them.
 const SGD: Logistic<2> = Logistic {
     names: [FIRST_UPDATE, "ln sharpness over the largest stable"],
     bias: -0.8504,
@@ -37,11 +39,11 @@ const ADAM: Logistic<2> = Logistic {
 };
 
 impl Risk {
-    /// Steps of the runs that it was fitted to.
+    /// The number of steps of the runs that the model was fitted to.
     pub const BUDGET: u64 = DivergenceForecast::BUDGET;
 
-    /// `None` where the update rule is not known, or loss, weights, gradient or learning rate are not
-    /// positive. What has overflowed at the start counts as the largest there is.
+    /// Computes the probability. `None` where the update rule is not known, or loss, weights, gradient
+    /// or learning rate are not positive. A value that overflowed counts as the largest one.
     pub fn of(
         measurements: &Measurements,
         setup: &TrainingSetup,
@@ -61,10 +63,10 @@ impl Risk {
         }
         let to_first = match rule {
             UpdateRule::Sgd => global_norm,
-            // It moves every parameter by the learning rate.
+            // Adam moves every parameter by the learning rate.
             UpdateRule::Adam => (parameters as f64).sqrt(),
         };
-        // With momentum, what it grows to along one gradient.
+        // Along one gradient, momentum makes the update grow to this.
         let update = rate * to_first / (1.0 - setup.momentum);
         let (second, model) = match rule {
             UpdateRule::Sgd => {
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_with_the_learning_rate_and_with_what_has_overflowed() {
+    fn the_risk_grows_with_the_learning_rate_and_with_overflow() {
         for rule in [UpdateRule::Sgd, UpdateRule::Adam] {
             let at = |rate: f64| {
                 of(|_, setup| (setup.update_rule, setup.learning_rate) = (Some(rule), rate))
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_of_what_is_not_known() {
+    fn an_unknown_setting_has_no_risk() {
         assert_eq!(of(|_, setup| setup.update_rule = None), None);
         assert_eq!(of(|_, setup| setup.learning_rate = f64::NAN), None);
         assert_eq!(of(|_, setup| setup.learning_rate = 0.0), None);
@@ -124,9 +126,9 @@ mod tests {
         assert_eq!(of(|measured, _| measured.weight_norm = 0.0), None);
     }
 
-    /// A loss that bends upwards nowhere bounds no learning rate.
+    /// A loss that bends upwards nowhere does not bound the learning rate.
     #[test]
-    fn without_an_upward_bend_the_first_update_tells() {
+    fn without_an_upward_bend_the_first_update_counts() {
         let flat = of(|measured, _| measured.sharpness.as_mut().unwrap().lambda_max = -1.0);
         assert!(flat.unwrap() < of(|_, _| ()).unwrap());
     }

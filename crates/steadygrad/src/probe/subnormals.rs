@@ -2,43 +2,43 @@ use serde::{Deserialize, Serialize};
 
 use crate::float;
 
-/// Values below the smallest normal f32, 1.2e-38, in the first backward pass, and what they cost.
+/// Values below the smallest normal f32, 1.2e-38, in the first backward pass, and their cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Subnormals {
-    /// Share of the parameters' gradient that is subnormal, in `0..=1`.
+    /// The share of the parameters' gradient that is subnormal, in `0..=1`.
     #[serde(with = "float")]
     pub gradient_share: f64,
-    /// Share of the backward signals (the gradients that reach layers or time steps) that are
-    /// subnormal, or would be if the subject did not set them to zero.
+    /// The share of the backward signals (the gradients at layers or time steps) that are subnormal, or
+    /// would be if the subject did not set them to zero.
     #[serde(with = "float")]
     pub signal_share: f64,
-    /// Share of the backward signals that have shrunk on, below 1.4e-45, and are zero.
+    /// The share of the backward signals that have shrunk below 1.4e-45 and are zero.
     #[serde(with = "float")]
     pub signal_lost: f64,
-    /// What this machine makes of subnormal signals; `None` when it was not timed.
+    /// The slowdown of this machine on subnormal signals. `None` when it was not timed.
     pub slowdown: Option<Slowdown>,
 }
 
-/// A backward pass through layers of the network's own width, timed with normal signals and with
-/// subnormal ones.
+/// A backward pass through layers of the network's own width, timed with normal and with subnormal
+/// signals.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Slowdown {
-    /// Time with subnormal signals over time with normal ones: the ratio of two medians.
+    /// The time with subnormal signals over the time with normal ones: the ratio of two medians.
     #[serde(with = "float")]
     pub factor: f64,
-    /// Layers.
+    /// The number of layers.
     pub layers: usize,
-    /// Their units.
+    /// The number of units of a layer.
     pub width: usize,
-    /// Samples.
+    /// The number of samples.
     pub rows: usize,
-    /// Times that each was timed, by turns.
+    /// The number of alternating timings of each.
     pub repeats: usize,
 }
 
 impl Subnormals {
-    /// By how much the subnormal signals slow down a backward pass that keeps them:
-    /// `1 + signal_share (factor - 1)`.
+    /// The factor by which the subnormal signals slow down a backward pass that keeps them:
+    /// `1 + signal_share (factor - 1)`. `None` when it was not timed.
     pub fn cost(&self) -> Option<f64> {
         self.slowdown
             .map(|slowdown| 1.0 + self.signal_share * (slowdown.factor - 1.0).max(0.0))
@@ -68,7 +68,7 @@ mod tests {
         };
         assert_eq!(cost(0.5, Some(11.0)), Some(6.0));
         assert_eq!(cost(0.0, Some(11.0)), Some(1.0));
-        // A machine that is no slower costs nothing.
+        // A machine that is not slower has no cost.
         assert_eq!(cost(1.0, Some(0.9)), Some(1.0));
         assert_eq!(cost(1.0, None), None);
     }

@@ -3,46 +3,105 @@ use serde::{Deserialize, Serialize};
 use crate::dynamics::{Butterfly, ButterflyError};
 use crate::float;
 
-/// What two twins differ in at the start.
+/// The difference between two twins at the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Perturbed {
     /// All weights, moved together in one random direction.
     Weights,
-    /// The training inputs, each moved in a random direction of its own, the same at every visit.
-    /// Of a sequence, the input of its first time step.
+    /// The training inputs, each moved in its own random direction, the same at every visit. Of a
+    /// sequence, the input of its first time step.
     Inputs,
 }
 
-/// Twins that were trained, how they differed, and how they parted.
+/// Twins that could not be trained or compared, with the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TwinError {
+    /// The perturbation does not change anything.
+    #[error(
+        "a relative perturbation of {size} makes no twin: give a positive, finite one, and values \
+         to move that are not all zero"
+    )]
+    Perturbation {
+        /// The size that was asked for.
+        #[serde(with = "float")]
+        size: f64,
+    },
+    /// The subject has no way of moving its inputs.
+    #[error(
+        "the subject does not say how to move its inputs; implement `Subject::with_moved_inputs`"
+    )]
+    FixedInputs,
+    /// The plan clips gradients by an impossible bound.
+    #[error("the twins' gradient clip is {max_norm}; give a positive, finite max_norm")]
+    Clip {
+        /// The bound.
+        #[serde(with = "float")]
+        max_norm: f64,
+    },
+    /// The separations could not be read.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Separation(#[from] ButterflyError),
+}
+
+/// Twins that were trained, how they differed, and how they separated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TwinRun {
-    /// What they differed in.
+    /// What differed at the start.
     pub perturbed: Perturbed,
     /// The relative difference that was asked for.
     #[serde(with = "float")]
     pub requested: f64,
-    /// The one that was made: larger where the numbers cannot hold what was asked for.
+    /// The relative difference at the start. It is larger than `requested` where the numbers cannot
+    /// hold that.
     #[serde(with = "float")]
     pub applied: f64,
-    /// Resolution of the numbers that they were trained in: `f64::EPSILON`, or `f32::EPSILON`.
+    /// The resolution of the numbers in training: `f64::EPSILON`, or `f32::EPSILON`.
     #[serde(with = "float")]
     pub resolution: f64,
-    /// Updates that each was to make.
+    /// The number of updates that each twin was to make.
     pub updates: u64,
-    /// Rows a step.
+    /// The number of rows per step.
     pub batch_size: usize,
-    /// How they parted, or why nothing is known of it.
-    pub outcome: Result<Butterfly, ButterflyError>,
+    /// How the twins separated, or the reason why that is not known.
+    pub outcome: Result<Butterfly, TwinError>,
 }
 
 impl TwinRun {
-    /// `f64` or `f32`.
+    /// The number format of the training: `f64` or `f32`.
     pub fn precision(&self) -> &'static str {
         if self.resolution == f64::EPSILON {
             "f64"
         } else {
             "f32"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_back_from_json() {
+        for (error, text) in [
+            (TwinError::FixedInputs, r#""fixed_inputs""#),
+            (
+                TwinError::Perturbation {
+                    size: f64::INFINITY,
+                },
+                r#"{"perturbation":{"size":"Infinity"}}"#,
+            ),
+            (
+                ButterflyError::NonFinite { step: 3 }.into(),
+                r#"{"non_finite":{"step":3}}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&error).unwrap(), text);
+            assert_eq!(serde_json::from_str::<TwinError>(text).unwrap(), error);
         }
     }
 }

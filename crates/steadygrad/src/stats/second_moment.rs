@@ -24,7 +24,11 @@ impl<'a> SecondMoment<'a> {
 
 /// The number of gradient values with `g^2 > ratio v`; 0 when empty. An infinite gradient counts. A
 /// NaN does not, and neither does a value whose v is zero and so has no history.
-pub(crate) fn beyond_second_moment(gradient: Values<'_>, moment: SecondMoment<'_>, ratio: f64) -> u64 {
+pub(crate) fn beyond_second_moment(
+    gradient: Values<'_>,
+    moment: SecondMoment<'_>,
+    ratio: f64,
+) -> u64 {
     let ratio = ratio * moment.factor;
     with_slice!(Values, gradient, gradient => with_slice!(Values, moment.values, moment => {
         pairs(gradient, moment).filter(|&(g, v)| is_beyond(g, v, ratio)).count() as u64

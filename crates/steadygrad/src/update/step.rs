@@ -8,7 +8,6 @@ const LANES: usize = 8;
 
 /// The norms of one step on a tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
 pub struct StepNorms {
     /// The L2 norm of the change. It equals [`distance`](crate::stats::distance) from the weights
     /// before to those after, to the bit.
@@ -169,7 +168,13 @@ fn change<S: Simd, R: Rule<STATES>, const STATES: usize, const MEASURED: bool>(
     for at in (whole..weights.len()).step_by(LANES) {
         let part = at..weights.len().min(at + LANES);
         let states = states.each_mut().map(|state| &mut state[part.clone()]);
-        let changes = change_few(simd, rule, &mut weights[part.clone()], &gradient[part], states);
+        let changes = change_few(
+            simd,
+            rule,
+            &mut weights[part.clone()],
+            &gradient[part],
+            states,
+        );
         if MEASURED {
             change_squares.rest += changes;
         }
@@ -207,6 +212,8 @@ fn change_few<S: Simd, const STATES: usize>(
         state.copy_from_slice(&eight[..count]);
     }
     (after - before).store_slice(&mut eight);
-    let squares = eight[..count].iter().map(|change| f64::from(*change).powi(2));
+    let squares = eight[..count]
+        .iter()
+        .map(|change| f64::from(*change).powi(2));
     squares.sum()
 }

@@ -196,11 +196,7 @@ impl Workers {
     }
 
     /// Does `work` on every job, on all threads.
-    fn for_each<T: Send>(
-        &self,
-        jobs: impl Iterator<Item = T> + Send,
-        work: impl Fn(T) + Sync,
-    ) {
+    fn for_each<T: Send>(&self, jobs: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
         let queue = Mutex::new(jobs);
         let work_off = || {
             let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();

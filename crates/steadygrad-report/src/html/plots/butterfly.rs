@@ -4,7 +4,7 @@ use maud::Markup;
 use plotly::Scatter;
 use plotly::common::{DashType, Line, MarkerSymbol, Mode};
 use plotly::layout::HoverMode;
-use steadygrad::dynamics::{Butterfly, Parting, Separation, SeparationStep};
+use steadygrad::dynamics::{Butterfly, Separation, SeparationStep, SeparationSummary};
 use steadygrad::probe::Perturbed;
 
 use super::curve::on_log_axis;
@@ -57,7 +57,7 @@ pub(in crate::html) fn butterfly(perturbed: Perturbed, found: &Butterfly) -> Mar
 
 /// The separation of losses, weights and gradients.
 fn separations(found: &Butterfly, shown: &[&SeparationStep]) -> Vec<Box<dyn plotly::Trace>> {
-    let curve = |parting: &Parting,
+    let curve = |parting: &SeparationSummary,
                  part: fn(&SeparationStep) -> Separation,
                  color: &'static str,
                  symbol: MarkerSymbol| {
@@ -67,7 +67,7 @@ fn separations(found: &Butterfly, shown: &[&SeparationStep]) -> Vec<Box<dyn plot
             .map(|step| on_log_axis(part(step).relative()))
             .collect();
         let trace = Scatter::new(x, y)
-            .name(probe::series_name(parting.series))
+            .name(probe::series_name(parting.quantity))
             .mode(Mode::LinesMarkers)
             .marker(marker(color, 5).symbol(symbol))
             .line(Line::new().color(color).width(1.5));
@@ -76,7 +76,12 @@ fn separations(found: &Butterfly, shown: &[&SeparationStep]) -> Vec<Box<dyn plot
     let [square, diamond] = [MarkerSymbol::SquareOpen, MarkerSymbol::DiamondOpen];
     vec![
         curve(&found.loss, |step| step.loss, BLUE, square),
-        curve(&found.weights, |step| step.weights, ORANGE, MarkerSymbol::Circle),
+        curve(
+            &found.weights,
+            |step| step.weights,
+            ORANGE,
+            MarkerSymbol::Circle,
+        ),
         curve(&found.gradients, |step| step.gradients, GREEN, diamond),
     ]
 }
@@ -91,7 +96,7 @@ fn fits(found: &Butterfly) -> impl Iterator<Item = Box<dyn plotly::Trace>> {
         let trace = Scatter::new(ends.to_vec(), y.to_vec())
             .name(format!(
                 "fit to the {}: {} per step",
-                probe::series_name(parting.series),
+                probe::series_name(parting.quantity),
                 number::with_error(fit.rate, Some(fit.standard_error))
             ))
             .mode(Mode::Lines)

@@ -5,8 +5,8 @@ use plotly::Scatter;
 use plotly::common::{DashType, Line, Mode};
 use steadygrad::diagnose::{Chart, Finding};
 
-use super::frame::{BLUE, VerticalLine, bare_axis, figure, layout, log_axis, with_vertical_lines};
 use super::curve::on_log_axis;
+use super::frame::{BLUE, VerticalLine, bare_axis, figure, layout, log_axis, with_vertical_lines};
 use crate::number;
 
 /// Lower than the others: a run has two of them.

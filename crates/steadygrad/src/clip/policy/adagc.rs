@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Decision;
-use crate::clip::error::{above, check};
 use crate::clip::scaling::coefficient;
-use crate::clip::{ClipConfigError, ClipPolicy, ClipReading};
+use crate::clip::{ClipPolicy, ClipReading};
+use crate::setting::{SettingError, above, check};
 
 /// AdaGC bounds each tensor by a running mean of its own norm.
 ///
@@ -130,11 +130,16 @@ impl ClipPolicy for AdaGC {
         ]
     }
 
-    fn validate(&self) -> Result<(), ClipConfigError> {
+    fn validate(&self) -> Result<(), SettingError> {
         above("warmup_max_norm", self.warmup_max_norm, 0.0)?;
         above("ratio", self.ratio, 0.0)?;
         let usable = (0.0..1.0).contains(&self.decay);
-        check("decay", self.decay, usable, "give a number from 0 to below 1")
+        check(
+            "decay",
+            self.decay,
+            usable,
+            "give a number from 0 to below 1",
+        )
     }
 
     fn step(&self, mut state: AdaGCState, reading: &ClipReading) -> (AdaGCState, Decision) {

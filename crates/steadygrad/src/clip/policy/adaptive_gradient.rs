@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Decision;
-use crate::clip::error::above;
-use crate::clip::{ClipConfigError, ClipPolicy, ClipReading, Needs, TensorReading, UnitNorms};
+use crate::clip::{ClipPolicy, ClipReading, Needs, TensorReading, UnitNorms};
+use crate::setting::{SettingError, above};
 
 /// Adaptive gradient clipping (AGC) bounds each output unit by its weights.
 ///
@@ -86,7 +86,7 @@ impl ClipPolicy for AdaptiveGradientClip {
         Needs::UnitNorms
     }
 
-    fn validate(&self) -> Result<(), ClipConfigError> {
+    fn validate(&self) -> Result<(), SettingError> {
         above("clipping", self.clipping, 0.0)?;
         above("eps", self.eps, 0.0)
     }

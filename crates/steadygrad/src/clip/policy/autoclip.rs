@@ -3,9 +3,9 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::Decision;
-use crate::clip::error::{between, check};
 use crate::clip::scaling::scale_to;
-use crate::clip::{ClipConfigError, ClipPolicy, ClipReading};
+use crate::clip::{ClipPolicy, ClipReading};
+use crate::setting::{SettingError, between, check};
 
 /// AutoClip bounds the global norm by a percentile of the norms so far, this one included.
 ///
@@ -107,7 +107,7 @@ impl ClipPolicy for AutoClip {
         vec![Self::default().with_percentile(50.0).with_window(7)]
     }
 
-    fn validate(&self) -> Result<(), ClipConfigError> {
+    fn validate(&self) -> Result<(), SettingError> {
         between("percentile", self.percentile, 0.0, 100.0)?;
         check("window", self.window, self.window > 0, "give at least 1")
     }

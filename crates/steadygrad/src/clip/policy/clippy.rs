@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Decision;
-use crate::clip::error::at_least;
-use crate::clip::{ClipConfigError, ClipPolicy, ClipReading, Needs, Target};
+use crate::clip::{ClipPolicy, ClipReading, Needs, Target};
+use crate::setting::{SettingError, at_least};
 
 /// Clippy scales a tensor's update so that no weight changes by more than a share of itself.
 ///
@@ -83,7 +83,7 @@ impl ClipPolicy for Clippy {
         Target::Update
     }
 
-    fn validate(&self) -> Result<(), ClipConfigError> {
+    fn validate(&self) -> Result<(), SettingError> {
         at_least("relative", self.relative, 0.0)?;
         at_least("accumulator", self.accumulator, 0.0)?;
         at_least("absolute", self.absolute, 0.0)
@@ -117,10 +117,19 @@ mod tests {
             };
             Clippy::default().step((), &reading).1
         };
-        for kept in [None, Some(1.0), Some(3.0), Some(f64::INFINITY), Some(f64::NAN)] {
+        for kept in [
+            None,
+            Some(1.0),
+            Some(3.0),
+            Some(f64::INFINITY),
+            Some(f64::NAN),
+        ] {
             assert_eq!(decide(kept), Decision::Keep, "{kept:?}");
         }
         let coefficients = vec![0.25];
-        assert_eq!(decide(Some(0.25)), Decision::ScalePerTensor { coefficients });
+        assert_eq!(
+            decide(Some(0.25)),
+            Decision::ScalePerTensor { coefficients }
+        );
     }
 }

@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Decision;
-use crate::clip::error::above;
 use crate::clip::scaling::scale_to;
-use crate::clip::{ClipConfigError, ClipPolicy, ClipReading};
+use crate::clip::{ClipPolicy, ClipReading};
+use crate::setting::{SettingError, above};
 
 /// A norm over all values of all tensors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ impl ClipPolicy for GlobalNormClip {
         vec![l2, l2.with_norm(GlobalNorm::LInf)]
     }
 
-    fn validate(&self) -> Result<(), ClipConfigError> {
+    fn validate(&self) -> Result<(), SettingError> {
         above("max_norm", self.max_norm, 0.0)
     }
 

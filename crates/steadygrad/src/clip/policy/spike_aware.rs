@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Decision;
-use crate::clip::error::above;
-use crate::clip::{ClipConfigError, ClipPolicy, ClipReading, Needs};
+use crate::clip::{ClipPolicy, ClipReading, Needs};
+use crate::setting::{SettingError, above};
 
 /// SPAM's spike-aware clip bounds single values by their second moment.
 ///
@@ -67,7 +67,7 @@ impl ClipPolicy for SpikeAwareClip {
         Needs::SecondMoment { ratio: self.ratio }
     }
 
-    fn validate(&self) -> Result<(), ClipConfigError> {
+    fn validate(&self) -> Result<(), SettingError> {
         above("ratio", self.ratio, 0.0)
     }
 

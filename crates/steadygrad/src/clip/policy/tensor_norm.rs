@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Decision;
-use crate::clip::error::above;
 use crate::clip::scaling::coefficient;
-use crate::clip::{ClipConfigError, ClipPolicy, ClipReading};
+use crate::clip::{ClipPolicy, ClipReading};
+use crate::setting::{SettingError, above};
 
 /// Bounds each tensor by its own norm: `g <- g min(1, max_norm / tensor_norm)`.
 ///
@@ -25,7 +25,7 @@ impl ClipPolicy for TensorNormClip {
         vec![Self { max_norm: bound }]
     }
 
-    fn validate(&self) -> Result<(), ClipConfigError> {
+    fn validate(&self) -> Result<(), SettingError> {
         above("max_norm", self.max_norm, 0.0)
     }
 

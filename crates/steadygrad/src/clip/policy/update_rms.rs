@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Decision;
-use crate::clip::error::above;
-use crate::clip::{ClipConfigError, ClipPolicy, ClipReading, Needs, Target};
+use crate::clip::{ClipPolicy, ClipReading, Needs, Target};
+use crate::setting::{SettingError, above};
 
 /// StableAdamW's update clipping slows down a tensor whose second moment is out of date.
 ///
@@ -50,7 +50,7 @@ impl ClipPolicy for UpdateRmsClip {
         Target::Update
     }
 
-    fn validate(&self) -> Result<(), ClipConfigError> {
+    fn validate(&self) -> Result<(), SettingError> {
         above("eps", self.eps, 0.0)
     }
 
@@ -82,7 +82,13 @@ mod tests {
             };
             UpdateRmsClip::default().step((), &reading).1
         };
-        for kept in [None, Some(0.0), Some(1.0), Some(f64::INFINITY), Some(f64::NAN)] {
+        for kept in [
+            None,
+            Some(0.0),
+            Some(1.0),
+            Some(f64::INFINITY),
+            Some(f64::NAN),
+        ] {
             assert_eq!(decide(kept), Decision::Keep, "{kept:?}");
         }
         let coefficients = vec![0.25];

@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Decision;
-use crate::clip::error::above;
-use crate::clip::{ClipConfigError, ClipPolicy, ClipReading};
+use crate::clip::{ClipPolicy, ClipReading};
+use crate::setting::{SettingError, above};
 
 /// Bounds each value: `g <- clamp(g, -max_abs, max_abs)`.
 ///
@@ -26,7 +26,7 @@ impl ClipPolicy for ValueClip {
         vec![Self { max_abs: bound }]
     }
 
-    fn validate(&self) -> Result<(), ClipConfigError> {
+    fn validate(&self) -> Result<(), SettingError> {
         above("max_abs", self.max_abs, 0.0)
     }
 

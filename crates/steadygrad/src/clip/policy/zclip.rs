@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Decision;
-use crate::clip::error::{above, check};
 use crate::clip::scaling::scale_to;
-use crate::clip::{ClipConfigError, ClipPolicy, ClipReading};
+use crate::clip::{ClipPolicy, ClipReading};
+use crate::setting::{SettingError, above, check};
 
 /// ZClip bounds global norms that stand out from their running mean.
 ///
@@ -144,9 +144,14 @@ impl ClipPolicy for ZClip {
         vec![Self::default().with_warmup_steps(4).with_max_norm(None)]
     }
 
-    fn validate(&self) -> Result<(), ClipConfigError> {
+    fn validate(&self) -> Result<(), SettingError> {
         let usable = (0.0..1.0).contains(&self.alpha);
-        check("alpha", self.alpha, usable, "give a number from 0 to below 1")?;
+        check(
+            "alpha",
+            self.alpha,
+            usable,
+            "give a number from 0 to below 1",
+        )?;
         above("z_threshold", self.z_threshold, 0.0)?;
         let warmup = self.warmup_steps;
         check("warmup_steps", warmup, warmup > 0, "give at least 1")?;

@@ -116,7 +116,7 @@ fn critical_init(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplicable
 mod tests {
     use super::super::super::testing::{healthy_measurements, healthy_outcome, setup};
     use super::*;
-    use crate::dynamics::{Activation, Axis, Criticality, GrowthProfile};
+    use crate::dynamics::{Activation, Axis, Criticality, GrowthProfile, MeanField};
     use crate::measurements::Measurements;
 
     fn derived(change: impl FnOnce(&mut Measurements)) -> Result<Remedy, NotApplicable> {
@@ -223,7 +223,9 @@ mod tests {
         // Measured biases do not make a critical gain where there is none.
         for criticality in [
             None,
-            Criticality::new(Activation::Gelu, 3.0, 0.0, 1.0, 20).ok(),
+            MeanField::new(Activation::Gelu, 3.0, 0.0)
+                .and_then(|network| Criticality::new(network, 1.0, 20))
+                .ok(),
         ] {
             let refused = derived(|measurements| {
                 measurements.activation = Activation::Gelu;

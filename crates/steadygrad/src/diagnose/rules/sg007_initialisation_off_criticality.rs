@@ -178,8 +178,8 @@ mod tests {
                 matrix.frobenius_norm = 1.4 * (matrix.fan_out as f64).sqrt();
             }
             let steps = measurements.growth.points.len() - 1;
-            measurements.criticality =
-                Criticality::new(Activation::Selu, 1.4, 0.0, 1.96, steps).ok();
+            let network = MeanField::new(Activation::Selu, 1.4, 0.0).unwrap();
+            measurements.criticality = Criticality::new(network, 1.96, steps).ok();
         });
         assert!(finding.unwrap().evidence[0].value > 1.39);
     }

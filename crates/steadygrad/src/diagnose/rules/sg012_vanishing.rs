@@ -1,10 +1,10 @@
 //! SG012: the gradient dies out on its way back.
 
+use crate::diagnose::run::median;
 use crate::diagnose::sketch::{Sketch, healthy};
 use crate::diagnose::{
     Example, Finding, FindingLevel, GradientEffect, History, ModelCase, RemedyFamilies, Row, Rule,
 };
-use crate::diagnose::run::median;
 use crate::dynamics::Axis;
 use crate::remedy::Family;
 use crate::trace::Role;
