@@ -1,5 +1,5 @@
-//! The time that spectra take. `benches/peers/dynamics.py` measures the peers and calls this program
-//! between its own rounds.
+//! The time that spectra take. `benches/peers/dynamics.py` measures the peers and calls this
+//! program between its own rounds.
 //!
 //! `cargo bench --workspace --bench dynamics -- [towel|engelken|rnn]` is part of
 //! `cargo xtask bench dynamics`. It prints JSON: seconds, and the leading exponents.

@@ -1,5 +1,5 @@
-//! Slopes of the log gradient norm, as mean-field theory predicts them from initialisation alone and
-//! as real random networks have them. Nothing is fitted.
+//! Slopes of the log gradient norm, as mean-field theory predicts them from initialisation alone
+//! and as real random networks have them. Nothing is fitted.
 //!
 //! `cargo run --release -p steadygrad-dynamics --example gradient_slopes` prints Markdown.
 #![allow(

@@ -22,8 +22,8 @@ use systems::{Lorenz, RandomRnn, Roessler, henon, logistic, mean_field_lambda_1,
 /// A value in print, and half a unit of its last digit.
 type Printed = (f64, f64);
 
-/// Prints one row per exponent. An exponent of 0 has no relative error: its bar is a thousandth of the
-/// smallest printed one.
+/// Prints one row per exponent. An exponent of 0 has no relative error: its bar is a thousandth of
+/// the smallest printed one.
 fn show(name: &str, system: &mut impl TangentSystem, steps: usize, printed: &[Printed]) {
     let settings = LyapunovSettings::default()
         .with_transient(steps / 100)
@@ -58,12 +58,14 @@ fn show(name: &str, system: &mut impl TangentSystem, steps: usize, printed: &[Pr
             (false, false) => "MISSED",
         };
         println!(
-            "| {name} | {printed} | {value:.6} | {error:.1e} | {z:.1} | {relative:.1e} | {verdict} | {seconds:.0} s |"
+            "| {name} | {printed} | {value:.6} | {error:.1e} | {z:.1} | {relative:.1e} | {verdict} \
+             | {seconds:.0} s |"
         );
     }
     let dimension = spectrum.kaplan_yorke_dimension().unwrap_or(f64::NAN);
     println!(
-        "| | | D_KY {dimension:.5} | | | | {steps} steps of {}, at most {} between two factorisations, {:.1} digits lost | {:.0} ns a step |",
+        "| | | D_KY {dimension:.5} | | | | {steps} steps of {}, at most {} between two \
+         factorisations, {:.1} digits lost | {:.0} ns a step |",
         spectrum.time_step,
         spectrum.longest_interval,
         spectrum.digits_lost,
@@ -73,7 +75,8 @@ fn show(name: &str, system: &mut impl TangentSystem, steps: usize, printed: &[Pr
 
 fn random_networks() {
     println!(
-        "\n| random RNN, N=400, seeds 1, 2, 3 | expected | found | largest error | mean off | verdict |"
+        "\n| random RNN, N=400, seeds 1, 2, 3 | expected | found | largest error | mean off \
+         | verdict |"
     );
     println!("|---|---|---|---|---|---|");
     for g in [0.5, 0.8, 2.0, 3.0, 5.0, 10.0, 20.0] {

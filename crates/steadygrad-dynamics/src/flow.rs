@@ -112,8 +112,8 @@ impl<F: VectorField> Flow<F> {
     ///
     /// # Errors
     /// [`DynamicsError::Setting`] when `time_step` is not above 0 and finite;
-    /// [`DynamicsError::NonFinite`] for a state that is not finite; [`DynamicsError::ZeroWidth`] for
-    /// a field without variables.
+    /// [`DynamicsError::NonFinite`] for a state that is not finite; [`DynamicsError::ZeroWidth`]
+    /// for a field without variables.
     ///
     /// # Panics
     /// When `state` is not as long as the field's dimension.

@@ -22,7 +22,8 @@ impl Axis {
     }
 }
 
-/// The size of a gradient: as a whole, and value by value. A number format limits values, not norms.
+/// The size of a gradient: as a whole, and value by value. A number format limits values, not
+/// norms.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GradientSize {
     /// The L2 norm over all values.
@@ -149,9 +150,9 @@ impl GrowthProfile {
         rate(&self.points, |point| point.gradient_norm, true)
     }
 
-    /// [`GrowthProfile::backward_growth_rate`] as a logarithm. Its standard error is that of the mean
-    /// over the steps, `sd / sqrt(n)`: how far the rate of another network of this kind may lie from
-    /// this one. A single step has no error, and neither has a profile with a gap.
+    /// [`GrowthProfile::backward_growth_rate`] as a logarithm. Its standard error is that of the
+    /// mean over the steps, `sd / sqrt(n)`: how far the rate of another network of this kind may
+    /// lie from this one. A single step has no error, and neither has a profile with a gap.
     pub fn backward_log_growth(&self) -> Option<Exponent> {
         let value = self.backward_growth_rate()?.ln();
         let factors: Vec<f64> = self

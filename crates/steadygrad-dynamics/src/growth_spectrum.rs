@@ -106,8 +106,8 @@ impl GrowthSpectrum {
     }
 
     /// The mean over the layers of `ln` growth in a random direction, which mean-field theory
-    /// predicts, with the standard error of that mean. `None` without layers, or when one of them is
-    /// not finite.
+    /// predicts, with the standard error of that mean. `None` without layers, or when one of them
+    /// is not finite.
     pub fn mean_log_growth(&self) -> Option<Exponent> {
         let values: Vec<f64> = self.layers.iter().map(|layer| layer.log_growth).collect();
         let found = (!values.is_empty()).then(|| mean(values))?;
@@ -121,8 +121,8 @@ impl GrowthSpectrum {
             .then_some((first.value - last.value) * self.steps as f64)
     }
 
-    /// The `count` worst layers, the worst first. They stretch most along their worst direction, or,
-    /// where gradients shrink on average, shrink a random direction most.
+    /// The `count` worst layers, the worst first. They stretch most along their worst direction,
+    /// or, where gradients shrink on average, shrink a random direction most.
     pub fn worst_layers(&self, count: usize) -> Vec<&LayerGrowth> {
         let mut layers: Vec<&LayerGrowth> = self.layers.iter().collect();
         if self.shrinks() {

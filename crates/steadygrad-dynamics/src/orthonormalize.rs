@@ -1,11 +1,12 @@
 use crate::{Block, DynamicsError};
 
 /// Up to this number of columns Gram-Schmidt is faster than a blocked Householder factorisation,
-/// which spends its time on set-up. At 512 rows they are equal near 24 columns, at 100 rows near 12.
+/// which spends its time on set-up. At 512 rows they are equal near 24 columns, at 100 rows near
+/// 12.
 const FEW_COLUMNS: usize = 16;
 
-/// A column that keeps less than this share of its length is orthogonalised again. "Twice is enough"
-/// for orthogonality near machine precision (Giraud et al., 2005).
+/// A column that keeps less than this share of its length is orthogonalised again. "Twice is
+/// enough" for orthogonality near machine precision (Giraud et al., 2005).
 const AGAIN_BELOW: f64 = 1e-3;
 
 /// Squared lengths that are safe to compute with. Below, squares or their remainders after a
@@ -15,8 +16,8 @@ const SQUARES: std::ops::Range<f64> = 1e-250..1e300;
 /// Orthonormalises the columns of `block` from left to right, `block = Q R`, and writes `ln |R_jj|`
 /// of each column into `log_diagonal`. Columns may have any size that f64 holds.
 ///
-/// Returns the largest `|b_j| / |R_jj|`, at least 1. It is the length of a column over the length of
-/// the part that no column before it has, and so measures the digits that the column lost.
+/// Returns the largest `|b_j| / |R_jj|`, at least 1. It is the length of a column over the length
+/// of the part that no column before it has, and so measures the digits that the column lost.
 ///
 /// `step` is for the error's text alone. After an error the block is unspecified.
 ///

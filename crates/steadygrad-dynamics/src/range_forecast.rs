@@ -65,8 +65,8 @@ pub struct RangeForecast {
     /// does. `None` when it does not and does not grow.
     #[serde(with = "float::option")]
     pub overflows_at: Option<f64>,
-    /// The number of steps until the signal is below the smallest normal value; 0 when it already is.
-    /// `None` when it is not and does not shrink.
+    /// The number of steps until the signal is below the smallest normal value; 0 when it already
+    /// is. `None` when it is not and does not shrink.
     #[serde(with = "float::option")]
     pub underflows_at: Option<f64>,
 }
@@ -75,8 +75,8 @@ impl RangeForecast {
     /// Forecasts a signal of this size that is multiplied by `e^log_growth` at each step:
     /// `(ln limit - ln size) / log_growth` steps.
     ///
-    /// A size beyond a limit is beyond it whatever the growth, even NaN. Both fields are `None` for a
-    /// size that is zero, negative or not finite.
+    /// A size beyond a limit is beyond it for any growth, even NaN. Both fields are `None` for
+    /// a size that is zero, negative or not finite.
     pub fn new(format: NumberFormat, size: f64, log_growth: f64) -> Self {
         let usable = size > 0.0 && size.is_finite();
         let steps = |beyond: bool, towards: bool, limit: f64| {

@@ -1,7 +1,7 @@
 /// Power iteration for the largest singular value of a row-major `rows x cols` matrix.
 ///
-/// The right singular vector is kept between calls. When a matrix moves little from step to step, as
-/// weights do, one iteration per step follows it (Miyato et al., 2018).
+/// The right singular vector is kept between calls. When a matrix moves little from step to step,
+/// as weights do, one iteration per step follows it (Miyato et al., 2018).
 ///
 /// Performance: an iteration costs two products of the matrix with a vector.
 ///
@@ -27,8 +27,8 @@ impl SpectralNorm {
         Self { right }
     }
 
-    /// Runs `iterations` and returns the estimate, which never exceeds the true norm. 0 for an empty
-    /// or zero matrix; NaN when the matrix holds a non-finite value.
+    /// Runs `iterations` and returns the estimate, which never exceeds the true norm. 0 for an
+    /// empty or zero matrix; NaN when the matrix holds a non-finite value.
     ///
     /// # Panics
     /// When the length of `values` is not a multiple of the `cols` of [`SpectralNorm::new`].

@@ -11,7 +11,8 @@ use crate::{Block, DynamicsError};
 /// A linear map by hand:
 ///
 /// ```
-/// use steadygrad_dynamics::{Block, DynamicsError, LyapunovSettings, LyapunovSpectrum, TangentSystem};
+/// use steadygrad_dynamics::{Block, DynamicsError, TangentSystem};
+/// use steadygrad_dynamics::{LyapunovSettings, LyapunovSpectrum};
 ///
 /// struct Doubling;
 /// impl TangentSystem for Doubling {

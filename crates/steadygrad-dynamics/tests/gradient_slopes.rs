@@ -1,7 +1,8 @@
-//! Gradient slopes predicted from initialisation alone, held to real random networks. This is the
-//! quick version: narrow, and 76 of the 80 networks cut to 40 layers. The bar (R^2 of 0.99 and a
-//! median error of 3 % over networks of 10 to 1,000 layers) is the whole experiment's, the example
-//! `gradient_slopes`, whose rows are in `benches/runs`.
+//! Gradient slopes predicted from initialisation alone, beside those of real random networks.
+//!
+//! This is the quick version: the networks are narrow, and 76 of the 80 are cut to 40 layers. The
+//! whole experiment is the example `gradient_slopes`, whose rows are in `benches/runs`. Its bar is
+//! an R^2 of 0.99 and a median error of 3 % over networks of 10 to 1,000 layers.
 
 #[path = "slopes/errors.rs"]
 mod errors;
@@ -12,10 +13,11 @@ use errors::Errors;
 use network::{Case, grid};
 use steadygrad_dynamics::Activation;
 
-/// Narrow, for time: gradients lie about `1 / width` a layer below an infinite width's.
+/// Narrow, to save time. Gradients are about `1 / width` per layer below those of an infinite
+/// width.
 const WIDTH: usize = 128;
 
-/// Plain loops: without optimisation a library of generic kernels is slower.
+/// Plain loops. Without optimisation a library of generic kernels is slower.
 fn product(a: &[f64], transposed: bool, b: &[f64], c: &mut [f64], width: usize) {
     c.fill(0.0);
     for (b, c) in b.chunks_exact(width).zip(c.chunks_exact_mut(width)) {
@@ -30,7 +32,8 @@ fn product(a: &[f64], transposed: bool, b: &[f64], c: &mut [f64], width: usize) 
     }
 }
 
-/// One network in twenty keeps its depth, one of them 1,000 layers; the others are cut, for time.
+/// One network in twenty keeps its depth, one of them 1,000 layers. The others are cut, to save
+/// time.
 fn cases() -> Vec<Case> {
     let mut cases = grid();
     for (i, case) in cases.iter_mut().enumerate() {
@@ -59,7 +62,7 @@ fn mean_field_predicts_the_slopes_of_eighty_networks() {
     assert!(theory.r_squared >= 0.99, "{theory:?}");
     assert!(theory.factor <= 0.03, "{theory:?}");
     assert!(theory.relative <= 0.03, "{theory:?}");
-    // The control: what the weight scale alone would say.
+    // The control: the prediction from the weight scale alone.
     let control: Vec<_> = cases
         .iter()
         .zip(&slopes)
@@ -93,7 +96,7 @@ fn a_thousand_layers_beyond_f64() {
             growth > f64::MAX.ln() || growth < f64::MIN_POSITIVE.ln(),
             "{growth}"
         );
-        // A width of 32 costs several hundredths.
+        // A width of 32 shifts the slope by several hundredths.
         assert!(
             (slopes.measured - slopes.predicted).abs() < 0.08,
             "{case:?} {slopes:?}"
@@ -101,7 +104,7 @@ fn a_thousand_layers_beyond_f64() {
     }
 }
 
-/// A finite width lowers the log norm; nothing else parts theory from measurement.
+/// A finite width lowers the log norm. Theory and measurement differ by nothing else.
 #[test]
 fn the_gap_shrinks_with_the_width() {
     let case = Case {
@@ -122,8 +125,8 @@ fn the_gap_shrinks_with_the_width() {
     );
 }
 
-/// Where the critical scale has no closed form, wide random layers neither amplify nor damp
-/// there, and do so off it; GELU and SiLU need biases to have one.
+/// Where the critical scale has no closed form, wide random layers neither amplify nor damp at it,
+/// and do so elsewhere. GELU and SiLU have such a scale only with biases.
 #[test]
 fn critical_scales_by_brute_force() {
     use steadygrad_dynamics::{CriticalPoint, critical_sigma_w};

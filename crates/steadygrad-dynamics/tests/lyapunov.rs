@@ -21,8 +21,8 @@ fn measure(system: &mut impl TangentSystem, transient: usize, steps: usize) -> L
     LyapunovSpectrum::measure(system, settings(transient, steps)).unwrap()
 }
 
-/// Each exponent must be within three standard errors of the printed value, and within this share of
-/// it. An exponent of 0 is compared with the smallest one that is not 0. Half a unit of the last
+/// Each exponent must be within three standard errors of the printed value, and within this share
+/// of it. An exponent of 0 is compared with the smallest one that is not 0. Half a unit of the last
 /// printed digit is allowed on top, since the printed value is rounded.
 fn assert_spectrum(
     name: &str,
@@ -227,8 +227,8 @@ fn a_system_that_changes_is_measured_through_the_change() {
         let lost = spectrum.digits_lost;
         assert!(lost <= 6.0, "{planes} {factors:?}: {lost} digits");
     }
-    // A block too wide to be checked after each step, in which half of the columns suddenly shrink and
-    // nothing grows: an error that is not mistaken for a Jacobian without full rank.
+    // A block too wide to be checked after each step, in which half of the columns suddenly shrink
+    // and nothing grows: an error that is not mistaken for a Jacobian without full rank.
     let found = LyapunovSpectrum::measure(&mut turning(10, [1.0, 1e-3]), settings(8_000, 1_000));
     assert!(
         matches!(
@@ -335,10 +335,11 @@ fn random_rnn_follows_mean_field_theory() {
 
 /// Below `g = 1` the state dies out and the exponent is the logarithm of the spectral radius, which
 /// is `g` for an infinite width. At a finite one it is larger, by an excess that fades only as
-/// `sqrt(ln N / N)` and whose limit law (Gumbel's; Rider and Sinclair, 2014) is approached so slowly
-/// that 400 units need a measurement: `ln(radius / g)` of 60 such matrices, drawn with NumPy, is
-/// 0.030 with a standard deviation of 0.015. That is more than 5 % of `|ln 0.8|`. So each seed is
-/// held to its own radius, and the mean to `ln g` within three standard deviations of that law.
+/// `sqrt(ln N / N)` and whose limit law (Gumbel's; Rider and Sinclair, 2014) is approached so
+/// slowly that 400 units need a measurement: `ln(radius / g)` of 60 such matrices, drawn with
+/// NumPy, is 0.030 with a standard deviation of 0.015. That is more than 5 % of `|ln 0.8|`. So each
+/// seed is held to its own radius, and the mean to `ln g` within three standard deviations of that
+/// law.
 #[test]
 fn a_random_rnn_that_dies_out_has_its_spectral_radius() {
     for g in [0.5, 0.8] {
@@ -524,7 +525,8 @@ proptest! {
         let reference = reference.unwrap();
         let moved = LyapunovSpectrum::measure(&mut scaled, settings).unwrap();
         let same = LyapunovSpectrum::measure(&mut plain, fixed).unwrap();
-        for ((a, b), again) in reference.exponents.iter().zip(&moved.exponents).zip(&same.exponents) {
+        let pairs = reference.exponents.iter().zip(&moved.exponents);
+        for ((a, b), again) in pairs.zip(&same.exponents) {
             prop_assert!((a.value + c.ln() - b.value).abs() < 1e-6);
             prop_assert!((a.value - again.value).abs() < 1e-4, "{} {}", a.value, again.value);
         }

@@ -1,8 +1,9 @@
-//! How fast gradients are read, beside the plainest sum over the same memory, and the distance of two
-//! models, beside a loop that the compiler makes the best of.
+//! The speed of reading gradients, beside the plainest sum over the same memory, and of the
+//! distance of two models, beside a loop that the compiler vectorizes.
 //!
-//! `cargo bench --workspace --bench kernel`; part of `cargo xtask bench clip`. Prints JSON: one
-//! object a shape set and number of threads, medians in microseconds of rounds that alternate.
+//! `cargo bench --workspace --bench kernel` is part of `cargo xtask bench clip`. It prints JSON:
+//! one object for each shape set and number of threads, with medians in microseconds of alternating
+//! rounds.
 #![allow(
     clippy::print_stdout,
     reason = "a benchmark reports to its standard output"
@@ -16,8 +17,8 @@ use serde_json::json;
 use steadygrad::Workers;
 use steadygrad::stats::{Values, distance};
 
-/// Name, number of values of each tensor, and how many of a hundred are zero: a ReLU that is off, or an
-/// input that is, leaves some.
+/// The name, the number of values of each tensor, and the percentage of zeros, as a ReLU or an
+/// input that is off makes them.
 fn shape_sets() -> Vec<(&'static str, Vec<usize>, usize)> {
     vec![
         ("3x128 MLP", mlp(3, 128), 0),
@@ -55,7 +56,7 @@ fn gpt2_small() -> Vec<usize> {
     tensors
 }
 
-/// The plain sum: f32 additions in as many lanes as keep the memory busy, no more knowledge.
+/// The plain sum: f32 additions, in as many lanes as keep the memory busy.
 fn plain_sum(values: &[f32]) -> f32 {
     dispatch!(Level::new(), simd => {
         let mut sums = [f32x8::splat(simd, 0.0); 8];
@@ -93,7 +94,7 @@ fn plain_sums(tensors: &[Vec<f32>], threads: usize) -> f32 {
     })
 }
 
-/// The distance, by a loop of sixteen sums that the compiler is left to vectorize.
+/// The distance by a loop of sixteen sums, which the compiler vectorizes.
 fn plain_distance(before: &[f32], after: &[f32]) -> f64 {
     let mut sums = [0.0; 16];
     let (befores, rest_before) = before.as_chunks::<16>();
@@ -109,7 +110,7 @@ fn plain_distance(before: &[f32], after: &[f32]) -> f64 {
     (sums.iter().sum::<f64>() + rest).sqrt()
 }
 
-/// Both ways to the distances of all tensors from others, by turns.
+/// Times both ways to compute the distances of all tensors from others, alternating.
 fn distances(name: &str, tensors: &[Vec<f32>], rounds: usize) {
     let after: Vec<Vec<f32>> = tensors
         .iter()
@@ -129,7 +130,8 @@ fn distances(name: &str, tensors: &[Vec<f32>], rounds: usize) {
     println!(
         "{}",
         json!({
-            "set": name, "distance_us": ours, "plain_distance_us": plain, "speed_ratio": plain / ours,
+            "set": name, "distance_us": ours, "plain_distance_us": plain,
+            "speed_ratio": plain / ours,
         })
     );
 }
@@ -164,7 +166,8 @@ fn main() {
                 let start = Instant::now();
                 black_box(workers.measure(black_box(&values)));
                 ours.push(start.elapsed());
-                // Threads of its own would cost the plain sum more than the sum of a small set.
+                // Starting threads would cost the plain sum of a small set more than the sum
+                // itself.
                 let start = Instant::now();
                 let threads = if total < 1 << 18 { 1 } else { threads };
                 black_box(plain_sums(black_box(&tensors), threads));

@@ -43,7 +43,7 @@
 //!
 //! | to | look at |
 //! |---|---|
-//! | clip gradients or updates | [`clip`]: a policy a file, run by a [`Clipper`](clip::Clipper) |
+//! | clip gradients or updates | [`clip`]: one policy per file, run by a [`Clipper`](clip::Clipper) |
 //! | judge each training step | [`guard`], with [`detect`] and [`recover`] behind it |
 //! | measure gradients | [`stats`] for one tensor, [`Workers`] for many |
 //! | forecast before training | [`probe`], from [`measurements`] |

@@ -2,8 +2,8 @@
 //! [`Trace`], and [`diagnose`](crate::diagnose) reads it.
 //!
 //! Values are in the order of the log. Steps may repeat, leave gaps, or go back where a run was
-//! restarted. Nothing is sorted or dropped. NaN and infinite values are kept, because diagnosis looks
-//! for them.
+//! restarted. Nothing is sorted or dropped. NaN and infinite values are kept, because diagnosis
+//! looks for them.
 //!
 //! ```
 //! use steadygrad::trace::{Role, Series, Trace};
@@ -37,8 +37,8 @@ pub enum Role {
     WeightNorm,
     /// The L2 norm of the change that a step made to all weights.
     UpdateNorm,
-    /// The learning rate of the step. In a run of steadygrad it is the requested rate, before the guard
-    /// lowered it.
+    /// The learning rate of the step. In a run of steadygrad it is the requested rate, before the
+    /// guard lowered it.
     LearningRate,
     /// The factor that multiplies the loss for a small number format.
     LossScale,

@@ -1,4 +1,4 @@
-//! One suite of laws that every clipping policy is run through, in every number type.
+//! Laws that hold for every clipping policy, in every number type.
 
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -34,7 +34,7 @@ trait Float: Copy + PartialEq + std::fmt::Debug {
     fn bits(self) -> u64;
     fn values(slice: &[Self]) -> Values<'_>;
     fn values_mut(slice: &mut [Self]) -> ValuesMut<'_>;
-    /// Relative rounding of one operation.
+    /// The relative rounding of one operation.
     const EPS: f64;
 }
 
@@ -66,7 +66,7 @@ float!(f64, 2.3e-16, |value| value, |value| value);
 float!(f16, 9.8e-4, f16::from_f64, f16::to_f64);
 float!(bf16, 7.9e-3, bf16::from_f64, bf16::to_f64);
 
-/// One step's tensors: gradients, weights, second moments and updates.
+/// The tensors of one step: gradients, weights, second moments and updates.
 #[derive(Clone)]
 struct Step<F> {
     gradient: Vec<F>,
@@ -90,7 +90,7 @@ impl<F: Float> Step<F> {
         }
     }
 
-    /// What the policy acts on.
+    /// The values that the policy changes.
     fn target(&self, policy: &Policy) -> &[F] {
         match policy.target() {
             Target::Gradient => &self.gradient,
@@ -155,7 +155,7 @@ fn stream() -> impl Strategy<Value = Vec<Vec<f64>>> {
     prop::collection::vec(gradient(), 1..30)
 }
 
-/// Steps with NaN, infinity and zeros among them.
+/// Steps that contain NaN, infinity and zeros.
 fn broken_stream() -> impl Strategy<Value = Vec<Vec<f64>>> {
     let broken = (
         gradient(),
@@ -170,7 +170,7 @@ fn broken_stream() -> impl Strategy<Value = Vec<Vec<f64>>> {
     prop::collection::vec(step, 1..30)
 }
 
-/// What is kept is kept to the bit, and what a bound promises holds in the values' own type.
+/// A kept gradient is kept to the bit, and a bound holds in the values' own type.
 fn keeps_or_bounds<F: Float>(steps: &[Vec<f64>]) -> Result<(), TestCaseError> {
     for policy in policies(0.7) {
         let mut clipper = Clipper::new(policy.clone()).unwrap();
@@ -186,7 +186,7 @@ fn keeps_or_bounds<F: Float>(steps: &[Vec<f64>]) -> Result<(), TestCaseError> {
             {
                 prop_assert_eq!(bits(old), bits(new), "{:?}", policy);
             }
-            // No policy makes a value larger, or turns one around.
+            // No policy makes a value larger, or changes its sign.
             for (old, new) in old.iter().zip(new) {
                 let (old, new) = (old.to_f64(), new.to_f64());
                 prop_assert!(new.abs() <= old.abs() * (1.0 + F::EPS), "{policy:?}");
@@ -228,7 +228,7 @@ fn keeps_or_bounds<F: Float>(steps: &[Vec<f64>]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Saved and loaded at any step, a clipper goes on to the bit, whatever it is fed.
+/// A clipper that is saved and loaded at any step continues to the bit, with any gradients.
 fn resumes<F: Float>(steps: &[Vec<f64>], saved: usize) -> Result<(), TestCaseError> {
     for policy in policies(0.7) {
         let mut whole = Clipper::new(policy.clone()).unwrap();
@@ -249,8 +249,8 @@ fn resumes<F: Float>(steps: &[Vec<f64>], saved: usize) -> Result<(), TestCaseErr
     Ok(())
 }
 
-/// A NaN or infinite value spreads to no other, and enters no state.
-fn contains_what_is_broken<F: Float>(steps: &[Vec<f64>]) -> Result<(), TestCaseError> {
+/// A NaN or infinite value does not spread to others, and does not enter the state.
+fn keeps_broken_values_in_place<F: Float>(steps: &[Vec<f64>]) -> Result<(), TestCaseError> {
     for policy in policies(0.7) {
         let mut clipper = Clipper::new(policy.clone()).unwrap();
         for gradient in steps {
@@ -269,13 +269,13 @@ fn contains_what_is_broken<F: Float>(steps: &[Vec<f64>]) -> Result<(), TestCaseE
             }
         }
         let text = serde_json::to_string(&clipper).unwrap();
-        // JSON has no NaN: it would be there as null, as are a missing bound and an empty state.
+        // JSON writes NaN as null, which also stands for a missing bound and an empty state.
         let text = text.replace("\"state\":null", "");
         prop_assert!(
             !text.replace("\"max_norm\":null", "").contains("null"),
             "{text}"
         );
-        // After all that it still clips a plain step to finite values.
+        // Afterwards the policy still clips a plain step to finite values.
         let mut plain = Step::<F>::new(&[0.25; 8]);
         plain.clip(&mut clipper);
         prop_assert!(
@@ -317,14 +317,15 @@ proptest! {
     }
 
     #[test]
-    fn what_is_broken_stays_where_it_is(steps in broken_stream()) {
-        contains_what_is_broken::<f32>(&steps)?;
-        contains_what_is_broken::<f64>(&steps)?;
-        contains_what_is_broken::<f16>(&steps)?;
-        contains_what_is_broken::<bf16>(&steps)?;
+    fn a_broken_value_stays_where_it_is(steps in broken_stream()) {
+        keeps_broken_values_in_place::<f32>(&steps)?;
+        keeps_broken_values_in_place::<f64>(&steps)?;
+        keeps_broken_values_in_place::<f16>(&steps)?;
+        keeps_broken_values_in_place::<bf16>(&steps)?;
     }
 
-    /// Gradients and bounds scaled together by a power of two: so is what is left, to the bit.
+    /// Gradients and bounds that are scaled together by a power of two scale the result, to the
+    /// bit.
     #[test]
     fn fixed_bounds_are_scale_equivariant(steps in stream(), power in -20i32..20) {
         let factor = 2f64.powi(power);
@@ -353,7 +354,7 @@ proptest! {
     }
 }
 
-/// Scales of the issue: the bound holds from 1e-40 to 1e38, and in f16 up to its largest value.
+/// The bound holds from 1e-40 to 1e38, and in f16 up to its largest value.
 #[test]
 fn the_bound_holds_at_every_scale() {
     fn check<F: Float>(scale: f64, bound: f64) {
@@ -393,7 +394,7 @@ fn the_bound_holds_at_every_scale() {
         check::<f64>(scale, scale * 1e-3);
     }
     check::<f16>(65_504.0, 70.0);
-    // A subnormal gradient has few digits left: within one step of the format.
+    // A subnormal gradient has few digits: within one step of the format.
     let mut tiny = Step::<f32>::new(&[1e-40; 8]);
     tiny.clip(&mut Clipper::new(GlobalNormClip::new(1e-41)).unwrap());
     assert!((norm(&tiny.gradient) - 1e-41).abs() < 8.0 * f64::from(f32::from_bits(1)));

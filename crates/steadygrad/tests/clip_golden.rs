@@ -1,9 +1,9 @@
-//! Every policy against what a peer library, or the paper's formula, makes of the same 1,000 steps
-//! of gradients: `golden/clip.json`, made by `golden/make_clip.py`.
+//! Every policy against a peer library, or the paper's formula, on the same 1,000 steps of
+//! gradients. `golden/make_clip.py` makes `golden/clip.json`.
 
 #![allow(
     clippy::print_stdout,
-    reason = "the worst difference of each policy is worth seeing: run with --nocapture"
+    reason = "--nocapture shows the worst difference of each policy"
 )]
 
 use serde::Deserialize;
@@ -36,7 +36,7 @@ fn golden() -> Golden {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// What our policy makes of the stream.
+/// The stream after our policy.
 fn clip_all(golden: &Golden, case: &Case) -> Vec<f32> {
     let mut clipper = Clipper::new(case.policy.clone()).unwrap();
     let workers = Workers::single();
@@ -131,7 +131,7 @@ fn every_policy_agrees_with_its_peer() {
             worst = worst.max(error);
             changed += usize::from(theirs != f64::from(source[index]));
         }
-        // A case in which nothing is clipped would prove nothing.
+        // A case without any clipping would prove nothing.
         assert!(
             changed > 50,
             "{}: only {changed} values were clipped",
@@ -144,7 +144,7 @@ fn every_policy_agrees_with_its_peer() {
     }
 }
 
-/// The check above can fail: another threshold is told apart.
+/// The check above can fail: another threshold gives other values.
 #[test]
 fn another_policy_does_not_agree() {
     let golden = golden();

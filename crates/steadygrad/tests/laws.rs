@@ -1,4 +1,4 @@
-//! Laws that hold for whatever a training run can throw at the core.
+//! Laws that hold for any input that a training run can give the core.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -22,7 +22,7 @@ use steadygrad::remedy::{Family, Remedy};
 use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
 use steadygrad::{Decision, Guard, GuardConfig, Judgement, Place, StepReading};
 
-/// Any number at all, the special ones often.
+/// Any number, and the special ones often.
 fn number() -> impl Strategy<Value = f64> {
     prop_oneof![
         3 => proptest::num::f64::ANY,
@@ -80,7 +80,8 @@ fn gradients() -> impl Strategy<Value = GradientStats> {
     })
 }
 
-/// A reading without any promise: the norms need not fit the counts, nor the lists each other.
+/// An arbitrary reading: norms and counts may contradict each other, and lists may differ in
+/// length.
 fn any_reading() -> impl Strategy<Value = StepReading> {
     (
         any::<u64>(),
@@ -139,7 +140,7 @@ fn measured_reading() -> impl Strategy<Value = StepReading> {
     )
 }
 
-/// A config whose numbers need not be usable. It watches, or stops at the first non-finite value.
+/// A config with arbitrary numbers. It observes, or stops at the first non-finite value.
 fn config(
     number: impl Strategy<Value = f64> + Clone,
     count: impl Strategy<Value = usize> + Clone,
@@ -199,7 +200,7 @@ fn valid_config() -> impl Strategy<Value = GuardConfig> {
         .prop_filter("usable", |config| config.validate().is_ok())
 }
 
-/// What was judged, as text: the value of a detection may be NaN.
+/// The judgement as text, because the value of a detection may be NaN.
 fn text(judgement: &Judgement) -> String {
     format!("{judgement:?}")
 }
@@ -326,9 +327,9 @@ fn growth() -> impl Strategy<Value = GrowthProfile> {
     let measured = vec((Just("h".to_owned()), number(), number()), 0..40);
     prop_oneof![
         (axis(), measured).prop_map(|(axis, measured)| GrowthProfile::new(axis, measured)),
-        // As read from a file: the factors need not follow from the sizes.
+        // As read from a file: the factors may contradict the sizes.
         (axis(), vec(point, 0..10)).prop_map(|(axis, points)| GrowthProfile { axis, points }),
-        // A steady growth, as real networks have.
+        // A steady growth, as in real networks.
         (axis(), 0.3..3.0f64, 2usize..60).prop_map(|(axis, rate, count)| {
             let point = |l: usize| ("h".to_owned(), rate.powi(l as i32), rate.powi(-(l as i32)));
             GrowthProfile::new(axis, (0..count).map(point))
@@ -359,7 +360,7 @@ fn axis() -> impl Strategy<Value = Axis> {
     select(vec![Axis::Depth, Axis::Time])
 }
 
-/// As read from a file: the exponents need not be sorted, nor fit the layers or the width.
+/// As read from a file: the exponents may be unsorted, and contradict the layers or the width.
 fn spectrum() -> impl Strategy<Value = GrowthSpectrum> {
     let exponent = (number(), option::of(number())).prop_map(|(value, standard_error)| Exponent {
         value,
@@ -412,7 +413,7 @@ fn critical_point() -> impl Strategy<Value = CriticalPoint> {
     ]
 }
 
-/// Measured ones, and, as read from a file, ones whose numbers do not fit each other.
+/// Measured places, and, as read from a file, places whose numbers contradict each other.
 fn criticality() -> impl Strategy<Value = Criticality> {
     let activation = || select(Activation::ALL.to_vec());
     let scale = || prop_oneof![4 => 0.0..10.0f64, 1 => select(vec![0.0, 1e-300, 1e70, 1e75])];
@@ -596,7 +597,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         )
 }
 
-/// Whether every parameter is a number that can be trained with.
+/// Whether a training run can use every parameter.
 fn is_usable(remedy: &Remedy) -> bool {
     let positive = |value: f64| value.is_finite() && value > 0.0;
     match *remedy {

@@ -69,8 +69,8 @@ mod tests {
             let y = |x: f64| (std::f64::consts::TAU * x / period).cos();
             (0..48).map(|x| (f64::from(x), y(f64::from(x)))).collect()
         };
-        // The mean square of the fast wave is twice that of the slow one. Without widening, the fast
-        // wave would have the larger error.
+        // The mean square of the fast wave is twice that of the slow one. Without widening, the
+        // fast wave would have the larger error.
         let ratio = line(&wave(24.0)).slope_error / line(&wave(2.0)).slope_error;
         assert!(ratio > 2.0, "{ratio}");
     }

@@ -12,8 +12,8 @@ pub struct ButterflySettings {
     #[serde(with = "float")]
     pub resolution: f64,
     /// Separations are fitted up to here. Second-order terms have the relative size of the
-    /// separation, so the default of 0.01 keeps them to a hundredth of the first-order ones. Finite,
-    /// and above ten times the resolution.
+    /// separation, so the default of 0.01 keeps them to a hundredth of the first-order ones.
+    /// Finite, and above ten times the resolution.
     #[serde(with = "float")]
     pub saturation: f64,
     /// The separation at which one twin no longer predicts the other. Positive and finite.
@@ -27,8 +27,8 @@ impl ButterflySettings {
     /// At ten times the resolution, round-off is at most a tenth of the separation.
     const FLOOR_FACTOR: f64 = 10.0;
 
-    /// Settings for twins computed at this resolution, with saturation 0.01, tolerance 0.1 and eight
-    /// points.
+    /// Settings for twins computed at this resolution, with saturation 0.01, tolerance 0.1 and
+    /// eight points.
     pub fn new(resolution: f64) -> Self {
         Self {
             resolution,

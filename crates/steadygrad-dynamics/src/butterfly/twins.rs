@@ -39,8 +39,8 @@ impl Butterfly {
     ///
     /// # Errors
     /// Settings that contradict themselves; no step at all; a first step whose weights are not
-    /// finite; steps out of order. A twin that diverges later is no error, and neither is a quantity
-    /// with too few points: see [`SeparationSummary`].
+    /// finite; steps out of order. A twin that diverges later is no error, and neither is a
+    /// quantity with too few points: see [`SeparationSummary`].
     pub fn new(
         steps: Vec<SeparationStep>,
         settings: ButterflySettings,

@@ -16,9 +16,9 @@ const TURNED: f64 = 1e-6;
 
 /// The singular values of a product of Jacobians, in logarithms.
 ///
-/// A product beyond f64's range, or below it, loses none of them: it is never formed. An orthonormal
-/// block is factorised after each factor, `J_L ... J_1 Q_0 = Q_L R_L ... R_1`, and the triangular
-/// factors alone are swept until their diagonal settles.
+/// A product beyond f64's range, or below it, loses none of them: it is never formed. An
+/// orthonormal block is factorised after each factor, `J_L ... J_1 Q_0 = Q_L R_L ... R_1`, and the
+/// triangular factors alone are swept until their diagonal settles.
 ///
 /// Source: the QR algorithm on a product (Stewart, 1995); orthogonal iteration on `P^T P` for the
 /// leading directions of explicit factors.
@@ -40,8 +40,8 @@ const TURNED: f64 = 1e-6;
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JacobianProduct {
-    /// `ln sigma_i`, the largest first. Only the leading ones when fewer vectors than the width were
-    /// carried along: see [`JacobianProduct::lower_bound`].
+    /// `ln sigma_i`, the largest first. Only the leading ones when fewer vectors than the width
+    /// were carried along: see [`JacobianProduct::lower_bound`].
     #[serde(with = "float::list")]
     pub log_singular_values: Vec<f64>,
     /// `ln` of the growth along the leading direction, factor by factor. Its sum approaches

@@ -36,16 +36,16 @@ const CANCELLED: f64 = std::f64::consts::FRAC_1_SQRT_2;
 /// Computes the largest and the smallest eigenvalue of a symmetric operator `A`, from products
 /// `v -> A v` alone. For the Hessian of a loss they are the two ends of its curvature.
 ///
-/// Lanczos' recurrence `A V_m = V_m T_m + beta_m v_(m+1) e_m^T` makes every new vector orthogonal to
-/// all before it, twice where digits cancelled. The Ritz values are the eigenvalues of the
+/// Lanczos' recurrence `A V_m = V_m T_m + beta_m v_(m+1) e_m^T` makes every new vector orthogonal
+/// to all before it, twice where digits cancelled. The Ritz values are the eigenvalues of the
 /// tridiagonal `T_m`.
 ///
 /// Source: Parlett, The Symmetric Eigenvalue Problem (1998), chapters 6 and 13 ("twice is enough").
 ///
 /// `start` fixes the result: draw it at random from a seed. Eigenvectors orthogonal to it stay
 /// unseen. When an invariant subspace ends the iteration early, only the values in it are known. A
-/// residual bounds the distance to *some* eigenvalue: a few iterations on a vast operator may settle
-/// on an inner one.
+/// residual bounds the distance to *some* eigenvalue: a few iterations on a vast operator may
+/// settle on an inner one.
 ///
 /// Defaults ([`LanczosSettings`]): 100 products, tolerance 1e-3.
 ///

@@ -87,8 +87,8 @@ impl<'a, S: TangentSystem> Carrier<'a, S> {
         self.narrowest
     }
 
-    /// Advances by `steps` and returns the sums of `ln |R_ii|` over them. A factorisation follows the
-    /// last step.
+    /// Advances by `steps` and returns the sums of `ln |R_ii|` over them. A factorisation follows
+    /// the last step.
     #[inline]
     pub(super) fn advance(&mut self, steps: usize) -> Result<&[f64], DynamicsError> {
         self.totals.fill(0.0);

@@ -49,8 +49,8 @@ fn any_has_lost_digits(block: &Block) -> bool {
     pivots::<FEW_COLUMNS>(block.cols(), |i, j| dot(column(i), column(j)))
 }
 
-/// Factorises the Gram matrix into `L D L^T`. `D_jj / G_jj` is the squared share of a column that no
-/// column before it has. Rounding matters from a loss of eight digits on, far beyond the bound.
+/// Factorises the Gram matrix into `L D L^T`. `D_jj / G_jj` is the squared share of a column that
+/// no column before it has. Rounding matters from a loss of eight digits on, far beyond the bound.
 #[allow(clippy::needless_range_loop)] // the rows of a triangle refer to each other by number
 #[inline(always)]
 fn pivots<const MOST: usize>(columns: usize, gram: impl Fn(usize, usize) -> f64) -> bool {

@@ -71,9 +71,10 @@ impl LyapunovSpectrum {
     /// turn into their directions. [`JacobianProduct`](crate::JacobianProduct) has no such bias.
     ///
     /// # Errors
-    /// [`DynamicsError`] for a state or a tangent vector that is not finite, a rank below the number
-    /// of vectors, vectors that became dependent within an interval, too few steps (two are counted
-    /// at least), a width of zero or below the number of vectors, and a setting out of range.
+    /// [`DynamicsError`] for a state or a tangent vector that is not finite, a rank below the
+    /// number of vectors, vectors that became dependent within an interval, too few steps (two are
+    /// counted at least), a width of zero or below the number of vectors, and a setting out of
+    /// range.
     pub fn measure(
         system: &mut impl TangentSystem,
         settings: LyapunovSettings,

@@ -66,8 +66,8 @@ impl Activation {
         Self::ALL.into_iter().find(|one| one.name() == name)
     }
 
-    /// Computes `phi(x)`. NaN gives NaN. An infinite `x` gives the limit, which is finite on the flat
-    /// side.
+    /// Computes `phi(x)`. NaN gives NaN. An infinite `x` gives the limit, which is finite on the
+    /// flat side.
     pub fn value(self, x: f64) -> f64 {
         match self {
             // Not `f64::max`, which turns NaN into 0.
@@ -141,8 +141,8 @@ impl Activation {
     }
 }
 
-/// The normal distribution function. `erfc` keeps the relative precision of the far left tail, which
-/// `1 + erf` loses.
+/// The normal distribution function. `erfc` keeps the relative precision of the far left tail,
+/// which `1 + erf` loses.
 fn normal_cdf(x: f64) -> f64 {
     0.5 * libm::erfc(-x * FRAC_1_SQRT_2)
 }

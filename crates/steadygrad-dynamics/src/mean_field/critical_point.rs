@@ -38,8 +38,8 @@ pub enum CriticalPoint {
         /// layer after layer and `chi_1` is 1 in the limit.
         fixed_point: FixedPoint,
     },
-    /// `chi_1` jumps over 1 and equals it nowhere: the signal's fixed point vanishes, and the signal
-    /// goes to another one or explodes.
+    /// `chi_1` jumps over 1 and equals it nowhere: the signal's fixed point vanishes, and the
+    /// signal goes to another one or explodes.
     Jump {
         /// The scale of the jump, for a signal of unit variance.
         #[serde(with = "float")]
@@ -65,8 +65,8 @@ impl CriticalPoint {
 }
 
 impl Activation {
-    /// The gain `sigma_w = std * sqrt(fan_in)` at which a wide random network without biases neither
-    /// amplifies nor damps gradients: `chi_1 = 1`, for an input of unit size.
+    /// The gain `sigma_w = std * sqrt(fan_in)` at which a wide random network without biases
+    /// neither amplifies nor damps gradients: `chi_1 = 1`, for an input of unit size.
     ///
     /// ReLU has `sqrt 2` (He et al., 2015), tanh 1 (Poole et al., 2016), SELU 0.69 and sigmoid
     /// 10.15. `None` for GELU and SiLU, whose `chi_1` jumps over 1 between a signal that dies and
@@ -86,8 +86,8 @@ impl Activation {
     }
 }
 
-/// Finds the smallest `sigma_w` above which `chi_1(q*)` is not below 1. `q*` is the fixed point of a
-/// signal of unit variance.
+/// Finds the smallest `sigma_w` above which `chi_1(q*)` is not below 1. `q*` is the fixed point of
+/// a signal of unit variance.
 ///
 /// For each `q` there is one `sigma_w` that makes it a fixed point: `sigma_w^2 = (q - sigma_b^2) /
 /// E[phi(sqrt(q) z)^2]`. So the fixed points are a curve over `q`, and `chi_1 = 1` is a root in one
@@ -225,7 +225,8 @@ impl Curve {
                     return self.crossing(from);
                 }
             } else {
-                // Below the start the next part begins with a fold. Above it this part ends with one.
+                // Below the start the next part begins with a fold. Above it this part ends with
+                // one.
                 let fold = self.fold(if to <= self.start { to } else { from });
                 if let Some(jump) = self.jump(fold) {
                     return jump;

@@ -130,8 +130,9 @@ mod tests {
         assert!((twice.weight_scale().unwrap() - 0.5).abs() < 1e-6);
     }
 
-    /// SELU at 1.4 settles after hundreds of layers. Over thirty layers its gradient grows three times
-    /// as fast as at the fixed point (benches/runs/2026-11-24-gradient-slopes.md: measured 0.1215).
+    /// SELU at 1.4 settles after hundreds of layers. Over thirty layers its gradient grows three
+    /// times as fast as at the fixed point (benches/runs/2026-11-24-gradient-slopes.md: measured
+    /// 0.1215).
     #[test]
     fn growth_is_followed_from_the_signal_itself() {
         let selu = |steps| criticality((Activation::Selu, 1.4, 0.0), 1.4 * 1.4, steps).unwrap();

@@ -17,8 +17,8 @@ pub enum FixedPoint {
     Zero,
     /// The signal settles at this positive variance.
     Finite(f64),
-    /// Every variance keeps itself, so the signal stays at the input's variance, given here. This is a
-    /// homogeneous activation at its critical scale without biases (He et al., 2015).
+    /// Every variance keeps itself, so the signal stays at the input's variance, given here. This
+    /// is a homogeneous activation at its critical scale without biases (He et al., 2015).
     Every(f64),
     /// The signal grows without bound.
     Diverges,
@@ -54,8 +54,8 @@ impl MeanField {
 
     /// Follows a signal in one direction.
     ///
-    /// The length map grows with `q`, as each `phi^2` folded at zero does. So a signal moves one way
-    /// only, to the nearest fixed point in the direction of its first step.
+    /// The length map grows with `q`, as each `phi^2` folded at zero does. So a signal moves one
+    /// way only, to the nearest fixed point in the direction of its first step.
     fn limit(&self, q_0: f64) -> FixedPoint {
         let (w, b) = (self.sigma_w * self.sigma_w, self.sigma_b * self.sigma_b);
         // From the second layer on the variance is at least this.
@@ -120,8 +120,8 @@ impl MeanField {
     }
 }
 
-/// Whether the factor is 1 or less. `sqrt(2)^2 / 2` is not 1 in floating point, so four units in the
-/// last place count as 1.
+/// Whether the factor is 1 or less. `sqrt(2)^2 / 2` is not 1 in floating point, so four units in
+/// the last place count as 1.
 fn at_most_one(factor: f64) -> bool {
     factor <= 1.0 + 4.0 * f64::EPSILON
 }
@@ -131,8 +131,8 @@ fn below_one(factor: f64) -> bool {
     factor < 1.0 - 4.0 * f64::EPSILON
 }
 
-/// Finds the point between `from`, where `holds`, and `to`, where it does not, to the last bits. Both
-/// are positive. It halves their ratio, which suits numbers of any size.
+/// Finds the point between `from`, where `holds`, and `to`, where it does not, to the last bits.
+/// Both are positive. It halves their ratio, which suits numbers of any size.
 pub(super) fn bisect(mut from: f64, mut to: f64, holds: impl Fn(f64) -> bool) -> f64 {
     // 50 halvings bring a ratio of 1.1 down to one ulp, 62 a ratio of 1e300.
     for _ in 0..64 {

@@ -36,8 +36,8 @@ pub struct MeanFieldForecast {
 
 impl MeanField {
     /// Follows a signal whose first pre-activations have the variance `q_1` through `layers`
-    /// layers. An input `x` of `n` values has `q_1 = sigma_w^2 |x|^2 / n + sigma_b^2`. No layers give
-    /// an empty forecast.
+    /// layers. An input `x` of `n` values has `q_1 = sigma_w^2 |x|^2 / n + sigma_b^2`. No layers
+    /// give an empty forecast.
     ///
     /// # Errors
     /// [`MeanFieldError::Length`] for a `q_1` that is negative or not finite.
@@ -62,8 +62,8 @@ impl MeanField {
 
 impl MeanFieldForecast {
     /// Log growth of the gradient norm from the last layer's pre-activations back to the first's:
-    /// `ln(|dL/dh_1| / |dL/dh_L|)`. It is a sum of logarithms, which no depth overflows. 0 for fewer
-    /// than two layers; minus infinity when a layer passes no gradient.
+    /// `ln(|dL/dh_1| / |dL/dh_L|)`. It is a sum of logarithms, which no depth overflows. 0 for
+    /// fewer than two layers; minus infinity when a layer passes no gradient.
     pub fn log_growth(&self) -> f64 {
         let all_but_last = self.layers.len().saturating_sub(1);
         let layers = self.layers.iter().take(all_but_last);

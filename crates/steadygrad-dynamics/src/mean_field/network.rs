@@ -15,8 +15,8 @@ const MAX_SIGMA: f64 = 1e75;
 /// multiplied by [`chi_1`](MeanField::chi_1) per layer (Schoenholz et al., 2017). At a finite width
 /// `n` single networks scatter, and their log norm is lower by about `1 / n` per layer.
 ///
-/// A recurrent network `h_t = W phi(h_(t-1)) + b` has the same `q` and `chi_1` through time, as long
-/// as its states look independent of its weights. They do when the network is chaotic.
+/// A recurrent network `h_t = W phi(h_(t-1)) + b` has the same `q` and `chi_1` through time, as
+/// long as its states look independent of its weights. They do when the network is chaotic.
 ///
 /// ```
 /// use steadygrad_dynamics::{Activation, MeanField};
@@ -50,8 +50,8 @@ impl TryFrom<Plain> for MeanField {
     }
 }
 
-/// The number of layers over which a deviation, or a gradient, changes by a factor of e. Infinite at
-/// criticality.
+/// The number of layers over which a deviation, or a gradient, changes by a factor of e. Infinite
+/// at criticality.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DepthScales {
@@ -105,9 +105,9 @@ impl MeanField {
         self.sigma_b
     }
 
-    /// Computes the variance after one more layer: `F(q) = sigma_w^2 E[phi(sqrt(q) z)^2] + sigma_b^2`
-    /// (Poole et al., 2016, equation 3). An infinite `q` stays infinite unless the activation is
-    /// bounded. A negative `q` or NaN gives NaN.
+    /// Computes the variance after one more layer: `F(q) = sigma_w^2 E[phi(sqrt(q) z)^2] +
+    /// sigma_b^2` (Poole et al., 2016, equation 3). An infinite `q` stays infinite unless the
+    /// activation is bounded. A negative `q` or NaN gives NaN.
     pub fn length_map(&self, q: f64) -> f64 {
         let moment = second_moment(self.activation, q);
         // Without weights the signal does not pass, even when it is infinite.
@@ -123,8 +123,8 @@ impl MeanField {
     }
 
     /// Computes the factor by which a layer multiplies the squared gradient norm, on its way back
-    /// through pre-activations of variance `q`: `sigma_w^2 E[phi'(sqrt(q) z)^2]` (Schoenholz et al.,
-    /// 2017, equation 5). 0 and infinity give the limits. A negative `q` or NaN gives NaN.
+    /// through pre-activations of variance `q`: `sigma_w^2 E[phi'(sqrt(q) z)^2]` (Schoenholz et
+    /// al., 2017, equation 5). 0 and infinity give the limits. A negative `q` or NaN gives NaN.
     pub fn chi_1(&self, q: f64) -> f64 {
         self.sigma_w * self.sigma_w * squared_slope(self.activation, q)
     }
@@ -213,8 +213,8 @@ mod tests {
         assert!(selu.length_map_slope(1.0) < 1.0);
     }
 
-    /// The solutions of `sigma^2 = g^2 E tanh^2(sigma z)` for random recurrent networks, from SciPy:
-    /// half the log of `chi_1` is the Lyapunov exponent.
+    /// The solutions of `sigma^2 = g^2 E tanh^2(sigma z)` for random recurrent networks, from
+    /// SciPy: half the log of `chi_1` is the Lyapunov exponent.
     #[test]
     fn tanh_through_time() {
         for (gain, exponent) in [

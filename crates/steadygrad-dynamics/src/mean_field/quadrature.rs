@@ -1,8 +1,8 @@
 //! Averages over a normally distributed signal.
 //!
 //! Textbooks use Gauss-Hermite quadrature. It converges slowly at a kink (ReLU, leaky ReLU, SELU)
-//! and for a large signal, whose saturation has the width `1 / sqrt(q)`. Here either side of zero is
-//! cut into panels that resolve both the activation and the Gaussian, and each panel has a
+//! and for a large signal, whose saturation has the width `1 / sqrt(q)`. Here either side of zero
+//! is cut into panels that resolve both the activation and the Gaussian, and each panel has a
 //! Gauss-Legendre rule.
 
 use std::f64::consts::PI;
@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 
 use super::Activation;
 
-/// The points of the rule in each panel. A panel of width 2 whose nearest pole lies `pi/2` away (tanh
-/// at `i pi/2`) converges as `3.4^(-2 n)` (Trefethen, 2008, theorem 4.5): 1e-21 at 20.
+/// The points of the rule in each panel. A panel of width 2 whose nearest pole lies `pi/2` away
+/// (tanh at `i pi/2`) converges as `3.4^(-2 n)` (Trefethen, 2008, theorem 4.5): 1e-21 at 20.
 const POINTS: usize = 20;
 
 /// The end of the integral. 1e-23 of the mass lies beyond ten standard deviations.
@@ -99,8 +99,8 @@ fn gaussian_mean(q: f64, f: impl Fn(f64) -> f64) -> f64 {
     sum / (2.0 * PI).sqrt()
 }
 
-/// The nodes and weights on `-1..1`. The nodes are the roots of the Legendre polynomial, by Newton's
-/// method.
+/// The nodes and weights on `-1..1`. The nodes are the roots of the Legendre polynomial, by
+/// Newton's method.
 fn gauss_legendre() -> &'static [(f64, f64); POINTS] {
     static RULE: OnceLock<[(f64, f64); POINTS]> = OnceLock::new();
     RULE.get_or_init(|| {

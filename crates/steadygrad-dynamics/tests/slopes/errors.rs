@@ -1,21 +1,21 @@
-//! How far predictions are from measurements.
+//! The distance of predictions from measurements.
 
-/// Below this a relative error of a slope says nothing: the product changes by e in 100 layers.
+/// Slopes below this have no meaningful relative error: the product changes by e in 100 layers.
 const FLAT: f64 = 0.01;
 
-/// Of one predictor on all networks.
+/// The errors of one predictor on all networks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Errors {
     /// `1 - sum (measured - predicted)^2 / sum (measured - mean)^2`, without any fit.
     pub(crate) r_squared: f64,
-    /// Median of `|exp(predicted - measured) - 1|`: error of the growth factor a layer.
+    /// The median of `|exp(predicted - measured) - 1|`: the error of the growth factor per layer.
     pub(crate) factor: f64,
-    /// Median of `|predicted - measured| / |measured|` where `|measured|` exceeds 0.01.
+    /// The median of `|predicted - measured| / |measured|` where `|measured|` exceeds 0.01.
     pub(crate) relative: f64,
 }
 
 impl Errors {
-    /// Of pairs `(predicted, measured)`.
+    /// Computes the errors of pairs `(predicted, measured)`.
     pub(crate) fn of(pairs: &[(f64, f64)]) -> Self {
         let mean = pairs.iter().map(|pair| pair.1).sum::<f64>() / pairs.len() as f64;
         let missed: f64 = pairs.iter().map(|(p, m)| (p - m).powi(2)).sum();

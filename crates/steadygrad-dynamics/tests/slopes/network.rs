@@ -1,6 +1,6 @@
-//! A wide random network, run forward and back for real: what mean field theory is held to.
-//! Shared by the test and by the example `gradient_slopes`, of which the test uses less.
-#![allow(dead_code, reason = "the test leaves out what only the table shows")]
+//! A wide random network that is run forward and back, to compare mean-field theory with. The test
+//! and the example `gradient_slopes` share it.
+#![allow(dead_code, reason = "the test uses less than the example")]
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -17,17 +17,17 @@ pub(crate) struct Case {
     pub(crate) seed: u64,
 }
 
-/// Slopes of the log gradient norm a layer.
+/// Slopes of the log gradient norm per layer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slopes {
     pub(crate) predicted: f64,
     pub(crate) measured: f64,
-    /// What the fixed point alone predicts, as if every signal had settled.
+    /// The prediction from the fixed point alone, as if every signal had settled.
     pub(crate) settled: f64,
 }
 
-/// The grid: every activation at every weight scale, without and with biases, the depths dealt
-/// out so that each activation gets each depth twice. Chosen before any result was seen.
+/// The grid: every activation at every weight scale, without and with biases, and each activation
+/// at each depth twice. It was chosen before any result was known.
 pub(crate) fn grid() -> Vec<Case> {
     let depths = [10, 30, 100, 300, 1_000];
     let mut cases = Vec::new();
@@ -47,15 +47,15 @@ pub(crate) fn grid() -> Vec<Case> {
     cases
 }
 
-/// `c = a b` or `a^T b`: row-major square `a`, columns one after another in `b` and `c`.
+/// `c = a b` or `a^T b`, with a row-major square `a` and column-major `b` and `c`.
 pub(crate) type Product = fn(a: &[f64], transposed: bool, b: &[f64], c: &mut [f64], width: usize);
 
 /// Signals beyond this range are scaled back, so that f64 holds a thousand layers.
 const HUGE: f64 = 1e100;
 
 impl Case {
-    /// `width` units a layer, `columns` independent inputs of unit variance, each with a random
-    /// gradient at the end.
+    /// Measures layers of `width` units on `columns` independent inputs of unit variance, each with
+    /// a random gradient at the end.
     pub(crate) fn slopes(&self, width: usize, columns: usize, product: Product) -> Slopes {
         let measured = self.measure(width, columns, product);
         let network = MeanField::new(self.activation, self.sigma_w, self.sigma_b).unwrap();
@@ -73,7 +73,7 @@ impl Case {
     fn measure(&self, width: usize, columns: usize, product: Product) -> f64 {
         let mut signal = normals(self.seed, u64::MAX, width * columns, 1.0);
         for column in signal.chunks_exact_mut(width) {
-            // Exactly unit variance: the input's size is known, not a matter of chance.
+            // Exactly unit variance, so that the size of the input is not random.
             let norm = norm(column);
             column
                 .iter_mut()

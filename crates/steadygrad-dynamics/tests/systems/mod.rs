@@ -25,7 +25,7 @@ pub(crate) fn henon() -> impl TangentSystem {
     )
 }
 
-/// Chirikov's standard map; angles are kept within a turn so that they lose no digits.
+/// Chirikov's standard map. Angles stay within a turn, so that they lose no digits.
 pub(crate) fn standard(k: f64, start: [f64; 2]) -> impl TangentSystem {
     let turn = std::f64::consts::TAU;
     Map::new(
@@ -119,7 +119,7 @@ fn matrix_mut(block: &mut Block) -> MatMut<'_, f64> {
     MatMut::from_column_major_slice_mut(block.values_mut(), rows, cols)
 }
 
-/// The same matrix again and again.
+/// A linear map: the same matrix at every step.
 pub(crate) struct LinearMap {
     pub(crate) matrix: Vec<f64>,
     pub(crate) dim: usize,
@@ -144,7 +144,7 @@ impl TangentSystem for LinearMap {
     }
 }
 
-/// One matrix for a number of steps, another one from then on.
+/// One matrix for a number of steps, and another one afterwards.
 pub(crate) struct Turning {
     pub(crate) first: LinearMap,
     pub(crate) then: LinearMap,
@@ -168,9 +168,9 @@ impl TangentSystem for Turning {
 
 /// Layers of different widths, each the leading part of `factor` times the identity.
 pub(crate) struct Layers {
-    /// Width of the input, then of each layer's output.
+    /// The width of the input, then of each layer's output.
     pub(crate) widths: Vec<usize>,
-    /// One a layer.
+    /// One factor per layer.
     pub(crate) factors: Vec<f64>,
     pub(crate) done: usize,
 }
@@ -206,7 +206,8 @@ impl TangentSystem for Layers {
     }
 }
 
-/// `h <- (1 - dt) h + dt J tanh(h)`, `J_ij ~ N(0, g^2 / N)`; `dt = 1` is the map of a plain RNN.
+/// `h <- (1 - dt) h + dt J tanh(h)` with `J_ij ~ N(0, g^2 / N)`. `dt = 1` is the map of a plain
+/// RNN.
 pub(crate) struct RandomRnn {
     coupling: Vec<f64>,
     state: Vec<f64>,
@@ -231,7 +232,7 @@ impl RandomRnn {
         }
     }
 
-    /// The largest absolute value of an eigenvalue of `J`: where the state dies out, its logarithm
+    /// The largest absolute value of an eigenvalue of `J`. Where the state dies out, its logarithm
     /// is the exponent.
     pub(crate) fn spectral_radius(&self) -> f64 {
         let n = self.state.len();

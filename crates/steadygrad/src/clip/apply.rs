@@ -30,8 +30,8 @@ pub(super) fn clamp(values: ValuesMut<'_>, max_abs: f64) {
     }
 }
 
-/// The largest value of a type that is not above a positive number. A bound that is rounded up would
-/// not hold.
+/// The largest value of a type that is not above a positive number. A bound that is rounded up
+/// would not hold.
 fn round_down<E: Element>(bound: f64, next_down: impl Fn(E) -> E) -> E {
     let nearest = E::narrow(bound);
     if nearest.value() > bound {

@@ -69,8 +69,8 @@ impl Clipper {
         &self.policy
     }
 
-    /// Measures the gradients, decides, and acts. A chain does so policy by policy. It measures again
-    /// only after a decision whose effect on the norms does not follow from the norms.
+    /// Measures the gradients, decides, and acts. A chain does so policy by policy. It measures
+    /// again only after a decision whose effect on the norms does not follow from the norms.
     ///
     /// # Errors
     /// The adapter's error, when it cannot measure or act. The state is then as before the call.

@@ -1,9 +1,9 @@
 //! Clipping policies: rules that bound a gradient, or the update an optimizer makes of it.
 //!
 //! A policy is a pure function `(settings, state, reading) -> (state, decision)`: see
-//! [`ClipPolicy`]. [`Policy`] is any of them, `policy.rs` lists them, and each lives in its own file
-//! of the folder `policy`. [`Clipper`] holds a policy with its state and runs it on [`Gradients`].
-//! [`Policy::Chain`] runs several policies in turn.
+//! [`ClipPolicy`]. [`Policy`] is any of them, `policy.rs` lists them, and each lives in its own
+//! file of the folder `policy`. [`Clipper`] holds a policy with its state and runs it on
+//! [`Gradients`]. [`Policy::Chain`] runs several policies in turn.
 //!
 //! ```
 //! use steadygrad::clip::{Clipper, GlobalNormClip, ParameterSlices, SliceGradients};

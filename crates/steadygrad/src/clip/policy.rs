@@ -17,7 +17,8 @@ use super::{ClipPolicy, ClipReading, Needs, Target};
 use crate::Decision;
 use crate::setting::{SettingError, check};
 
-/// Makes the enums of all policies and of their states, and hands each call on to the policy's file.
+/// Makes the enums of all policies and of their states, and hands each call on to the policy's
+/// file.
 macro_rules! policies {
     ($($(#[$doc:meta])* $name:literal => $variant:ident($file:ident::$config:ident)),+ $(,)?) => {
         $(pub use $file::*;)+

@@ -6,9 +6,9 @@ use crate::float;
 
 /// The depth, or sequence length, at which gradients and activations leave each number format.
 ///
-/// All counts are steps from the start of the signal: from the last layer backwards for the gradient,
-/// from the first layer forwards for the activation. Overflow is that of the largest value, underflow
-/// that of the root mean square.
+/// All counts are steps from the start of the signal: from the last layer backwards for the
+/// gradient, from the first layer forwards for the activation. Overflow is that of the largest
+/// value, underflow that of the root mean square.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GrowthForecast {
     /// The direction of the growth.
@@ -34,8 +34,8 @@ pub struct GrowthForecast {
 }
 
 impl GrowthForecast {
-    /// Forecasts from measurements. The gradient's growth is [`Measurements::log_growth`]. `None` when
-    /// that is not known.
+    /// Forecasts from measurements. The gradient's growth is [`Measurements::log_growth`]. `None`
+    /// when that is not known.
     pub fn new(measurements: &Measurements) -> Option<Self> {
         let profile = &measurements.growth;
         let gradient_growth = measurements.log_growth()?;
@@ -72,9 +72,9 @@ impl GrowthForecast {
     }
 }
 
-/// The activations' log growth per step, from the first point to the last finite one. `None` where it
-/// cannot last: a bounded activation does not grow, and by mean-field theory a signal that settles
-/// neither grows nor shrinks in the end.
+/// The activations' log growth per step, from the first point to the last finite one. `None` where
+/// it cannot last: a bounded activation does not grow, and by mean-field theory a signal that
+/// settles neither grows nor shrinks in the end.
 fn activation_growth(measurements: &Measurements) -> Option<f64> {
     let usable =
         |point: &&GrowthPoint| point.activation_rms > 0.0 && point.activation_rms.is_finite();

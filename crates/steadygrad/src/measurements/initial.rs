@@ -18,8 +18,8 @@ pub struct Measurements {
     pub input_rms: f64,
     /// The size of activations and gradients through depth or time.
     pub growth: GrowthProfile,
-    /// The exponents of the product of Jacobians. `None` when the subject gives no stages, or a state
-    /// or a tangent overflowed.
+    /// The exponents of the product of Jacobians. `None` when the subject gives no stages, or a
+    /// state or a tangent overflowed.
     pub spectrum: Option<GrowthSpectrum>,
     /// The place of the initialisation by mean-field theory. `None` for a model without repeated
     /// layers, with normalisation between them, which the theory does not describe, or whose first
@@ -41,9 +41,9 @@ pub struct Measurements {
     #[serde(with = "float")]
     pub subnormal_share: f64,
     /// The mean diagonal of the repeated layers' Jacobians, by random directions (Hutchinson): the
-    /// share of its input that a layer passes on unchanged. It is about 1 in a residual network, and a
-    /// half or more where a ReLU follows the sum. `None` where it was not measured, as for time steps
-    /// and for plain or normalised layers.
+    /// share of its input that a layer passes on unchanged. It is about 1 in a residual network,
+    /// and a half or more where a ReLU follows the sum. `None` where it was not measured, as for
+    /// time steps and for plain or normalised layers.
     #[serde(
         default,
         with = "float::option",
@@ -60,8 +60,8 @@ impl Measurements {
         self.median_repeated(WeightMatrix::gain)
     }
 
-    /// The log growth of the gradient norm per step, backwards, from the best source. `None` when no
-    /// source has a finite rate.
+    /// The log growth of the gradient norm per step, backwards, from the best source. `None` when
+    /// no source has a finite rate.
     pub fn log_growth(&self) -> Option<GradientGrowth> {
         let measured = self.growth.backward_log_growth();
         let spectrum = || self.spectrum.as_ref()?.mean_log_growth();
@@ -92,8 +92,8 @@ impl Measurements {
 
     /// The place of the initialisation by mean-field theory, from the median gain of the repeated
     /// matrices, the standard deviation of their biases, and the signal that enters them. `None`
-    /// without repeated matrices, or where that signal is not finite. It describes plain layers alone,
-    /// without normalisation between them.
+    /// without repeated matrices, or where that signal is not finite. It describes plain layers
+    /// alone, without normalisation between them.
     pub fn mean_field(&self, bias_std: f64) -> Option<Criticality> {
         let gain = self.repeated_gain()?;
         let points = &self.growth.points;

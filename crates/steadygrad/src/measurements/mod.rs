@@ -1,9 +1,9 @@
 //! The measurements of a model before any training step. Findings and the parameters of remedies
 //! follow from them.
 //!
-//! [`Measurements`] holds everything about the model: [`WeightMatrix`] one matrix, [`Sharpness`] the
-//! curvature, [`GradientGrowth`] the rate at which gradients grow. [`TrainingSetup`] has the settings
-//! of the run. [`GrowthForecast`] is the depth at which a number format gives out.
+//! [`Measurements`] holds everything about the model: [`WeightMatrix`] one matrix, [`Sharpness`]
+//! the curvature, [`GradientGrowth`] the rate at which gradients grow. [`TrainingSetup`] has the
+//! settings of the run. [`GrowthForecast`] is the depth at which a number format gives out.
 
 mod growth;
 mod growth_forecast;

@@ -26,8 +26,8 @@ pub struct Sharpness {
 }
 
 impl Sharpness {
-    /// The learning rate above which gradient descent with this momentum (heavy ball) is unstable on
-    /// a quadratic: `2 (1 + momentum) / lambda_max` (Cohen et al., 2021, section 2). `None` when
+    /// The learning rate above which gradient descent with this momentum (heavy ball) is unstable
+    /// on a quadratic: `2 (1 + momentum) / lambda_max` (Cohen et al., 2021, section 2). `None` when
     /// `lambda_max` is not positive and finite, because there is no such bound then.
     pub fn largest_stable_learning_rate(&self, momentum: f64) -> Option<f64> {
         let bounded = self.lambda_max > 0.0 && self.lambda_max.is_finite();

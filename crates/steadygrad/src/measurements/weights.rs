@@ -43,8 +43,8 @@ pub struct WeightMatrix {
 }
 
 impl WeightMatrix {
-    /// The gain `sigma_w = std * sqrt(fan_in)`, with the standard deviation of the weights themselves:
-    /// `frobenius_norm / sqrt(fan_out)`. NaN for a matrix without units.
+    /// The gain `sigma_w = std * sqrt(fan_in)`, with the standard deviation of the weights
+    /// themselves: `frobenius_norm / sqrt(fan_out)`. NaN for a matrix without units.
     pub fn gain(&self) -> f64 {
         self.frobenius_norm / (self.fan_out as f64).sqrt()
     }

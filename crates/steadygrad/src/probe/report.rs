@@ -89,8 +89,8 @@ impl ProbeReport {
         (findings, first)
     }
 
-    /// The largest learning rate that is stable at the measured sharpness. `None` when the sharpness
-    /// is not known or not positive.
+    /// The largest learning rate that is stable at the measured sharpness. `None` when the
+    /// sharpness is not known or not positive.
     pub fn largest_stable_learning_rate(&self) -> Option<f64> {
         self.measurements
             .sharpness?

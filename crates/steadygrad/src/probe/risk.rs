@@ -6,15 +6,15 @@ use crate::{Evidence, float};
 
 /// The probability that a run diverges, from what was measured before its first step.
 ///
-/// A logistic model of two dimensionless features, `1 / (1 + exp(-(bias + sum weight * feature)))`. The
-/// first feature is the size of the first update over that of the weights. The second depends on the
-/// update rule. For SGD it is the sharpness over the largest stable one
-/// ([`TrainingSetup::stable_sharpness`]). For Adam it is the decrease that the first update would bring
-/// to a linear loss, over the loss.
+/// A logistic model of two dimensionless features, `1 / (1 + exp(-(bias + sum weight * feature)))`.
+/// The first feature is the size of the first update over that of the weights. The second depends
+/// on the update rule. For SGD it is the sharpness over the largest stable one
+/// ([`TrainingSetup::stable_sharpness`]). For Adam it is the decrease that the first update would
+/// bring to a linear loss, over the loss.
 ///
-/// The weights were fitted to the tuning part of the zoo: runs of 160 steps with a constant learning
-/// rate and without a fault. `benches/runs` has the hit rate on the held-out part. For a run that is
-/// much longer, or warms up, the probability describes its beginning.
+/// The weights were fitted to the tuning part of the zoo: runs of 160 steps with a constant
+/// learning rate and without a fault. `benches/runs` has the hit rate on the held-out part. For a
+/// run that is much longer, or warms up, the probability describes its beginning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Risk {
     /// The probability, between 0 and 1.
@@ -42,8 +42,9 @@ impl Risk {
     /// The number of steps of the runs that the model was fitted to.
     pub const BUDGET: u64 = DivergenceForecast::BUDGET;
 
-    /// Computes the probability. `None` where the update rule is not known, or loss, weights, gradient
-    /// or learning rate are not positive. A value that overflowed counts as the largest one.
+    /// Computes the probability. `None` where the update rule is not known, or loss, weights,
+    /// gradient or learning rate are not positive. A value that overflowed counts as the largest
+    /// one.
     pub fn of(
         measurements: &Measurements,
         setup: &TrainingSetup,

@@ -8,8 +8,8 @@ pub struct Subnormals {
     /// The share of the parameters' gradient that is subnormal, in `0..=1`.
     #[serde(with = "float")]
     pub gradient_share: f64,
-    /// The share of the backward signals (the gradients at layers or time steps) that are subnormal, or
-    /// would be if the subject did not set them to zero.
+    /// The share of the backward signals (the gradients at layers or time steps) that are
+    /// subnormal, or would be if the subject did not set them to zero.
     #[serde(with = "float")]
     pub signal_share: f64,
     /// The share of the backward signals that have shrunk below 1.4e-45 and are zero.

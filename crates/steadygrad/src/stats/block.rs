@@ -3,12 +3,12 @@ use fearless_simd::{Level, dispatch, f64x4, prelude::*};
 use super::element::{CHUNK, Element, Seen, Wide};
 use super::prefetch::prefetch_beyond;
 
-/// The number of values that are summed together before sums are merged. 32 KiB of f32 stay in a near
-/// cache for the second look that a block with subnormal or non-finite values needs.
+/// The number of values that are summed together before sums are merged. 32 KiB of f32 stay in a
+/// near cache for the second look that a block with subnormal or non-finite values needs.
 pub(crate) const BLOCK: usize = 8192;
 
-/// The number of chunks that are summed side by side, to hide the latency of an addition. It is fixed,
-/// as the size of a chunk is, because both set the order of the additions.
+/// The number of chunks that are summed side by side, to hide the latency of an addition. It is
+/// fixed, as the size of a chunk is, because both set the order of the additions.
 pub(crate) const SIDES: usize = 2;
 
 /// A block whose largest value is beyond these is summed again with its values scaled by a power of
@@ -68,8 +68,8 @@ pub(super) struct BlockStats {
 
 /// Passes the statistics of each block to `each`, with the best instructions that this machine has.
 ///
-/// The chunks fix the order of the additions, and nothing is fused or reordered. So every instruction
-/// set gives the same bits.
+/// The chunks fix the order of the additions, and nothing is fused or reordered. So every
+/// instruction set gives the same bits.
 pub(super) fn read_blocks<E: Element>(
     level: Level,
     values: &[E],
@@ -100,8 +100,8 @@ fn read_block<S: Simd, E: Element>(simd: S, values: &[E]) -> BlockStats {
     block
 }
 
-/// Reads a block of normal numbers and zeros, and returns `false` if it has others. Zeros are common:
-/// a ReLU or an input that is off makes them.
+/// Reads a block of normal numbers and zeros, and returns `false` if it has others. Zeros are
+/// common: a ReLU or an input that is off makes them.
 #[inline(always)]
 fn read_ordinary<S: Simd, E: Element>(simd: S, values: &[E], block: &mut BlockStats) -> bool {
     let mut sum = BlockSum::new(simd);

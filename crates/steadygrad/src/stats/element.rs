@@ -7,8 +7,8 @@ pub(crate) const CHUNK: usize = 16;
 /// The absolute values of a chunk as f64, in their order.
 pub(crate) type Wide<S> = [f64x4<S>; 4];
 
-/// A floating-point type of gradients. Without the sign, its bits grow with the magnitude, so integer
-/// comparisons find zero, subnormal and non-finite values.
+/// A floating-point type of gradients. Without the sign, its bits grow with the magnitude, so
+/// integer comparisons find zero, subnormal and non-finite values.
 pub(crate) trait Element: Copy + Send + Sync {
     type Bits: SimdIntElement + Ord + Default + From<bool> + Into<u64>;
 
@@ -34,8 +34,8 @@ pub(crate) trait Element: Copy + Send + Sync {
 
     /// Reads a chunk, and notes its magnitudes in `seen`.
     fn read<S: Simd>(simd: S, chunk: &[Self; CHUNK], seen: &mut Seen<Self::Lanes<S>>) -> Wide<S>;
-    /// `sum + wide^2`. Fused or not, the result is the same: the square of a value with at most 24 bits
-    /// is exact in f64.
+    /// `sum + wide^2`. Fused or not, the result is the same: the square of a value with at most 24
+    /// bits is exact in f64.
     #[inline(always)]
     fn add_square<S: Simd>(wide: f64x4<S>, sum: f64x4<S>) -> f64x4<S> {
         wide.mul_add(wide, sum)
@@ -79,7 +79,10 @@ impl<L> Seen<L> {
 }
 
 macro_rules! bits {
-    ($bits:ty, $min_normal:expr, $infinity:expr, |$magnitude:ident| $widen:expr, |$value:ident| $narrow:expr) => {
+    (
+        $bits:ty, $min_normal:expr, $infinity:expr,
+        |$magnitude:ident| $widen:expr, |$value:ident| $narrow:expr
+    ) => {
         type Bits = $bits;
         const MIN_NORMAL: $bits = $min_normal;
         const MAX_SUBNORMAL: $bits = $min_normal - 1;
@@ -155,8 +158,8 @@ impl Element for f64 {
     }
 }
 
-/// The two 16-bit types. They differ in the distance of their bits from f32's (`$shift`), and in the
-/// power of two between the values after shifting.
+/// The two 16-bit types. They differ in the distance of their bits from f32's (`$shift`), and in
+/// the power of two between the values after shifting.
 macro_rules! short_element {
     ($float:ty, $min_normal:expr, $infinity:expr, $shift:expr, $rescale:expr) => {
         impl Element for $float {

@@ -2,8 +2,8 @@
 /// their grouping changes a bit of it.
 ///
 /// The exact sum is held as a few f64 values whose digits do not overlap, after J. R. Shewchuk,
-/// "Adaptive precision floating-point arithmetic", 1997, section 2.4. The caller keeps the sum below
-/// the largest f64.
+/// "Adaptive precision floating-point arithmetic", 1997, section 2.4. The caller keeps the sum
+/// below the largest f64.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ExactSum {
     /// From the smallest to the largest, none zero.
@@ -61,8 +61,8 @@ impl ExactSum {
     }
 }
 
-/// The exact value of `a + b - sum`, where `sum` is `a + b` rounded (Knuth's two-sum, which needs no
-/// branch and no order).
+/// The exact value of `a + b - sum`, where `sum` is `a + b` rounded (Knuth's two-sum, which needs
+/// no branch and no order).
 fn rounding_error(a: f64, b: f64, sum: f64) -> f64 {
     let b_part = sum - a;
     (a - (sum - b_part)) + (b - b_part)
@@ -103,7 +103,9 @@ mod tests {
     proptest! {
         /// Against whole numbers: every value scaled by 2^40 is one, and i128 adds them exactly.
         #[test]
-        fn equals_integer_arithmetic(values in prop::collection::vec(-(1i64 << 60)..1 << 60, 0..200)) {
+        fn equals_integer_arithmetic(
+            values in prop::collection::vec(-(1i64 << 60)..1 << 60, 0..200),
+        ) {
             let scale = 2f64.powi(-40);
             let scaled: Vec<f64> = values.iter().map(|&value| value as f64 * scale).collect();
             let exact: i128 = values.iter().map(|&value| value as f64 as i128).sum();
@@ -112,9 +114,11 @@ mod tests {
 
         #[test]
         fn neither_order_nor_grouping_matters(
-            exponents in prop::collection::vec((-300.0f64..300.0, -1.0f64..1.0), 1..100), cut in 0usize..100,
+            exponents in prop::collection::vec((-300.0f64..300.0, -1.0f64..1.0), 1..100),
+            cut in 0usize..100,
         ) {
-            let values: Vec<f64> = exponents.iter().map(|&(e, sign)| sign * 10f64.powf(e)).collect();
+            let value = |&(e, sign): &(f64, f64)| sign * 10f64.powf(e);
+            let values: Vec<f64> = exponents.iter().map(value).collect();
             let (left, right) = values.split_at(cut.min(values.len()));
             let mut merged = ExactSum::default();
             right.iter().rev().for_each(|&value| merged.add(value));

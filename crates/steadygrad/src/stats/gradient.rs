@@ -36,8 +36,8 @@ impl GradientStats {
     /// The L2 norm over all tensors together: `sqrt(sum_i tensor_norm_i^2)`.
     ///
     /// NaN if any value is NaN, else infinite if any is infinite, as
-    /// `torch.nn.utils.clip_grad_norm_` returns; 0 without a tensor. It is scaled, so that it neither
-    /// overflows nor underflows while the norm itself is in f64's range.
+    /// `torch.nn.utils.clip_grad_norm_` returns; 0 without a tensor. It is scaled, so that it
+    /// neither overflows nor underflows while the norm itself is in f64's range.
     pub fn global_norm(&self) -> f64 {
         global_norm(self.tensors.iter().map(|tensor| tensor.stats.tensor_norm))
     }
@@ -68,8 +68,8 @@ impl GradientStats {
     }
 
     /// The parameter with the largest share of the squared global norm, and that share in `0..=1`.
-    /// A non-finite tensor outranks every finite one and has the share NaN. `None` without a tensor,
-    /// or when all gradients are zero.
+    /// A non-finite tensor outranks every finite one and has the share NaN. `None` without a
+    /// tensor, or when all gradients are zero.
     pub fn largest_share(&self) -> Option<(&str, f64)> {
         let total = self.global_norm().powi(2);
         if let Some(broken) = self

@@ -5,8 +5,8 @@ use super::{SecondMoment, Values};
 /// The factor by which an update could grow within the bounds of its weights:
 /// `min_i (relative |w_i| + accumulator / sqrt(v_i) + absolute) / |update_i|`.
 ///
-/// Infinite when the update is all zero or empty. NaN when the update holds a NaN or infinite value,
-/// or a weight or moment is NaN. Without a second moment the middle term is left out.
+/// Infinite when the update is all zero or empty. NaN when the update holds a NaN or infinite
+/// value, or a weight or moment is NaN. Without a second moment the middle term is left out.
 pub(crate) fn headroom(
     update: Values<'_>,
     weight: Values<'_>,

@@ -1,9 +1,9 @@
 //! Gradient statistics: one pass over each tensor.
 //!
-//! [`TensorStats`] describes one tensor and [`GradientStats`] all of them. `block` reads 8,192 values
-//! with SIMD instructions, `element` has the four number types, and `shard` merges blocks with exact
-//! sums. `second_moment`, `headroom` and `units` measure what single clipping policies need, and
-//! `distance` the length of an optimizer's step.
+//! [`TensorStats`] describes one tensor and [`GradientStats`] all of them. `block` reads 8,192
+//! values with SIMD instructions, `element` has the four number types, and `shard` merges blocks
+//! with exact sums. `second_moment`, `headroom` and `units` measure what single clipping policies
+//! need, and `distance` the length of an optimizer's step.
 
 mod block;
 mod distance;

@@ -49,8 +49,8 @@ pub(crate) fn update_rms(gradient: Values<'_>, moment: SecondMoment<'_>, eps: f6
     }
     with_slice!(Values, gradient, gradient => with_slice!(Values, moment.values, moment => {
         // The root first: g^2 and v may both be below f64's range where their ratio is not.
-        let ratios = pairs(gradient, moment).map(|(g, v)| (g / (v * factor).sqrt().max(eps)).powi(2));
-        (ratios.sum::<f64>() / count as f64).sqrt()
+        let ratio = |(g, v): (f64, f64)| (g / (v * factor).sqrt().max(eps)).powi(2);
+        (pairs(gradient, moment).map(ratio).sum::<f64>() / count as f64).sqrt()
     }))
 }
 

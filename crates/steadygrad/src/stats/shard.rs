@@ -158,10 +158,13 @@ mod tests {
     proptest! {
         #[test]
         fn shards_cut_at_blocks_merge_to_the_whole_to_the_bit(
-            seed in any::<u64>(), cuts in prop::collection::vec(0usize..8, 0..4), last in 0usize..8192,
+            seed in any::<u64>(),
+            cuts in prop::collection::vec(0usize..8, 0..4),
+            last in 0usize..8192,
         ) {
             let values = stream(7 * BLOCK + last, seed);
-            let mut borders: Vec<usize> = cuts.iter().map(|cut| (cut * BLOCK).min(values.len())).collect();
+            let border = |cut: &usize| (cut * BLOCK).min(values.len());
+            let mut borders: Vec<usize> = cuts.iter().map(border).collect();
             borders.extend([0, values.len()]);
             borders.sort_unstable();
             let mut shards: Vec<Shard> =

@@ -13,8 +13,8 @@ use crate::float;
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct TensorStats {
-    /// The L2 norm `sqrt(sum g^2)`. NaN if any value is NaN, else infinite if any is infinite; 0 when
-    /// empty. It neither overflows nor underflows while the norm itself is in f64's range.
+    /// The L2 norm `sqrt(sum g^2)`. NaN if any value is NaN, else infinite if any is infinite; 0
+    /// when empty. It neither overflows nor underflows while the norm itself is in f64's range.
     #[serde(with = "float")]
     pub tensor_norm: f64,
     /// The largest absolute *finite* value; 0 when there is none.
@@ -170,12 +170,15 @@ mod tests {
         #[test]
         fn equals_brute_force(values in prop::collection::vec(any_float(), 0..18_000)) {
             let stats = of(&values);
-            let count = |test: fn(&f32) -> bool| values.iter().filter(|value| test(value)).count() as u64;
+            let count = |test: fn(&f32) -> bool| {
+                values.iter().filter(|value| test(value)).count() as u64
+            };
             prop_assert_eq!(stats.len, values.len() as u64);
             prop_assert_eq!(stats.non_finite, count(|value| !value.is_finite()));
             prop_assert_eq!(stats.subnormal, count(|value| value.is_subnormal()));
             prop_assert_eq!(stats.zero, count(|value| *value == 0.0));
-            let max = values.iter().filter(|value| value.is_finite()).fold(0.0f32, |max, value| max.max(value.abs()));
+            let finite = values.iter().filter(|value| value.is_finite());
+            let max = finite.fold(0.0f32, |max, value| max.max(value.abs()));
             prop_assert_eq!(stats.max_abs, f64::from(max));
             let norm = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
             if values.iter().any(|value| value.is_nan()) {
@@ -189,7 +192,10 @@ mod tests {
 
         /// Scaling by a power of two scales the norm exactly.
         #[test]
-        fn scale_equivariance(values in prop::collection::vec(-1e3f32..1e3, 0..200), power in -20i32..20) {
+        fn scale_equivariance(
+            values in prop::collection::vec(-1e3f32..1e3, 0..200),
+            power in -20i32..20,
+        ) {
             let factor = 2f32.powi(power);
             let scaled: Vec<f32> = values.iter().map(|value| value * factor).collect();
             let (a, b) = (of(&values), of(&scaled));

@@ -115,7 +115,7 @@ mod tests {
         }
     }
 
-    /// One unit has the tensor's own norm to the bit, whatever makes it one.
+    /// A single unit has the tensor's own norm, to the bit.
     #[test]
     fn one_unit_has_the_norm_of_the_tensor() {
         let values: Vec<f32> = (1..1000u16).map(|index| 1.0 / f32::from(index)).collect();

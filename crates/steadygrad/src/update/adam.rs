@@ -21,8 +21,8 @@ impl Moments {
 
 /// Adam with its weight decay, if any, in the gradient.
 ///
-/// `g <- g + weight_decay w`, then `w <- w - learning_rate c m / (sqrt(v) + epsilon b)` with
-/// `b = sqrt(1 - beta_2^t)` and `c = b / (1 - beta_1^t)`. Source: Kingma and Ba's faster order (2015,
+/// `g <- g + weight_decay w`, then `w <- w - learning_rate c m / (sqrt(v) + epsilon b)` with `b =
+/// sqrt(1 - beta_2^t)` and `c = b / (1 - beta_1^t)`. Source: Kingma and Ba's faster order (2015,
 /// section 2).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamStep {
@@ -39,8 +39,8 @@ pub struct AdamStep {
 }
 
 impl AdamStep {
-    /// Steps the weights of one tensor, `[len]` in any order that all slices share. The means begin at
-    /// zero. Measures the step when `measured` is set.
+    /// Steps the weights of one tensor, `[len]` in any order that all slices share. The means begin
+    /// at zero. Measures the step when `measured` is set.
     ///
     /// # Panics
     /// When the slices differ in length.

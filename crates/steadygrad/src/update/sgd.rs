@@ -5,8 +5,8 @@ use super::step::{StepNorms, step};
 
 /// Stochastic gradient descent with momentum and a weight decay in the gradient.
 ///
-/// `g <- g + weight_decay w`, `v <- (1 - dampening) g + momentum v`, `w <- w - learning_rate v`. With
-/// Nesterov's momentum `w <- w - learning_rate (g + momentum v)`.
+/// `g <- g + weight_decay w`, `v <- (1 - dampening) g + momentum v`, `w <- w - learning_rate v`.
+/// With Nesterov's momentum `w <- w - learning_rate (g + momentum v)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SgdStep {
     /// The learning rate.

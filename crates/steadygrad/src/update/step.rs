@@ -37,7 +37,8 @@ pub(super) fn step<const STATES: usize>(
     let mut change_squares = ChangeSquares::default();
     if !measured {
         dispatch!(level, simd => {
-            change::<_, _, STATES, false>(simd, rule, weights, gradient, states, &mut change_squares)
+            let squares = &mut change_squares;
+            change::<_, _, STATES, false>(simd, rule, weights, gradient, states, squares)
         });
         return None;
     }
@@ -122,8 +123,8 @@ fn change_chunk<S: Simd, const STATES: usize>(
     }
 }
 
-/// Changes a block, or a whole tensor without measuring. Returns the sum of the new weights' squares
-/// when `MEASURED`.
+/// Changes a block, or a whole tensor without measuring. Returns the sum of the new weights'
+/// squares when `MEASURED`.
 #[inline(always)]
 fn change<S: Simd, R: Rule<STATES>, const STATES: usize, const MEASURED: bool>(
     simd: S,

@@ -93,9 +93,9 @@ impl Workers {
 
     /// Uses the threads of an existing pool, such as a training framework's.
     ///
-    /// Pools that wait by spinning take each other's cores. A pool's own threads are awake and free.
-    /// `on_all` calls its argument on the pool's threads, the calling one included, and returns when
-    /// all calls have returned. The number of calls does not change the result.
+    /// Pools that wait by spinning take each other's cores. A pool's own threads are awake and
+    /// free. `on_all` calls its argument on the pool's threads, the calling one included, and
+    /// returns when all calls have returned. The number of calls does not change the result.
     ///
     /// Unstable: it serves steadygrad's own adapters and may change in any release.
     #[doc(hidden)]
@@ -134,7 +134,8 @@ impl Workers {
         values < least || portions < 2
     }
 
-    /// Measures many tensors in one pass over their memory. The statistics are in the tensors' order.
+    /// Measures many tensors in one pass over their memory. The statistics are in the tensors'
+    /// order.
     pub fn measure(&self, tensors: &[Values<'_>]) -> Vec<TensorStats> {
         if self.alone(tensors.iter().map(Values::len)) {
             let (level, mut shard) = (Level::new(), Shard::default());
@@ -224,7 +225,9 @@ fn split<'a>(values: Values<'a>, portion: usize, mut each: impl FnMut(Values<'a>
 }
 
 fn split_mut(values: ValuesMut<'_>, portion: usize) -> Vec<ValuesMut<'_>> {
-    with_slice!(ValuesMut, values, slice => slice.chunks_mut(portion).map(ValuesMut::from).collect())
+    with_slice!(ValuesMut, values, slice => {
+        slice.chunks_mut(portion).map(ValuesMut::from).collect()
+    })
 }
 
 #[cfg(test)]
@@ -285,8 +288,8 @@ mod tests {
         assert_eq!(idle.measure(&values), Workers::single().measure(&values));
     }
 
-    /// Above and below the least number of values for a thread, in every type, and with a coefficient
-    /// of 1.
+    /// Above and below the least number of values for a thread, in every type, and with a
+    /// coefficient of 1.
     #[test]
     fn the_number_of_threads_changes_no_scaled_bit() {
         fn check<T>(values: impl Fn(usize) -> T)

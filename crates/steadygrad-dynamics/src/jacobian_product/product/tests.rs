@@ -302,6 +302,22 @@ fn odd_rows() {
         measure(vec![Mat::zeros(3, 3)], None),
         Err(DynamicsError::RankDeficient { rank: 0, .. })
     ));
+    for bad in [f64::NAN, f64::INFINITY] {
+        let matrix = Mat::from_fn(2, 2, |_, _| bad);
+        assert!(matches!(
+            measure(vec![matrix.clone()], None),
+            Err(DynamicsError::NonFinite { step: 1, .. })
+        ));
+        let mut layers = Layers::new(vec![matrix]);
+        assert!(matches!(
+            jacobians(&mut layers),
+            Err(DynamicsError::NonFinite { step: 1, .. })
+        ));
+    }
+}
+
+#[test]
+fn odd_rows_of_factors() {
     let product = |factors: &[Block]| JacobianProduct::of_factors(factors, settings(None, 1));
     assert!(matches!(
         product(&[]),
@@ -322,16 +338,4 @@ fn odd_rows() {
             width: 3
         })
     );
-    for bad in [f64::NAN, f64::INFINITY] {
-        let matrix = Mat::from_fn(2, 2, |_, _| bad);
-        assert!(matches!(
-            measure(vec![matrix.clone()], None),
-            Err(DynamicsError::NonFinite { step: 1, .. })
-        ));
-        let mut layers = Layers::new(vec![matrix]);
-        assert!(matches!(
-            jacobians(&mut layers),
-            Err(DynamicsError::NonFinite { step: 1, .. })
-        ));
-    }
 }

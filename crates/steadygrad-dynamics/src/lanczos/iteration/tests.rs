@@ -142,8 +142,8 @@ fn it_stops_at_its_settings_and_reports_it() {
     assert_eq!(of_diagonal(&diagonal, at_least_one).iterations, 1);
 }
 
-/// The tolerance of a small end is relative to itself. A thousandth of the other end, -1000, would be
-/// as large as the eigenvalue 1.
+/// The tolerance of a small end is relative to itself. A thousandth of the other end, -1000, would
+/// be as large as the eigenvalue 1.
 #[test]
 fn the_tolerance_is_relative_to_the_largest_alone() {
     let mut diagonal: Vec<f64> = (0..400).map(|i| f64::from(i) / 399.0).collect();
@@ -189,7 +189,8 @@ proptest! {
             let settings = LanczosSettings { max_iterations, tolerance: 0.0 };
             let early = extreme_eigenvalues(product, &start, settings).unwrap();
             for ritz in [early.largest, early.smallest] {
-                let nearest = truth.iter().map(|t| (t - ritz.value).abs()).fold(f64::INFINITY, f64::min);
+                let distances = truth.iter().map(|t| (t - ritz.value).abs());
+                let nearest = distances.fold(f64::INFINITY, f64::min);
                 prop_assert!(nearest <= ritz.residual + 1e-9 * size);
                 prop_assert!(ritz.value <= truth[n - 1] + 1e-9 * size);
             }

@@ -13,8 +13,8 @@ use crate::setting::{SettingError, above};
 /// Defaults: clipping 0.01, eps 1e-3. It suits networks without normalisation at large batch sizes.
 /// The paper leaves the final layer out: give the adapter only the parameters to clip.
 ///
-/// A unit with a NaN or infinite value is kept, and the others are clipped. Zero and empty units are
-/// kept.
+/// A unit with a NaN or infinite value is kept, and the others are clipped. Zero and empty units
+/// are kept.
 ///
 /// Source: Brock, De, Smith and Simonyan, "High-performance large-scale image recognition without
 /// normalization" (NFNets), 2021, equation 3.

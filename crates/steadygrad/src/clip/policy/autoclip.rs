@@ -12,11 +12,11 @@ use crate::setting::{SettingError, between, check};
 /// `g <- g min(1, P / global_norm)`, where P is the `percentile`-th percentile of the last `window`
 /// finite norms, interpolated linearly between neighbours, as `numpy.percentile` does.
 ///
-/// Defaults: percentile 10, so nine steps in ten are clipped; window 10,000, which bounds the memory
-/// to 80 kB. The paper keeps every norm.
+/// Defaults: percentile 10, so nine steps in ten are clipped; window 10,000, which bounds the
+/// memory to 80 kB. The paper keeps every norm.
 ///
-/// A NaN or infinite norm keeps everything and is not remembered. Zero norms are remembered. Nothing
-/// happens without any tensor.
+/// A NaN or infinite norm keeps everything and is not remembered. Zero norms are remembered.
+/// Nothing happens without any tensor.
 ///
 /// Source: Seetharaman, Wichern, Pardo and Le Roux, "AutoClip: adaptive gradient clipping for
 /// source separation networks", 2020.

@@ -6,9 +6,9 @@ use crate::setting::{SettingError, at_least};
 
 /// Clippy scales a tensor's update so that no weight changes by more than a share of itself.
 ///
-/// Each tensor has `update <- update min(1, min_i room_i / |update_i|)`, with
-/// `room_i = relative |w_i| + accumulator / sqrt(v_i) + absolute`. `v` is the optimizer's accumulated
-/// g^2, which is needed only when `accumulator` is not 0.
+/// Each tensor has `update <- update min(1, min_i room_i / |update_i|)`, with `room_i = relative
+/// |w_i| + accumulator / sqrt(v_i) + absolute`. `v` is the optimizer's accumulated g^2, which is
+/// needed only when `accumulator` is not 0.
 ///
 /// Defaults: relative 0.1, accumulator 0, absolute 1e-7. It comes from ranking models with Adagrad,
 /// where clipping gradients does not bound updates. Weights near zero make it strict: `absolute` is

@@ -20,8 +20,9 @@ pub enum GlobalNorm {
 ///
 /// `g <- g min(1, max_norm / global_norm)`.
 ///
-/// It is the first choice for recurrent networks and transformers. There is no default bound; 1.0 is
-/// the field's usual one. A NaN or infinite norm keeps everything. Zero and empty gradients are kept.
+/// It is the first choice for recurrent networks and transformers. There is no default bound; 1.0
+/// is the field's usual one. A NaN or infinite norm keeps everything. Zero and empty gradients are
+/// kept.
 ///
 /// Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks",
 /// 2013. `torch.nn.utils.clip_grad_norm_` adds 1e-6 to the norm. This does not, so a gradient at or

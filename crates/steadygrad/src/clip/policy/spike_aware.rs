@@ -15,7 +15,8 @@ use crate::setting::{SettingError, above};
 ///
 /// A NaN is kept. An infinite value becomes `+-sqrt(ratio v)`. Zero and empty gradients are kept.
 ///
-/// Source: Huang et al., "SPAM: spike-aware Adam with momentum reset for stable LLM training", 2025.
+/// Source: Huang et al., "SPAM: spike-aware Adam with momentum reset for stable LLM training",
+/// 2025.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SpikeAwareClip {

@@ -10,8 +10,8 @@ use crate::setting::{SettingError, above};
 /// It keeps the direction of each tensor, not that of the whole gradient. Burn's
 /// `GradientClippingConfig::Norm` does the same. There is no default bound.
 ///
-/// A tensor with a NaN or infinite value is kept, and the others are clipped. Zero and empty tensors
-/// are kept.
+/// A tensor with a NaN or infinite value is kept, and the others are clipped. Zero and empty
+/// tensors are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TensorNormClip {
     /// The largest tensor norm that passes unchanged. Positive and finite.

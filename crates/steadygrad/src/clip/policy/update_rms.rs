@@ -6,8 +6,8 @@ use crate::setting::{SettingError, above};
 
 /// StableAdamW's update clipping slows down a tensor whose second moment is out of date.
 ///
-/// Each tensor has `RMS = sqrt(mean(g^2 / max(v, eps^2)))`, with v the bias-corrected running mean of
-/// g^2, this step included. Its update is multiplied by `1 / max(1, RMS)`, which is the same as
+/// Each tensor has `RMS = sqrt(mean(g^2 / max(v, eps^2)))`, with v the bias-corrected running mean
+/// of g^2, this step included. Its update is multiplied by `1 / max(1, RMS)`, which is the same as
 /// dividing its learning rate.
 ///
 /// Default: eps 1e-8. It suits Adam-like optimizers with a slow beta2, and makes warm-up less

@@ -6,8 +6,8 @@ use crate::setting::{SettingError, above};
 
 /// Bounds each value: `g <- clamp(g, -max_abs, max_abs)`.
 ///
-/// It is cheap and blunt: it changes the direction of the update. There is no default bound, because
-/// it depends on the scale of the gradients.
+/// It is cheap and blunt: it changes the direction of the update. There is no default bound,
+/// because it depends on the scale of the gradients.
 ///
 /// Infinite values become `+-max_abs`, NaN stays NaN, and zero and empty gradients are kept, as in
 /// `torch.nn.utils.clip_grad_value_`.

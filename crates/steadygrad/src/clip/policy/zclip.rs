@@ -7,16 +7,16 @@ use crate::setting::{SettingError, above, check};
 
 /// ZClip bounds global norms that stand out from their running mean.
 ///
-/// The first `warmup_steps` norms give the first mean mu and variance sigma^2. Afterwards
-/// `z = (norm - mu) / (sigma + 1e-6)`. Where `z > z_threshold`, the norm is brought down to
-/// `mu + z_threshold^2 / z * sigma`: the further out, the closer to the mean. Then
-/// `mu <- alpha mu + (1 - alpha) n` and `sigma^2 <- alpha sigma^2 + (1 - alpha) (n - mu)^2`, with the
-/// new mu and the clipped norm n. `max_norm` is a fixed bound on top, in the warm-up too.
+/// The first `warmup_steps` norms give the first mean mu and variance sigma^2. Afterwards `z =
+/// (norm - mu) / (sigma + 1e-6)`. Where `z > z_threshold`, the norm is brought down to `mu +
+/// z_threshold^2 / z * sigma`: the further out, the closer to the mean. Then `mu <- alpha mu + (1 -
+/// alpha) n` and `sigma^2 <- alpha sigma^2 + (1 - alpha) (n - mu)^2`, with the new mu and the
+/// clipped norm n. `max_norm` is a fixed bound on top, in the warm-up too.
 ///
 /// Defaults: alpha 0.97, z_threshold 2.5, warmup_steps 25, max_norm 1.
 ///
-/// A NaN or infinite norm keeps everything and is not remembered. Zero norms are remembered. Nothing
-/// happens without any tensor.
+/// A NaN or infinite norm keeps everything and is not remembered. Zero norms are remembered.
+/// Nothing happens without any tensor.
 ///
 /// Source: Kumar, Owen, Chowdhury and Guera, "ZClip: adaptive spike mitigation for LLM
 /// pre-training", arXiv 2504.02507, 2025.
@@ -78,8 +78,8 @@ impl Default for ZClip {
 /// Added to the deviation, so that equal norms give no division by zero.
 const EPS: f64 = 1e-6;
 
-/// The largest norm that is remembered. Squares of larger norms, which only f64 gradients have, would
-/// make the variance infinite.
+/// The largest norm that is remembered. Squares of larger norms, which only f64 gradients have,
+/// would make the variance infinite.
 const LARGEST: f64 = 1e150;
 
 /// The memory of [`ZClip`].
@@ -121,8 +121,8 @@ impl ZClip {
             ZClipState::Running { mean, variance } => {
                 let deviation = variance.sqrt();
                 let z = (norm - mean) / (deviation + EPS);
-                // A mean of zero says nothing about gradients, and a bound of zero would stop the run
-                // for ever.
+                // A mean of zero says nothing about gradients, and a bound of zero would stop the
+                // run for ever.
                 let clipped = if z > self.z_threshold && mean > 0.0 {
                     mean + self.z_threshold * self.z_threshold / z * deviation
                 } else {
