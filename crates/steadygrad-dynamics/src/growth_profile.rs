@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Exponent, float};
 
-/// The direction in which a network multiplies a signal.
+/// The direction in which a network multiplies a signal. There are no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Axis {

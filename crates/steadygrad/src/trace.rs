@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 /// The meaning of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Role {
     /// The training loss.
     Loss,

@@ -3,6 +3,8 @@ use serde::{Deserialize, Serialize};
 use crate::float;
 
 /// The part that a weight matrix plays in the network.
+///
+/// The list is closed: each part has its own initialisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MatrixRole {
