@@ -1,4 +1,4 @@
-//! The report as one HTML page that needs no network: styles, script and data are inside.
+//! The report as one HTML page that needs no network: it contains styles, script and data.
 
 mod diagnosis;
 mod findings;
@@ -18,7 +18,7 @@ use steadygrad::cure::CureReport;
 use crate::{facts, number};
 use page::Page;
 
-/// The report as a self-contained page. The plots need JavaScript; all else does not.
+/// Returns the report as a self-contained page. Only the plots need JavaScript.
 pub fn cure(report: &CureReport) -> String {
     let subject = &report.subject;
     let page = Page {

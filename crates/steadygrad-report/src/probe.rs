@@ -1,4 +1,4 @@
-//! What a probe says, section by section. The terminal and the page only draw it.
+//! The text of a probe, section by section. The terminal and the page only draw it.
 
 mod butterfly;
 mod criticality;
@@ -28,14 +28,14 @@ pub(crate) use subnormals::subnormals;
 
 use crate::number;
 
-/// A part of the report. Each part of it may be empty.
+/// A section of the report. Each of its parts may be empty.
 #[derive(Default)]
 pub(crate) struct Section {
     pub(crate) title: String,
     /// Name and value.
     pub(crate) rows: Vec<(String, String)>,
     pub(crate) table: Option<Table>,
-    /// How to read it, or the settings that made it.
+    /// How to read the section, or the settings it was computed with.
     pub(crate) note: Option<String>,
 }
 
@@ -71,7 +71,7 @@ impl Section {
         self
     }
 
-    /// Something that could not be measured is said to be so, with the reason.
+    /// Adds a row for a number that could not be measured, with the reason.
     fn not_measured(self, name: &str, reason: &str) -> Self {
         self.row(name, format!("not measured: {reason}"))
     }
@@ -89,7 +89,7 @@ pub(crate) fn about(report: &ProbeReport) -> String {
     )
 }
 
-/// The verdict in one sentence, what is wrong first.
+/// The verdict in one sentence, the first fault in front.
 pub(crate) fn headline(report: &ProbeReport) -> String {
     let name = &report.subject.name;
     let Some(first) = report.findings.first() else {
@@ -121,7 +121,7 @@ fn healthy(report: &ProbeReport) -> String {
     let unit = report.measurements.growth.axis.unit();
     let Some(forecast) = &report.forecast else {
         return format!(
-            "{name}: no fault was found, but how its gradient grows could not be measured"
+            "{name}: no fault was found, but the growth of its gradient could not be measured"
         );
     };
     let growth = number::growth(forecast.gradient_growth.rate.value.exp());

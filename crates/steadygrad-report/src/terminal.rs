@@ -1,4 +1,4 @@
-//! The report as text for a terminal, in the manner of a compiler's diagnostics.
+//! The report as text for a terminal, like a compiler's diagnostics.
 
 mod diagnosis;
 mod findings;
@@ -21,11 +21,11 @@ use steadygrad::cure::{CureReport, TrialKind};
 use crate::{facts, number};
 use text::{BOLD, DIM, GOOD, WARN, field, heading, paint, wrapped};
 
-/// Lines are wrapped at this many columns; only pasted code and diffs may be longer.
+/// Lines are wrapped at this many columns; only code and diffs to paste may be longer.
 const WIDTH: usize = 100;
 
-/// The report for a terminal of 100 columns, with ANSI styles. Strip them where the output is
-/// not a terminal; nothing is said by colour alone.
+/// Returns the report for a terminal of 100 columns, with ANSI styles. Strip the styles if the
+/// output is no terminal: they repeat what the words say.
 pub fn cure(report: &CureReport) -> String {
     let mut out = header(report);
     out.push_str(&findings::section(&report.findings));

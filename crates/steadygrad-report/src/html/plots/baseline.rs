@@ -104,10 +104,7 @@ fn onset_lines(onset: &facts::Onset<'_>, steps: usize) -> Vec<VerticalLine> {
 }
 
 fn caption(outcome: &Outcome, curves: [&Curve; 2]) -> String {
-    let mut caption = format!(
-        "The user's run, only observed: it {}.",
-        facts::end(outcome)
-    );
+    let mut caption = format!("The user's run, only observed: it {}.", facts::end(outcome));
     let stride = curves.map(|curve| curve.stride).into_iter().max();
     if let Some(stride) = stride.filter(|stride| *stride > 1) {
         caption.push_str(&format!(" Each point is the largest of {stride} steps."));

@@ -76,7 +76,12 @@ fn separations(found: &Butterfly, shown: &[&SeparationStep]) -> Vec<Box<dyn plot
     let [square, diamond] = [MarkerSymbol::SquareOpen, MarkerSymbol::DiamondOpen];
     vec![
         curve(&found.loss, |step| step.loss, BLUE, square),
-        curve(&found.weights, |step| step.weights, ORANGE, MarkerSymbol::Circle),
+        curve(
+            &found.weights,
+            |step| step.weights,
+            ORANGE,
+            MarkerSymbol::Circle,
+        ),
         curve(&found.gradients, |step| step.gradients, GREEN, diamond),
     ]
 }

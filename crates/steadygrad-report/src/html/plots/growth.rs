@@ -28,7 +28,10 @@ pub(in crate::html) fn growth(profile: &GrowthProfile) -> Markup {
     .line(Line::new().color(BLUE).dash(DashType::Dash));
 
     let names: Vec<&str> = points.iter().map(|point| point.name.as_str()).collect();
-    let x_axis = named_axis(&format!("{}, in forward order", profile.axis.unit()), &names);
+    let x_axis = named_axis(
+        &format!("{}, in forward order", profile.axis.unit()),
+        &names,
+    );
     let layout = layout()
         .hover_mode(HoverMode::XUnified)
         .x_axis(x_axis)

@@ -35,7 +35,10 @@ pub(in crate::html) fn seeds(report: &CureReport) -> Markup {
     names.reverse();
     let subject = &report.subject;
     let metrics = || {
-        let seeds = report.verification.iter().flat_map(|verified| &verified.seeds);
+        let seeds = report
+            .verification
+            .iter()
+            .flat_map(|verified| &verified.seeds);
         seeds.map(|run| run.outcome.validation_metric)
     };
     let [low, high] = metric_range(metrics(), subject.goal, 0.05);
