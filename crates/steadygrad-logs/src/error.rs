@@ -15,15 +15,18 @@ pub enum LogError {
     },
     /// None of the formats.
     #[error(
-        "`{}` is no log that can be read: {found}; expected is a run of steadygrad, a TensorBoard event \
-         file, W&B offline run, CSV, JSON lines, trainer_state.json, or a folder of these",
-        path.display()
+        "`{}` is not a log in a format that can be read: {found}; the formats are {}, or a folder of \
+         these",
+        path.display(),
+        formats.join(", ")
     )]
     Unrecognised {
         /// The file or folder.
         path: PathBuf,
-        /// What is there in its place.
+        /// What is there instead.
         found: String,
+        /// The names of the formats that can be read.
+        formats: Vec<&'static str>,
     },
     /// A column that was asked for is not there.
     #[error("`{}` has no column `{column}`{}", path.display(), near(.nearest))]
@@ -54,6 +57,23 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// A file or folder that is of no format. [`crate::read`] adds the names of the formats.
+    pub(crate) fn unrecognised(path: &Path, found: impl Into<String>) -> Self {
+        Self::Unrecognised {
+            path: path.to_owned(),
+            found: found.into(),
+            formats: Vec::new(),
+        }
+    }
+
+    /// The same error with the names of the formats that can be read.
+    pub(crate) fn with_formats(mut self, names: &[&'static str]) -> Self {
+        if let Self::Unrecognised { formats, .. } = &mut self {
+            *formats = names.to_vec();
+        }
+        self
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }

@@ -11,19 +11,15 @@
 
 mod blanks;
 mod columns;
-mod csv;
 mod error;
 mod folder;
 mod format;
-mod json;
-mod json_lines;
+mod formats;
 mod lenient;
+mod objects;
 mod odd;
-mod own;
 mod roles;
 mod table;
-mod tensorboard;
-mod wandb;
 
 pub use columns::Columns;
 pub use error::LogError;
@@ -32,7 +28,7 @@ use std::path::Path;
 
 use steadygrad::Trace;
 
-use format::Format;
+use formats::{FORMATS, format_of};
 
 /// Reads a log, or all logs in a folder: one trace a run, in the order of their names.
 ///
@@ -40,20 +36,15 @@ use format::Format;
 /// [`LogError`] when there is nothing that could be read, or `columns` names a column that the log
 /// has not.
 pub fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
-    if path.is_dir() {
-        return folder::read(path, columns);
-    }
-    Ok(vec![read_file(path, columns)?])
+    let found = match path.is_dir() {
+        true => folder::read(path, columns),
+        false => read_file(path, columns).map(|trace| vec![trace]),
+    };
+    found.map_err(|error| error.with_formats(&FORMATS.map(|format| format.name)))
 }
 
 fn read_file(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
-    match Format::of(path)? {
-        Format::TensorBoard => tensorboard::read(&[path.to_owned()], columns),
-        Format::Wandb => wandb::read(path, columns),
-        Format::Csv => csv::read(path, columns),
-        Format::Json => json::read(path, columns),
-        Format::JsonLines => json_lines::read(path, columns),
-    }
+    (format_of(path)?.read)(&[path.to_owned()], columns)
 }
 
 /// A run's name: the file's without its ending, or the folder's.

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::file_sum::FileSum;
 use super::{NonFinite, Snapshot, SnapshotError, tensors};
-use crate::disk::{NewFolder, Written};
-use crate::problem::{Damage, Problem};
-use crate::seal::{hex, seal, unseal};
+use crate::disk::NewFolder;
+use crate::problem::Problem;
+use crate::seal::{seal, unseal};
 use crate::{FORMAT, RecordError};
 
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -19,48 +20,6 @@ const STATE: &str = "state.json";
 
 /// All files, the manifest last.
 pub(crate) const FILES: [&str; 3] = [TENSORS, STATE, MANIFEST];
-
-/// A file as it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FileSum {
-    bytes: u64,
-    xxh3: String,
-}
-
-impl From<Written> for FileSum {
-    fn from(written: Written) -> Self {
-        Self {
-            bytes: written.bytes,
-            xxh3: hex(written.sum),
-        }
-    }
-}
-
-impl FileSum {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self::from(Written {
-            bytes: bytes.len() as u64,
-            sum: xxh3_64(bytes),
-        })
-    }
-
-    pub(super) fn check_length(&self, path: &Path, found: u64) -> Result<(), Problem> {
-        let expected = self.bytes;
-        if found == expected {
-            Ok(())
-        } else {
-            Err(Problem::new(path, Damage::Length { expected, found }))
-        }
-    }
-
-    pub(super) fn check(&self, path: &Path, sum: u64) -> Result<(), Problem> {
-        if hex(sum) == self.xxh3 {
-            Ok(())
-        } else {
-            Err(Problem::new(path, Damage::Checksum))
-        }
-    }
-}
 
 /// Reads a small file, if it is to the byte what `sum` says.
 pub(crate) fn read_summed(path: &Path, sum: &FileSum) -> Result<Vec<u8>, Problem> {

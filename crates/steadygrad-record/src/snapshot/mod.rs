@@ -1,11 +1,13 @@
 //! All that a run needs to go on from a step, as one value and as one folder.
 
+mod file_sum;
 mod files;
 mod finite;
 mod store;
 mod tensors;
 
-pub(super) use files::{FILES, FileSum, MANIFEST, read_folder, read_summed, write_files};
+pub(super) use file_sum::FileSum;
+pub(super) use files::{FILES, MANIFEST, read_folder, read_summed, write_files};
 pub use store::{SnapshotEntry, SnapshotStore};
 
 use std::collections::BTreeSet;

@@ -10,7 +10,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype as StoredDtype, Metadata, TensorInfo};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::files::FileSum;
+use super::file_sum::FileSum;
 use super::{Dtype, SnapshotError, Tensor};
 use crate::disk::{NewFile, NewFolder, Written};
 use crate::problem::Problem;

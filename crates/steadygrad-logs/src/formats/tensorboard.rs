@@ -13,8 +13,27 @@ use prost::Message;
 use steadygrad::Trace;
 use steadygrad::trace::Series;
 
+use crate::format::{Format, Place};
 use crate::roles::{role, select};
 use crate::{Columns, LogError, name_of, odd};
+
+pub(super) const FORMAT: Format = Format {
+    name: "TensorBoard event file",
+    // It begins with a record.
+    recognise: |head| length(head.bytes()).is_some(),
+    endings: &[],
+    place,
+    read,
+};
+
+/// Event files have any ending, and this in their name. Those of one folder are one run.
+fn place(path: &Path) -> Place {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match name.contains("tfevents") {
+        true => Place::Part,
+        false => Place::Unknown,
+    }
+}
 
 /// Bytes before a record's data.
 const HEADER: usize = 12;
@@ -101,11 +120,6 @@ fn length(header: &[u8]) -> Option<u64> {
         .then(|| u64::from_le_bytes(length.try_into().unwrap_or_default()))
 }
 
-/// Whether a file begins with a record.
-pub(crate) fn begins(head: &[u8]) -> bool {
-    length(head).is_some()
-}
-
 /// The values of all tags.
 #[derive(Default)]
 struct Tags {
@@ -116,7 +130,7 @@ struct Tags {
 }
 
 /// Reads the files of one run, one after the other.
-pub(crate) fn read(files: &[PathBuf], columns: &Columns) -> Result<Trace, LogError> {
+fn read(files: &[PathBuf], columns: &Columns) -> Result<Trace, LogError> {
     let first = files.first().map(PathBuf::as_path).unwrap_or(Path::new(""));
     let run = first
         .parent()
@@ -146,7 +160,7 @@ pub(crate) fn read(files: &[PathBuf], columns: &Columns) -> Result<Trace, LogErr
     notes.extend(odd::notes(&series));
     Ok(Trace {
         name: name_of(run),
-        format: "TensorBoard event file".into(),
+        format: FORMAT.name.into(),
         series,
         unmatched: selection.unmatched,
         notes,
@@ -244,6 +258,7 @@ mod tests {
     use steadygrad::trace::Role;
 
     use super::*;
+    use crate::format::Head;
 
     fn event(step: i64, tag: &str, value: f32) -> Event {
         let value = Value {
@@ -282,7 +297,9 @@ mod tests {
     #[test]
     fn the_checksum_is_tensorflow_s() {
         assert_eq!(crc32c::crc32c(&[0; 32]), 0x8a91_36aa);
-        assert!(!begins(b"step,loss\n0,1\n") && !begins(&[0; 12]) && !begins(&[]));
+        for other in [&b"step,loss\n0,1\n"[..], &[0; 12], &[]] {
+            assert!(!(FORMAT.recognise)(&Head::new(other)));
+        }
     }
 
     #[test]

@@ -8,10 +8,25 @@ use rayon::prelude::*;
 use steadygrad::Trace;
 use steadygrad::trace::Role;
 
-use crate::format::without_mark;
+use crate::format::{Format, Head, anywhere, without_mark};
 use crate::roles::{Selection, select};
 use crate::table::{self, Column, number};
 use crate::{Columns, LogError, blanks, name_of};
+
+pub(super) const FORMAT: Format = Format {
+    name: "CSV",
+    recognise,
+    endings: &["csv", "tsv", "log", "txt"],
+    place: anywhere,
+    read: |files, columns| read(&files[0], columns),
+};
+
+/// A line of names, and a line below it.
+fn recognise(head: &Head<'_>) -> bool {
+    let name = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'_' || !byte.is_ascii();
+    let named = |line: &[u8]| line.iter().any(name);
+    head.first_line().is_some_and(named) && head.has_second_line()
+}
 
 /// What one thread parses at a time.
 const BLOCK: usize = 1 << 20;
@@ -20,7 +35,7 @@ const BLOCK: usize = 1 << 20;
 ///
 /// Blocks of lines are parsed side by side, unless a quote says that a line's end may be inside a
 /// cell: then the `csv` crate reads all of it.
-pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
+fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     let (header, delimiter) = header(path)?;
     let selection = select(path, &header, columns)?;
     let mut slots: Vec<Option<usize>> = vec![None; header.len()];
@@ -278,7 +293,7 @@ fn trace(path: &Path, header: &[String], selection: Selection, mut rows: Rows) -
     notes.extend(blanks::losses(&mut columns));
     table::trace(
         name_of(path),
-        "CSV",
+        FORMAT.name,
         &steps,
         columns,
         selection.unmatched,

@@ -10,16 +10,33 @@ use steadygrad::guard::Incident;
 use steadygrad::trace::{Role, Series};
 use steadygrad_record::{StepRecord, StepTable, read_incidents, read_steps};
 
+use crate::format::{Format, Place};
 use crate::{LogError, name_of, odd};
 
+pub(super) const FORMAT: Format = Format {
+    name: "run of steadygrad",
+    // A run is a folder; its files alone are not one.
+    recognise: |_| false,
+    endings: &[],
+    place,
+    read: |folders, _| read(&folders[0]),
+};
+
+fn place(path: &Path) -> Place {
+    match path.join(STEPS).is_file() {
+        true => Place::Run,
+        false => Place::Unknown,
+    }
+}
+
 /// The file that makes a folder a run.
-pub(crate) const STEPS: &str = "steps.arrow";
+const STEPS: &str = "steps.arrow";
 
 /// Decisions that do not apply the step.
 const NOT_APPLIED: [&str; 4] = ["skip", "lower_learning_rate", "rollback", "stop"];
 
 /// Reads the folder of a run. Rows that a checksum does not vouch for are left out and told.
-pub(crate) fn read(path: &Path) -> Result<Trace, LogError> {
+fn read(path: &Path) -> Result<Trace, LogError> {
     let found = read_steps(path)?;
     // Without them the rows still say that the guard did something, if not why.
     let incidents = read_incidents(path).map(|found| found.value);
@@ -139,7 +156,7 @@ fn trace(table: &StepTable, incidents: &[Incident]) -> Trace {
     notes.extend(told);
     notes.extend(lowered(table));
     Trace {
-        format: "run of steadygrad".into(),
+        format: FORMAT.name.into(),
         series,
         notes,
         ..Trace::default()

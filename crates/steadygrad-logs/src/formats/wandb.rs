@@ -14,8 +14,17 @@ use prost::Message;
 use serde_json::{Map, Value};
 use steadygrad::Trace;
 
-use crate::json_lines::Objects;
+use crate::format::{Format, anywhere};
+use crate::objects::Objects;
 use crate::{Columns, LogError, lenient};
+
+pub(super) const FORMAT: Format = Format {
+    name: "W&B offline run",
+    recognise: |head| head.bytes().starts_with(BEGIN),
+    endings: &["wandb"],
+    place: anywhere,
+    read: |files, columns| read(&files[0], columns),
+};
 
 /// How a file begins; its version follows.
 const BEGIN: &[u8] = b":W&B\xe1\xbe";
@@ -70,13 +79,8 @@ struct Step {
 /// W&B's column of steps.
 const STEP: &str = "_step";
 
-/// Whether a file begins as W&B's do.
-pub(crate) fn begins(head: &[u8]) -> bool {
-    head.starts_with(BEGIN)
-}
-
 /// Reads one file: the rows that `run.log` made.
-pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
+fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     let file = File::open(path).map_err(LogError::io(path))?;
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let mut parts = Parts::default();
@@ -95,7 +99,7 @@ pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
         parts.block(&block, begin);
     }
     let notes = parts.notes();
-    parts.rows.trace(path, "W&B offline run", columns, notes)
+    parts.rows.trace(path, FORMAT.name, columns, notes)
 }
 
 /// What was read so far.
