@@ -240,10 +240,7 @@ pub(super) fn dump(
 }
 
 fn json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, RecordError> {
-    serde_json::to_vec_pretty(value).map_err(|source| RecordError::Json {
-        path: path.to_owned(),
-        source,
-    })
+    serde_json::to_vec_pretty(value).map_err(|source| RecordError::json(path, source))
 }
 
 /// Where the snapshot of a dump comes from.
@@ -308,10 +305,8 @@ fn write_into(
         ring,
         snapshot,
     };
-    let bytes = seal(&manifest).map_err(|source| RecordError::Json {
-        path: folder.path().join(MANIFEST),
-        source,
-    })?;
+    let bytes = seal(&manifest)
+        .map_err(|source| RecordError::json(&folder.path().join(MANIFEST), source))?;
     folder.write(MANIFEST, &bytes)?;
     let mut all = folder.to_sync();
     all.extend(inner.iter().flat_map(NewFolder::to_sync));

@@ -25,10 +25,8 @@ impl IncidentWriter {
     }
 
     pub(super) fn push(&mut self, incident: &Incident) -> Result<(), RecordError> {
-        let mut line = serde_json::to_vec(incident).map_err(|source| RecordError::Json {
-            path: self.path.clone(),
-            source,
-        })?;
+        let mut line =
+            serde_json::to_vec(incident).map_err(|source| RecordError::json(&self.path, source))?;
         line.push(b'\n');
         self.log.append(&line)
     }

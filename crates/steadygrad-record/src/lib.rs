@@ -24,6 +24,7 @@
 //! was, and says where the last good state is.
 
 mod disk;
+mod error;
 mod folder_lock;
 mod forensics;
 mod incidents;
@@ -41,6 +42,7 @@ mod summed;
 mod tests;
 
 pub use disk::write_atomic;
+pub use error::{LastGood, RecordError};
 pub use folder_lock::FolderLock;
 pub use forensics::{Dump, Dumped, ForensicRing, RingStep, list_dumps, read_dump};
 pub use incidents::read_incidents;
@@ -53,139 +55,8 @@ pub use snapshot::{
 pub use step_table::{Segment, StepTable, read_steps};
 pub use steps::StepRecord;
 
-use std::io;
-use std::path::{Path, PathBuf};
+/// The version of `serde_json` whose objects a [`Snapshot`] holds.
+pub use serde_json;
 
 /// The version of the layout that this module writes and reads.
 pub const FORMAT: u32 = 1;
-
-/// What can go wrong with a run directory.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// The operating system refused.
-    #[error("cannot {action} `{}`: {source}; check that the folder exists and may be written", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The disk, the quota or the largest allowed file is full. Nothing written before is lost.
-    #[error("no space left to {action} `{}`: {source}; {}", path.display(), last_good_text(last_good.as_ref()))]
-    Full {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// The newest snapshot that is whole.
-        last_good: Option<LastGood>,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The folder holds something already.
-    #[error("the output folder `{}` is not empty; name a new one, so that no earlier result is overwritten", path.display())]
-    NotEmpty {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Another process writes there.
-    #[error("`{}` is being written by another process, or by another guard of this one; wait until it ends, close it, or name another folder", path.display())]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Not to be put as JSON.
-    #[error("`{}` cannot be written as JSON: {source}", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// The writer's answer.
-        source: serde_json::Error,
-    },
-    /// Not to be put as an Arrow IPC stream.
-    #[error("`{}` cannot be written as an Arrow stream: {source}", path.display())]
-    Arrow {
-        /// The file.
-        path: PathBuf,
-        /// The writer's answer.
-        source: arrow_schema::ArrowError,
-    },
-    /// A later version of steadygrad wrote it.
-    #[error("`{}` has layout {format}, this steadygrad reads {FORMAT}; use the version that wrote it", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        format: u32,
-    },
-    /// Nothing in its place could be used either.
-    #[error("{0}, and nothing stands in for it; is this a run directory?")]
-    Damaged(Problem),
-}
-
-/// Where a run can go on from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastGood {
-    /// The step that would run next.
-    pub step: u64,
-    /// The snapshot.
-    pub path: PathBuf,
-}
-
-fn last_good_text(last_good: Option<&LastGood>) -> String {
-    match last_good {
-        Some(LastGood { step, path }) => format!(
-            "the last good state is at step {step} in `{}`: free some space and resume from there",
-            path.display()
-        ),
-        None => "free some space, and start again or go on from a checkpoint of your own".into(),
-    }
-}
-
-impl RecordError {
-    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        let path = path.to_owned();
-        match source.kind() {
-            io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge => Self::Full {
-                action,
-                path,
-                last_good: None,
-                source,
-            },
-            _ => Self::Io {
-                action,
-                path,
-                source,
-            },
-        }
-    }
-
-    fn arrow(path: &Path, source: arrow_schema::ArrowError) -> Self {
-        Self::Arrow {
-            path: path.to_owned(),
-            source,
-        }
-    }
-
-    /// Says in [`Full`](Self::Full) where the run can go on from.
-    fn with_last_good(self, find: impl FnOnce() -> Option<LastGood>) -> Self {
-        match self {
-            Self::Full {
-                action,
-                path,
-                last_good: None,
-                source,
-            } => Self::Full {
-                action,
-                path,
-                last_good: find(),
-                source,
-            },
-            other => other,
-        }
-    }
-}

@@ -59,10 +59,7 @@ impl RunFile {
     /// Writes `run.json`, after keeping the one that is there, if it is whole.
     pub(super) fn write(&self, run: &Path) -> Result<(), RecordError> {
         let [current, previous] = paths(run);
-        let bytes = seal(self).map_err(|source| RecordError::Json {
-            path: current.clone(),
-            source,
-        })?;
+        let bytes = seal(self).map_err(|source| RecordError::json(&current, source))?;
         if let Ok(old) = fs::read(&current)
             && unseal::<Self>(&old).is_ok()
         {

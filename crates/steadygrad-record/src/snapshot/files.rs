@@ -79,10 +79,8 @@ pub(crate) fn write_files(
             .map(|tensor| tensor.name.clone())
             .collect(),
     };
-    let bytes = seal(&manifest).map_err(|source| RecordError::Json {
-        path: folder.path().join(MANIFEST),
-        source,
-    })?;
+    let bytes = seal(&manifest)
+        .map_err(|source| RecordError::json(&folder.path().join(MANIFEST), source))?;
     folder.write(MANIFEST, &bytes)?;
     Ok(())
 }

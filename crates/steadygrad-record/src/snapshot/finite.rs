@@ -1,6 +1,6 @@
 //! Counting NaN and infinite values in a tensor's bytes.
 
-use super::Dtype;
+use super::dtype::Dtype;
 
 /// How many values are NaN or infinite; none of a type that has no such values.
 pub(super) fn non_finite(dtype: Dtype, bytes: &[u8]) -> u64 {
