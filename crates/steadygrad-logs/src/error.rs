@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use steadygrad_record::RecordError;
 
-/// Why there is nothing to read.
+/// Why a log could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The file or folder cannot be opened or read.
@@ -13,7 +13,7 @@ pub enum LogError {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// None of the formats.
+    /// It is of no known format.
     #[error(
         "`{}` is not a log in a format that can be read: {found}; the formats are {}, or a folder of \
          these",
@@ -28,17 +28,17 @@ pub enum LogError {
         /// The names of the formats that can be read.
         formats: Vec<&'static str>,
     },
-    /// A column that was asked for is not there.
+    /// The log lacks a column that the user named.
     #[error("`{}` has no column `{column}`{}", path.display(), near(.nearest))]
     NoColumn {
         /// The log.
         path: PathBuf,
         /// The column asked for.
         column: String,
-        /// Those most like it, the nearest first.
+        /// The most similar names, the nearest first.
         nearest: Vec<String>,
     },
-    /// The log has columns, and none that a rule looks at.
+    /// The log has columns, but none that a rule uses.
     #[error(
         "`{}` has neither a loss nor a gradient norm: its columns are {}; name one with --loss or \
          --grad-norm",
@@ -48,7 +48,7 @@ pub enum LogError {
     NoRole {
         /// The log.
         path: PathBuf,
-        /// The columns that there are, the first of them.
+        /// Its first columns.
         columns: Vec<String>,
     },
     /// A run of steadygrad that cannot be read.

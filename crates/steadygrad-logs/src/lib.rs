@@ -1,13 +1,13 @@
-//! Readers of training logs: whatever a run left behind becomes a [`Trace`], which
-//! `steadygrad::diagnose` looks at.
+//! Readers of training logs. Whatever a run leaves behind becomes a [`Trace`], which
+//! `steadygrad::diagnose` judges.
 //!
 //! ```text
 //! steadygrad's run, TensorBoard, W&B, CSV, JSON lines, JSON --read--> Trace --diagnose_run--> Finding
 //! ```
 //!
-//! A format is recognised by what is in a file, never by its name alone. What cannot be read is left
-//! out and named in [`Trace::notes`]: a log that was cut off, or has a damaged place, gives what is
-//! left of it. No memory is taken by a number in a file.
+//! A format is recognised by a file's content, never by its name alone. [`Trace::notes`] names what
+//! could not be read: a log that was cut off, or is damaged in places, gives the rest. No number in a
+//! file decides how much memory is taken.
 
 mod blanks;
 mod columns;
@@ -30,11 +30,10 @@ use steadygrad::Trace;
 
 use formats::{FORMATS, format_of};
 
-/// Reads a log, or all logs in a folder: one trace a run, in the order of their names.
+/// Reads a log, or all logs in a folder. Each run gives one trace, in the order of their names.
 ///
 /// # Errors
-/// [`LogError`] when there is nothing that could be read, or `columns` names a column that the log
-/// has not.
+/// [`LogError`] if nothing could be read, or if `columns` names a column that the log lacks.
 pub fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
     let found = match path.is_dir() {
         true => folder::read(path, columns),
@@ -47,7 +46,7 @@ fn read_file(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     (format_of(path)?.read)(&[path.to_owned()], columns)
 }
 
-/// A run's name: the file's without its ending, or the folder's.
+/// A run's name: its folder's, or its file's without the ending.
 fn name_of(path: &Path) -> String {
     let name = if path.is_dir() {
         path.file_name()

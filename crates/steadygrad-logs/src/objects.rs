@@ -33,7 +33,7 @@ impl Objects {
             };
             let column = &mut self.columns[place];
             column.fill(self.rows);
-            // A key twice in one object, `a/b` and `b` in `a`: the first counts.
+            // `a/b` and `b` within `a` are one key. The first value counts.
             if column.values.len() == self.rows {
                 column.push(value);
             }
@@ -41,7 +41,7 @@ impl Objects {
         self.rows += 1;
     }
 
-    /// The trace of all rows.
+    /// Makes the trace of all rows.
     pub(crate) fn trace(
         mut self,
         path: &Path,

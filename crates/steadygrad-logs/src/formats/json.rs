@@ -23,17 +23,17 @@ const TRAINER_STATE: &str = "trainer_state.json";
 /// How the names of the folders begin in which that trainer saves its states; the step follows.
 const CHECKPOINT: &str = "checkpoint-";
 
-/// Where a document keeps its rows.
+/// The keys under which a document keeps its rows.
 const HISTORIES: [&str; 4] = ["log_history", "history", "logs", "metrics"];
 
-/// An array, or an object over several lines or with a history in it. (One whole row in a line is
-/// a file of JSON lines.)
+/// An array, or an object that spans several lines or holds a history. An object that is one row in
+/// one line belongs to JSON lines, which is asked first.
 fn recognise(head: &Head<'_>) -> bool {
     let first = head.first_line().and_then(<[u8]>::first);
     matches!(first, Some(b'[' | b'{'))
 }
 
-/// A trainer's state belongs to the folder of its run. The run's own is written at its end.
+/// A trainer's state belongs to the folder of its run. The state in that folder itself is the last.
 fn place(path: &Path) -> Place {
     if path.file_name().is_none_or(|name| name != TRAINER_STATE) {
         return Place::Unknown;
@@ -73,7 +73,7 @@ fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
         FORMAT.name
     };
     let mut trace = objects.trace(path, format, columns, Vec::new())?;
-    // Every such file has the same name; its folder says which run it is.
+    // Every such file has the same name. Its folder names the run.
     if let Some(folder) = path.parent().filter(|_| trainer) {
         let checkpoint = |folder: &&Path| {
             folder
@@ -105,7 +105,7 @@ fn restore_filtered_loss(row: &mut Value) {
     }
 }
 
-/// The rows of a document: an array of objects, one under a known name, or arrays by name.
+/// The rows of a document: an array of objects, an array under a known key, or arrays by name.
 fn objects(value: &Value) -> Option<Objects> {
     match value {
         Value::Array(rows) => of_rows(rows),
@@ -172,7 +172,7 @@ mod tests {
         );
         let norm = trace.series(&Role::GradNorm).unwrap();
         assert!(**norm.steps() == [10, 20] && norm.values()[0] == 1.5 && norm.values()[1].is_nan());
-        // The trainer's filter made that loss 0.
+        // The trainer's filter turned that loss into 0.
         let loss = trace.series(&Role::Loss).unwrap().values();
         assert!(loss[0] == 2.5 && loss[1].is_nan(), "{loss:?}");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! One JSON object a line.
+//! JSON lines: one object a line.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -18,7 +18,7 @@ pub(super) const FORMAT: Format = Format {
     read: |files, columns| read(&files[0], columns),
 };
 
-/// A whole object in the first line, and not a state with a history in it.
+/// The first line is a whole object that holds no history.
 fn recognise(head: &Head<'_>) -> bool {
     let object = head.first_line().filter(|line| line.starts_with(b"{"));
     let object = object.and_then(|line| lenient::parse(line).ok());
@@ -57,7 +57,7 @@ fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     let mut notes = Vec::new();
     if let Some(line) = first_odd {
         notes.push(format!(
-            "{odd} lines are no JSON object, the first is line {line}: they were left out"
+            "{odd} lines are not JSON objects, the first is line {line}: they were left out"
         ));
     }
     objects.trace(path, FORMAT.name, columns, notes)
@@ -88,6 +88,6 @@ mod tests {
             (&**norm.steps(), norm.values()),
             (&[2][..], &[f64::INFINITY][..])
         );
-        assert!(trace.notes[0].starts_with("2 lines are no JSON object, the first is line 2"));
+        assert!(trace.notes[0].starts_with("2 lines are not JSON objects, the first is line 2"));
     }
 }
