@@ -15,21 +15,28 @@ type BoxedError = Box<dyn Error + Send + Sync>;
 #[non_exhaustive]
 pub enum RecordError {
     /// The operating system refused.
-    #[error("cannot {action} `{}`: {source}; check that the folder exists and may be written", path.display())]
+    #[error(
+        "cannot {action} `{}`: {source}; check that the folder exists and may be written",
+        path.display()
+    )]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
         /// The system's answer.
         source: io::Error,
     },
     /// The disk, the quota or the largest allowed file is full. Nothing written before is lost.
-    #[error("no space left to {action} `{}`: {source}; {}", path.display(), last_good_text(last_good.as_ref()))]
+    #[error(
+        "no space left to {action} `{}`: {source}; {}",
+        path.display(),
+        last_good_text(last_good.as_ref())
+    )]
     Full {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
         /// The newest snapshot that is whole.
         last_good: Option<LastGood>,
@@ -37,13 +44,21 @@ pub enum RecordError {
         source: io::Error,
     },
     /// The folder holds something already.
-    #[error("the output folder `{}` is not empty; name a new one, so that no earlier result is overwritten", path.display())]
+    #[error(
+        "the output folder `{}` is not empty; name a new one, so that no earlier result is \
+         overwritten",
+        path.display()
+    )]
     NotEmpty {
         /// The folder.
         path: PathBuf,
     },
     /// Another process writes there.
-    #[error("`{}` is being written by another process, or by another guard of this one; wait until it ends, close it, or name another folder", path.display())]
+    #[error(
+        "`{}` is being written by another process, or by another guard of this one; wait until it \
+         ends, close it, or name another folder",
+        path.display()
+    )]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -65,19 +80,22 @@ pub enum RecordError {
         source: BoxedError,
     },
     /// A later version of steadygrad wrote it.
-    #[error("`{}` has layout {format}, this steadygrad reads {FORMAT}; use the version that wrote it", path.display())]
+    #[error(
+        "`{}` has layout {format}, this steadygrad reads {FORMAT}; use the version that wrote it",
+        path.display()
+    )]
     Format {
         /// The file.
         path: PathBuf,
         /// Its version.
         format: u32,
     },
-    /// Nothing in its place could be used either.
-    #[error("{0}, and nothing stands in for it; is this a run directory?")]
+    /// A file is damaged, and no other file can replace it.
+    #[error("{0}, and no other file can replace it; is this a run directory?")]
     Damaged(Problem),
 }
 
-/// Where a run can go on from.
+/// A state from which a run can go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastGood {
     /// The step that would run next.
@@ -130,7 +148,7 @@ impl RecordError {
         }
     }
 
-    /// Says in [`Full`](Self::Full) where the run can go on from.
+    /// Adds to [`Full`](Self::Full) the state from which the run can go on.
     pub(crate) fn with_last_good(self, find: impl FnOnce() -> Option<LastGood>) -> Self {
         match self {
             Self::Full {

@@ -1,4 +1,4 @@
-//! A run directory: nothing that was written is lost, and nothing half-written is believed.
+//! The run directory. Nothing that was written is lost, and nothing half-written is used.
 //!
 //! | file | what | how it is written |
 //! |---|---|---|
@@ -13,15 +13,14 @@
 //! | `lock` | held by the process that writes the run | |
 //!
 //! **Readers** ([`read_manifest`], [`read_steps`], [`read_incidents`], [`SnapshotStore`],
-//! [`read_dump`]) work while the run is being written. They verify every byte they use, return all
-//! that is as it was written, and name the rest as [`Problem`]s. They take memory for what is
-//! there, never for what a damaged file says there is, and do not panic.
+//! [`read_dump`]) work while the run is being written. They verify every byte that they use, return
+//! everything intact, and name the rest as [`Problem`]s. A number in a damaged file never decides how
+//! much memory they take, and they do not panic.
 //!
-//! **How long things last.** What was flushed (64 rows, an incident, a snapshot, the end) survives
-//! the death of the process; what was synced (a snapshot, a dump, the end) survives a power cut
-//! too. A snapshot is written after the rows before it were synced, so a run resumed from it has
-//! all its rows. A write that fails, on a full disk for example, leaves everything before it as it
-//! was, and says where the last good state is.
+//! **Durability.** Flushed data (64 rows, an incident, a snapshot, the end) survive a killed process.
+//! Synced data (a snapshot, a dump, the end) also survive a power cut. A snapshot is written after the
+//! rows before it are synced, so a run resumed from it has all its rows. A failed write, on a full disk
+//! for example, leaves everything before it untouched, and its error names the last good state.
 
 mod disk;
 mod error;
@@ -58,5 +57,5 @@ pub use steps::StepRecord;
 /// The version of `serde_json` whose objects a [`Snapshot`] holds.
 pub use serde_json;
 
-/// The version of the layout that this module writes and reads.
+/// The version of the layout that this crate writes and reads.
 pub const FORMAT: u32 = 1;

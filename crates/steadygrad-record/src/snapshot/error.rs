@@ -7,17 +7,17 @@ use crate::{LastGood, RecordError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// A tensor is broken.
-    #[error("`{tensor}` holds {count} NaN or infinite values: not a state to go back to")]
+    /// A tensor holds non-finite values.
+    #[error("`{tensor}` holds {count} NaN or infinite values; no run should go back to it")]
     NonFinite {
         /// The first such tensor.
         tensor: String,
-        /// How many of its values are not finite.
+        /// The number of its values that are not finite.
         count: u64,
     },
     /// A tensor does not have the bytes that its shape and type need.
     #[error(
-        "`{tensor}` has {bytes} bytes, its shape {shape:?} and type {dtype:?} need another number"
+        "`{tensor}` has {bytes} bytes, which its shape {shape:?} and type {dtype:?} do not need"
     )]
     Shape {
         /// The tensor.
@@ -29,7 +29,7 @@ pub enum SnapshotError {
         /// Its bytes.
         bytes: usize,
     },
-    /// A name that two tensors have, or that the file format keeps for itself.
+    /// Two tensors share a name, or the file format reserves it.
     #[error("the tensor name `{tensor}` is taken; give each tensor a name of its own")]
     Name {
         /// The name.
@@ -41,13 +41,13 @@ pub enum SnapshotError {
         /// The writer's answer.
         reason: String,
     },
-    /// The state would not read back.
+    /// The state cannot be read back from JSON.
     #[error("the state does not survive JSON: {reason}; keep it less deeply nested")]
     State {
         /// What happened.
         reason: String,
     },
-    /// The disk.
+    /// The disk failed.
     #[error(transparent)]
     Record(#[from] RecordError),
 }

@@ -9,7 +9,7 @@ use crate::disk::Written;
 use crate::problem::{Damage, Problem};
 use crate::seal::hex;
 
-/// A file as it was written.
+/// The length and checksum of a file as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileSum {
     bytes: u64,

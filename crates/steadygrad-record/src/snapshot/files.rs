@@ -21,7 +21,7 @@ const STATE: &str = "state.json";
 /// All files, the manifest last.
 pub(crate) const FILES: [&str; 3] = [TENSORS, STATE, MANIFEST];
 
-/// Reads a small file, if it is to the byte what `sum` says.
+/// Reads a small file. An error if its length or checksum differs from `sum`.
 pub(crate) fn read_summed(path: &Path, sum: &FileSum) -> Result<Vec<u8>, Problem> {
     let bytes = fs::read(path).map_err(|error| Problem::refused(path, &error))?;
     sum.check_length(path, bytes.len() as u64)?;
@@ -38,7 +38,7 @@ pub(super) struct SnapshotManifest {
     pub(super) non_finite: u64,
     tensors_file: FileSum,
     state_file: FileSum,
-    /// The tensors' names in the order in which they were handed over.
+    /// The names of the tensors in the caller's order.
     tensors: Vec<String>,
 }
 
@@ -85,8 +85,8 @@ pub(crate) fn write_files(
     Ok(())
 }
 
-/// The state as JSON that reads back as the same: JSON's parser has a limit to nesting that its
-/// writer has not.
+/// The state as JSON, after a check that it reads back: the parser limits nesting, the writer does
+/// not.
 fn state_bytes(state: &Map<String, Value>) -> Result<Vec<u8>, SnapshotError> {
     let refused = |error: serde_json::Error| SnapshotError::State {
         reason: error.to_string(),

@@ -8,12 +8,12 @@ use super::dtype::Dtype;
 use super::error::SnapshotError;
 use super::finite;
 
-/// The state before a step: with it, a run goes on as if it had never stopped.
+/// The state before a step. From it a run goes on as if it had never stopped.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
     /// The step that runs next.
     pub step: u64,
-    /// Parameters, and the optimizer's tensors. Names are free but for `__metadata__`, and unique.
+    /// Parameters and the optimizer's tensors. Names are unique; `__metadata__` is reserved.
     pub tensors: Vec<Tensor>,
     /// Everything else: the optimizer's numbers, scheduler, random generators, position in the
     /// data, state of the guard. JSON has no NaN and no infinity: see [`steadygrad::float`].
@@ -25,9 +25,9 @@ pub struct Snapshot {
 pub struct Tensor {
     /// Dotted path, for example `hidden.3.weight`.
     pub name: String,
-    /// What its values are.
+    /// The number format of its values.
     pub dtype: Dtype,
-    /// Its dimensions; empty for a single value. A zero among them makes it empty.
+    /// Its dimensions. Empty for a single value. A zero makes the tensor empty.
     pub shape: Vec<usize>,
     /// Its values in row-major order, little-endian.
     pub bytes: Vec<u8>,
@@ -36,17 +36,18 @@ pub struct Tensor {
 /// What to do with NaN and infinite values when a snapshot is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NonFinite {
-    /// Refuse: nobody should go back to broken weights.
+    /// Refuse: no run should go back to broken weights.
     Refuse,
-    /// Write them. [`SnapshotStore::newest_good`](super::SnapshotStore::newest_good) passes over such a snapshot all the same.
+    /// Write them. [`SnapshotStore::newest_good`](super::SnapshotStore::newest_good) still ignores
+    /// such a snapshot.
     Allow,
 }
 
 impl Snapshot {
-    /// Checks all that is checked before anything is written; returns how many values are not
-    /// finite.
+    /// Checks names, shapes and values before anything is written. Returns the number of non-finite
+    /// values.
     pub(super) fn check(&self, non_finite: NonFinite) -> Result<u64, SnapshotError> {
-        // The format's own key.
+        // The file format reserves this key.
         let mut names = BTreeSet::from(["__metadata__"]);
         let mut total = 0u64;
         for tensor in &self.tensors {
