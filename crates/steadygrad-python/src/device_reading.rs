@@ -8,7 +8,7 @@ use steadygrad::stats::Values;
 
 use crate::memory::{OnDevice, Views};
 use crate::reader::Reader;
-use crate::stats::{Plain, of_plain};
+use crate::stats_row::{StatsRow, stats_of};
 
 /// What a kernel writes of each tensor: norm, largest finite value, and how many values are not finite,
 /// subnormal and not zero.
@@ -55,7 +55,7 @@ impl DeviceReading {
         Ok(Self {
             groups,
             rest,
-            stats: vec![of_plain((0.0, 0.0, 0, 0, 0, 0)); tensors.len()],
+            stats: vec![stats_of((0.0, 0.0, 0, 0, 0, 0)); tensors.len()],
         })
     }
 
@@ -108,7 +108,7 @@ impl DeviceReading {
         let rows = numbers.chunks_exact(COLUMNS);
         for ((row, &place), tensor) in rows.zip(&group.places).zip(&group.tensors) {
             let (len, non_zero) = (tensor.len as u64, row[4] as u64);
-            self.stats[place] = of_plain((
+            self.stats[place] = stats_of((
                 row[0],
                 row[1],
                 len,
@@ -121,9 +121,9 @@ impl DeviceReading {
     }
 
     /// Takes what was measured of one tensor: the fields of `TensorStats` in their order.
-    fn put(&mut self, place: usize, row: Plain) -> PyResult<()> {
+    fn put(&mut self, place: usize, row: StatsRow) -> PyResult<()> {
         let stats = self.stats.get_mut(place);
-        *stats.ok_or_else(|| PyValueError::new_err("there is no such tensor"))? = of_plain(row);
+        *stats.ok_or_else(|| PyValueError::new_err("there is no such tensor"))? = stats_of(row);
         Ok(())
     }
 
@@ -132,6 +132,20 @@ impl DeviceReading {
         let stats = self.stats.get(first..).unwrap_or_default();
         stats.iter().map(|stats| stats.tensor_norm).collect()
     }
+}
+
+/// Measures the tensors that are not read natively, in their order.
+pub(crate) fn measure(
+    py: Python<'_>,
+    reader: &Reader,
+    tensors: &[Py<PyAny>],
+) -> PyResult<Vec<TensorStats>> {
+    if tensors.is_empty() {
+        return Ok(Vec::new());
+    }
+    let measured = reader.measure(py, tensors)?;
+    let measured = measured.bind(py).cast::<DeviceReading>()?.borrow();
+    Ok(measured.stats().to_vec())
 }
 
 impl DeviceReading {

@@ -3,9 +3,7 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyType};
-use steadygrad::TensorStats;
 
-use crate::device_reading::DeviceReading;
 use crate::memory::{Exchange, OnDevice, View, on_device_by_methods, view_by_methods};
 use crate::threads::Threads;
 
@@ -18,7 +16,7 @@ pub(crate) struct Reader {
     dtypes: [Py<PyAny>; 4],
     /// `torch.autograd.graph.increment_version`.
     increment_version: Py<PyAny>,
-    /// The [`DeviceReading`] of a list of tensors that are not read natively.
+    /// Makes the `DeviceReading` of a list of tensors that are not read natively.
     measure: Py<PyAny>,
     /// Multiplies a list of such tensors by a number.
     scale: Py<PyAny>,
@@ -102,14 +100,9 @@ impl Reader {
         self.increment_version.call1(py, (tensors,)).map(drop)
     }
 
-    /// Of each such tensor, in their order.
-    pub(crate) fn measure(&self, py: Python<'_>, rest: &[Py<PyAny>]) -> PyResult<Vec<TensorStats>> {
-        if rest.is_empty() {
-            return Ok(Vec::new());
-        }
-        let measured = self.measure.call1(py, (rest,))?;
-        let measured = measured.bind(py).cast::<DeviceReading>()?.borrow();
-        Ok(measured.stats().to_vec())
+    /// The `DeviceReading` of tensors that are not read natively.
+    pub(crate) fn measure(&self, py: Python<'_>, tensors: &[Py<PyAny>]) -> PyResult<Py<PyAny>> {
+        self.measure.call1(py, (tensors,))
     }
 
     pub(crate) fn scale(&self, py: Python<'_>, rest: &[Py<PyAny>], by: f64) -> PyResult<()> {

@@ -8,6 +8,7 @@ use steadygrad::stats::{NamedStats, TensorStats as Stats, global_norm};
 use steadygrad::{Decision, StepReading};
 
 use crate::device_reading::DeviceReading;
+use crate::stats_row::stats_of;
 
 /// What one pass over one parameter's gradient tells.
 #[pyclass(frozen, get_all, module = "steadygrad._native")]
@@ -167,20 +168,6 @@ const SHOWN: usize = 10;
 /// A row as plain numbers: the place of its name, then the fields of [`Stats`] in their order.
 type Row = (usize, f64, f64, u64, u64, u64, u64);
 
-/// The fields of [`Stats`] in their order, as Python gives them.
-pub(crate) type Plain = (f64, f64, u64, u64, u64, u64);
-
-pub(crate) fn of_plain((tensor_norm, max_abs, len, non_finite, subnormal, zero): Plain) -> Stats {
-    Stats {
-        tensor_norm,
-        max_abs,
-        len,
-        non_finite,
-        subnormal,
-        zero,
-    }
-}
-
 #[pymethods]
 impl GradientStats {
     /// From rows as `rows` gives them.
@@ -190,7 +177,7 @@ impl GradientStats {
         let rows = rows.map(|(place, norm, max, len, non_finite, subnormal, zero)| {
             (
                 place,
-                of_plain((norm, max, len, non_finite, subnormal, zero)),
+                stats_of((norm, max, len, non_finite, subnormal, zero)),
             )
         });
         Self::new(names, rows.collect(), &[])
