@@ -43,7 +43,8 @@ pub(crate) fn state(run: &RunDiagnosis) -> String {
         RunState::NonFinite { step } => format!("lost: not finite from step {step} on"),
         RunState::Diverged { step } => {
             format!(
-                "lost: the loss is above its start from step {step} on, and ends above three times it"
+                "lost: the loss is above its start from step {step} on, and ends above \
+                 three times it"
             )
         }
         RunState::Relapsed { step } => {

@@ -57,7 +57,9 @@ fn of_run(index: usize, run: &RunDiagnosis) -> Markup {
                 @if !run.missing.is_empty() {
                     dt { "Not in the log" } dd { (run.missing.join(", ")) }
                 }
-                @if let Some(forecast) = facts::forecast(run) { dt { "Forecast" } dd { (forecast) } }
+                @if let Some(forecast) = facts::forecast(run) {
+                    dt { "Forecast" } dd { (forecast) }
+                }
                 @for note in &run.notes { dt { "About the log" } dd { (note) } }
             }
             @for (plot, chart) in run.overview.iter().enumerate() {

@@ -114,7 +114,11 @@ fn badge(outcome: &Outcome) -> Markup {
         Verdict::DoesNotLearn => ("idle", "–"),
         Verdict::Diverged => ("diverged", "✗"),
     };
-    html! { span.badge.(class) { span aria-hidden="true" { (sign) } " " (facts::verdict(outcome)) } }
+    html! {
+        span.badge.(class) {
+            span aria-hidden="true" { (sign) } " " (facts::verdict(outcome))
+        }
+    }
 }
 
 pub(super) fn not_tried(report: &CureReport) -> Markup {

@@ -57,8 +57,9 @@ pub(crate) fn growth(report: &ProbeReport) -> Section {
         );
     }
     section.note(format!(
-        "± is one standard error of the mean over the {unit}s: how far the rate of another network, \
-         initialised in the same way, may lie from this one's. The gradient is the first batch's."
+        "± is one standard error of the mean over the {unit}s: how far the rate of another \
+         network, initialised in the same way, may lie from this one's. The gradient is the first \
+         batch's."
     ))
 }
 

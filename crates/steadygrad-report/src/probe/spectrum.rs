@@ -68,8 +68,8 @@ fn settings(spectrum: &GrowthSpectrum) -> String {
         ),
     };
     format!(
-        "Finite-time exponents, ln(sigma_i) / {}: {} of {} exponents, {}{failed}, {}, seed {}. ± is \
-         one standard error over the samples.",
+        "Finite-time exponents, ln(sigma_i) / {}: {} of {} exponents, {}{failed}, {}, seed {}. ± \
+         is one standard error over the samples.",
         spectrum.steps,
         spectrum.exponents.len(),
         spectrum.width,
