@@ -31,7 +31,7 @@ pub(crate) fn place(finding: &Finding) -> String {
 pub(crate) fn confidence(finding: &Finding) -> Option<String> {
     let share = number::probability(finding.confidence?);
     Some(format!(
-        "{share} of such headlines are right, measured on runs whose fault is known"
+        "{share} of such headlines are right, measured on runs whose truth is known"
     ))
 }
 

@@ -4,7 +4,7 @@ use anstyle::Style;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use steadygrad::cure::{CureReport, Outcome, Trial, TrialKind, Verdict, Verification};
 
-use super::text::{BOLD, DIM, ERROR, GOOD, WARN, clean, field, heading, paint, wrapped};
+use super::text::{BOLD, DIM, ERROR, GOOD, WARN, WIDTH, clean, field, heading, paint, wrapped};
 use crate::{facts, number};
 
 /// Only a thin line under the header.
@@ -37,7 +37,7 @@ const NARROW: Shape = Shape {
 /// As wide as the text, which is indented.
 pub(super) const WIDE: Shape = Shape {
     words: 1,
-    width: super::WIDTH as u16 - 2,
+    width: WIDTH as u16 - 2,
     gap: 2,
 };
 

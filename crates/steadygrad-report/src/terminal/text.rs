@@ -4,8 +4,6 @@ use std::fmt::Display;
 
 use anstyle::{AnsiColor, Style};
 
-use super::WIDTH;
-
 pub(super) const BOLD: Style = Style::new().bold();
 pub(super) const DIM: Style = Style::new().dimmed();
 pub(super) const FRAME: Style = AnsiColor::Blue.on_default().bold();
@@ -15,6 +13,9 @@ pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
 pub(super) const WARN: Style = AnsiColor::Yellow.on_default().bold();
 pub(super) const ADDED: Style = AnsiColor::Green.on_default();
 pub(super) const REMOVED: Style = AnsiColor::Red.on_default();
+
+/// Lines are wrapped at this many columns; only code and diffs to paste may be longer.
+pub(super) const WIDTH: usize = 100;
 
 /// Width of the names in front of a section's values.
 const NAME: usize = 18;
