@@ -1,4 +1,4 @@
-//! How PyTorch is talked to.
+//! The functions and types of PyTorch that are called from here.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -7,7 +7,7 @@ use pyo3::types::{PyCapsule, PyType};
 use crate::memory::{Exchange, OnDevice, View, on_device_by_methods, view_by_methods};
 use crate::threads::Threads;
 
-/// What is used of PyTorch, given once by `steadygrad.torch`.
+/// The functions and types of PyTorch, which `steadygrad.torch` hands over once.
 #[pyclass(frozen, module = "steadygrad._native")]
 pub(crate) struct Reader {
     tensor: Py<PyType>,
@@ -54,7 +54,7 @@ impl Reader {
 }
 
 impl Reader {
-    /// The view of a plain, dense CPU tensor that autograd does not follow; `None` of any other.
+    /// The view of a plain, dense CPU tensor that autograd does not follow. `None` for any other tensor.
     pub(crate) fn view(&self, tensor: &Bound<'_, PyAny>) -> PyResult<Option<View>> {
         let followed = intern!(tensor.py(), "requires_grad");
         if self.is(tensor, &self.tensor) && !tensor.getattr(followed)?.is_truthy()? {
@@ -64,7 +64,7 @@ impl Reader {
         }
     }
 
-    /// The same of a tensor that is only read, and may be a parameter.
+    /// Like [`view`](Self::view), for a tensor or parameter that is only read.
     pub(crate) fn view_to_read(&self, tensor: &Bound<'_, PyAny>) -> PyResult<Option<View>> {
         if self.is(tensor, &self.tensor) || self.is(tensor, &self.parameter) {
             self.view_any(tensor)
@@ -73,7 +73,7 @@ impl Reader {
         }
     }
 
-    /// Where a plain, dense CUDA tensor lies; `None` of any other.
+    /// The address of a plain, dense CUDA tensor. `None` for any other tensor.
     pub(crate) fn on_device(&self, tensor: &Bound<'_, PyAny>) -> PyResult<Option<OnDevice>> {
         if !self.is(tensor, &self.tensor) && !self.is(tensor, &self.parameter) {
             return Ok(None);

@@ -359,7 +359,7 @@ pub(super) mod fault {
         static DONE: Cell<usize> = const { Cell::new(0) };
     }
 
-    /// Runs `work` under a plan. Returns whether the plan's failure happened.
+    /// Runs `run` under a plan. Returns whether the plan's failure happened.
     pub(crate) fn under<T>(plan: Plan, run: impl FnOnce() -> T) -> (T, bool) {
         PLAN.set(plan);
         DONE.set(0);
