@@ -40,8 +40,8 @@ pub(super) const RULE: Rule = Rule {
           step overshoots, and the next gradient is larger still.",
     evidence: "`grad_norm`, or `loss` if no norm is logged. With `grad_norm/<parameter>` it says \
                which parameter carries most of the squared norm.",
-    blind: "The cause: the finding before this one names it. A jump within two rows belongs to \
-            another rule.",
+    blind: "The cause: see the finding before this one. A jump within two rows belongs to another \
+            rule.",
     remedy: "Go back to a checkpoint before the first step of the growth. Then fix the first \
              finding.",
     fix_safety: "Going back loses the steps since. Clipping alone hides the growth and may keep \

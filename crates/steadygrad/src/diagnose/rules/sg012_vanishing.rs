@@ -84,7 +84,7 @@ pub(super) const RULE: Rule = Rule {
     remedy: "Bring the factor per layer to 1: initialise at the critical scale, normalise, add \
              residual connections. In the course of training an overshoot is the usual cause: it \
              kills or saturates units. Fix the finding before this one.",
-    fix_safety: "Dead units do not come back: both mean training from the start.",
+    fix_safety: "It means training from the start: dead units do not come back.",
     references: &[
         "AutoTrainer, ICSE 2021: first over last gradient below a thousandth",
         "SageMaker Debugger, VanishingGradient",

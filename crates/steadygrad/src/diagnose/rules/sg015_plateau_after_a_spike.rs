@@ -30,8 +30,8 @@ pub(super) const RULE: Rule = Rule {
     why: "What was learnt is gone. Often units died or saturated at the spike and get no gradient \
           that would bring them back; further steps are wasted.",
     evidence: "`loss`, with twenty rows after the spike.",
-    blind: "Why the loss spiked: the finding before this one names it. Progress that is slow but \
-            not lost.",
+    blind: "Why the loss spiked: see the finding before this one. Progress that is slow but not \
+            lost.",
     remedy: "Go back to a checkpoint before the spike and fix its cause; do not train on.",
     fix_safety: "Going back loses the steps since, which taught nothing.",
     references: &["The guard's own detector of a loss that is back at its start"],
