@@ -66,9 +66,8 @@ pub fn cure<S: Subject>(
 
     control.progress.phase(BASELINE);
     let outcome = bench.run(plan, BASELINE, None, true, "baseline".into())?;
-    let findings = diagnose(
-        &ModelCase::new(&measurements, &setup).with_detections(&outcome.detections),
-    );
+    let findings =
+        diagnose(&ModelCase::new(&measurements, &setup).with_detections(&outcome.detections));
 
     control.progress.phase("remedies");
     let start = Start {
