@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use steadygrad_commands::{DiagnoseError, OutputError};
+use steadygrad_commands::{CommandError, OutputError};
 use steadygrad_lab::data::CsvError;
 use steadygrad_lab::{ReplayError, StudyError, TrainError};
 use steadygrad_record::RecordError;
@@ -33,7 +33,7 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Replay(#[from] ReplayError),
     #[error(transparent)]
-    Diagnose(#[from] DiagnoseError),
+    Diagnose(#[from] CommandError),
     #[error(transparent)]
     Output(#[from] OutputError),
     #[error(transparent)]

@@ -50,7 +50,7 @@ fn exit_codes_say_healthy_ill_and_unreadable() {
     let (code, out, _) = diagnose(&path, &[]);
     assert_eq!(code, Some(1));
     assert!(
-        out.contains("error[SG006]") && out.contains("in place of 1.0e-1"),
+        out.contains("error[SG006]") && out.contains("instead of 1.0e-1"),
         "{out}"
     );
 

@@ -1,18 +1,19 @@
 use std::path::Path;
 
-use steadygrad::diagnose::{Diagnosis, RunDiagnosis};
+use steadygrad::diagnose::Diagnosis;
 use steadygrad_logs::{Columns, read};
 use steadygrad_record::write_atomic;
+use steadygrad_report::{html, json, sarif, terminal};
 
-use crate::args::{DiagnoseArgs, Format};
-use crate::error::DiagnoseError;
+use crate::args::{DiagnoseArgs, OutputFormat};
+use crate::error::CommandError;
 use crate::output::{self, check_writable};
 
-/// As `probe`: a build that asks for a healthy run should stop.
+/// The exit code of a run with findings, as `probe`'s: a build stops unless the run is healthy.
 pub(crate) const FINDINGS: u8 = 1;
 
-/// `steadygrad diagnose`
-pub(crate) fn run(args: &DiagnoseArgs) -> Result<u8, DiagnoseError> {
+/// Runs `steadygrad diagnose`.
+pub(crate) fn run(args: &DiagnoseArgs) -> Result<u8, CommandError> {
     if let Some(path) = &args.html {
         check_writable(path)?;
     }
@@ -22,40 +23,38 @@ pub(crate) fn run(args: &DiagnoseArgs) -> Result<u8, DiagnoseError> {
         grad_norm: args.grad_norm.clone(),
         learning_rate: args.learning_rate.clone(),
     };
-    let diagnosis = of(&args.path, &columns)?;
-    match if args.json { Format::Json } else { args.format } {
-        Format::Text => output::print(&steadygrad_report::terminal::diagnosis(&diagnosis))?,
-        Format::Json => output::print_json(&diagnosis)?,
-        Format::Sarif => output::print_json(&steadygrad_report::sarif::diagnosis(&diagnosis))?,
-    }
-    // After the printing: a disk that has filled up since must not cost the result.
+    let diagnosis = diagnose(&args.path, &columns)?;
+    let format = if args.json {
+        OutputFormat::Json
+    } else {
+        args.format
+    };
+    output::print(&match format {
+        OutputFormat::Text => terminal::diagnosis(&diagnosis),
+        OutputFormat::Json => json::diagnosis(&diagnosis)? + "\n",
+        OutputFormat::Sarif => sarif::diagnosis(&diagnosis)? + "\n",
+    })?;
+    // After the printing: a disk that is full by now must not cost the result.
     if let Some(path) = &args.html {
         write_page(&diagnosis, path)?;
     }
     Ok(if diagnosis.is_healthy() { 0 } else { FINDINGS })
 }
 
-/// `steadygrad report`
-pub(crate) fn report(path: &Path, out: &Path) -> Result<u8, DiagnoseError> {
+/// Runs `steadygrad report`.
+pub(crate) fn report(path: &Path, out: &Path) -> Result<u8, CommandError> {
     check_writable(out)?;
-    write_page(&of(path, &Columns::default())?, out)?;
+    write_page(&diagnose(path, &Columns::default())?, out)?;
     Ok(0)
 }
 
-fn of(path: &Path, columns: &Columns) -> Result<Diagnosis, DiagnoseError> {
+fn diagnose(path: &Path, columns: &Columns) -> Result<Diagnosis, CommandError> {
     let traces = read(path, columns)?;
-    Ok(Diagnosis {
-        version: env!("CARGO_PKG_VERSION").into(),
-        path: path.display().to_string(),
-        runs: traces.iter().map(RunDiagnosis::of).collect(),
-    })
+    Ok(Diagnosis::of(path.display().to_string(), &traces))
 }
 
-fn write_page(diagnosis: &Diagnosis, path: &Path) -> Result<(), DiagnoseError> {
-    write_atomic(
-        path,
-        steadygrad_report::html::diagnosis(diagnosis).as_bytes(),
-    )?;
+fn write_page(diagnosis: &Diagnosis, path: &Path) -> Result<(), CommandError> {
+    write_atomic(path, html::diagnosis(diagnosis).as_bytes())?;
     output::say(&format!("page: {}", path.display()));
     Ok(())
 }

@@ -1,14 +1,14 @@
 use steadygrad::diagnose::{RULES, rule};
 
-use crate::error::DiagnoseError;
+use crate::error::CommandError;
 use crate::output;
 
-/// `steadygrad explain`
-pub(crate) fn run(code: &str) -> Result<u8, DiagnoseError> {
+/// Runs `steadygrad explain`.
+pub(crate) fn run(code: &str) -> Result<u8, CommandError> {
     let rule = rule(code).ok_or_else(|| {
         let mut codes: Vec<&str> = RULES.iter().map(|rule| rule.code).collect();
         codes.sort_unstable();
-        DiagnoseError::NoRule {
+        CommandError::NoRule {
             code: code.to_owned(),
             codes: codes.join(", "),
         }

@@ -1,7 +1,7 @@
 //! The verbs `diagnose`, `report` and `explain`: a log in, a diagnosis out.
 //!
-//! The command-line tool has them beside its own; the Python package has these alone, so that it needs
-//! no Burn.
+//! The command-line tool has further verbs; the Python package has these alone, so it needs no
+//! Burn.
 
 mod args;
 mod diagnose;
@@ -10,18 +10,19 @@ mod explain;
 pub mod output;
 
 pub use args::Verb;
-pub use error::{DiagnoseError, OutputError};
+pub use error::{CommandError, OutputError};
 
 use std::ffi::OsString;
 
 use clap::Parser;
 
 impl Verb {
-    /// Does what was asked for; the exit code is the verb's.
+    /// Runs the verb and returns its exit code: 0, or 1 if `diagnose` found a fault.
     ///
     /// # Errors
-    /// [`DiagnoseError`] when a log cannot be read, a page not written, or there is no such rule.
-    pub fn run(&self) -> Result<u8, DiagnoseError> {
+    /// [`CommandError`] when a log cannot be read, a page or the output cannot be written, or there
+    /// is no such rule.
+    pub fn run(&self) -> Result<u8, CommandError> {
         match self {
             Self::Diagnose(args) => diagnose::run(args),
             Self::Report { path, out } => diagnose::report(path, out),
@@ -32,22 +33,22 @@ impl Verb {
 
 /// Find and explain what broke in a training run.
 ///
-/// These verbs come with the Python package; `probe`, `cure`, `train` and `replay`, which train models
-/// in Rust, with the command-line tool of the same name.
+/// The Python package has these verbs. `probe`, `cure`, `train` and `replay`, which train models in
+/// Rust, come with the command-line tool of the same name.
 #[derive(Debug, Parser)]
 #[command(name = "steadygrad", version)]
-struct Args {
+struct CommandArgs {
     #[command(subcommand)]
     verb: Verb,
 }
 
-/// A whole command with these verbs alone. The first argument is the command's own name. Prints what
-/// went wrong; the number is the exit code.
+/// Runs a command with these verbs alone, and returns its exit code. The first argument is the
+/// command's own name. Errors are printed to the standard error.
 pub fn command(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let args = match Args::try_parse_from(arguments) {
+    let args = match CommandArgs::try_parse_from(arguments) {
         Ok(args) => args,
         Err(asked) => {
-            // Help and version, or what is wrong with the arguments, in clap's own words.
+            // Help, the version or wrong arguments: clap has the words.
             let printed = asked.print();
             let code = u8::try_from(asked.exit_code()).unwrap_or(2);
             return if printed.is_ok() { code } else { 3 };

@@ -1,4 +1,4 @@
-//! The only place that prints.
+//! The one file that prints.
 
 use std::fmt::Display;
 use std::fs;
@@ -10,16 +10,17 @@ use steadygrad_record::RecordError;
 
 use crate::error::OutputError;
 
-/// Prints to the standard output; styles are left out when it is not a terminal.
+/// Prints to the standard output, without styles if it is no terminal.
 ///
 /// # Errors
-/// When it cannot be written; a pipe that was closed early is none.
+/// [`OutputError::Stdout`] when the output cannot be written. A pipe that is closed early is no
+/// error.
 pub fn print(text: &str) -> Result<(), OutputError> {
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .or_else(|error| {
-            // `steadygrad cure | head` closes the pipe early: no fault of anybody's.
+            // `steadygrad cure | head` closes the pipe early.
             if error.kind() == std::io::ErrorKind::BrokenPipe {
                 Ok(())
             } else {
@@ -28,23 +29,23 @@ pub fn print(text: &str) -> Result<(), OutputError> {
         })
 }
 
-/// Prints a value as JSON, every number of it.
+/// Prints a value as indented JSON.
 ///
 /// # Errors
-/// When JSON has no form for it, or it cannot be written.
+/// [`OutputError`] when JSON has no form for the value, or the output cannot be written.
 pub fn print_json(value: &impl Serialize) -> Result<(), OutputError> {
     let json = serde_json::to_string_pretty(value)
         .map_err(|error| OutputError::Json(error.to_string()))?;
     print(&(json + "\n"))
 }
 
-/// One line on the standard error.
+/// Prints one line to the standard error. A failure to do so is ignored.
 pub fn say(text: &str) {
-    // There is nowhere left to report a failure of this to.
+    // A failure has nowhere to be reported.
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
-/// One line that says what went wrong.
+/// Prints an error as one line to the standard error.
 pub fn complain(error: &impl Display) {
     say(&format!(
         "\u{1b}[1;31merror\u{1b}[0m: {}",
@@ -52,15 +53,15 @@ pub fn complain(error: &impl Display) {
     ));
 }
 
-/// Makes sure, before any work, that the page can be written; a page that is there stays as it is.
+/// Checks before any work that a page can be written. An existing page stays unchanged.
 ///
 /// # Errors
-/// When the place refuses files.
+/// [`RecordError::Io`] when the path is a folder, or its folder refuses files.
 pub fn check_writable(path: &Path) -> Result<(), RecordError> {
     let checked = if path.is_dir() {
         Err(std::io::ErrorKind::IsADirectory.into())
     } else {
-        // What `write_atomic` does, without the page: a file beside it.
+        // Like `write_atomic`, write a file next to the page.
         let mut beside = path.as_os_str().to_owned();
         beside.push(".steadygrad-check");
         fs::write(&beside, b"").and_then(|()| fs::remove_file(&beside))

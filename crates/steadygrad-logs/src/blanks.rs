@@ -1,18 +1,21 @@
-//! Blank cells in a table's column of losses: a value that was not finite, or none at all.
+//! Blank cells in a table's loss column: a value that was not finite, or no value at all.
 
 use steadygrad::trace::Role;
 
 use crate::table::Column;
 
-/// The share of the rows with a loss in which a column has to have a value, to be one that comes with the loss.
+/// A column is logged together with the loss if it has a value in this share of the loss's rows.
 const USUALLY: f64 = 0.9;
 
-/// Blank rows at the end that are a tail: a single one may be a summary.
+/// Least number of blank rows at the end that count as a tail. A single one may be a summary.
 const LEAST: usize = 2;
 
-/// Takes the losses that are blank from some row to the end for NaN, where another column goes on: pandas writes a NaN
-/// as nothing. Blanks anywhere else are told and stay: they may be rows of something else. In a log that gives each
-/// metric rows of its own, as Lightning's does, no column comes with the loss, and nothing is said.
+/// Reads a blank tail of the losses as NaN if another column goes on, because pandas writes NaN as
+/// nothing.
+///
+/// Blanks anywhere else stay, and a note counts them: those rows may belong to something else. Where
+/// each metric has rows of its own, as in Lightning's logs, no column is logged together with the
+/// loss, and no note is made.
 pub(crate) fn losses(columns: &mut [(Role, String, Column)]) -> Option<String> {
     let place = columns.iter().position(|(role, ..)| *role == Role::Loss)?;
     let (_, name, loss) = &columns[place];
@@ -23,7 +26,7 @@ pub(crate) fn losses(columns: &mut [(Role, String, Column)]) -> Option<String> {
     let others = columns
         .iter()
         .filter(|(role, ..)| !matches!(role, Role::Loss | Role::ValidationLoss));
-    // Of each the rows without it: of those with a loss, and of the blank ones.
+    // For each column: its missing rows among those with a loss, and among the blank ones.
     let lacks = others.map(|(_, other, column)| {
         let in_blank = in_both(&column.missing, &loss.missing);
         (other, column.missing.len() - in_blank, in_blank)
@@ -48,7 +51,7 @@ pub(crate) fn losses(columns: &mut [(Role, String, Column)]) -> Option<String> {
     ))
 }
 
-/// How many values two lists share, both in order.
+/// The number of values that two sorted lists share.
 fn in_both(a: &[u64], b: &[u64]) -> usize {
     let mut b = b.iter().copied().peekable();
     let is_shared = |row: &&u64| {

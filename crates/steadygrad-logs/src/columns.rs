@@ -1,4 +1,4 @@
-/// The log's names for what should not be told from the names themselves. What is `None` is told.
+/// Column names that the user gives. A role that is `None` is inferred from the log's names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Columns {
     /// The optimizer step.

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use steadygrad_record::RecordError;
 
-/// Why there is nothing to read.
+/// Why a log could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The file or folder cannot be opened or read.
@@ -13,29 +13,32 @@ pub enum LogError {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// None of the formats.
+    /// It is of no known format.
     #[error(
-        "`{}` is no log that can be read: {found}; expected is a run of steadygrad, a TensorBoard event \
-         file, W&B offline run, CSV, JSON lines, trainer_state.json, or a folder of these",
-        path.display()
+        "`{}` is not a log in a format that can be read: {found}; the formats are {}, or a folder of \
+         these",
+        path.display(),
+        formats.join(", ")
     )]
     Unrecognised {
         /// The file or folder.
         path: PathBuf,
-        /// What is there in its place.
+        /// What is there instead.
         found: String,
+        /// The names of the formats that can be read.
+        formats: Vec<&'static str>,
     },
-    /// A column that was asked for is not there.
+    /// The log lacks a column that the user named.
     #[error("`{}` has no column `{column}`{}", path.display(), near(.nearest))]
     NoColumn {
         /// The log.
         path: PathBuf,
         /// The column asked for.
         column: String,
-        /// Those most like it, the nearest first.
+        /// The most similar names, the nearest first.
         nearest: Vec<String>,
     },
-    /// The log has columns, and none that a rule looks at.
+    /// The log has columns, but none that a rule uses.
     #[error(
         "`{}` has neither a loss nor a gradient norm: its columns are {}; name one with --loss or \
          --grad-norm",
@@ -45,7 +48,7 @@ pub enum LogError {
     NoRole {
         /// The log.
         path: PathBuf,
-        /// The columns that there are, the first of them.
+        /// Its first columns.
         columns: Vec<String>,
     },
     /// A run of steadygrad that cannot be read.
@@ -54,6 +57,23 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// A file or folder that is of no format. [`crate::read`] adds the names of the formats.
+    pub(crate) fn unrecognised(path: &Path, found: impl Into<String>) -> Self {
+        Self::Unrecognised {
+            path: path.to_owned(),
+            found: found.into(),
+            formats: Vec::new(),
+        }
+    }
+
+    /// The same error with the names of the formats that can be read.
+    pub(crate) fn with_formats(mut self, names: &[&'static str]) -> Self {
+        if let Self::Unrecognised { formats, .. } = &mut self {
+            *formats = names.to_vec();
+        }
+        self
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }

@@ -5,72 +5,106 @@ use std::path::{Path, PathBuf};
 
 use steadygrad::Trace;
 
-use crate::format::Format;
-use crate::{Columns, LogError, own, read_file, tensorboard};
+use crate::format::{Format, Place};
+use crate::formats::{FORMATS, format_of};
+use crate::{Columns, LogError};
 
-/// So many folders deep is looked.
+/// Number of levels of folders that are searched.
 const DEEPEST: usize = 6;
 
-/// Endings of files that may hold a log; TensorBoard's files have any.
-const LOGS: [&str; 8] = [
-    "csv", "tsv", "json", "jsonl", "ndjson", "log", "txt", "wandb",
-];
-
-/// What begins the name of a trainer's folders of states.
-const CHECKPOINT: &str = "checkpoint-";
-
-/// All runs in a folder: of steadygrad, of TensorBoard (its files of one folder are one run), and files
-/// of the other formats.
+/// Reads all runs in a folder, in the order of their names.
+///
+/// A file that cannot be read is passed over as long as another can be.
 pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
     let mut found = Found::default();
     walk(path, 0, &mut found).map_err(LogError::io(path))?;
     let mut traces = Vec::new();
     let mut refused = None;
-    let mut take = |read: Result<Trace, LogError>| match read {
-        Ok(trace) => traces.push(trace),
-        // Of many files some are no logs; what was asked for by name must be in one at least.
-        Err(error) => {
-            refused.get_or_insert(error);
+    for (format, files) in found.runs() {
+        match (format.read)(&files, columns) {
+            Ok(trace) => traces.push(trace),
+            Err(error) => {
+                refused.get_or_insert(error);
+            }
         }
-    };
-    for run in &found.own {
-        take(own::read(run));
-    }
-    for files in found.events.values() {
-        take(tensorboard::read(files, columns));
-    }
-    for file in found
-        .files
-        .iter()
-        .chain(found.states.values().map(|(_, file)| file))
-    {
-        take(read_file(file, columns));
     }
     traces.sort_by(|a, b| a.name.cmp(&b.name));
     match (traces.is_empty(), refused) {
         (false, _) => Ok(traces),
+        // A column that the user named must be in one file at least.
         (true, Some(error @ (LogError::NoColumn { .. } | LogError::NoRole { .. }))) => Err(error),
-        (true, _) => Err(LogError::Unrecognised {
-            path: path.to_owned(),
-            found: "no file in this folder is one".into(),
-        }),
+        (true, _) => Err(LogError::unrecognised(
+            path,
+            "no file in this folder is one",
+        )),
     }
 }
 
-/// What a walk comes by.
+/// The files of one run with their format.
+type Run = (&'static Format, Vec<PathBuf>);
+
+/// What a walk through a folder finds.
 #[derive(Default)]
 struct Found {
-    own: Vec<PathBuf>,
-    /// Event files by folder, in the order of their names, which is that of time.
-    events: BTreeMap<PathBuf, Vec<PathBuf>>,
-    files: Vec<PathBuf>,
-    /// Of each folder with checkpoints the last one's state.
-    states: BTreeMap<PathBuf, (u64, PathBuf)>,
+    /// Folders that are one run each.
+    folders: Vec<Run>,
+    /// Runs of several files, by folder. The order of their names is that of time.
+    parts: BTreeMap<PathBuf, Run>,
+    files: Vec<Run>,
+    /// The latest state of each run.
+    states: BTreeMap<PathBuf, (u64, Run)>,
+}
+
+impl Found {
+    fn runs(self) -> impl Iterator<Item = Run> {
+        let states = self.states.into_values().map(|(_, run)| run);
+        let files = self.parts.into_values().chain(self.files);
+        self.folders.into_iter().chain(files).chain(states)
+    }
+
+    fn file(&mut self, folder: &Path, path: PathBuf) {
+        for format in FORMATS {
+            match (format.place)(&path) {
+                Place::Part if format_of(&path).is_ok_and(|of| of.name == format.name) => {
+                    let run = self.parts.entry(folder.to_owned());
+                    run.or_insert((format, Vec::new())).1.push(path);
+                    return;
+                }
+                Place::State(run, step) => return self.state(run, step, (format, vec![path])),
+                Place::Part | Place::Run | Place::Unknown => {}
+            }
+        }
+        if may_be_a_log(&path)
+            && let Ok(format) = format_of(&path)
+        {
+            self.files.push((format, vec![path]));
+        }
+    }
+
+    /// Keeps a state if it is the run's latest.
+    fn state(&mut self, run: PathBuf, step: u64, state: Run) {
+        match self.states.get_mut(&run) {
+            Some(kept) if step <= kept.0 => {}
+            Some(kept) => *kept = (step, state),
+            None => {
+                self.states.insert(run, (step, state));
+            }
+        }
+    }
+}
+
+/// Whether a format asks for files with this ending.
+fn may_be_a_log(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default().to_string_lossy();
+    let ending = ending.to_ascii_lowercase();
+    let asks = |format: &&Format| format.endings.contains(&ending.as_str());
+    FORMATS.iter().any(asks)
 }
 
 fn walk(folder: &Path, depth: usize, found: &mut Found) -> std::io::Result<()> {
-    if folder.join(own::STEPS).is_file() {
-        found.own.push(folder.to_owned());
+    let is_run = |format: &&&Format| (format.place)(folder) == Place::Run;
+    if let Some(format) = FORMATS.iter().find(is_run) {
+        found.folders.push((format, vec![folder.to_owned()]));
         return Ok(());
     }
     let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)?
@@ -82,63 +116,17 @@ fn walk(folder: &Path, depth: usize, found: &mut Found) -> std::io::Result<()> {
         if path.is_symlink() {
             continue;
         }
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
         if path.is_dir() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
             if depth < DEEPEST && !name.starts_with('.') {
-                // A folder that may not be looked into is no reason to read none.
+                // One folder that cannot be read must not hide the others.
                 let _ = walk(&path, depth + 1, found);
             }
-            continue;
-        }
-        let ending = path
-            .extension()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .to_ascii_lowercase();
-        if name.contains("tfevents")
-            && Format::of(&path).is_ok_and(|format| format == Format::TensorBoard)
-        {
-            found
-                .events
-                .entry(folder.to_owned())
-                .or_default()
-                .push(path);
-        } else if name == "trainer_state.json" {
-            state(folder, path, found);
-        } else if LOGS.contains(&ending.as_str()) && Format::of(&path).is_ok() {
-            found.files.push(path);
+        } else {
+            found.file(folder, path);
         }
     }
     Ok(())
-}
-
-/// Keeps a trainer's state if it is the run's last: each holds the history of those before.
-fn state(folder: &Path, file: PathBuf, found: &mut Found) {
-    let name = folder
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let step = name
-        .strip_prefix(CHECKPOINT)
-        .and_then(|step| step.parse::<u64>().ok());
-    let run = match (step, folder.parent()) {
-        (Some(_), Some(parent)) => parent,
-        _ => folder,
-    };
-    // The run's own is written at its end.
-    let step = step.unwrap_or(u64::MAX);
-    let kept = found
-        .states
-        .entry(run.to_owned())
-        .or_insert((step, file.clone()));
-    if step > kept.0 {
-        *kept = (step, file);
-    }
 }
 
 #[cfg(test)]

@@ -1,110 +1,93 @@
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
+//! What a format of logs is: how a file of it is recognised, found in a folder, and read.
 
-use crate::{LogError, lenient, tensorboard, wandb};
+use std::path::{Path, PathBuf};
 
-/// The format of one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
-    TensorBoard,
-    Wandb,
-    Csv,
-    Json,
-    JsonLines,
+use steadygrad::Trace;
+
+use crate::{Columns, LogError};
+
+/// One format. Each stands in its own file under `formats/`.
+pub(crate) struct Format {
+    /// What people call it; messages list the names.
+    pub(crate) name: &'static str,
+    /// Whether a file with this beginning is of the format.
+    pub(crate) recognise: fn(&Head<'_>) -> bool,
+    /// File name endings under which a folder is searched for it, in lower case.
+    pub(crate) endings: &'static [&'static str],
+    /// What a path in a folder is to this format, judged by its name alone.
+    pub(crate) place: fn(&Path) -> Place,
+    /// Reads the files of one run, of which there is at least one.
+    pub(crate) read: fn(&[PathBuf], &Columns) -> Result<Trace, LogError>,
 }
 
-/// So much of a file is looked at.
-const HEAD: u64 = 1 << 16;
+/// What a path in a folder of logs is to a format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nothing that its name would tell. The ending and the content decide.
+    Unknown,
+    /// A folder that is one run as a whole. Nothing else is looked for in it.
+    Run,
+    /// One of the files of a run, if its content agrees; all files of one folder are read together.
+    Part,
+    /// One of several states of the run in this folder, each with the history of those before:
+    /// the one with the highest number is read.
+    State(PathBuf, u64),
+}
 
-impl Format {
-    /// The format of this file, by what is in it.
-    pub(crate) fn of(path: &Path) -> Result<Self, LogError> {
-        let mut head = Vec::new();
-        let file = File::open(path).map_err(LogError::io(path))?;
-        file.take(HEAD)
-            .read_to_end(&mut head)
-            .map_err(LogError::io(path))?;
-        Self::recognise(&head).map_err(|found| LogError::Unrecognised {
-            path: path.to_owned(),
-            found,
-        })
+/// [`Format::place`] of a format whose files carry no telling name.
+pub(crate) fn anywhere(_: &Path) -> Place {
+    Place::Unknown
+}
+
+/// The beginning of a file.
+pub(crate) struct Head<'a> {
+    bytes: &'a [u8],
+    lines: Vec<&'a [u8]>,
+}
+
+impl<'a> Head<'a> {
+    /// Of these bytes.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        let text = without_mark(bytes);
+        let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        // Two lines tell a table from a sentence; more are not needed.
+        let lines = match text.contains(&0) {
+            true => Vec::new(),
+            false => lines.filter(|line| !line.is_empty()).take(2).collect(),
+        };
+        Self { bytes, lines }
     }
 
-    fn recognise(head: &[u8]) -> Result<Self, String> {
-        if head.is_empty() {
-            return Err("it is empty".into());
+    /// The bytes as they are in the file.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The first line that is not blank; `None` for a binary file and one without such a line.
+    pub(crate) fn first_line(&self) -> Option<&'a [u8]> {
+        self.lines.first().copied()
+    }
+
+    /// Whether a second line follows that is not blank.
+    pub(crate) fn has_second_line(&self) -> bool {
+        self.lines.len() > 1
+    }
+
+    /// What to tell somebody whose file is of no format.
+    pub(crate) fn description(&self) -> &'static str {
+        if self.bytes.is_empty() {
+            "it is empty"
+        } else if self.bytes.contains(&0) {
+            "it is a binary file of another kind"
+        } else if self.lines.is_empty() {
+            "it holds blank lines only"
+        } else {
+            "it is text without a header line and rows"
         }
-        if tensorboard::begins(head) {
-            return Ok(Self::TensorBoard);
-        }
-        if wandb::begins(head) {
-            return Ok(Self::Wandb);
-        }
-        let text = without_mark(head);
-        if text.contains(&0) {
-            return Err("it is a binary file of another kind".into());
-        }
-        let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-        let mut lines = lines.by_ref().filter(|line| !line.is_empty());
-        let first = lines.next().ok_or("it holds blank lines only")?;
-        match first.first() {
-            Some(b'[') => return Ok(Self::Json),
-            Some(b'{') => {
-                // A whole object in the first line, and it is no state with a history in it.
-                let object = lenient::parse(first).ok();
-                let rows = object.is_some_and(|object| {
-                    object
-                        .as_object()
-                        .is_some_and(|keys| !keys.values().any(serde_json::Value::is_array))
-                });
-                return Ok(if rows { Self::JsonLines } else { Self::Json });
-            }
-            _ => {}
-        }
-        let name = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'_' || !byte.is_ascii();
-        if first.iter().any(name) && lines.next().is_some() {
-            return Ok(Self::Csv);
-        }
-        Err("it is text without a header line and rows".into())
     }
 }
 
-/// Without the mark that some editors put before UTF-8.
+/// The text without the byte order mark that some editors write before UTF-8.
 pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn formats_are_told_by_their_content() {
-        for (text, expected) in [
-            ("step,loss\n0,1\n", Some(Format::Csv)),
-            ("\u{feff}step\tloss\n0\t1\n", Some(Format::Csv)),
-            (
-                "{\"step\": 0, \"loss\": NaN}\n{\"step\": 1}\n",
-                Some(Format::JsonLines),
-            ),
-            ("{\n \"log_history\": []}", Some(Format::Json)),
-            ("{\"log_history\": [{\"loss\": 1}]}", Some(Format::Json)),
-            ("[{\"loss\": 1}]", Some(Format::Json)),
-            ("", None),
-            ("\n\n", None),
-            ("one line of text", None),
-            ("1,2\n3,4\n", None),
-            (":W&B\u{1}", None),
-            (":W&B", None),
-            ("a\0b", None),
-        ] {
-            assert_eq!(
-                Format::recognise(text.as_bytes()).ok(),
-                expected,
-                "{text:?}"
-            );
-        }
-        assert_eq!(Format::recognise(b":W&B\xe1\xbe\0"), Ok(Format::Wandb));
-    }
 }

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// The value of a text. A NaN or an infinity becomes a string, which [`number`] reads.
+/// Parses a text. A bare NaN or infinity becomes a string, which [`number`] reads.
 pub(crate) fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice(&quoted(text))
 }
 
-/// A number, also one that was written as text.
+/// The value as a number. A number that was written as text counts.
 pub(crate) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
@@ -19,14 +19,14 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// The numbers of an object by name, those of objects within it by `outer/inner`.
+/// The numbers of an object by name. Nested objects give names such as `outer/inner`.
 pub(crate) fn numbers(object: &serde_json::Map<String, Value>) -> Vec<(String, Option<f64>)> {
     let mut found = Vec::new();
     flatten("", object, 0, &mut found);
     found
 }
 
-/// So deep are objects within objects looked into.
+/// Number of levels of nested objects that are read.
 const DEEPEST: usize = 8;
 
 fn flatten(
@@ -53,7 +53,7 @@ fn flatten(
     }
 }
 
-/// The same text with every bare NaN and Infinity in quotes.
+/// The text with quotes around every bare NaN and Infinity.
 fn quoted(text: &[u8]) -> Cow<'_, [u8]> {
     const WORDS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
     let bare = memchr::memmem::find(text, b"NaN").or(memchr::memmem::find(text, b"Infinity"));

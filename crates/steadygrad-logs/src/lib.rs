@@ -1,29 +1,25 @@
-//! Readers of training logs: whatever a run left behind becomes a [`Trace`], which
-//! `steadygrad::diagnose` looks at.
+//! Readers of training logs. Whatever a run leaves behind becomes a [`Trace`], which
+//! `steadygrad::diagnose` judges.
 //!
 //! ```text
 //! steadygrad's run, TensorBoard, W&B, CSV, JSON lines, JSON --read--> Trace --diagnose_run--> Finding
 //! ```
 //!
-//! A format is recognised by what is in a file, never by its name alone. What cannot be read is left
-//! out and named in [`Trace::notes`]: a log that was cut off, or has a damaged place, gives what is
-//! left of it. No memory is taken by a number in a file.
+//! A format is recognised by a file's content, never by its name alone. [`Trace::notes`] names what
+//! could not be read: a log that was cut off, or is damaged in places, gives the rest. No number in a
+//! file decides how much memory is taken.
 
 mod blanks;
 mod columns;
-mod csv;
 mod error;
 mod folder;
 mod format;
-mod json;
-mod json_lines;
+mod formats;
 mod lenient;
+mod objects;
 mod odd;
-mod own;
 mod roles;
 mod table;
-mod tensorboard;
-mod wandb;
 
 pub use columns::Columns;
 pub use error::LogError;
@@ -32,31 +28,25 @@ use std::path::Path;
 
 use steadygrad::Trace;
 
-use format::Format;
+use formats::{FORMATS, format_of};
 
-/// Reads a log, or all logs in a folder: one trace a run, in the order of their names.
+/// Reads a log, or all logs in a folder. Each run gives one trace, in the order of their names.
 ///
 /// # Errors
-/// [`LogError`] when there is nothing that could be read, or `columns` names a column that the log
-/// has not.
+/// [`LogError`] if nothing could be read, or if `columns` names a column that the log lacks.
 pub fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
-    if path.is_dir() {
-        return folder::read(path, columns);
-    }
-    Ok(vec![read_file(path, columns)?])
+    let found = match path.is_dir() {
+        true => folder::read(path, columns),
+        false => read_file(path, columns).map(|trace| vec![trace]),
+    };
+    found.map_err(|error| error.with_formats(&FORMATS.map(|format| format.name)))
 }
 
 fn read_file(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
-    match Format::of(path)? {
-        Format::TensorBoard => tensorboard::read(&[path.to_owned()], columns),
-        Format::Wandb => wandb::read(path, columns),
-        Format::Csv => csv::read(path, columns),
-        Format::Json => json::read(path, columns),
-        Format::JsonLines => json_lines::read(path, columns),
-    }
+    (format_of(path)?.read)(&[path.to_owned()], columns)
 }
 
-/// A run's name: the file's without its ending, or the folder's.
+/// A run's name: its folder's, or its file's without the ending.
 fn name_of(path: &Path) -> String {
     let name = if path.is_dir() {
         path.file_name()

@@ -2,10 +2,10 @@
 
 use steadygrad::trace::{Role, Series};
 
-/// Times the usual stride that is a gap.
+/// A stride this many times the usual one is a gap.
 const GAP: u64 = 10;
 
-/// Restarts, repeated steps and gaps of the column that says most, a line each.
+/// Restarts, repeated steps and gaps in the longest column, one line each.
 pub(crate) fn notes(series: &[Series]) -> Vec<String> {
     let of = |role: Role| series.iter().find(|series| *series.role() == role);
     let Some(series) = of(Role::Loss).or(of(Role::GradNorm)).or(series.first()) else {

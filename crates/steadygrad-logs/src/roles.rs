@@ -1,4 +1,4 @@
-//! What a column's name says that it stands for.
+//! The role of a column, inferred from its name.
 
 use std::path::Path;
 
@@ -6,8 +6,8 @@ use steadygrad::trace::Role;
 
 use crate::{Columns, LogError};
 
-/// The ecosystem's names for each role, the best first. All in lower case with `_` for every
-/// separator; a name may have one of [`GROUPS`] before it.
+/// The ecosystem's names for each role, the best first, in lower case with `_` for every separator.
+/// One of [`GROUPS`] may stand before a name.
 const NAMES: [(Role, &[&str]); 11] = [
     (
         Role::Loss,
@@ -135,7 +135,7 @@ const NAMES: [(Role, &[&str]); 11] = [
     (Role::Skipped, &["skipped", "skipped_step", "step_skipped"]),
 ];
 
-/// What may stand before a name and says nothing.
+/// Prefixes that carry no meaning.
 const GROUPS: [&str; 13] = [
     "train",
     "training",
@@ -152,7 +152,7 @@ const GROUPS: [&str; 13] = [
     "global",
 ];
 
-/// What a parameter's gradient norm is called, up to the parameter's own name.
+/// How the name of a parameter's gradient norm begins; the parameter's own name follows.
 const PER_PARAMETER: [&str; 9] = [
     "grad_norm/",
     "grad_norms/",
@@ -165,7 +165,7 @@ const PER_PARAMETER: [&str; 9] = [
     "grad_norm_per_param/",
 ];
 
-/// What a step is called, the best first.
+/// Names of a step, the best first.
 const STEPS: [&str; 12] = [
     "step",
     "global_step",
@@ -181,15 +181,15 @@ const STEPS: [&str; 12] = [
     "update",
 ];
 
-/// The best that an epoch can do for a step.
+/// The rank of an epoch as a step.
 const EPOCH: &str = "epoch";
 
-/// The part of a W&B export's name that is the metric: `sunny-sky-3 - train/loss`.
+/// The metric in a W&B export's name, such as `sunny-sky-3 - train/loss`.
 fn metric(name: &str) -> &str {
     name.rsplit(" - ").next().unwrap_or(name).trim()
 }
 
-/// Lower case, and one separator.
+/// The name in lower case with one kind of separator.
 fn plain(name: &str) -> String {
     let letters = metric(name).chars().map(|letter| match letter {
         '/' | '.' | ' ' | '-' | ':' => '_',
@@ -198,11 +198,10 @@ fn plain(name: &str) -> String {
     letters.collect()
 }
 
-/// What the name stands for and how good a name it is for that, 0 the best; `None` for a name that
-/// says nothing.
+/// The role of a name and the name's rank for it, 0 the best. `None` for an unknown name.
 pub(crate) fn role(name: &str) -> Option<(Role, usize)> {
     let (name, lower) = (metric(name), metric(name).to_ascii_lowercase());
-    // Extremes that an export of grouped runs has beside its means.
+    // An export of grouped runs has extremes beside its means.
     if lower.ends_with("__min") || lower.ends_with("__max") {
         return None;
     }
@@ -212,7 +211,7 @@ pub(crate) fn role(name: &str) -> Option<(Role, usize)> {
         .unwrap_or(&lower);
     let parameter = PER_PARAMETER.iter().find_map(|prefix| {
         let rest = bare.strip_prefix(prefix)?;
-        // The letters as they were.
+        // The parameter keeps the case of its letters.
         name.get(name.len() - rest.len()..)
     });
     match parameter {
@@ -243,21 +242,21 @@ pub(crate) fn role(name: &str) -> Option<(Role, usize)> {
         })
 }
 
-/// How good a name it is for a step; `None` for another.
+/// The rank of a name as a step, 0 the best. `None` for any other name.
 pub(crate) fn step_rank(name: &str) -> Option<usize> {
     let plain = plain(name);
     let known = STEPS.iter().position(|known| *known == plain);
     known.or_else(|| (plain == EPOCH).then_some(STEPS.len()))
 }
 
-/// Which columns are read, and as what.
+/// The columns that are read, with their roles.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Selection {
-    /// The column of the steps.
+    /// The column that holds the steps.
     pub(crate) step: Option<usize>,
-    /// Columns with a role, in the log's order, one a role.
+    /// One column for each role, in the log's order.
     pub(crate) roles: Vec<(usize, Role)>,
-    /// The names of all others.
+    /// The names of all other columns.
     pub(crate) unmatched: Vec<String>,
     pub(crate) notes: Vec<String>,
 }
@@ -305,7 +304,7 @@ pub(crate) fn select(
             continue;
         };
         let parameter = matches!(role, Role::ParameterGradNorm(_));
-        // Parameters are many, and each has its own role.
+        // Each parameter is a role of its own.
         let rival = (!parameter)
             .then(|| found.iter().position(|(_, other, _)| *other == role))
             .flatten();
@@ -321,7 +320,7 @@ pub(crate) fn select(
             (other, index)
         };
         selection.notes.push(format!(
-            "both `{}` and `{}` could be {}: the first was taken",
+            "both `{}` and `{}` could be {}: the first is used",
             names[taken],
             names[left],
             role.column()
@@ -350,7 +349,7 @@ pub(crate) fn select(
     })
 }
 
-/// That there is no such column, with the nearest names.
+/// The error for a column that the log lacks, with the nearest names.
 pub(crate) fn no_column(path: &Path, column: &str, names: &[String]) -> LogError {
     const MOST: usize = 3;
     let mut near: Vec<(usize, &String)> = names

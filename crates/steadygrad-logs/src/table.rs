@@ -1,4 +1,4 @@
-//! Columns put together row by row.
+//! Columns that are filled row by row.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use steadygrad::trace::{Role, Series};
 
 use crate::odd;
 
-/// One column: a value in every row, and the rows that have none.
+/// One column: a value for every row, and the rows without one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Column {
-    /// NaN stands where there is none.
+    /// NaN for a row without a value.
     pub(crate) values: Vec<f64>,
     /// Rows without a value, in order.
     pub(crate) missing: Vec<u64>,
@@ -25,7 +25,7 @@ impl Column {
         self.values.push(value.unwrap_or(f64::NAN));
     }
 
-    /// Adds rows without a value until there are so many.
+    /// Adds rows without a value until there are `rows` rows.
     pub(crate) fn fill(&mut self, rows: usize) {
         while self.values.len() < rows {
             self.push(None);
@@ -41,15 +41,15 @@ impl Column {
     }
 }
 
-/// Steps from a column's values. A row without a usable one has that of the row before; without a
-/// column the rows are counted.
+/// The steps in a column. A row without a usable step repeats the previous one. Without a column
+/// the rows are numbered from 0.
 pub(crate) fn steps(
     column: Option<(&str, &Column)>,
     rows: usize,
     notes: &mut Vec<String>,
 ) -> Arc<[u64]> {
     let Some((name, column)) = column else {
-        notes.push("no column is a step: the rows are counted".into());
+        notes.push("no column holds a step: rows are numbered from 0".into());
         return (0..rows as u64).collect();
     };
     let (mut last, mut odd) = (0u64, 0usize);
@@ -67,7 +67,7 @@ pub(crate) fn steps(
     let steps: Arc<[u64]> = values.collect();
     if odd > 0 {
         notes.push(format!(
-            "{odd} rows have no step in `{name}`: that of the row before was taken"
+            "{odd} rows have no step in `{name}`: the previous row's step is used"
         ));
     }
     if fractions {
@@ -76,7 +76,7 @@ pub(crate) fn steps(
     steps
 }
 
-/// A trace of columns that share their rows' steps.
+/// The trace of columns that share the steps of their rows.
 pub(crate) fn trace(
     name: String,
     format: &str,
@@ -117,7 +117,7 @@ pub(crate) fn trace(
     }
 }
 
-/// A number as logs write one; `Ok(None)` for a cell without one, `Err` for what is no number.
+/// A number as logs write it: `Ok(None)` for an empty cell, `Err` for text.
 pub(crate) fn number(text: &[u8]) -> Result<Option<f64>, ()> {
     let text = text.trim_ascii();
     match text {

@@ -9,6 +9,7 @@ use steadygrad::clip::{
     Target, TensorReading,
 };
 
+use crate::device_reading;
 use crate::extras::{Extras, Lists};
 use crate::gradients::Collected;
 use crate::memory::Views;
@@ -161,7 +162,7 @@ impl Gradients for Adapter<'_, '_> {
             tensors[place] = tensor;
         }
         let rest = &self.collected.rest;
-        let measured = self.reader.measure(self.py, &rest.tensors)?;
+        let measured = device_reading::measure(self.py, self.reader, &rest.tensors)?;
         for (stats, &place) in measured.into_iter().zip(&rest.places) {
             tensors[place] = stats.into();
         }

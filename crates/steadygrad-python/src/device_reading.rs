@@ -1,4 +1,4 @@
-//! Statistics that were measured where the tensors are, and brought back as rows of numbers.
+//! Statistics that a device measures on its own tensors and returns as rows of numbers.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -8,13 +8,13 @@ use steadygrad::stats::Values;
 
 use crate::memory::{OnDevice, Views};
 use crate::reader::Reader;
-use crate::stats::{Plain, of_plain};
+use crate::stats_row::{StatsRow, stats_of};
 
-/// What a kernel writes of each tensor: norm, largest finite value, and how many values are not finite,
-/// subnormal and not zero.
+/// What a kernel writes for each tensor: the norm, the largest finite value, and the numbers of
+/// non-finite, subnormal and non-zero values.
 const COLUMNS: usize = 5;
 
-/// Statistics of a list of tensors, to be filled in: by kernels for those on a CUDA device, by PyTorch's
+/// The statistics of a list of tensors. Kernels fill them in for tensors on a CUDA device, PyTorch's
 /// own operators for the rest.
 #[pyclass(module = "steadygrad._native")]
 pub(crate) struct DeviceReading {
@@ -55,12 +55,12 @@ impl DeviceReading {
         Ok(Self {
             groups,
             rest,
-            stats: vec![of_plain((0.0, 0.0, 0, 0, 0, 0)); tensors.len()],
+            stats: vec![stats_of((0.0, 0.0, 0, 0, 0, 0)); tensors.len()],
         })
     }
 
-    /// Of each device: its number, its tensors' addresses, and their types and sizes, all as 64-bit
-    /// integers (of a type and a size one after the other).
+    /// For each device: its number, the addresses of its tensors, and their types and sizes in turn, all
+    /// as 64-bit integers.
     #[getter]
     fn groups<'py>(&self, py: Python<'py>) -> Vec<(i32, Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let bytes = |numbers: Vec<u64>| {
@@ -80,20 +80,20 @@ impl DeviceReading {
         each.collect()
     }
 
-    /// The places of those that belong to no group.
+    /// The places of the tensors in no group.
     #[getter]
     fn rest(&self) -> Vec<usize> {
         self.rest.clone()
     }
 
-    /// Gives a group to PyTorch's operators after all.
+    /// Moves a group to PyTorch's operators.
     fn leave(&mut self, device: i32) {
         for group in self.groups.extract_if(.., |group| group.device == device) {
             self.rest.extend(group.places);
         }
     }
 
-    /// Takes what was measured of a device's tensors: a float64 CPU tensor whose rows begin with theirs.
+    /// Takes the measurements of a device: a float64 CPU tensor whose first rows are its tensors'.
     fn fill(&mut self, reader: &Reader, device: i32, rows: &Bound<'_, PyAny>) -> PyResult<()> {
         let view = reader.view_to_read(rows)?;
         let (views, _) = Views::new(view.into_iter().collect());
@@ -108,7 +108,7 @@ impl DeviceReading {
         let rows = numbers.chunks_exact(COLUMNS);
         for ((row, &place), tensor) in rows.zip(&group.places).zip(&group.tensors) {
             let (len, non_zero) = (tensor.len as u64, row[4] as u64);
-            self.stats[place] = of_plain((
+            self.stats[place] = stats_of((
                 row[0],
                 row[1],
                 len,
@@ -120,10 +120,10 @@ impl DeviceReading {
         Ok(())
     }
 
-    /// Takes what was measured of one tensor: the fields of `TensorStats` in their order.
-    fn put(&mut self, place: usize, row: Plain) -> PyResult<()> {
+    /// Takes the measurements of one tensor: the fields of `TensorStats` in their order.
+    fn put(&mut self, place: usize, row: StatsRow) -> PyResult<()> {
         let stats = self.stats.get_mut(place);
-        *stats.ok_or_else(|| PyValueError::new_err("there is no such tensor"))? = of_plain(row);
+        *stats.ok_or_else(|| PyValueError::new_err("there is no such tensor"))? = stats_of(row);
         Ok(())
     }
 
@@ -132,6 +132,20 @@ impl DeviceReading {
         let stats = self.stats.get(first..).unwrap_or_default();
         stats.iter().map(|stats| stats.tensor_norm).collect()
     }
+}
+
+/// Measures the tensors that are not read natively, in their order.
+pub(crate) fn measure(
+    py: Python<'_>,
+    reader: &Reader,
+    tensors: &[Py<PyAny>],
+) -> PyResult<Vec<TensorStats>> {
+    if tensors.is_empty() {
+        return Ok(Vec::new());
+    }
+    let measured = reader.measure(py, tensors)?;
+    let measured = measured.bind(py).cast::<DeviceReading>()?.borrow();
+    Ok(measured.stats().to_vec())
 }
 
 impl DeviceReading {

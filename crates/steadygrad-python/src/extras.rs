@@ -1,4 +1,4 @@
-//! What some policies look at beside the gradients.
+//! The tensors that some policies need besides the gradients.
 
 use pyo3::exceptions::PyNotImplementedError;
 use pyo3::prelude::*;
@@ -11,27 +11,27 @@ use crate::reader::Reader;
 
 type Tensors<'py> = Vec<Option<Bound<'py, PyAny>>>;
 
-/// One entry a parameter in each list; `None` where there is none.
+/// Lists with one entry for each parameter; `None` where a parameter has none.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct Extras<'py> {
     /// The weights before the step.
     weights: Tensors<'py>,
-    /// The optimizer's second moments, and what corrects their bias.
+    /// The optimizer's second moments, and their bias correction.
     moments: Tensors<'py>,
     factors: Vec<f64>,
-    /// The changes the optimizer made; the only tensors here that are written.
+    /// The changes that the optimizer made. Only these tensors are written.
     updates: Tensors<'py>,
 }
 
-/// The views of one call: gradients and updates, which are written, then what is only read.
+/// The views of one call: gradients and updates, which are written, then the tensors that are read.
 pub(crate) struct Lists {
     views: Views,
     rows: Vec<Row>,
     written: usize,
 }
 
-/// Where a parameter's entries are among those of their kind.
+/// The places of a parameter's entries in the lists.
 struct Row {
     units: Units,
     updated: bool,
@@ -68,7 +68,7 @@ impl Lists {
                 read.len() - 1
             };
             rows.push(Row {
-                // Units matter only beside weights alone: with an update, whole tensors are scaled.
+                // Units matter beside weights alone. With an update, whole tensors are scaled.
                 units: match gradient.units() {
                     Some(units) => units,
                     None if weight.is_none() || update.is_some() => Units::One,
@@ -116,6 +116,7 @@ impl Lists {
 
 fn refusal(place: usize) -> PyErr {
     PyNotImplementedError::new_err(format!(
-        "parameter {place}: this policy needs its weights, gradient and optimizer state as dense CPU tensors of one layout"
+        "parameter {place}: this policy needs its \
+         weights, gradient and optimizer state as dense CPU tensors of one layout"
     ))
 }

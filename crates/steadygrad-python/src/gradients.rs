@@ -11,7 +11,7 @@ use steadygrad::{Decision, Workers};
 use crate::memory::{View, Views};
 use crate::reader::Reader;
 
-/// Tensors, with the place of each one's parameter in the list.
+/// Tensors, each with the place of its parameter in the list.
 #[derive(Default)]
 pub(crate) struct Placed {
     pub(crate) tensors: Vec<Py<PyAny>>,
@@ -36,16 +36,16 @@ impl Placed {
 
 /// The gradients that the parameters had.
 pub(crate) struct Collected {
-    /// Those read natively.
+    /// The gradients that are read natively.
     pub(crate) read: Placed,
-    /// Those left to PyTorch's own operators.
+    /// The gradients that PyTorch's own operators measure.
     pub(crate) rest: Placed,
     /// One bit for each type among those read, as in [`crate::memory::Kind`].
     kinds: u8,
 }
 
 impl Collected {
-    /// Also gives the views of those read, to be used before any Python code runs.
+    /// Also returns the views of the gradients that are read. Use them before any Python code runs.
     pub(crate) fn new(reader: &Reader, parameters: &Bound<'_, PyList>) -> PyResult<(Self, Views)> {
         let py = parameters.py();
         let mut grads = Vec::with_capacity(parameters.len());
@@ -55,7 +55,7 @@ impl Collected {
                 grads.push((place, grad));
             }
         }
-        // Only now: a parameter of the user's own type may have run Python code.
+        // Only now, because a parameter of the user's own type may have run Python code.
         let mut views = Vec::with_capacity(grads.len());
         let mut found = Vec::with_capacity(grads.len());
         for (place, grad) in grads {
@@ -78,7 +78,7 @@ impl Collected {
         Ok((Self { read, rest, kinds }, views))
     }
 
-    /// The views once more, after Python code may have run.
+    /// The views again, after Python code may have run.
     pub(crate) fn views(&self, py: Python<'_>, reader: &Reader) -> PyResult<Views> {
         let (views, taken) = Views::new(self.read.views(py, reader)?);
         if taken.into_iter().all(|taken| taken) {
@@ -91,7 +91,7 @@ impl Collected {
     }
 }
 
-/// The gradients that the parameters had, with statistics of those that are read natively.
+/// The gradients of the parameters, with statistics of those that are read natively.
 #[pyclass(frozen, module = "steadygrad._native")]
 pub(crate) struct Gradients {
     reader: Py<Reader>,
@@ -191,7 +191,7 @@ pub(crate) fn clamp<'py>(
     PyList::new(py, collected.rest.tensors)
 }
 
-/// L2 norms of tensors, which may be parameters; `None` for those that are not read natively.
+/// L2 norms of tensors or parameters; `None` for a tensor that is not read natively.
 #[pyfunction]
 pub(crate) fn norms(
     py: Python<'_>,

@@ -1,4 +1,4 @@
-//! The core's guard, on statistics that PyTorch's gradients gave. Judges; acts on nothing.
+//! The core's guard, fed with the statistics of PyTorch's gradients. It judges and does not act.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,22 +14,22 @@ use steadygrad_record::{
 
 use crate::stats::GradientStats;
 
-/// What the guard says of one step.
+/// The guard's judgement of one step.
 #[pyclass(frozen, get_all, module = "steadygrad._native")]
 pub(crate) struct Judgement {
     /// The decision's name.
     decision: &'static str,
-    /// Whether the optimizer is to step.
+    /// Whether the optimizer may step.
     applies: bool,
-    /// What every gradient is multiplied by before that.
+    /// The factor for every gradient before the step.
     coefficient: f64,
     /// Why the step is not applied.
     reason: Option<String>,
-    /// The step whose snapshot is to be restored.
+    /// The step whose snapshot must be restored.
     to_step: Option<u64>,
-    /// What the learning rate is multiplied by, at this step and from now on.
+    /// The factor of the learning rate, from this step on.
     learning_rate_scale: f64,
-    /// What was seen, in words.
+    /// The detections, in words.
     detections: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ impl Judgement {
     }
 }
 
-/// Bounds of the readings that are kept as they are, told before they are measured.
+/// Bounds within which the next reading will be kept as it is.
 #[pyclass(frozen, get_all, module = "steadygrad._native")]
 pub(crate) struct Quiet {
     global_norm: f64,
@@ -75,14 +75,14 @@ pub(crate) struct Guard {
     record: Record,
 }
 
-/// Where steps are written to.
+/// Where steps are recorded.
 enum Record {
     Nowhere,
-    /// The folder of an earlier run: `load` goes on with it.
+    /// The folder of an earlier run, which `load` continues.
     Earlier(PathBuf),
     Open {
         run: Box<RunDir>,
-        /// The step after the last that was written.
+        /// The step after the last recorded one.
         next_step: u64,
     },
 }
@@ -91,7 +91,7 @@ fn os_error(error: impl ToString) -> PyErr {
     PyOSError::new_err(error.to_string())
 }
 
-/// A folder that one process writes to, as long as this lives.
+/// A lock on a folder, held as long as this object lives.
 #[pyclass(frozen, module = "steadygrad._native")]
 pub(crate) struct FolderLock(#[allow(dead_code, reason = "held, and let go when dropped")] Lock);
 
@@ -109,7 +109,7 @@ pub(crate) fn value_error(error: impl ToString) -> PyErr {
 
 #[pymethods]
 impl Guard {
-    /// By a preset's name, the user's own clipping as JSON, and the one dial.
+    /// Makes a guard from a preset's name, the user's own clipping as JSON, and the sensitivity.
     #[new]
     fn new(preset: &str, clip: Option<&str>, sensitivity: Option<f64>) -> PyResult<Self> {
         let mut config: GuardConfig = Preset::from_str(preset).map_err(value_error)?.into();
@@ -127,7 +127,7 @@ impl Guard {
         })
     }
 
-    /// Begins a run directory, or finds an earlier run of these parameters that `load` goes on with.
+    /// Begins a run directory, or finds an earlier run of these parameters, which `load` continues.
     fn record(&mut self, folder: PathBuf, name: String, parameters: Vec<String>) -> PyResult<()> {
         self.record = match read_manifest(&folder) {
             Ok(earlier) if earlier.value.parameters == parameters => Record::Earlier(folder),
@@ -145,7 +145,7 @@ impl Guard {
         Ok(())
     }
 
-    /// Judges one step, and records it. `whole`: every parameter that is trained has a gradient.
+    /// Judges one step and records it. `whole` means that every trained parameter has a gradient.
     #[expect(clippy::too_many_arguments, reason = "what was measured of one step")]
     fn step(
         &mut self,
@@ -159,7 +159,8 @@ impl Guard {
     ) -> PyResult<Judgement> {
         if let Record::Earlier(folder) = &self.record {
             return Err(os_error(format!(
-                "`{}` is the record of an earlier run; to go on with it, give `load_state_dict` what its checkpoint holds; for a new run, name a new folder",
+                "`{}` is the record of an earlier run; to continue it, give `load_state_dict` what its \
+                 checkpoint holds; for a new run, name a new folder",
                 folder.display()
             )));
         }
@@ -172,7 +173,7 @@ impl Guard {
         Ok(Judgement::new(&judged))
     }
 
-    /// The readings at this learning rate that `step` will keep as they are.
+    /// The bounds within which `step` will keep a reading at this learning rate.
     fn quiet(&self, learning_rate: f64) -> Option<Quiet> {
         // An earlier run's record refuses the step.
         let refuses = matches!(self.record, Record::Earlier(_));
@@ -195,12 +196,12 @@ impl Guard {
         self.core.snapshot_taken(step);
     }
 
-    /// The steps whose snapshots may still be asked for.
+    /// The steps whose snapshots may still be needed.
     fn snapshots(&self) -> Vec<u64> {
         self.core.snapshots().collect()
     }
 
-    /// Whether what a rollback leaves should be kept as well.
+    /// Whether the state that a rollback leaves should be kept as well.
     fn wants_abandoned(&self) -> bool {
         self.core.wants_abandoned()
     }
@@ -209,22 +210,22 @@ impl Guard {
         self.core.rolled_back(step);
     }
 
-    /// The same, and what it left is kept as the state of step `left`.
+    /// Like the above; the state that was left is kept as that of step `left`.
     fn rolled_back_from(&mut self, left: u64, step: u64) {
         self.core.rolled_back_from(left, step);
     }
 
-    /// A snapshot cannot be restored: what else is to be done.
+    /// A snapshot cannot be restored. Returns the judgement to act on instead.
     fn rollback_failed(&mut self, step: u64, why: &str) -> Judgement {
         Judgement::new(&self.core.rollback_failed(step, why))
     }
 
-    /// The step whose snapshot a run that is stopped should be left with.
+    /// The step whose snapshot a stopped run should end with.
     fn last_good(&self) -> Option<u64> {
         self.core.last_good()
     }
 
-    /// Has all rows up to here on the disk.
+    /// Syncs all rows up to here.
     fn sync(&mut self) -> PyResult<()> {
         match &mut self.record {
             Record::Open { run, .. } => run.sync().map_err(os_error),
@@ -232,14 +233,14 @@ impl Guard {
         }
     }
 
-    /// Settings and state as JSON. The record has all rows up to here on the disk after it.
+    /// Settings and state as JSON. Also syncs all rows up to here.
     fn save(&mut self) -> PyResult<String> {
         self.sync()?;
         serde_json::to_string(&self.core).map_err(value_error)
     }
 
-    /// Goes on from what `save` gave, before this step: in the record, too. Returns what of the record is
-    /// damaged.
+    /// Continues from what `save` gave, before this step, also in the record. Returns the record's
+    /// damage.
     fn load(&mut self, saved: &str, step: u64) -> PyResult<Vec<String>> {
         let core: Core = serde_json::from_str(saved).map_err(value_error)?;
         if core.config() != self.core.config() {
@@ -249,12 +250,12 @@ impl Guard {
         }
         let damage = self.resume_record(step)?;
         self.core = core;
-        // They went with the guard that was saved.
+        // The saved guard's snapshots no longer exist.
         self.core.forget_snapshots();
         Ok(damage)
     }
 
-    /// What it has done, by name.
+    /// What the guard has done, by name.
     fn counts(&self) -> Vec<(&'static str, u64)> {
         let summary = self.core.summary();
         vec![
@@ -266,7 +267,7 @@ impl Guard {
         ]
     }
 
-    /// Ends the run directory; a guard that keeps none does nothing.
+    /// Ends the run directory, if there is one.
     fn finish(&mut self) -> PyResult<()> {
         match std::mem::replace(&mut self.record, Record::Nowhere) {
             Record::Open { run, .. } => run.finish(RunStatus::Ended).map_err(os_error),
@@ -276,7 +277,7 @@ impl Guard {
 }
 
 impl Guard {
-    /// The rows that follow take the place of those from this step on.
+    /// The following rows replace those from this step on.
     fn resume_record(&mut self, step: u64) -> PyResult<Vec<String>> {
         let folder = match &self.record {
             Record::Nowhere => return Ok(Vec::new()),
@@ -284,7 +285,7 @@ impl Guard {
             Record::Open { run, .. } => run.path().to_owned(),
             Record::Earlier(folder) => folder.clone(),
         };
-        // Lets go of the folder.
+        // Releases the folder.
         self.finish()?;
         let resumed = RunDir::resume(&folder, step).map_err(os_error)?;
         self.record = Record::Open {
@@ -310,14 +311,15 @@ pub(crate) fn begin(folder: PathBuf, name: String, parameters: Vec<String>) -> P
     RunDir::create(&folder, manifest).map_err(os_error)
 }
 
-/// Writes one step, and what was seen or done at it. `whole`: every parameter that is trained has a gradient.
+/// Records one step with its detections and decision. `whole` means that every trained parameter has
+/// a gradient.
 pub(crate) fn keep(
     run: &mut RunDir,
     reading: &StepReading,
     judged: &Judged,
     whole: bool,
 ) -> PyResult<()> {
-    // Parameters without a gradient have no norm, but a column. Both are in the model's order.
+    // Parameters without a gradient have a column but no norm. Both are in the model's order.
     let mut tensors = reading.gradients.tensors.iter().peekable();
     let names = run.manifest().parameters.iter();
     let norms = names.map(|name| {
@@ -326,7 +328,7 @@ pub(crate) fn keep(
     });
     let tensor_norms = norms.collect();
     let row = StepRecord::new(reading, &judged.decision);
-    // Of some of the parameters it is not the norm of the weights.
+    // Without all parameters this would not be the norm of the weights.
     let weight_norm = row.weight_norm.filter(|_| whole);
     let row = StepRecord {
         learning_rate_scale: judged.learning_rate_scale,

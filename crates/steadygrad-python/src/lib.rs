@@ -12,6 +12,7 @@ mod openmp;
 mod probe;
 mod reader;
 mod stats;
+mod stats_row;
 mod threads;
 
 /// Compiled parts of the package; see its `.pyi` for the signatures.

@@ -1,9 +1,9 @@
-//! The memory of PyTorch's CPU tensors, in place. Of tensors on a CUDA device it tells where they
-//! lie, for kernels to read.
+//! The memory of PyTorch's CPU tensors, read and written in place, and the addresses of tensors on a
+//! CUDA device, which kernels read.
 //!
 //! A [`View`] is made and used within one call from Python, while the tensor is referenced and no
-//! Python code runs on this thread. What it relies on is what PyTorch's own operators rely on: no
-//! other thread resizes, frees or writes the tensor meanwhile.
+//! Python code runs on this thread. Like PyTorch's own operators it relies on no other thread resizing,
+//! freeing or writing the tensor meanwhile.
 #![allow(unsafe_code, reason = "tensors are read and written where they lie")]
 
 use std::ffi::{c_int, c_void};
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// As the exchange tells it.
+    /// From the exchange's type code.
     fn of(out: &DlTensor) -> Option<Self> {
         match (out.code, out.bits) {
             (FLOAT, 32) => Some(Self::F32),
@@ -46,7 +46,7 @@ impl Kind {
     }
 }
 
-/// Where a dense tensor's values lie on a CUDA device; they are not looked at from here.
+/// The address of a dense tensor's values on a CUDA device. They are never read from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OnDevice {
     pub(crate) device: i32,
@@ -55,7 +55,7 @@ pub(crate) struct OnDevice {
     pub(crate) kind: Kind,
 }
 
-/// Where a dense CPU tensor's values lie.
+/// The memory of a dense CPU tensor.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View {
     address: usize,
@@ -64,21 +64,20 @@ pub(crate) struct View {
     layout: Layout,
 }
 
-/// In which order the values lie.
+/// The order of the values in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Layout {
-    /// 0 when in the order of their indices, else a digest of shape and strides.
+    /// 0 for the order of the indices, else a digest of shape and strides.
     order: u64,
-    /// Where the output units lie; `None` when each is scattered.
+    /// The memory of each output unit. `None` if the units are scattered.
     units: Option<Units>,
 }
 
 impl View {
-    /// `None` when there are gaps or overlaps, or the memory is missing or misaligned.
+    /// `None` for gaps or overlaps, and for missing or misaligned memory.
     ///
     /// # Safety
-    /// A CPU tensor of this kind begins at `address`, and stays there for as long as the view's
-    /// values are used.
+    /// A CPU tensor of this kind begins at `address` and stays there while the view's values are used.
     unsafe fn new(address: usize, shape: &[i64], strides: &[i64], kind: Kind) -> Option<Self> {
         let (len, layout) = dense(shape, strides)?;
         let usable = len == 0 || (address != 0 && address.is_multiple_of(kind.size()));
@@ -98,7 +97,7 @@ impl View {
         self.layout.units
     }
 
-    /// Whether values at the same place of both belong together.
+    /// Whether values at the same offset of both have the same index.
     pub(crate) fn pairs_with(&self, other: &Self) -> bool {
         self.len == other.len && self.layout.order == other.layout.order
     }
@@ -113,8 +112,8 @@ impl View {
 pub(crate) struct Views(Vec<View>);
 
 impl Views {
-    /// Says of each view whether it is taken; one is not when it overlaps another that is. Of two at
-    /// the same address, the first is taken.
+    /// Also returns for each view whether it was taken. A view that overlaps a taken one is not. Of two
+    /// at the same address the first is taken.
     pub(crate) fn new(views: Vec<View>) -> (Self, Vec<bool>) {
         let mut taken = vec![true; views.len()];
         let mut order: Vec<usize> = (0..views.len()).filter(|&at| views[at].len > 0).collect();
@@ -150,7 +149,7 @@ impl Views {
         each.collect()
     }
 
-    /// The first so many to be written, the rest to be read.
+    /// The first `written` views as mutable slices, the rest as shared ones.
     pub(crate) fn split(&mut self, written: usize) -> (Vec<ValuesMut<'_>>, Vec<Values<'_>>) {
         let (first, rest) = self.0.split_at(written);
         // SAFETY: as for `values` and `values_mut`.
@@ -219,7 +218,7 @@ struct DlTensor {
 }
 
 const CPU: i32 = 1;
-/// Also what PyTorch gives of a ROCm device.
+/// PyTorch reports a ROCm device as this type, too.
 const CUDA: [i32; 2] = [2, 10];
 const FLOAT: u8 = 2;
 const BFLOAT: u8 = 4;
@@ -244,8 +243,8 @@ struct ExchangeTable {
 pub(crate) struct Exchange(DlTensorFromPyObject);
 
 impl Exchange {
-    /// From PyTorch's own capsule, `torch.Tensor.__dlpack_c_exchange_api__`. `None` when it is of a
-    /// version that this does not know.
+    /// From PyTorch's own capsule, `torch.Tensor.__dlpack_c_exchange_api__`. `None` for an unknown
+    /// version.
     pub(crate) fn new(capsule: &Bound<'_, PyCapsule>) -> PyResult<Option<Self>> {
         let table = capsule.pointer_checked(Some(c"dlpack_exchange_api"))?;
         // SAFETY: a capsule of this name holds the table, which lives as long as the process. The
@@ -261,8 +260,8 @@ impl Exchange {
         Ok(function.map(Self))
     }
 
-    /// The view of a CPU tensor whose type is exactly the one that the capsule came from; `None`
-    /// when it has no dense memory of a kind that is read natively.
+    /// The view of a CPU tensor whose type is exactly the capsule's. `None` without dense memory of a
+    /// kind that is read natively.
     pub(crate) fn view(self, tensor: &Bound<'_, PyAny>) -> Option<View> {
         let out = self.look(tensor).filter(|out| out.device_type == CPU)?;
         let (kind, (shape, strides)) = (Kind::of(&out)?, out.layout()?);
@@ -270,7 +269,7 @@ impl Exchange {
         unsafe { View::new(out.address()?, shape, strides, kind) }
     }
 
-    /// The same of a CUDA tensor.
+    /// Like [`view`](Self::view), for a CUDA tensor.
     pub(crate) fn on_device(self, tensor: &Bound<'_, PyAny>) -> Option<OnDevice> {
         let out = self.look(tensor)?;
         let (kind, (shape, strides)) = (Kind::of(&out)?, out.layout()?);
@@ -282,13 +281,13 @@ impl Exchange {
         })
     }
 
-    /// What a tensor says of itself, which holds while it is referenced and not changed.
+    /// A tensor's description of itself. It holds while the tensor is referenced and not changed.
     fn look(self, tensor: &Bound<'_, PyAny>) -> Option<DlTensor> {
         let mut out = std::mem::MaybeUninit::<DlTensor>::uninit();
         // SAFETY: the caller holds the interpreter (a `Bound` shows it) and vouches for the type.
         let failed = unsafe { (self.0)(tensor.as_ptr().cast(), out.as_mut_ptr()) } != 0;
         if failed {
-            // Sparse and the like: the exception says so, and PyTorch's own operators see to it.
+            // Sparse tensors raise an exception. PyTorch's own operators handle them.
             drop(PyErr::take(tensor.py()));
             return None;
         }
@@ -337,7 +336,7 @@ pub(crate) fn view_by_methods(
     }))
 }
 
-/// The same of a CUDA tensor.
+/// Like [`view_by_methods`], for a CUDA tensor.
 pub(crate) fn on_device_by_methods(
     tensor: &Bound<'_, PyAny>,
     dtypes: &[Py<PyAny>; 4],
@@ -361,7 +360,7 @@ pub(crate) fn on_device_by_methods(
 
 type OfItself = (Kind, Vec<i64>, Vec<i64>, usize);
 
-/// Its kind, shape, strides and address.
+/// A tensor's kind, shape, strides and address.
 fn by_methods(tensor: &Bound<'_, PyAny>, dtypes: &[Py<PyAny>; 4]) -> PyResult<Option<OfItself>> {
     let py = tensor.py();
     let dtype = tensor.getattr(intern!(py, "dtype"))?;
@@ -379,8 +378,8 @@ fn by_methods(tensor: &Bound<'_, PyAny>, dtypes: &[Py<PyAny>; 4]) -> PyResult<Op
     Ok(Some((kind, shape, strides.extract()?, address.extract()?)))
 }
 
-/// How many values there are and how they lie, when they fill their memory without gap or overlap:
-/// the strides are those of a contiguous tensor whose dimensions may have been reordered.
+/// The number and order of values that fill their memory without gap or overlap: the strides are
+/// those of a contiguous tensor whose dimensions may have been reordered.
 fn dense(shape: &[i64], strides: &[i64]) -> Option<(usize, Layout)> {
     let len: i64 = shape.iter().product();
     let len = usize::try_from(len).ok()?;

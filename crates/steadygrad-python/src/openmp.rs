@@ -9,11 +9,11 @@ use std::ffi::{c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, PoisonError};
 
-/// `GOMP_parallel` of GNU's runtime, which others offer as well: calls a function with a pointer on
-/// `threads` threads, the calling one included, and returns when all have returned.
+/// `GOMP_parallel` of GNU's runtime, which other runtimes offer as well. It calls a function with a
+/// pointer on `threads` threads, the calling one included, and returns when all have returned.
 type Parallel = unsafe extern "C" fn(extern "C" fn(*mut c_void), *mut c_void, c_uint, c_uint);
 
-/// What every thread is handed.
+/// The argument of every thread.
 struct Region<'a> {
     work: &'a (dyn Fn() + Sync),
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -33,8 +33,8 @@ extern "C" fn enter(region: *mut c_void) {
 pub(crate) struct OpenMp(Parallel);
 
 impl OpenMp {
-    /// The one whose functions are visible to all of the process, as PyTorch's is on Linux. Its own calls
-    /// are bound to the same, one that was preloaded included.
+    /// The runtime whose functions the whole process sees, as PyTorch's on Linux. PyTorch's own calls are
+    /// bound to the same one, also if it was preloaded.
     pub(crate) fn of_process() -> Option<Self> {
         #[cfg(target_os = "linux")]
         {
@@ -48,7 +48,7 @@ impl OpenMp {
         None
     }
 
-    /// Calls `work` on so many threads at once, the calling one included.
+    /// Calls `work` on `threads` threads at once, the calling one included.
     pub(crate) fn on_all(self, threads: usize, work: &(dyn Fn() + Sync)) {
         let region = Region {
             work,

@@ -1,15 +1,13 @@
-//! How PyTorch is talked to.
+//! The functions and types of PyTorch that are called from here.
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyType};
-use steadygrad::TensorStats;
 
-use crate::device_reading::DeviceReading;
 use crate::memory::{Exchange, OnDevice, View, on_device_by_methods, view_by_methods};
 use crate::threads::Threads;
 
-/// What is used of PyTorch, given once by `steadygrad.torch`.
+/// The functions and types of PyTorch, which `steadygrad.torch` hands over once.
 #[pyclass(frozen, module = "steadygrad._native")]
 pub(crate) struct Reader {
     tensor: Py<PyType>,
@@ -18,7 +16,7 @@ pub(crate) struct Reader {
     dtypes: [Py<PyAny>; 4],
     /// `torch.autograd.graph.increment_version`.
     increment_version: Py<PyAny>,
-    /// The [`DeviceReading`] of a list of tensors that are not read natively.
+    /// Makes the `DeviceReading` of a list of tensors that are not read natively.
     measure: Py<PyAny>,
     /// Multiplies a list of such tensors by a number.
     scale: Py<PyAny>,
@@ -56,7 +54,7 @@ impl Reader {
 }
 
 impl Reader {
-    /// The view of a plain, dense CPU tensor that autograd does not follow; `None` of any other.
+    /// The view of a plain, dense CPU tensor that autograd does not follow. `None` for any other tensor.
     pub(crate) fn view(&self, tensor: &Bound<'_, PyAny>) -> PyResult<Option<View>> {
         let followed = intern!(tensor.py(), "requires_grad");
         if self.is(tensor, &self.tensor) && !tensor.getattr(followed)?.is_truthy()? {
@@ -66,7 +64,7 @@ impl Reader {
         }
     }
 
-    /// The same of a tensor that is only read, and may be a parameter.
+    /// Like [`view`](Self::view), for a tensor or parameter that is only read.
     pub(crate) fn view_to_read(&self, tensor: &Bound<'_, PyAny>) -> PyResult<Option<View>> {
         if self.is(tensor, &self.tensor) || self.is(tensor, &self.parameter) {
             self.view_any(tensor)
@@ -75,7 +73,7 @@ impl Reader {
         }
     }
 
-    /// Where a plain, dense CUDA tensor lies; `None` of any other.
+    /// The address of a plain, dense CUDA tensor. `None` for any other tensor.
     pub(crate) fn on_device(&self, tensor: &Bound<'_, PyAny>) -> PyResult<Option<OnDevice>> {
         if !self.is(tensor, &self.tensor) && !self.is(tensor, &self.parameter) {
             return Ok(None);
@@ -102,14 +100,9 @@ impl Reader {
         self.increment_version.call1(py, (tensors,)).map(drop)
     }
 
-    /// Of each such tensor, in their order.
-    pub(crate) fn measure(&self, py: Python<'_>, rest: &[Py<PyAny>]) -> PyResult<Vec<TensorStats>> {
-        if rest.is_empty() {
-            return Ok(Vec::new());
-        }
-        let measured = self.measure.call1(py, (rest,))?;
-        let measured = measured.bind(py).cast::<DeviceReading>()?.borrow();
-        Ok(measured.stats().to_vec())
+    /// The `DeviceReading` of tensors that are not read natively.
+    pub(crate) fn measure(&self, py: Python<'_>, tensors: &[Py<PyAny>]) -> PyResult<Py<PyAny>> {
+        self.measure.call1(py, (tensors,))
     }
 
     pub(crate) fn scale(&self, py: Python<'_>, rest: &[Py<PyAny>], by: f64) -> PyResult<()> {

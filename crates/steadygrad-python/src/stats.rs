@@ -1,4 +1,4 @@
-//! Statistics as Python sees them; its objects are made when they are asked for.
+//! Statistics as Python sees them. Their Python objects are made on demand.
 
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -8,8 +8,9 @@ use steadygrad::stats::{NamedStats, TensorStats as Stats, global_norm};
 use steadygrad::{Decision, StepReading};
 
 use crate::device_reading::DeviceReading;
+use crate::stats_row::stats_of;
 
-/// What one pass over one parameter's gradient tells.
+/// The statistics of one parameter's gradient.
 #[pyclass(frozen, get_all, module = "steadygrad._native")]
 pub(crate) struct TensorStats {
     tensor_norm: f64,
@@ -41,9 +42,9 @@ impl TensorStats {
 #[pyclass(frozen, mapping, module = "steadygrad._native")]
 pub(crate) struct GradientStats {
     names: Py<PyTuple>,
-    /// The place of the parameter's name, and what was measured.
+    /// The place of the parameter's name, and its statistics.
     rows: Vec<(usize, Stats)>,
-    /// The row of each name: made at the first look-up.
+    /// The row of each name, made at the first look-up.
     index: PyOnceLock<Py<PyDict>>,
     global_norm: f64,
     actions: Vec<&'static str>,
@@ -143,7 +144,7 @@ impl GradientStats {
         Ok(list)
     }
 
-    /// Rows from the largest norm on, NaN before infinite before the finite ones.
+    /// Rows by falling norm: NaN first, then infinite, then finite ones.
     fn by_norm(&self) -> Vec<usize> {
         let norm = |&row: &usize| self.rows[row].1.tensor_norm;
         let mut rows: Vec<usize> = (0..self.rows.len()).collect();
@@ -152,7 +153,7 @@ impl GradientStats {
     }
 }
 
-/// What a decision multiplies every gradient by; NaN when that is not one number.
+/// The factor by which a decision scales every gradient. NaN if it is not one number.
 fn coefficient(decision: &Decision) -> f64 {
     match decision {
         Decision::Keep => 1.0,
@@ -161,50 +162,36 @@ fn coefficient(decision: &Decision) -> f64 {
     }
 }
 
-/// How many rows `repr` shows.
+/// The number of rows that `repr` shows.
 const SHOWN: usize = 10;
 
 /// A row as plain numbers: the place of its name, then the fields of [`Stats`] in their order.
 type Row = (usize, f64, f64, u64, u64, u64, u64);
 
-/// The fields of [`Stats`] in their order, as Python gives them.
-pub(crate) type Plain = (f64, f64, u64, u64, u64, u64);
-
-pub(crate) fn of_plain((tensor_norm, max_abs, len, non_finite, subnormal, zero): Plain) -> Stats {
-    Stats {
-        tensor_norm,
-        max_abs,
-        len,
-        non_finite,
-        subnormal,
-        zero,
-    }
-}
-
 #[pymethods]
 impl GradientStats {
-    /// From rows as `rows` gives them.
+    /// From the rows that `rows` returns.
     #[staticmethod]
     fn of_rows(names: Py<PyTuple>, rows: Vec<Row>) -> Self {
         let rows = rows.into_iter();
         let rows = rows.map(|(place, norm, max, len, non_finite, subnormal, zero)| {
             (
                 place,
-                of_plain((norm, max, len, non_finite, subnormal, zero)),
+                stats_of((norm, max, len, non_finite, subnormal, zero)),
             )
         });
         Self::new(names, rows.collect(), &[])
     }
 
-    /// Of the first tensors of a reading, whose names are at these places.
+    /// From the first tensors of a reading, whose names are at these places.
     #[staticmethod]
     fn of_reading(names: Py<PyTuple>, places: Vec<usize>, reading: &DeviceReading) -> Self {
         let stats = reading.stats().iter().copied();
         Self::new(names, places.into_iter().zip(stats).collect(), &[])
     }
 
-    /// All rows as plain numbers: the place of the parameter's name, norm, largest value, number of
-    /// values, of those not finite, subnormal and zero.
+    /// All rows as plain numbers: the place of the parameter's name, the norm, the largest value, and the
+    /// numbers of all, non-finite, subnormal and zero values.
     fn rows(&self) -> Vec<Row> {
         let rows = self.rows.iter();
         rows.map(|(place, stats)| {

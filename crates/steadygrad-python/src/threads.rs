@@ -1,4 +1,4 @@
-//! The threads that do the work, kept from call to call.
+//! The threads that read gradients, kept from call to call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,20 +13,18 @@ use crate::openmp::OpenMp;
 /// some 50 us) before another thread would have woken up.
 const WORTH_DETACHING: usize = 1 << 18;
 
-/// So many values are worth a thread of our own more. PyTorch's own threads spin for a while after
-/// each of its operations: a helper then has to wait for a core that is busy with nothing, longer
-/// than reading these takes.
+/// One more thread of our own pays from this many values on. PyTorch's threads spin for a while after
+/// each operation. A helper waits for such a core longer than reading fewer values takes.
 const PER_THREAD: usize = 1 << 22;
 
-/// PyTorch's threads where they can be had, else some of our own.
+/// PyTorch's threads where they are available, else some of our own.
 #[derive(Debug)]
 pub(crate) struct Threads {
-    /// Belongs to the process that it was looked up in: none of its threads are in a fork of it. A
-    /// fork that is the first to import this has no sign of that, and would hang in PyTorch's own
-    /// operations as well.
+    /// Belongs to the process that looked it up; a fork has none of its threads. A fork that imports
+    /// this first cannot notice that, and would hang in PyTorch's own operations as well.
     openmp: Option<OpenMp>,
     process: u32,
-    /// One [`Workers`] for each number of threads that was asked for, in one process.
+    /// One [`Workers`] for each number of threads, in one process.
     kept: Mutex<(u32, HashMap<usize, Arc<Workers>>)>,
 }
 
@@ -41,7 +39,7 @@ impl Default for Threads {
 }
 
 impl Threads {
-    /// Does the work on so many threads at most.
+    /// Does the work on at most `threads` threads.
     pub(crate) fn run<T: Send>(
         &self,
         py: Python<'_>,

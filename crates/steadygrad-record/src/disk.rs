@@ -1,5 +1,5 @@
-//! Every change to the disk is made here, so that all of them name the file, say what a full disk
-//! means, and can be made to fail one by one in tests.
+//! Every change to the disk. Each names its file in errors, explains a full disk, and can be made to
+//! fail in tests.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -10,36 +10,36 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::RecordError;
 
-/// One system call for many small tensors; larger pieces pass through.
+/// Bytes that are collected for one system call. Larger pieces pass through.
 const BUFFER: usize = 1 << 16;
 
-/// Creates one folder, in one that exists.
+/// Creates one folder in an existing folder.
 pub(super) fn create_dir(path: &Path) -> Result<(), RecordError> {
     step()
         .and_then(|()| fs::create_dir(path))
         .map_err(|source| RecordError::io("create the folder", path, source))
 }
 
-/// Creates a folder and those above it.
+/// Creates a folder and its parents.
 pub(super) fn create_dir_all(path: &Path) -> Result<(), RecordError> {
     step()
         .and_then(|()| fs::create_dir_all(path))
         .map_err(|source| RecordError::io("create the folder", path, source))
 }
 
-/// Gives a file or folder its final name. Whoever looks sees it before or after, never half.
+/// Gives a file or folder its final name, in one step: no reader ever sees half of it.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), RecordError> {
     step()
         .and_then(|()| fs::rename(from, to))
         .map_err(|source| RecordError::io("write", to, source))
 }
 
-/// Makes names that were created or changed in a folder last.
+/// Syncs the names in a folder, so that new and changed names survive a power cut.
 pub(super) fn sync_dir(path: &Path) -> Result<(), RecordError> {
     sync_together(&[ToSync::Names(path)])
 }
 
-/// Something that is to survive a power cut.
+/// Something that must survive a power cut.
 pub(super) enum ToSync<'a> {
     /// A file's bytes.
     Bytes(&'a Path, &'a Handle),
@@ -57,7 +57,7 @@ impl ToSync<'_> {
     fn sync(&self) -> io::Result<()> {
         match self {
             Self::Bytes(_, file) => file.0.sync_all(),
-            // Only Unix opens a folder as a file; elsewhere the names are the file system's to keep.
+            // Only Unix opens a folder as a file. Elsewhere the file system keeps the names.
             #[cfg(unix)]
             Self::Names(path) => File::open(path)?.sync_all(),
             #[cfg(not(unix))]
@@ -70,8 +70,8 @@ impl ToSync<'_> {
     }
 }
 
-/// Syncs, all at the same time: a disk takes as long for many as for one, where one after the other
-/// eight took 40 ms and together 3 ms (ext4 on a virtual disk, 2 cores).
+/// Syncs all entries at the same time. Eight took 3 ms together and 40 ms one after the other (ext4
+/// on a virtual disk, 2 cores).
 pub(super) fn sync_together(items: &[ToSync<'_>]) -> Result<(), RecordError> {
     #[cfg(test)]
     for item in items {
@@ -96,7 +96,7 @@ pub(super) fn sync_together(items: &[ToSync<'_>]) -> Result<(), RecordError> {
                 Ok(thread) => thread
                     .join()
                     .unwrap_or_else(|_| Err(io::Error::other("the thread that syncs died"))),
-                // No thread to be had.
+                // The system gave no thread.
                 Err(_) => item.sync(),
             };
             result = result.and(item.named(synced));
@@ -105,14 +105,14 @@ pub(super) fn sync_together(items: &[ToSync<'_>]) -> Result<(), RecordError> {
     })
 }
 
-/// Removes a folder and what is in it.
+/// Removes a folder and its content.
 pub(super) fn remove_dir_all(path: &Path) -> Result<(), RecordError> {
     step()
         .and_then(|()| fs::remove_dir_all(path))
         .map_err(|source| RecordError::io("remove", path, source))
 }
 
-/// The same file under a second name where the file system can, else a copy.
+/// Gives a file a second name (a hard link), or copies it where the file system has no links.
 pub(super) fn link_or_copy(from: &Path, to: &Path) -> Result<(), RecordError> {
     step()
         .and_then(|()| fs::hard_link(from, to))
@@ -124,7 +124,7 @@ pub(super) fn link_or_copy(from: &Path, to: &Path) -> Result<(), RecordError> {
         .map_err(|source| RecordError::io("write", to, source))
 }
 
-/// How long a file is and what its checksum is.
+/// The length and checksum of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) bytes: u64,
@@ -161,7 +161,7 @@ impl NewFile {
     }
 }
 
-/// A folder that is being written, to be renamed when all of it is on the disk.
+/// A folder under a temporary name. It gets its final name once all of it is on the disk.
 pub(super) struct NewFolder {
     path: PathBuf,
     files: Vec<(PathBuf, Handle)>,
@@ -180,7 +180,7 @@ impl NewFolder {
         &self.path
     }
 
-    /// Takes a file of this folder that has all its bytes.
+    /// Registers a complete file of this folder.
     pub(super) fn add(&mut self, file: NewFile) -> Result<Written, RecordError> {
         let NewFile {
             path,
@@ -203,7 +203,7 @@ impl NewFolder {
         self.add(file)
     }
 
-    /// The folder and its files.
+    /// The folder and its files, to be synced.
     pub(super) fn to_sync(&self) -> Vec<ToSync<'_>> {
         let files = self.files.iter();
         files
@@ -229,14 +229,14 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
         .and_then(|file| sync_together(&[ToSync::Bytes(path, &file)]))
         .and_then(|()| rename(&partial, path));
     if let Err(error) = written {
-        // Best effort: the error is what the caller must see.
+        // Best effort: the caller must see the first error.
         let _ = step().and_then(|()| fs::remove_file(&partial));
         return Err(error);
     }
     sync_dir(parent(path))
 }
 
-/// The folder a path is in.
+/// The parent folder of a path.
 pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -244,7 +244,7 @@ pub(super) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// A new file that only ever grows, but for cutting off what a failed write left at its end.
+/// A new file that only grows. Only the rest of a failed write is ever cut off.
 pub(super) struct Appended {
     path: PathBuf,
     file: Handle,
@@ -263,7 +263,7 @@ impl Appended {
         })
     }
 
-    /// Where the next byte goes, once [`commit`](Self::commit) was told of those before it.
+    /// The position of the next byte, counting committed bytes only (see [`commit`](Self::commit)).
     pub(super) fn length(&self) -> u64 {
         self.length
     }
@@ -274,12 +274,12 @@ impl Appended {
             .map_err(|source| RecordError::io("append to", &self.path, source))
     }
 
-    /// Counts appended bytes as there to stay.
+    /// Marks the appended bytes as permanent.
     pub(super) fn commit(&mut self, bytes: usize) {
         self.length = self.length.saturating_add(bytes as u64);
     }
 
-    /// Removes what was appended and not committed.
+    /// Removes appended bytes that were not committed.
     pub(super) fn cut_back(&mut self) -> Result<(), RecordError> {
         step()
             .and_then(|()| self.file.0.set_len(self.length))
@@ -312,7 +312,7 @@ impl Write for Handle {
     }
 }
 
-/// Stands before every operation that is neither a write nor a sync.
+/// Called before every operation that is neither a write nor a sync.
 fn step() -> io::Result<()> {
     #[cfg(test)]
     fault::step()?;
@@ -327,18 +327,18 @@ pub(super) mod fault {
 
     use super::ToSync;
 
-    /// What is to go wrong.
+    /// The failure to provoke.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Plan {
-        /// Nothing.
+        /// No failure.
         Well,
-        /// So many operations succeed; in the next the process dies, and nothing happens after.
+        /// This number of operations succeeds. The process dies in the next.
         Crash(usize),
-        /// So many writes succeed; then there is no space for any more.
+        /// This number of writes succeeds. Then the disk is full.
         Full(usize),
     }
 
-    /// Which operation is struck: the one in which it happens, or one after it.
+    /// Whether an operation fails: the first one, or any after it.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(super) enum Strike {
         Now,
@@ -359,7 +359,7 @@ pub(super) mod fault {
         static DONE: Cell<usize> = const { Cell::new(0) };
     }
 
-    /// Runs something under a plan and says whether the plan struck.
+    /// Runs `run` under a plan. Returns whether the plan's failure happened.
     pub(crate) fn under<T>(plan: Plan, run: impl FnOnce() -> T) -> (T, bool) {
         PLAN.set(plan);
         DONE.set(0);
@@ -400,8 +400,8 @@ pub(super) mod fault {
         at_step().map_or(Ok(()), |strike| Err(strike.error()))
     }
 
-    /// A power cut before a sync: half of a file that was never synced is lost. What grows was
-    /// synced before, and its end is vouched for by checksums, so that it may stay.
+    /// Imitates a power cut before a sync: half of a file that was never synced is lost. A file that
+    /// grows was synced before, and checksums cover its end, so it stays.
     pub(super) fn before_sync(item: &ToSync<'_>) -> io::Result<()> {
         let Some(strike) = at_step() else {
             return Ok(());

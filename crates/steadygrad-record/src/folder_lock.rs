@@ -1,4 +1,4 @@
-//! A folder that one process writes to.
+//! A lock on a folder, so that one process writes to it.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -6,22 +6,22 @@ use std::process;
 
 use super::RecordError;
 
-/// A claim on a folder, held while this value lives, and let go by the system if the process dies.
+/// A lock on a folder for as long as this value lives. The system releases it if the process dies.
 #[derive(Debug)]
 pub struct FolderLock {
     file: File,
-    /// The process that took it.
+    /// The process that took the lock.
     process: u32,
 }
 
 impl FolderLock {
-    /// Claims `folder` by the file `name` in it, which stays there.
+    /// Locks `folder` by the file `name` in it, which stays there.
     ///
-    /// Some network file systems have no locks; a folder there is for its owner to look after.
+    /// Some network file systems have no locks. There the lock always succeeds.
     ///
     /// # Errors
-    /// [`RecordError::InUse`] while another one is held, [`RecordError::Io`] when the file cannot be
-    /// opened.
+    /// [`RecordError::InUse`] while another process or guard holds it, [`RecordError::Io`] if the file
+    /// cannot be opened.
     pub fn acquire(folder: &Path, name: &str) -> Result<Self, RecordError> {
         let path = folder.join(name);
         let file = File::options()
@@ -50,7 +50,7 @@ impl FolderLock {
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        // A process that was forked has the file as well: closing it here would not let go, and there it must not.
+        // A forked process holds the file as well. Closing it there must not release the lock here.
         if process::id() == self.process {
             let _ = self.file.unlock();
         }
@@ -63,7 +63,7 @@ mod tests {
 
     use super::*;
 
-    /// The lock as a process that was forked has it.
+    /// The lock as a forked process holds it.
     fn forked(lock: &FolderLock) -> FolderLock {
         FolderLock {
             file: lock.file.try_clone().unwrap(),

@@ -1,5 +1,5 @@
-//! The last steps before an incident, kept in memory and written out when it fires: what a replay
-//! needs.
+//! The last steps before an incident. They are kept in memory and written when it fires, so that a
+//! replay has what it needs.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -28,18 +28,18 @@ const RING: &str = "ring.json";
 const SNAPSHOT: &str = "snapshot";
 const PARTIAL: &str = ".partial";
 
-/// One step as the ring holds it.
+/// One step in the ring.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RingStep {
-    /// Its row.
+    /// The step's row in the record.
     pub record: StepRecord,
-    /// Which rows of the training data were in its batch.
+    /// The rows of the training data in its batch.
     pub rows: Vec<u64>,
-    /// The state of the random generators before it, as the caller keeps it.
+    /// The state of the caller's random generators before the step.
     pub random_state: Value,
 }
 
-/// The last steps of a run. Belongs into a snapshot's state: a resumed run then dumps the same.
+/// The last steps of a run. Keep it in a snapshot's state, so that a resumed run dumps the same steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ForensicRing {
     capacity: NonZeroUsize,
@@ -53,12 +53,11 @@ impl Default for ForensicRing {
 }
 
 impl ForensicRing {
-    /// Steps that are kept unless the caller says otherwise. A fault that builds up does so within
-    /// the loss-spike lead of 1 to 8 steps that StableAdamW's authors report (arXiv 2304.13013);
-    /// this is four times that, and half a batch of rows.
+    /// The default number of steps. Loss spikes follow their first sign by 1 to 8 steps (StableAdamW,
+    /// arXiv 2304.13013); this is four times as much, and half a batch of rows.
     pub const CAPACITY: NonZeroUsize = NonZeroUsize::new(steps::ROWS_PER_BATCH / 2).unwrap();
 
-    /// An empty ring for so many steps.
+    /// An empty ring for `capacity` steps.
     pub fn new(capacity: NonZeroUsize) -> Self {
         Self {
             capacity,
@@ -66,7 +65,7 @@ impl ForensicRing {
         }
     }
 
-    /// Takes one step in; the oldest goes when the ring is full.
+    /// Adds one step. A full ring drops its oldest.
     pub fn push(&mut self, step: RingStep) {
         while self.steps.len() >= self.capacity.get() {
             self.steps.pop_front();
@@ -79,13 +78,13 @@ impl ForensicRing {
         self.steps.iter()
     }
 
-    /// Forgets all steps: after a rollback the next one does not follow the last.
+    /// Drops all steps. After a rollback the next step does not follow the last.
     pub fn clear(&mut self) {
         self.steps.clear();
     }
 }
 
-/// What became of a dump.
+/// The result of a request for a dump.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Dumped {
     /// It was written.
@@ -94,25 +93,25 @@ pub enum Dumped {
         number: u32,
         /// Its folder.
         path: PathBuf,
-        /// The step of the snapshot in it; `None` when there was none to put in.
+        /// The step of the snapshot in it. `None` if no snapshot existed.
         snapshot_step: Option<u64>,
-        /// Snapshots that were passed over.
+        /// Snapshots that could not be used.
         problems: Vec<Problem>,
     },
-    /// The very same is there: the run was resumed and met the incident again.
+    /// The same dump exists: the run was resumed and met the incident again.
     Already {
-        /// The number of the one that is there.
+        /// The number of the existing dump.
         number: u32,
     },
-    /// There are as many as are ever written: a run that alarms without end must not fill the disk.
+    /// The run has its largest number of dumps. A run with endless alarms must not fill the disk.
     LimitReached {
-        /// How many.
+        /// The number of dumps.
         limit: usize,
     },
 }
 
-/// How many dumps a run writes. Each may hold the only link to a snapshot, so this bounds the disk
-/// they take to so many snapshots.
+/// The largest number of dumps of a run. Each may hold the only link to a snapshot, so the dumps
+/// together take the space of this number of snapshots at most.
 pub(super) const LIMIT: usize = 16;
 
 /// A dump, read back.
@@ -120,11 +119,11 @@ pub(super) const LIMIT: usize = 16;
 pub struct Dump {
     /// Its number.
     pub number: u32,
-    /// What fired.
+    /// The incident.
     pub incidents: Vec<Incident>,
-    /// The steps before, the oldest first.
+    /// The steps before it, the oldest first.
     pub steps: Vec<RingStep>,
-    /// The state to replay them from; `None` when none was there to be written, or none is whole.
+    /// The state from which to replay the steps. `None` if none was written, or none is intact.
     pub snapshot: Option<Snapshot>,
 }
 
@@ -140,7 +139,7 @@ struct RingFile {
 struct DumpManifest {
     format: u32,
     ring: FileSum,
-    /// The snapshot's manifest, which vouches for its other files.
+    /// The snapshot's manifest, which holds the checksums of its other files.
     snapshot: Option<FileSum>,
 }
 
@@ -155,7 +154,7 @@ fn dump_path(run: &Path, number: u32) -> PathBuf {
 /// The numbers of the dumps in a run directory, in order.
 ///
 /// # Errors
-/// [`RecordError::Io`] when their folder is there and cannot be listed.
+/// [`RecordError::Io`] if their folder exists and cannot be listed.
 pub fn list_dumps(run: &Path) -> Result<Vec<u32>, RecordError> {
     let folder = folder(run);
     let io = |source| RecordError::io("list", &folder, source);
@@ -173,7 +172,7 @@ pub fn list_dumps(run: &Path) -> Result<Vec<u32>, RecordError> {
     Ok(numbers)
 }
 
-/// What is to be dumped.
+/// The content of a dump.
 pub(super) struct Fired<'a> {
     pub(super) ring: &'a ForensicRing,
     pub(super) incidents: &'a [Incident],
@@ -223,7 +222,7 @@ pub(super) fn dump(
         Ok(sync_dir(parent(&path))?)
     });
     if let Err(error) = written {
-        // Makes room again. Should it fail, the next dump tries it first.
+        // Frees the space. If this fails, the next dump tries it first.
         let _ = remove_dir_all(&partial);
         return Err(error);
     }
@@ -240,13 +239,10 @@ pub(super) fn dump(
 }
 
 fn json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, RecordError> {
-    serde_json::to_vec_pretty(value).map_err(|source| RecordError::Json {
-        path: path.to_owned(),
-        source,
-    })
+    serde_json::to_vec_pretty(value).map_err(|source| RecordError::json(path, source))
 }
 
-/// Where the snapshot of a dump comes from.
+/// The source of a dump's snapshot.
 enum Source<'a> {
     Disk(SnapshotEntry),
     Memory(&'a Snapshot),
@@ -272,7 +268,7 @@ fn source<'a>(
     Ok(Found { value, problems })
 }
 
-/// The folder, without what a killed process or a failed write left in it.
+/// Opens the folder and removes what a killed process or a failed write left in it.
 fn prepare(run: &Path) -> Result<(), RecordError> {
     let folder = folder(run);
     if !folder.is_dir() {
@@ -308,10 +304,8 @@ fn write_into(
         ring,
         snapshot,
     };
-    let bytes = seal(&manifest).map_err(|source| RecordError::Json {
-        path: folder.path().join(MANIFEST),
-        source,
-    })?;
+    let bytes = seal(&manifest)
+        .map_err(|source| RecordError::json(&folder.path().join(MANIFEST), source))?;
     folder.write(MANIFEST, &bytes)?;
     let mut all = folder.to_sync();
     all.extend(inner.iter().flat_map(NewFolder::to_sync));
@@ -319,7 +313,7 @@ fn write_into(
     Ok(sync_together(&all)?)
 }
 
-/// Writes the snapshot's folder; returns it with what its manifest is.
+/// Writes the snapshot's folder. Returns it with the length and checksum of its manifest.
 fn write_snapshot(
     path: PathBuf,
     source: &Source<'_>,
@@ -352,8 +346,8 @@ fn read_manifest(folder: &Path) -> Result<DumpManifest, Problem> {
     }
 }
 
-/// Reads dump `number` of a run directory, verified. When its snapshot is damaged, a good one of
-/// the run that is not later than the first step stands in for it, and the problem says so.
+/// Reads and verifies dump `number` of a run directory. If its snapshot is damaged, the run's newest
+/// good snapshot that is not later than the first step replaces it, and a problem says so.
 ///
 /// # Errors
 /// [`RecordError::Damaged`] when the steps cannot be read.

@@ -25,10 +25,8 @@ impl IncidentWriter {
     }
 
     pub(super) fn push(&mut self, incident: &Incident) -> Result<(), RecordError> {
-        let mut line = serde_json::to_vec(incident).map_err(|source| RecordError::Json {
-            path: self.path.clone(),
-            source,
-        })?;
+        let mut line =
+            serde_json::to_vec(incident).map_err(|source| RecordError::json(&self.path, source))?;
         line.push(b'\n');
         self.log.append(&line)
     }
@@ -38,12 +36,13 @@ impl IncidentWriter {
     }
 }
 
-/// Reads the incidents of a run directory, also of one that is being written. What is torn or
-/// changed is left out and named; the rest is read. Steps that a resumed run took again have the
-/// incidents of the later time only.
+/// Reads the incidents of a run directory, which may still be written.
+///
+/// Torn or changed parts are left out and named. Steps that a resumed run repeated have the later
+/// incidents only.
 ///
 /// # Errors
-/// [`RecordError::Io`] when the folder has none or cannot be listed.
+/// [`RecordError::Io`] if the folder has no such file or cannot be listed.
 pub fn read_incidents(run: &Path) -> Result<Found<Vec<Incident>>, RecordError> {
     let manifest = RunFile::read_if_whole(run)?;
     let (manifest, mut problems) = (manifest.value, manifest.problems);

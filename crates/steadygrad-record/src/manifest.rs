@@ -1,4 +1,4 @@
-//! `run.json`: which run this is. Written whole, with the version before it kept beside it.
+//! `run.json`: which run this is. It is written whole; the previous version is kept beside it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use super::{FORMAT, RecordError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// Still going, or its process was killed.
+    /// Running, or its process was killed.
     Running,
-    /// It ended by itself: all steps done, or stopped by the guard.
+    /// It ended by itself: it did all steps, or the guard stopped it.
     Ended,
     /// A person stopped it.
     Interrupted,
@@ -41,13 +41,13 @@ pub struct Manifest {
     pub status: RunStatus,
 }
 
-/// All that `run.json` holds.
+/// The content of `run.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RunFile {
     #[serde(flatten)]
     pub(super) manifest: Manifest,
-    /// The first step of each segment after the first, one entry a resumption; `None` where the
-    /// version that knew it was lost.
+    /// The first step of each segment after the first, one entry for each resumption. `None` if the
+    /// version that held it is lost.
     pub(super) resumed_at: Vec<Option<u64>>,
 }
 
@@ -56,13 +56,10 @@ fn paths(run: &Path) -> [PathBuf; 2] {
 }
 
 impl RunFile {
-    /// Writes `run.json`, after keeping the one that is there, if it is whole.
+    /// Writes `run.json`. An intact earlier version is kept beside it.
     pub(super) fn write(&self, run: &Path) -> Result<(), RecordError> {
         let [current, previous] = paths(run);
-        let bytes = seal(self).map_err(|source| RecordError::Json {
-            path: current.clone(),
-            source,
-        })?;
+        let bytes = seal(self).map_err(|source| RecordError::json(&current, source))?;
         if let Ok(old) = fs::read(&current)
             && unseal::<Self>(&old).is_ok()
         {
@@ -71,12 +68,12 @@ impl RunFile {
         write_atomic(&current, &bytes)
     }
 
-    /// How many segments there should be.
+    /// The expected number of segments.
     pub(super) fn segments(&self) -> u32 {
         u32::try_from(self.resumed_at.len()).map_or(u32::MAX, |resumed| resumed.saturating_add(1))
     }
 
-    /// From which step on segment `number`, counted from 1, is the run's record.
+    /// The step from which segment `number`, counted from 1, is the run's record.
     pub(super) fn first_step(&self, number: u32) -> Option<u64> {
         match number.checked_sub(2) {
             None => Some(0),
@@ -84,7 +81,7 @@ impl RunFile {
         }
     }
 
-    /// Notes that segment `number` goes on at `step`.
+    /// Records that segment `number` begins at `step`.
     pub(super) fn resume(&mut self, number: u32, step: u64) {
         let Some(index) = number.checked_sub(2).map(|index| index as usize) else {
             return;
@@ -93,7 +90,7 @@ impl RunFile {
         self.resumed_at.push(Some(step));
     }
 
-    /// The same as [`read`](Self::read), where a reader can do without.
+    /// Like [`read`](Self::read), for readers that can do without a manifest.
     pub(super) fn read_if_whole(run: &Path) -> Result<Found<Option<Self>>, RecordError> {
         match Self::read(run) {
             Ok(found) => Ok(Found {
@@ -108,7 +105,7 @@ impl RunFile {
         }
     }
 
-    /// Reads `run.json`, or the version before it when that one is damaged.
+    /// Reads `run.json`, or its previous version if it is damaged.
     pub(super) fn read(run: &Path) -> Result<Found<Self>, RecordError> {
         let [current, previous] = paths(run);
         let first = match read_one(&current) {
@@ -143,11 +140,11 @@ fn check(found: Found<RunFile>, path: &Path) -> Result<Found<RunFile>, RecordErr
     }
 }
 
-/// Reads the manifest of a run directory. Where `run.json` is torn or changed, it is the version
-/// before it, and the problem says so.
+/// Reads the manifest of a run directory. If `run.json` is torn or changed, the previous version is
+/// read, and a problem says so.
 ///
 /// # Errors
-/// [`RecordError::Damaged`] when neither is whole, [`RecordError::Format`] when a later version of
+/// [`RecordError::Damaged`] if neither is intact, [`RecordError::Format`] if a later version of
 /// steadygrad wrote it.
 pub fn read_manifest(run: &Path) -> Result<Found<Manifest>, RecordError> {
     let Found { value, problems } = RunFile::read(run)?;

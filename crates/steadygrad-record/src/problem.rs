@@ -1,25 +1,25 @@
-//! What was found wrong on the disk, as values for the caller to show.
+//! Damage found on the disk, as values for the caller to show.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-/// What could be read, and everything that could not.
+/// What could be read, and what could not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found<T> {
-    /// What was read and verified.
+    /// The verified content.
     pub value: T,
-    /// What was left out or stood in for, and why; empty when all is well.
+    /// What was left out or replaced, and why. Empty if nothing is damaged.
     pub problems: Vec<Problem>,
 }
 
-/// One file or folder that is not as it was written.
+/// One damaged file or folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("`{}` {what}", path.display())]
 pub struct Problem {
-    /// Where.
+    /// The file or folder.
     pub path: PathBuf,
-    /// What.
+    /// The damage.
     pub what: Damage,
 }
 
@@ -31,7 +31,7 @@ impl Problem {
         }
     }
 
-    /// The system refused to let a file be read.
+    /// The system refused to read a file.
     pub(super) fn refused(path: &Path, error: &std::io::Error) -> Self {
         let what = if error.kind() == std::io::ErrorKind::NotFound {
             Damage::Missing
@@ -52,66 +52,66 @@ impl Problem {
         )
     }
 
-    /// Whether this is what the death of a writer leaves behind, and a writer at work shows to a
-    /// reader: an unfinished end. Everything before it was read.
+    /// Whether this is an unfinished end, as a killed writer leaves it and a reader sees it while the
+    /// writer works. Everything before it was read.
     pub fn is_torn_tail(&self) -> bool {
         matches!(self.what, Damage::TornTail { .. })
     }
 }
 
-/// In which way a file is not as it was written.
+/// How a file differs from what was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Damage {
-    /// Not there.
+    /// It is missing.
     #[error("is missing")]
     Missing,
-    /// Another length than was written down.
+    /// Its length is wrong.
     #[error("has {found} bytes where {expected} were written")]
     Length {
-        /// Bytes that were written.
+        /// The number of bytes that were written.
         expected: u64,
-        /// Bytes that are there.
+        /// The number of bytes in the file.
         found: u64,
     },
-    /// The end with the file's own checksum is not there.
+    /// The end with its own checksum is missing.
     #[error("does not end in its checksum: it is torn, or was changed since it was written")]
     Unsealed,
-    /// The bytes are not those that were written.
+    /// Its bytes were changed.
     #[error("does not match its checksum: it was changed since it was written")]
     Checksum,
-    /// A part of an append-only file is not what was written; the other parts were read.
+    /// One part of an append-only file was changed. The other parts were read.
     #[error("does not match its checksum at bytes {from} to {to}; that part is left out")]
     Part {
-        /// First byte.
+        /// The first byte of the part.
         from: u64,
-        /// One past the last byte.
+        /// One past its last byte.
         to: u64,
     },
-    /// A part of an append-only file whose checksum is lost; the other parts were read.
+    /// The checksum of one part of an append-only file is lost. The other parts were read.
     #[error("has no checksum for bytes {from} to {to}; that part is left out")]
     Unverified {
-        /// First byte.
+        /// The first byte of the part.
         from: u64,
-        /// One past the last byte.
+        /// One past its last byte.
         to: u64,
     },
     /// An unfinished write at the end: see [`Problem::is_torn_tail`].
     #[error("ends in {bytes} bytes of an unfinished write; they are left out")]
     TornTail {
-        /// How many.
+        /// The number of values or bytes.
         bytes: u64,
     },
-    /// The system would not let it be read, or it does not hold what such a file holds.
+    /// The system refused to read it, or its content has another form.
     #[error("is not readable: {reason}")]
     Malformed {
         /// The system's or the parser's answer.
         reason: String,
     },
-    /// A snapshot of broken weights: as it was written, but nothing to go back to.
+    /// An intact snapshot of non-finite weights, to which no run should go back.
     #[error("holds {count} NaN or infinite values")]
     NonFinite {
-        /// How many.
+        /// The number of values or bytes.
         count: u64,
     },
 }

@@ -21,7 +21,7 @@ const LOCK: &str = "lock";
 /// What is left of a run whose process died before there was a manifest: nothing.
 const BEFORE_THE_RUN: [&str; 2] = [LOCK, "run.json.partial"];
 
-/// A run directory open for writing, by one process at a time.
+/// A run directory that is open for writing, by one process at a time.
 pub struct RunDir {
     path: PathBuf,
     file: RunFile,
@@ -35,8 +35,8 @@ impl RunDir {
     /// Creates the directory (and its parents) and the files in it.
     ///
     /// # Errors
-    /// [`RecordError::NotEmpty`] when the folder holds something, [`RecordError::Io`] when it
-    /// cannot be created or written.
+    /// [`RecordError::NotEmpty`] if the folder is not empty, [`RecordError::Io`] if it cannot be
+    /// created or written.
     pub fn create(path: &Path, manifest: Manifest) -> Result<Self, RecordError> {
         create_dir_all(path)?;
         let io = |source| RecordError::io("list", path, source);
@@ -56,15 +56,16 @@ impl RunDir {
         Self::open(path, file, lock, 1)
     }
 
-    /// Opens a run to go on with it at `next_step`, the step of the snapshot that it goes on from
-    /// (0 when there is none). The rows and incidents that follow go into new segments; nothing
-    /// that was written before is touched but `run.json`, which says `Running` again.
+    /// Opens a run to continue it at `next_step`, the step of its snapshot (0 without one).
+    ///
+    /// New rows and incidents go into new segments. Of the earlier files only `run.json` changes: it
+    /// says `Running` again.
     ///
     /// # Errors
-    /// [`RecordError::InUse`] while another process writes the run, [`RecordError::Damaged`] when
-    /// neither `run.json` nor the version before it is whole.
+    /// [`RecordError::InUse`] while another process writes the run, [`RecordError::Damaged`] if neither
+    /// `run.json` nor its previous version is intact.
     pub fn resume(path: &Path, next_step: u64) -> Result<Found<Self>, RecordError> {
-        // Before the lock as well, whose file is not to be left in any folder.
+        // Checked before the lock as well, so that no lock file stays in a foreign folder.
         RunFile::read(path)?;
         let lock = FolderLock::acquire(path, LOCK)?;
         let Found {
@@ -80,7 +81,7 @@ impl RunDir {
         file.manifest.status = RunStatus::Running;
         file.resume(number, next_step);
         let run = Self::open(path, file, lock, number)?;
-        // After the segment's files: a manifest never names a segment that was not begun.
+        // Written after the segment's files, so that a manifest never names a segment without files.
         run.file.write(path)?;
         Ok(Found {
             value: run,
@@ -107,48 +108,48 @@ impl RunDir {
         })
     }
 
-    /// Keeps so many snapshots instead of [`SnapshotStore::KEEP`].
+    /// Keeps `keep` snapshots instead of [`SnapshotStore::KEEP`].
     pub fn keep_snapshots(mut self, keep: NonZeroUsize) -> Self {
         self.snapshots = self.snapshots.keep(keep);
         self
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Which run it is.
+    /// The run's manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.file.manifest
     }
 
-    /// Its snapshots, to list and read; to write one is [`write_snapshot`](Self::write_snapshot).
+    /// The run's snapshots, for reading. [`write_snapshot`](Self::write_snapshot) writes one.
     pub fn snapshots(&self) -> &SnapshotStore {
         &self.snapshots
     }
 
-    /// Appends one step. It survives the death of the process after 64 rows or the next
-    /// [`flush`](Self::flush). When this fails, the row is kept and written with the next.
+    /// Appends one step. It survives a killed process after 64 rows or the next
+    /// [`flush`](Self::flush). If this fails, the row is kept and written with the next.
     pub fn push_step(&mut self, row: StepRecord) -> Result<(), RecordError> {
         let pushed = self.steps.push(row);
         self.located(pushed)
     }
 
-    /// Appends one incident, and the rows before it unless an incident did so a moment ago.
+    /// Appends one incident. It writes the rows before it too, at most once in a few rows.
     pub fn push_incident(&mut self, incident: &Incident) -> Result<(), RecordError> {
         let pushed = self.incidents.push(incident);
         let pushed = pushed.and_then(|()| self.steps.flush_early());
         self.located(pushed)
     }
 
-    /// Everything pushed so far survives the death of the process when this returns.
+    /// Writes everything so far. It then survives a killed process.
     pub fn flush(&mut self) -> Result<(), RecordError> {
         let flushed = self.steps.flush();
         self.located(flushed)
     }
 
-    /// Everything pushed so far survives a power cut too when this returns.
+    /// Writes and syncs everything so far. It then survives a power cut.
     pub fn sync(&mut self) -> Result<(), RecordError> {
         let flushed = self.steps.flush();
         self.located(flushed.and_then(|()| sync_together(&self.to_sync())))
@@ -159,10 +160,10 @@ impl RunDir {
         steps.chain(self.incidents.to_sync()).collect()
     }
 
-    /// Writes a snapshot. It counts when the rows before it have been synced too.
+    /// Writes a snapshot, after syncing the rows before it.
     ///
     /// # Errors
-    /// Those of [`SnapshotStore::write`], and of [`flush`](Self::flush).
+    /// The errors of [`SnapshotStore::write`] and of [`flush`](Self::flush).
     pub fn write_snapshot(
         &mut self,
         snapshot: &Snapshot,
@@ -173,12 +174,14 @@ impl RunDir {
             .write_with(snapshot, non_finite, self.to_sync())
     }
 
-    /// Writes what led to an incident into a folder of its own, and syncs the rows. The
-    /// snapshot in it is the newest good one on the disk that is not later than the ring's first
-    /// step, else `in_memory`.
+    /// Writes the steps before an incident into a folder of its own, and syncs the rows.
+    ///
+    /// Its snapshot is the newest good one on the disk that is not later than the ring's first step,
+    /// else `in_memory`.
     ///
     /// # Errors
-    /// Those of [`write_snapshot`](Self::write_snapshot), but that broken weights are written.
+    /// The errors of [`write_snapshot`](Self::write_snapshot), except that non-finite weights are
+    /// written.
     pub fn dump(
         &mut self,
         ring: &ForensicRing,
@@ -195,7 +198,7 @@ impl RunDir {
             .map_err(|error| error.with_last_good(|| self.snapshots.last_good()))
     }
 
-    /// Writes what is pending and closes the run.
+    /// Writes all pending rows and closes the run.
     pub fn finish(mut self, status: RunStatus) -> Result<(), RecordError> {
         self.file.manifest.status = status;
         let finished = self

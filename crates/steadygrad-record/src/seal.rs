@@ -1,7 +1,7 @@
-//! JSON files that end in a checksum of themselves, and the checksum.
+//! JSON files that end in their own checksum.
 //!
-//! XXH3 (64 bits): it reads memory about as fast as it comes, and a change goes unseen once in
-//! 2^64. It is no proof against a forger, which a run directory does not need.
+//! The checksum is XXH3 with 64 bits. It is about as fast as memory and misses one change in 2^64. It
+//! does not stop a forger, which a run directory does not need.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::problem::Damage;
 
-/// The end of a sealed file, after the digits of the checksum and before them.
+/// The text around the digits of the checksum at the end of a sealed file.
 const BEFORE: &[u8] = b",\n  \"xxh3\": \"";
 const AFTER: &[u8] = b"\"\n}\n";
 const DIGITS: usize = 16;
@@ -18,10 +18,10 @@ pub(super) fn hex(sum: u64) -> String {
     format!("{sum:016x}")
 }
 
-/// A JSON object, one field a line, whose last field is the checksum of all bytes before it.
+/// Writes a JSON object, one field a line. Its last field is the checksum of all bytes before it.
 pub(super) fn seal(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
-    // The object's own end: it comes after the checksum.
+    // The object's closing brace follows the checksum.
     bytes.truncate(bytes.len().saturating_sub(b"\n}".len()));
     let digits = hex(xxh3_64(&bytes));
     bytes.extend_from_slice(BEFORE);
@@ -30,7 +30,7 @@ pub(super) fn seal(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error>
     Ok(bytes)
 }
 
-/// Reads what [`seal`] wrote, if not one byte is another.
+/// Reads what [`seal`] wrote. An error if any byte was changed.
 pub(super) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Damage> {
     let (rest, digits) = bytes
         .strip_suffix(AFTER)

@@ -1,5 +1,5 @@
-//! A resumed run writes no file that an earlier process wrote: it starts new segments, whose rows
-//! follow, and replace, those of the segments before.
+//! Segments of a resumed run. A process never writes to an earlier process's files: it starts new
+//! segments, whose rows follow and replace those of the earlier segments.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::RecordError;
 use super::manifest::RunFile;
 
-/// What the file with the checksums has after its name.
+/// The ending of a file of checksums.
 pub(super) const SUMS: &str = ".sums";
 
 /// The two files that come in segments.
@@ -27,7 +27,7 @@ impl Log {
         }
     }
 
-    /// Where segment `number`, counted from 1, is.
+    /// The path of segment `number`, counted from 1.
     pub(super) fn path(self, run: &Path, number: u32) -> PathBuf {
         let (stem, extension) = self.stem_and_extension();
         run.join(if number == 1 {
@@ -48,7 +48,7 @@ impl Log {
         (number > 1).then_some(number)
     }
 
-    /// The numbers of the segments that are there or should be, in order.
+    /// The numbers of the segments that exist or should exist, in order.
     pub(super) fn list(
         self,
         run: &Path,
@@ -62,7 +62,7 @@ impl Log {
                 ErrorKind::NotFound.into(),
             ));
         }
-        // The list in a manifest is as long as it was written, never a number in it.
+        // The number of entries in the manifest counts, never a number within it.
         numbers.extend(1..=manifest.map_or(1, RunFile::segments));
         Ok(numbers)
     }
@@ -79,14 +79,14 @@ impl Log {
     }
 }
 
-/// Rows of one segment: from which step on it is the run's record, if known, and what it has.
+/// The rows of one segment, and the step from which they are the run's record, if known.
 pub(super) struct Rows<T> {
     pub(super) first_step: Option<u64>,
     pub(super) rows: Vec<T>,
 }
 
-/// Joins segments: each replaces what those before it have from its first step on. Says how many
-/// rows of each segment were replaced.
+/// Joins segments. Each replaces the earlier rows from its first step on. Also returns how many rows
+/// of each segment were replaced.
 pub(super) fn join<T>(segments: Vec<Rows<T>>, step: impl Fn(&T) -> u64) -> (Vec<T>, Vec<usize>) {
     let mut kept: Vec<Vec<T>> = Vec::new();
     let mut replaced = Vec::new();
@@ -143,21 +143,21 @@ mod tests {
         };
         let joined = |segments| join(segments, |row| *row);
         assert_eq!(joined(vec![]), (vec![], vec![]));
-        // The second was killed at once, the third went back further.
+        // The second process was killed at once. The third began further back.
         let (rows, replaced) = joined(vec![
             segment(Some(0), &[0, 1, 2, 3, 4, 5]),
             segment(Some(4), &[]),
             segment(Some(3), &[3, 4]),
         ]);
         assert_eq!((rows, replaced), (vec![0, 1, 2, 3, 4], vec![3, 0, 0]));
-        // Where the first step is not known, the first row tells.
+        // Without a known first step the first row decides.
         let (rows, replaced) = joined(vec![
             segment(None, &[0, 1, 2]),
             segment(None, &[]),
             segment(None, &[2, 3]),
         ]);
         assert_eq!((rows, replaced), (vec![0, 1, 2, 3], vec![1, 0, 0]));
-        // A step twice within a segment is how it was.
+        // A step that stands twice within a segment stays twice.
         let (rows, _) = joined(vec![segment(Some(0), &[0, 1, 1, 2])]);
         assert_eq!(rows, vec![0, 1, 1, 2]);
     }

@@ -1,22 +1,22 @@
-//! What must hold of a batch of rows before Arrow's reader is given it.
+//! Checks of a batch of rows before Arrow's reader gets it.
 
 use arrow_ipc::{MessageHeader, root_as_message};
 use arrow_schema::{ArrowError, DataType, Schema};
 
-/// Stands before the length of each message, and with the length 0 at the stream's end.
+/// Precedes the length of each message, and the length 0 at the stream's end.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// Bytes at whose multiples a column begins.
+/// A column begins at a multiple of this number of bytes.
 const ALIGNMENT: i64 = 8;
 
 fn not_ours(what: &str) -> ArrowError {
     ArrowError::IpcError(what.into())
 }
 
-/// That a header is one message and no more: whatever followed it would be read unchecked.
+/// Checks that a header is exactly one message. Anything after it would be read unchecked.
 ///
 /// # Errors
-/// [`ArrowError::IpcError`] when it is not.
+/// [`ArrowError::IpcError`] otherwise.
 pub(super) fn check_header(header: &[u8]) -> Result<(), ArrowError> {
     let whole = header.split_first_chunk::<8>().is_some_and(|(head, rest)| {
         let [a, b, c, d, e, f, g, h] = *head;
@@ -29,12 +29,13 @@ pub(super) fn check_header(header: &[u8]) -> Result<(), ArrowError> {
     }
 }
 
-/// That a part consists of uncompressed record batches whose buffers lie inside it. Arrow's reader
-/// panics on a buffer that lies elsewhere or ends within a value, which a checksum that was made to
-/// fit can hide.
+/// Checks that a part consists of uncompressed record batches whose buffers lie inside it.
+///
+/// Arrow's reader panics on a buffer that lies elsewhere or ends within a value. A forged checksum can
+/// hide such a buffer.
 ///
 /// # Errors
-/// [`ArrowError::IpcError`] says what is not so.
+/// [`ArrowError::IpcError`] names what is wrong.
 pub(super) fn check(schema: &Schema, mut part: &[u8]) -> Result<(), ArrowError> {
     while !part.is_empty() {
         let (head, rest) = part

@@ -23,30 +23,30 @@ pub struct StepTable {
     pub parameters: Vec<String>,
     /// The rows.
     pub rows: Vec<StepRecord>,
-    /// Where they come from: one entry each time the run was begun or resumed.
+    /// The segments of the rows: one for each time that the run was begun or resumed.
     pub segments: Vec<Segment>,
 }
 
-/// One segment of a run's steps: the run was begun or resumed here.
+/// One segment of a run's steps, begun when the run was begun or resumed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
     /// Its file's name.
     pub file: String,
-    /// The step it began with; `None` when neither the manifest nor a row says.
+    /// Its first step. `None` if neither the manifest nor a row holds it.
     pub first_step: Option<u64>,
-    /// Rows that could be read.
+    /// The number of rows that could be read.
     pub rows: usize,
-    /// How many of these are not in the table, because later segments took the steps again.
+    /// The number of these that the table lacks, because later segments repeated the steps.
     pub replaced: usize,
 }
 
-/// Reads the steps of a run directory, also of one that is being written or whose writer was
-/// killed. Every batch is verified; what is torn or changed is left out and named. Where a resumed
-/// run took steps again, the table has the later rows, and [`Segment::replaced`] says how many
-/// earlier ones it has not.
+/// Reads the steps of a run directory, which may still be written or whose writer may be dead.
+///
+/// Every batch is verified. Torn or changed batches are left out and named. Where a resumed run
+/// repeated steps, the table has the later rows, and [`Segment::replaced`] counts the earlier ones.
 ///
 /// # Errors
-/// [`RecordError::Io`] when the folder has no step file or cannot be listed.
+/// [`RecordError::Io`] if the folder has no step file or cannot be listed.
 pub fn read_steps(run: &Path) -> Result<Found<StepTable>, RecordError> {
     let manifest = RunFile::read_if_whole(run)?;
     let (manifest, mut problems) = (manifest.value, manifest.problems);
@@ -95,8 +95,8 @@ fn rows(
     if batches.is_empty() && first.is_none() {
         return (None, Vec::new());
     }
-    // A header that cannot be believed can be made again from the parameters in the manifest; its
-    // checksum, or else its bytes, say whether it came out as it was.
+    // A damaged header can be rebuilt from the parameters in the manifest. Its checksum, or else its
+    // bytes, show whether the result is the original.
     let is_this = |bytes: &Vec<u8>| match first {
         Some(first) => xxh3_64(bytes) == first.sum,
         None => read.bytes.starts_with(bytes),
@@ -140,7 +140,7 @@ fn parameters<R: Read>(reader: &StreamReader<R>) -> Vec<String> {
         .collect()
 }
 
-/// Each part is decoded by itself: one that is not what it should be does not hide the others.
+/// Each part is decoded alone, so that a damaged part does not hide the others.
 fn decode(
     header: &[u8],
     part: &[u8],
@@ -185,7 +185,7 @@ fn append_rows(
     let learning_rate_scale = float("learning_rate_scale")?;
     let (grad_norm, grad_norm_clipped) = (float("grad_norm")?, float("grad_norm_clipped")?);
     let (update_norm, batch_id) = (float("update_norm")?, count("batch")?);
-    // Runs that are older than the column have none.
+    // Runs from before this column existed lack it.
     let weight_norm = match batch.column_by_name("weight_norm") {
         Some(_) => Some(float("weight_norm")?),
         None => None,
@@ -257,8 +257,8 @@ mod tests {
         assert_eq!(format!("{rows:?}"), format!("{:?}", [expected]));
     }
 
-    /// Checksums are the first line of defence. Behind a damage that a checksum fits, nothing may
-    /// panic either, whichever bit it is.
+    /// Checksums are the first line of defence. Damage that fits its checksum must not panic either,
+    /// whichever bit it changes.
     #[test]
     fn no_flipped_bit_of_a_batch_panics() {
         let folder = tempfile::tempdir().unwrap();
@@ -288,7 +288,7 @@ mod tests {
             refused += u64::from(read(&part).is_err());
             part[bit / 8] ^= 1 << (bit % 8);
         }
-        // Those of the values themselves change a number and nothing else.
+        // Changed bits of a value change a number and nothing else.
         assert!(refused > 1000, "{refused}");
     }
 }

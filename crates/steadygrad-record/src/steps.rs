@@ -13,7 +13,7 @@ use super::disk::ToSync;
 use super::summed::SummedWriter;
 use steadygrad::{Decision, StepReading, float};
 
-/// Rows are handed to the file in batches of this size: a killed process loses at most so many.
+/// Rows are written in batches of this size. A killed process loses at most one batch.
 pub(super) const ROWS_PER_BATCH: usize = 64;
 pub(super) const PARAMETER_PREFIX: &str = "grad_norm/";
 
@@ -28,27 +28,27 @@ pub struct StepRecord {
     /// Learning rate.
     #[serde(with = "float")]
     pub learning_rate: f64,
-    /// What the guard multiplied the planned learning rate by; 1 when it left it alone.
+    /// The factor by which the guard changed the planned learning rate; 1 if it did not.
     #[serde(with = "float")]
     pub learning_rate_scale: f64,
     /// Global gradient norm before any intervention.
     #[serde(with = "float")]
     pub grad_norm: f64,
-    /// Global gradient norm as applied; 0 when the step was not applied, NaN when the decision was
-    /// about single values or units and the norm it left was not measured.
+    /// Global gradient norm as applied: 0 if the step was not applied, NaN if the decision clipped
+    /// single values or units and the resulting norm was not measured.
     #[serde(with = "float")]
     pub grad_norm_clipped: f64,
-    /// L2 norm of the change of all weights; `None` when it was not measured.
+    /// L2 norm of the change of all weights. `None` if it was not measured.
     #[serde(with = "float::option")]
     pub update_norm: Option<f64>,
-    /// L2 norm of all weights before the step; `None` when it was not measured.
+    /// L2 norm of all weights before the step. `None` if it was not measured.
     #[serde(default, with = "float::option")]
     pub weight_norm: Option<f64>,
     /// Non-finite gradient values.
     pub non_finite: u64,
     /// Subnormal gradient values.
     pub subnormal: u64,
-    /// Which batch this was, as the run counts them; `None` when it does not say.
+    /// The run's number of the batch. `None` if the run does not count batches.
     pub batch: Option<u64>,
     /// The guard's decision, one word.
     pub decision: String,
@@ -58,8 +58,8 @@ pub struct StepRecord {
 }
 
 impl StepRecord {
-    /// The row of one step: what was measured and what was decided. It has no update norm, no
-    /// batch, and the learning rate as planned, unless the caller fills them in.
+    /// The row of one step: the measurements and the decision. The caller may add the update norm, the
+    /// batch, and a learning rate other than the planned one.
     pub fn new(reading: &StepReading, decision: &Decision) -> Self {
         let grad_norm = reading.gradients.global_norm();
         Self {
@@ -112,7 +112,7 @@ pub(super) fn schema(parameters: &[String]) -> Schema {
     Schema::new(fields)
 }
 
-/// The header of runs that were written before `weight_norm` was recorded.
+/// The header of runs from before `weight_norm` was recorded.
 pub(super) fn header_before_weight_norm(parameters: &[String]) -> Result<Vec<u8>, ArrowError> {
     let schema = schema(parameters);
     let fields = schema.fields().iter();
@@ -120,7 +120,7 @@ pub(super) fn header_before_weight_norm(parameters: &[String]) -> Result<Vec<u8>
     header_of(&Schema::new(older.cloned().collect::<Vec<_>>()))
 }
 
-/// The first part of a step file, which says what columns it has.
+/// The first part of a step file, which names its columns.
 pub(super) fn header(parameters: &[String]) -> Result<Vec<u8>, ArrowError> {
     header_of(&schema(parameters))
 }
@@ -138,7 +138,7 @@ pub(super) struct StepWriter {
     schema: Arc<Schema>,
     parameters: usize,
     pending: Vec<StepRecord>,
-    /// Rows pushed since rows were last written before their batch was full.
+    /// The number of rows since a batch was last written before it was full.
     since_early: usize,
 }
 
@@ -161,7 +161,7 @@ impl StepWriter {
         })
     }
 
-    /// Takes one row. When this fails the row is kept, and written with the next.
+    /// Adds one row. If this fails, the row is kept and written with the next.
     pub(super) fn push(&mut self, row: StepRecord) -> Result<(), RecordError> {
         self.pending.push(row);
         self.since_early = self.since_early.saturating_add(1);
@@ -172,8 +172,8 @@ impl StepWriter {
         }
     }
 
-    /// Writes the rows of a batch that is not full yet, but at most once in [`ROWS_PER_BATCH`]
-    /// rows: a batch of few rows is mostly overhead.
+    /// Writes an incomplete batch, at most once in [`ROWS_PER_BATCH`] rows: small batches are mostly
+    /// overhead.
     pub(super) fn flush_early(&mut self) -> Result<(), RecordError> {
         if self.since_early < ROWS_PER_BATCH || self.pending.is_empty() {
             return Ok(());

@@ -1,9 +1,8 @@
 //! Files that only grow, with a checksum for each part that was appended.
 //!
-//! The file itself holds nothing but its parts, so that any tool can read it. The checksums stand
-//! in a second file of the same name with `.sums` after it, one line a part: the part's first
-//! byte, its length, its checksum, and a checksum of the line. A part is written before its line;
-//! a reader believes no byte that a line does not vouch for.
+//! The file holds its parts only, so that any tool can read it. A second file, with `.sums` after its
+//! name, has one line for each part: first byte, length, checksum, and a checksum of the line itself.
+//! A part is written before its line. A reader uses no byte without a matching line.
 
 use std::fs;
 use std::ops::Range;
@@ -26,7 +25,7 @@ fn sums_path(path: &Path) -> PathBuf {
 pub(super) struct SummedWriter {
     data: Appended,
     sums: Appended,
-    /// A write failed, and what it left could not be removed yet.
+    /// A write failed, and its bytes could not be removed yet.
     torn: bool,
 }
 
@@ -63,7 +62,7 @@ impl SummedWriter {
             }
             Err(error) => {
                 self.torn = true;
-                // Should this fail too, the next append tries again.
+                // If this fails too, the next append tries again.
                 let _ = self.cut_back();
                 Err(error)
             }
@@ -77,13 +76,13 @@ impl SummedWriter {
         Ok(())
     }
 
-    /// What is to be synced for all that was appended to survive a power cut.
+    /// The entries to sync so that everything appended survives a power cut.
     pub(super) fn to_sync(&self) -> [ToSync<'_>; 2] {
         [self.data.to_sync(), self.sums.to_sync()]
     }
 }
 
-/// What one line of the checksum file says.
+/// One line of the checksum file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Line {
     from: u64,
@@ -102,7 +101,7 @@ impl Line {
         format!("{} {} {}", self.from, self.bytes, hex(self.sum))
     }
 
-    /// `None` unless it is, to the byte, what [`text`](Self::text) makes.
+    /// Parses a line. `None` unless it equals what [`text`](Self::text) writes.
     fn parse(text: &[u8]) -> Option<Self> {
         let mut words = std::str::from_utf8(text).ok()?.split(' ');
         let line = Self {
@@ -114,25 +113,25 @@ impl Line {
     }
 }
 
-/// One part, as far as it can be had.
+/// One part, as far as it is intact.
 pub(super) struct Part {
-    /// Where it begins.
+    /// Its first byte.
     pub(super) from: u64,
-    /// Where its bytes are; `None` when they are not those that were written.
+    /// The range of its bytes. `None` if they were changed.
     pub(super) range: Option<Range<usize>>,
-    /// The checksum of what was written.
+    /// The checksum of the bytes as written.
     pub(super) sum: u64,
 }
 
-/// All bytes of the file and the parts that the checksums vouch for, in order.
+/// All bytes of the file, and the parts with matching checksums, in order.
 pub(super) struct Parts {
     pub(super) bytes: Vec<u8>,
     pub(super) parts: Vec<Part>,
     pub(super) problems: Vec<Problem>,
 }
 
-/// Reads a file that [`SummedWriter`] wrote or is writing. Memory is taken for what is there, not
-/// for what the files say there is.
+/// Reads a file that [`SummedWriter`] wrote or is writing. The size of the file decides the memory
+/// taken, never a number in it.
 pub(super) fn read_parts(path: &Path) -> Parts {
     let sums_path = sums_path(path);
     let mut problems = Vec::new();
@@ -142,14 +141,14 @@ pub(super) fn read_parts(path: &Path) -> Parts {
             Vec::new()
         })
     };
-    // First the checksums: a writer at work is never ahead with these.
+    // Checksums are read first: a writer writes them after the parts.
     let sums = read(&sums_path);
     let bytes = read(path);
     let lines = read_lines(&sums_path, &sums, &mut problems);
     let sums_are_whole = problems.iter().all(Problem::is_torn_tail);
     let parts = verify(path, &bytes, &lines, &mut problems);
     if !sums_are_whole {
-        // What looks like an unfinished write may be what the lost checksums were for.
+        // The bytes without checksums may be an unfinished write, or checksums may be lost.
         for problem in &mut problems {
             if let Damage::TornTail { bytes: tail } = problem.what
                 && problem.path == path

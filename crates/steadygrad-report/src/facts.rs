@@ -1,4 +1,4 @@
-//! What the report says, in the words every document uses.
+//! The sentences of the report, which every document shares.
 
 use steadygrad::Place;
 use steadygrad::cure::{
@@ -10,7 +10,7 @@ use steadygrad::remedy::Family;
 
 use crate::number;
 
-/// When a finding is, in words.
+/// When a finding begins and ends, in words.
 pub(crate) fn when(finding: &Finding) -> String {
     match (finding.step, finding.until) {
         (Some(step), Some(until)) if until > step => format!("steps {step} to {until}"),
@@ -19,7 +19,7 @@ pub(crate) fn when(finding: &Finding) -> String {
     }
 }
 
-/// Where and when a finding is. That a step is the whole run's goes without saying.
+/// Where and when a finding is. A step of the whole run needs no place.
 pub(crate) fn place(finding: &Finding) -> String {
     match (&finding.place, finding.step) {
         (Place::Run, Some(_)) => when(finding),
@@ -27,55 +27,54 @@ pub(crate) fn place(finding: &Finding) -> String {
     }
 }
 
-/// How often such a headline is right, in words.
+/// The measured hit rate of a headline's rule, in words.
 pub(crate) fn confidence(finding: &Finding) -> Option<String> {
     let share = number::probability(finding.confidence?);
     Some(format!(
-        "{share} of such headlines are right on runs whose truth is known"
+        "{share} of such headlines are right, measured on runs whose truth is known"
     ))
 }
 
 /// How a run ended, in words.
 pub(crate) fn state(run: &RunDiagnosis) -> String {
     match run.state {
-        RunState::Unknown => {
-            "nothing to judge: the log has neither a loss nor a gradient norm".into()
-        }
         RunState::Alive if run.is_healthy() => "healthy: nothing is wrong".into(),
         RunState::Alive => "alive at the end of the log".into(),
         RunState::NonFinite { step } => format!("lost: not finite from step {step} on"),
         RunState::Diverged { step } => {
             format!(
-                "lost: the loss is above its start from step {step} on, at the end over threefold"
+                "lost: the loss is above its start from step {step} on, and ends above \
+                 three times it"
             )
         }
         RunState::Relapsed { step } => {
             format!("lost: the loss is back where it began, or above, from step {step} on")
         }
+        _ => "nothing to judge: the log has neither a loss nor a gradient norm".into(),
     }
 }
 
-/// The forecast of a run that is not over yet, in words: of others it is known how they ended.
+/// The forecast for a short run that is alive, in words: how other runs ended is known.
 pub(crate) fn forecast(run: &RunDiagnosis) -> Option<String> {
     let forecast = run.forecast.as_ref()?;
     let begun = run.state == RunState::Alive && run.last_step? < DivergenceForecast::BUDGET;
     begun.then(|| {
         format!(
-            "{} that it diverges within {} steps, from its first rows alone",
+            "{} probability that it diverges within {} steps, from its first rows alone",
             number::probability(forecast.probability),
             DivergenceForecast::BUDGET
         )
     })
 }
 
-/// One row of the ranking, joined with its trial.
+/// A row of the ranking, with its trial.
 pub(crate) struct RankingRow<'a> {
     pub(crate) place: &'a RankedTrial,
     pub(crate) trial: &'a Trial,
     pub(crate) outcome: &'a Outcome,
 }
 
-/// The ranking, best first. An entry whose trial is missing from the report is left out.
+/// The ranking, best first, without entries whose trial is missing from the report.
 pub(crate) fn ranked(report: &CureReport) -> Vec<RankingRow<'_>> {
     report
         .ranking
@@ -101,7 +100,7 @@ pub(crate) fn not_tried(report: &CureReport) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// The user's own run, once it has an outcome.
+/// The user's own run; `None` before it has an outcome.
 pub(crate) fn baseline(report: &CureReport) -> Option<(&Trial, &Outcome)> {
     let trial = report
         .trials
@@ -110,7 +109,7 @@ pub(crate) fn baseline(report: &CureReport) -> Option<(&Trial, &Outcome)> {
     Some((trial, trial.outcome.as_ref()?))
 }
 
-/// What an interrupted job did not get to. Empty for a job that ran to its end.
+/// The trials that an interrupted job did not run. Empty for a job that ran to its end.
 pub(crate) fn missing(report: &CureReport) -> Vec<String> {
     if !report.interrupted {
         return Vec::new();
@@ -160,7 +159,7 @@ impl<'a> Onset<'a> {
         }
     }
 
-    /// One sentence about the first non-finite step and how long before it the alarm came.
+    /// The first non-finite step, and how many steps before it the alarm came.
     pub(crate) fn non_finite_sentence(&self) -> String {
         let Some(step) = self.non_finite else {
             return "never non-finite".into();
@@ -169,7 +168,7 @@ impl<'a> Onset<'a> {
             .detection
             .and_then(|detection| step.checked_sub(detection.step));
         match lead {
-            Some(0) => format!("step {step}, at the first detection: no lead"),
+            Some(0) => format!("step {step}, together with the first detection"),
             Some(lead) => format!(
                 "step {step}, {} after the first detection",
                 number::count(lead, "step")
@@ -189,7 +188,7 @@ pub(crate) fn end(outcome: &Outcome) -> String {
     }
 }
 
-/// The verdict in words. A run that a person stopped has none: it could have gone either way.
+/// The verdict in words. A run that a person stopped has none.
 pub(crate) fn verdict(outcome: &Outcome) -> &'static str {
     match outcome.end {
         End::Interrupted => "interrupted",
@@ -201,11 +200,11 @@ pub(crate) fn verdict(outcome: &Outcome) -> &'static str {
 pub(crate) fn change(trial: &Trial) -> String {
     match &trial.remedy {
         Some(remedy) => remedy.to_string(),
-        None => "as it is".into(),
+        None => "unchanged".into(),
     }
 }
 
-/// The prescribed trial on fresh seeds.
+/// The results of the prescribed trial on fresh seeds.
 pub(crate) fn verified_winner(report: &CureReport) -> Option<&Verification> {
     let winner = &report.prescription.as_ref()?.trial;
     report
@@ -214,8 +213,8 @@ pub(crate) fn verified_winner(report: &CureReport) -> Option<&Verification> {
         .find(|verified| verified.trial == *winner)
 }
 
-/// A control that does at least as well on fresh seeds as the winner: then the computed remedy
-/// has earned nothing, and the report says so.
+/// A warning, if a control does at least as well on fresh seeds as the winner: then the computed
+/// remedy is no improvement.
 pub(crate) fn control_as_good(report: &CureReport) -> Option<String> {
     let winner = verified_winner(report)?;
     let control = report.verification.iter().find(|verified| {
@@ -225,8 +224,8 @@ pub(crate) fn control_as_good(report: &CureReport) -> Option<String> {
         is_control && verified.solved >= winner.solved && verified.mean >= winner.mean
     })?;
     Some(format!(
-        "`{}` does as well on fresh seeds as `{}`: here the computed remedy is no better than \
-         this control.",
+        "On fresh seeds `{}` does as well as `{}`: here the computed remedy is no better than this \
+         control.",
         control.trial, winner.trial
     ))
 }
@@ -243,7 +242,7 @@ pub(crate) fn headline(report: &CureReport) -> String {
         Verdict::Diverged => "diverges",
         Verdict::DoesNotLearn => "does not learn",
         Verdict::BelowGoal => "stays below its goal",
-        Verdict::Cured => "reaches its goal as it is",
+        Verdict::Cured => "reaches its goal without a change",
     };
     let cause = match report.findings.first() {
         Some(finding) => format!(": {}", finding.title),
@@ -275,7 +274,7 @@ fn conclusion(report: &CureReport) -> String {
     }
 }
 
-/// Whether the run as it is reaches the goal: there, or on as many fresh seeds as the winner.
+/// Whether the unchanged run reaches the goal: at once, or on as many fresh seeds as the winner.
 fn solves_untreated(report: &CureReport) -> bool {
     let mut verified = report.verification.iter();
     // The winner is verified first.
@@ -304,11 +303,12 @@ pub(crate) fn next_steps(report: &CureReport) -> String {
         .filter(|row| is_family(row.trial.kind) && row.outcome.verdict.survived())
         .collect();
     if baseline(report).is_some_and(|(_, run)| run.verdict == Verdict::Cured) {
-        return "The baseline reaches its goal as it is: there is nothing to prescribe.".into();
+        return "The baseline reaches its goal without a change: there is nothing to prescribe."
+            .into();
     }
     if solves_untreated(report) {
-        return "On fresh seeds the baseline reaches the goal as often as the best remedy: there is nothing to \
-                prescribe. Next: look at more seeds of the run as it is."
+        return "On fresh seeds the baseline reaches the goal as often as the best remedy: there is \
+                nothing to prescribe. Next: look at more seeds of the unchanged run."
             .into();
     }
     if let Some(row) = cured(is_family) {
@@ -344,7 +344,7 @@ pub(crate) fn next_steps(report: &CureReport) -> String {
     )
 }
 
-/// `+` or `-` for a line that a unified diff adds or removes; none for its header and context.
+/// `+` or `-` for a line that a unified diff adds or removes; `None` for its header and context.
 pub(crate) fn diff_sign(line: &str) -> Option<char> {
     if line.starts_with("+++ ") || line.starts_with("--- ") {
         return None;

@@ -1,4 +1,4 @@
-//! How numbers look, the same in every document.
+//! How numbers look in every document.
 
 /// Three significant digits: `0.953`, `12.4`, `3.1e7`, `NaN`, `∞`. Whole numbers below a million
 /// stay whole.
@@ -43,12 +43,12 @@ pub(crate) fn metric(value: f64) -> String {
     }
 }
 
-/// A logarithm of a factor: what rounding leaves of 0 is 0.
+/// A logarithm of a factor; a rounding error around 0 is shown as 0.
 pub(crate) fn near_zero(log: f64) -> String {
     short(if log.abs() < 1e-9 { 0.0 } else { log })
 }
 
-/// A value with its error, written to the error's second digit: `0.7521 ± 0.0043`.
+/// A value and its error, both to the error's second digit: `0.7521 ± 0.0043`.
 pub(crate) fn with_error(value: f64, error: Option<f64>) -> String {
     let Some(error) = error else {
         return format!("{} (error not known)", short(value));
@@ -62,7 +62,7 @@ pub(crate) fn with_error(value: f64, error: Option<f64>) -> String {
     format!("{} ± {}", short(value), short(error))
 }
 
-/// `e^ln`, also where that is beyond f64: `12.4`, `3.1e434`.
+/// `e^ln`, even beyond the range of f64: `12.4`, `3.1e434`.
 pub(crate) fn exponential(ln: f64) -> String {
     let log = ln / std::f64::consts::LN_10;
     if !log.is_finite() || log.abs() < 300.0 {
@@ -78,7 +78,7 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{}%", short(100.0 * share))
 }
 
-/// A probability that a model gives: no model is certain.
+/// The probability from a model, which is never certain.
 pub(crate) fn probability(value: f64) -> String {
     match value {
         value if value < 0.01 => "under 1%".into(),
@@ -92,8 +92,8 @@ pub(crate) fn times(factor: f64) -> String {
     format!("x{}", short(factor))
 }
 
-/// A factor that is applied many times: near 1 it needs more digits, since 1.004 a step is a
-/// factor of 50 over a thousand.
+/// A factor that is applied many times. Near 1 it has more digits: 1.004 a step is a factor of 50
+/// over a thousand steps.
 pub(crate) fn growth(factor: f64) -> String {
     if (factor - 1.0).abs() >= 0.1 || factor.is_nan() {
         return times(factor);

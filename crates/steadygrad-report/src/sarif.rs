@@ -1,13 +1,18 @@
-//! Findings in SARIF 2.1.0, the format that code hosts and editors read diagnostics in.
+//! Findings in SARIF 2.1.0, the format of diagnostics that code hosts and editors read.
 
 use serde_json::{Value, json};
-use steadygrad::diagnose::{Diagnosis, Finding, RULES, RunDiagnosis};
+use steadygrad::diagnose::{Diagnosis, Finding, RunDiagnosis};
 
 use crate::json::json_error;
+use crate::rules::by_code;
 use crate::{ReportError, facts};
 
-/// All findings of all runs as one SARIF log: the rules once, a result for each finding, its place as
-/// a logical location, its numbers among the properties.
+/// Returns all findings of all runs as one SARIF log, as indented JSON: each rule once, and a
+/// result for each finding. A result has its place as a logical location and its numbers as
+/// properties.
+///
+/// # Errors
+/// [`ReportError::Json`]; no diagnosis is known to cause it.
 pub fn diagnosis(diagnosis: &Diagnosis) -> Result<String, ReportError> {
     let results: Vec<Value> = diagnosis
         .runs
@@ -18,10 +23,8 @@ pub fn diagnosis(diagnosis: &Diagnosis) -> Result<String, ReportError> {
                 .map(|finding| result(diagnosis, run, finding))
         })
         .collect();
-    let mut rules: Vec<_> = RULES.iter().collect();
-    rules.sort_by_key(|rule| rule.code);
-    let rules: Vec<Value> = rules
-        .iter()
+    let rules: Vec<Value> = by_code()
+        .into_iter()
         .map(|rule| {
             json!({
                 "id": rule.code,
@@ -76,7 +79,7 @@ fn result(diagnosis: &Diagnosis, run: &RunDiagnosis, finding: &Finding) -> Value
     })
 }
 
-/// A path as SARIF wants it: with slashes, and nothing in it that a URI gives a meaning to.
+/// A path as a relative URI: with slashes, and with the characters that a URI reserves escaped.
 fn uri(path: &str) -> String {
     path.chars()
         .map(|letter| match letter {

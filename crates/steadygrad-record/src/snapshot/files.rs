@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::file_sum::FileSum;
 use super::{NonFinite, Snapshot, SnapshotError, tensors};
-use crate::disk::{NewFolder, Written};
-use crate::problem::{Damage, Problem};
-use crate::seal::{hex, seal, unseal};
+use crate::disk::NewFolder;
+use crate::problem::Problem;
+use crate::seal::{seal, unseal};
 use crate::{FORMAT, RecordError};
 
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -20,49 +21,7 @@ const STATE: &str = "state.json";
 /// All files, the manifest last.
 pub(crate) const FILES: [&str; 3] = [TENSORS, STATE, MANIFEST];
 
-/// A file as it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FileSum {
-    bytes: u64,
-    xxh3: String,
-}
-
-impl From<Written> for FileSum {
-    fn from(written: Written) -> Self {
-        Self {
-            bytes: written.bytes,
-            xxh3: hex(written.sum),
-        }
-    }
-}
-
-impl FileSum {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self::from(Written {
-            bytes: bytes.len() as u64,
-            sum: xxh3_64(bytes),
-        })
-    }
-
-    pub(super) fn check_length(&self, path: &Path, found: u64) -> Result<(), Problem> {
-        let expected = self.bytes;
-        if found == expected {
-            Ok(())
-        } else {
-            Err(Problem::new(path, Damage::Length { expected, found }))
-        }
-    }
-
-    pub(super) fn check(&self, path: &Path, sum: u64) -> Result<(), Problem> {
-        if hex(sum) == self.xxh3 {
-            Ok(())
-        } else {
-            Err(Problem::new(path, Damage::Checksum))
-        }
-    }
-}
-
-/// Reads a small file, if it is to the byte what `sum` says.
+/// Reads a small file. An error if its length or checksum differs from `sum`.
 pub(crate) fn read_summed(path: &Path, sum: &FileSum) -> Result<Vec<u8>, Problem> {
     let bytes = fs::read(path).map_err(|error| Problem::refused(path, &error))?;
     sum.check_length(path, bytes.len() as u64)?;
@@ -79,7 +38,7 @@ pub(super) struct SnapshotManifest {
     pub(super) non_finite: u64,
     tensors_file: FileSum,
     state_file: FileSum,
-    /// The tensors' names in the order in which they were handed over.
+    /// The names of the tensors in the caller's order.
     tensors: Vec<String>,
 }
 
@@ -120,16 +79,14 @@ pub(crate) fn write_files(
             .map(|tensor| tensor.name.clone())
             .collect(),
     };
-    let bytes = seal(&manifest).map_err(|source| RecordError::Json {
-        path: folder.path().join(MANIFEST),
-        source,
-    })?;
+    let bytes = seal(&manifest)
+        .map_err(|source| RecordError::json(&folder.path().join(MANIFEST), source))?;
     folder.write(MANIFEST, &bytes)?;
     Ok(())
 }
 
-/// The state as JSON that reads back as the same: JSON's parser has a limit to nesting that its
-/// writer has not.
+/// The state as JSON, after a check that it reads back: the parser limits nesting, the writer does
+/// not.
 fn state_bytes(state: &Map<String, Value>) -> Result<Vec<u8>, SnapshotError> {
     let refused = |error: serde_json::Error| SnapshotError::State {
         reason: error.to_string(),

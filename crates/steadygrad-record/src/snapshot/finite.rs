@@ -1,8 +1,8 @@
 //! Counting NaN and infinite values in a tensor's bytes.
 
-use super::Dtype;
+use super::dtype::Dtype;
 
-/// How many values are NaN or infinite; none of a type that has no such values.
+/// The number of NaN and infinite values. 0 for a type without such values.
 pub(super) fn non_finite(dtype: Dtype, bytes: &[u8]) -> u64 {
     // A value is finite unless all bits of its exponent are set.
     match dtype {
@@ -46,7 +46,7 @@ mod tests {
         ];
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(non_finite(Dtype::F64, &bytes), 4);
-        // f64's largest is infinite in the narrower types.
+        // The largest f64 is infinite in the narrower types.
         let bytes: Vec<u8> = values
             .iter()
             .flat_map(|v| (*v as f32).to_le_bytes())

@@ -12,21 +12,21 @@ use crate::disk::{
 use crate::problem::{Damage, Found, Problem};
 use crate::{LastGood, RecordError};
 
-/// What a folder is called while it is being written, and while it is being removed.
+/// The endings of a folder that is being written, and of one that is being removed.
 const PARTIAL: &str = ".partial";
 const REMOVED: &str = ".removed";
 
 /// The snapshots of a run: the folder `snapshots` of its directory.
 ///
-/// "Newest" is the one that was written last, not the one of the highest step: after a rollback
-/// the steps that were undone must not win over those taken since.
+/// The newest snapshot is the one written last, not the one of the highest step. After a rollback the
+/// undone steps must not win over the later ones.
 #[derive(Debug, Clone)]
 pub struct SnapshotStore {
     folder: PathBuf,
     keep: NonZeroUsize,
 }
 
-/// One snapshot that is there. That it can be read is known when it has been.
+/// One snapshot on the disk. Only reading it shows whether it is intact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotEntry {
     /// Its place in the order of writing.
@@ -49,8 +49,8 @@ impl SnapshotEntry {
 }
 
 impl SnapshotStore {
-    /// How many snapshots are kept unless the caller says otherwise. A fault that builds up can be
-    /// in the newest, and the disk can damage one more: three leave one to go back to.
+    /// The default number of snapshots. A growing fault may be in the newest, and the disk may damage
+    /// one more: three leave one to go back to.
     pub const KEEP: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
     /// The snapshots of the run in `run`. Touches nothing; the folder may not exist yet.
@@ -61,7 +61,7 @@ impl SnapshotStore {
         }
     }
 
-    /// Keeps so many.
+    /// Keeps `keep` snapshots.
     pub fn keep(mut self, keep: NonZeroUsize) -> Self {
         self.keep = keep;
         self
@@ -70,7 +70,7 @@ impl SnapshotStore {
     /// All snapshots, in the order of writing.
     ///
     /// # Errors
-    /// [`RecordError::Io`] when the folder is there and cannot be listed.
+    /// [`RecordError::Io`] if the folder exists and cannot be listed.
     pub fn list(&self) -> Result<Vec<SnapshotEntry>, RecordError> {
         let mut entries: Vec<_> = self
             .names()?
@@ -91,10 +91,10 @@ impl SnapshotStore {
         entries.map(|entry| Ok(entry.map_err(io)?.path())).collect()
     }
 
-    /// Reads one snapshot, whole and verified, finite or not.
+    /// Reads and verifies one snapshot, finite or not.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The [`Problem`] with it.
     pub fn read(&self, entry: &SnapshotEntry) -> Result<Snapshot, Problem> {
         let snapshot = read_folder(&entry.path)?;
         if snapshot.step == entry.step {
@@ -105,11 +105,11 @@ impl SnapshotStore {
         }
     }
 
-    /// The newest snapshot that is whole and finite, of a step not above `at_or_before`; with what
-    /// was passed over, and why. `None` when there is none.
+    /// The newest intact and finite snapshot whose step is at most `at_or_before`, with the snapshots
+    /// that were passed over and why. `None` if there is no such snapshot.
     ///
     /// # Errors
-    /// [`RecordError::Io`] when the folder is there and cannot be listed.
+    /// [`RecordError::Io`] if the folder exists and cannot be listed.
     pub fn newest_good(
         &self,
         at_or_before: Option<u64>,
@@ -151,7 +151,7 @@ impl SnapshotStore {
         }
     }
 
-    /// Where a run can go on from; `None` too when that cannot be found out.
+    /// The state from which a run can go on. `None` if there is none, or if reading fails.
     pub(crate) fn last_good(&self) -> Option<LastGood> {
         let (entry, _) = self.newest_good_entry(None).ok()?.value?;
         Some(LastGood {
@@ -160,13 +160,14 @@ impl SnapshotStore {
         })
     }
 
-    /// Writes a snapshot: under another name, synced, then renamed; then removes those beyond the
-    /// ring. A snapshot that this returns for survives a power cut. When it fails, those before
-    /// are as they were.
+    /// Writes a snapshot under a temporary name, syncs and renames it, then removes the oldest.
+    ///
+    /// Once this returns, the snapshot survives a power cut. If it fails, the earlier snapshots are
+    /// untouched.
     ///
     /// # Errors
-    /// [`SnapshotError::NonFinite`] unless allowed; [`SnapshotError::Shape`], `Name` and `State`
-    /// for what would not read back; [`SnapshotError::Record`] for the disk.
+    /// [`SnapshotError::NonFinite`] unless allowed; [`SnapshotError::Shape`], `Name` and `State` if it
+    /// could not be read back; [`SnapshotError::Record`] if the disk fails.
     pub fn write(
         &self,
         snapshot: &Snapshot,
@@ -175,7 +176,7 @@ impl SnapshotStore {
         self.write_with(snapshot, non_finite, Vec::new())
     }
 
-    /// The same, with other files synced together with the snapshot's and before it counts.
+    /// Like [`write`](Self::write). Also syncs `others` before the snapshot gets its name.
     pub(crate) fn write_with(
         &self,
         snapshot: &Snapshot,
@@ -207,17 +208,17 @@ impl SnapshotStore {
             all.extend(others);
             sync_together(&all)?;
             drop(all);
-            // Closed: not every system renames a folder with open files.
+            // The files are closed first: not every system renames a folder with open files.
             drop(new);
             rename(&partial, &path)?;
             Ok(sync_dir(&self.folder)?)
         });
         if let Err(error) = written {
-            // Makes room again. Should it fail, the next write tries it first.
+            // Frees the space. If this fails, the next write tries it first.
             let _ = remove_dir_all(&partial);
             return Err(error);
         }
-        // The snapshot is there, whatever becomes of the old ones.
+        // The new snapshot is safe, even if removing an old one fails.
         let _ = self.prune();
         Ok(SnapshotEntry {
             sequence,
@@ -226,7 +227,7 @@ impl SnapshotStore {
         })
     }
 
-    /// The folder, without what a killed process or a failed write left in it.
+    /// Opens the folder and removes what a killed process or a failed write left in it.
     fn prepare(&self) -> Result<(), RecordError> {
         if !self.folder.is_dir() {
             create_dir(&self.folder)?;
@@ -241,8 +242,8 @@ impl SnapshotStore {
         Ok(())
     }
 
-    /// Removes every snapshot that has `keep` newer ones, and `keep` newer finite ones or is itself
-    /// none to go back to: broken ones never push out the last good one, nor pile up.
+    /// Removes every snapshot with `keep` newer ones, if it is broken or has `keep` newer finite ones.
+    /// Broken snapshots then never push out the last good one, and never pile up.
     fn prune(&self) -> Result<(), RecordError> {
         let keep = self.keep.get();
         let mut good = 0;
@@ -253,7 +254,7 @@ impl SnapshotStore {
                 let mut removed = entry.path.clone().into_os_string();
                 removed.push(REMOVED);
                 let removed = PathBuf::from(removed);
-                // Under another name first: a half-removed one is not met as a damaged one.
+                // Renamed first, so that a half-removed folder does not look damaged.
                 rename(&entry.path, &removed)?;
                 remove_dir_all(&removed)?;
             }

@@ -1,7 +1,7 @@
-//! `tensors.safetensors`, written and read tensor by tensor: no second copy of the model is made.
+//! `tensors.safetensors`, written and read tensor by tensor, without a second copy of the model.
 //!
-//! The header is the `safetensors` crate's. Its own reader is not used, because it needs the whole
-//! file in memory and adds up lengths from the header without a check.
+//! The `safetensors` crate makes the header. Its reader is not used: it needs the whole file in memory
+//! and adds lengths from the header without a check.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -10,7 +10,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype as StoredDtype, Metadata, TensorInfo};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::files::FileSum;
+use super::file_sum::FileSum;
 use super::{Dtype, SnapshotError, Tensor};
 use crate::disk::{NewFile, NewFolder, Written};
 use crate::problem::Problem;
@@ -18,7 +18,7 @@ use crate::problem::Problem;
 /// The format's prefix: the header's length.
 const LENGTH: usize = size_of::<u64>();
 
-/// Values begin at a multiple of this, as the format asks.
+/// Values begin at a multiple of this number of bytes, as the format demands.
 const ALIGNMENT: usize = 8;
 
 fn stored(dtype: Dtype) -> StoredDtype {
@@ -58,7 +58,7 @@ fn known(dtype: StoredDtype) -> Option<Dtype> {
     })
 }
 
-/// Writes tensors that were checked to have the bytes their shapes need.
+/// Writes tensors whose byte counts were checked against their shapes.
 pub(super) fn write(
     folder: &mut NewFolder,
     name: &str,
@@ -93,7 +93,8 @@ pub(super) fn write(
     Ok(folder.add(file)?)
 }
 
-/// Reads the tensors in the order of `names`, if the file is to the byte what `sum` says.
+/// Reads the tensors in the order of `names`. An error if the file's length or checksum differs from
+/// `sum`.
 pub(super) fn read(path: &Path, sum: &FileSum, names: &[String]) -> Result<Vec<Tensor>, Problem> {
     let refused = |error: &std::io::Error| Problem::refused(path, error);
     let file = File::open(path).map_err(|error| refused(&error))?;
@@ -104,7 +105,7 @@ pub(super) fn read(path: &Path, sum: &FileSum, names: &[String]) -> Result<Vec<T
         hash: Xxh3::new(),
     };
     let tensors = read_tensors(path, &mut file, length);
-    // A changed file may well not be readable either; that it was changed says more.
+    // A changed file may also be unreadable. The change is the more useful error.
     if tensors.is_err() {
         std::io::copy(&mut file, &mut std::io::sink()).map_err(|error| refused(&error))?;
     }
@@ -145,7 +146,8 @@ fn read_tensors(path: &Path, file: &mut Hashing, file_length: u64) -> Result<Vec
     Ok(tensors)
 }
 
-/// In the order of the manifest: the file's own is by size, and does not tell empty tensors apart.
+/// Sorts the tensors into the manifest's order. The file's own order is by size and does not
+/// distinguish empty tensors.
 fn in_order(tensors: Vec<Tensor>, names: &[String]) -> Result<Vec<Tensor>, &'static str> {
     let mut by_name: std::collections::BTreeMap<_, _> = tensors
         .into_iter()
@@ -158,7 +160,7 @@ fn in_order(tensors: Vec<Tensor>, names: &[String]) -> Result<Vec<Tensor>, &'sta
     }
 }
 
-/// Reads and sums at once.
+/// A reader that also computes the checksum.
 struct Hashing {
     file: BufReader<File>,
     hash: Xxh3,
@@ -178,7 +180,7 @@ impl Hashing {
             .map_err(|error| Problem::refused(path, &error))
     }
 
-    /// The next bytes. The caller has made sure that the file is that long.
+    /// The next bytes. The caller has checked that the file is long enough.
     fn take(&mut self, path: &Path, length: u64) -> Result<Vec<u8>, Problem> {
         let length = usize::try_from(length).map_err(|error| Problem::malformed(path, error))?;
         let mut bytes = vec![0; length];

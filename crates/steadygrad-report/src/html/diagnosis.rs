@@ -1,4 +1,4 @@
-//! What was found in logs, as a page.
+//! The diagnosis of logs, as a page.
 
 use maud::{Markup, html};
 use steadygrad::diagnose::{Diagnosis, RunDiagnosis};
@@ -7,13 +7,13 @@ use super::page::Page;
 use super::{findings, plots};
 use crate::{facts, number};
 
-/// The findings as a self-contained page. The plots need JavaScript; all else does not.
+/// Returns the findings as a self-contained page. Only the plots need JavaScript.
 pub fn diagnosis(diagnosis: &Diagnosis) -> String {
     let headline = match diagnosis.runs.as_slice() {
         [run] => facts::state(run),
         runs => {
-            let ill = runs.iter().filter(|run| !run.is_healthy()).count();
-            format!("{ill} of {} runs have findings", runs.len())
+            let faulty = runs.iter().filter(|run| !run.is_healthy()).count();
+            format!("{faulty} of {} runs have findings", runs.len())
         }
     };
     let page = Page {
@@ -57,7 +57,9 @@ fn of_run(index: usize, run: &RunDiagnosis) -> Markup {
                 @if !run.missing.is_empty() {
                     dt { "Not in the log" } dd { (run.missing.join(", ")) }
                 }
-                @if let Some(forecast) = facts::forecast(run) { dt { "Forecast" } dd { (forecast) } }
+                @if let Some(forecast) = facts::forecast(run) {
+                    dt { "Forecast" } dd { (forecast) }
+                }
                 @for note in &run.notes { dt { "About the log" } dd { (note) } }
             }
             @for (plot, chart) in run.overview.iter().enumerate() {

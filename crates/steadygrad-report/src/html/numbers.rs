@@ -27,7 +27,7 @@ pub(super) fn section(report: &CureReport) -> Markup {
     }
 }
 
-/// The same for a probe, with every weight matrix.
+/// The numbers of a probe, with every weight matrix.
 pub(super) fn probe(report: &ProbeReport) -> Markup {
     let rows = study(
         &report.subject,
@@ -101,7 +101,7 @@ fn points(measurements: &Measurements) -> Markup {
     )
 }
 
-/// Folded away: long, and of interest to few.
+/// A table that is folded at first: long, and of interest to few.
 fn table(title: &str, header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Markup {
     html! {
         details {

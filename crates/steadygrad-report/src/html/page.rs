@@ -3,11 +3,11 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotly::Plot;
 
-/// The browser itself refuses every request, whatever the embedded script might try.
+/// The browser refuses every request, whatever the embedded script tries.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; \
                       style-src 'unsafe-inline'; img-src data: blob:";
 
-/// What stands around a page's sections.
+/// Everything around a page's sections.
 pub(super) struct Page<'a> {
     pub(super) verb: &'a str,
     pub(super) name: &'a str,
@@ -15,7 +15,7 @@ pub(super) struct Page<'a> {
     pub(super) headline: &'a str,
     /// Whether the headline is good news.
     pub(super) good: bool,
-    /// Shown under the headline; may be empty.
+    /// Below the headline; may be empty.
     pub(super) warning: Markup,
     pub(super) footer: Markup,
 }
@@ -51,8 +51,8 @@ impl Page<'_> {
     }
 }
 
-/// Plotly's script alone. The crate's sources hold MathJax after it, which no plot here uses
-/// and which would look for its fonts on the network.
+/// Plotly's script alone. In the crate's sources MathJax follows it, which no plot here uses and
+/// which loads its fonts from the network.
 fn plotly_script() -> String {
     const END: &str = "</script>";
     let mut sources = Plot::offline_js_sources();

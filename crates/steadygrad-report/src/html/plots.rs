@@ -1,4 +1,4 @@
-//! The plots, one a file, and what they share.
+//! The plots, one in each file, and their shared parts.
 
 mod baseline;
 mod butterfly;

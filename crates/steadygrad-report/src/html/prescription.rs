@@ -1,4 +1,4 @@
-//! What to change, ready to paste.
+//! The prescribed change, ready to paste.
 
 use maud::{Markup, html};
 use steadygrad::cure::CureReport;

@@ -1,4 +1,4 @@
-//! What is known before training, as a page.
+//! A probe before training, as a page.
 
 use maud::{Markup, html};
 use steadygrad::probe::{ProbeReport, TwinRun};
@@ -8,7 +8,7 @@ use super::{findings, numbers, plots};
 use crate::number;
 use crate::probe::{self, Section};
 
-/// The verdict as a self-contained page. The plots need JavaScript; all else does not.
+/// Returns the verdict as a self-contained page. Only the plots need JavaScript.
 pub fn probe(report: &ProbeReport) -> String {
     let measured = &report.measurements;
     let spectrum = measured.spectrum.as_ref();

@@ -74,8 +74,8 @@ pub(super) fn ranking(report: &CureReport) -> Markup {
         }
         p.hint {
             "≈ within one standard error of the best. Margin: largest tried multiple of the \
-             trial's own learning rate that survives. Work: arithmetic beside the baseline's. \
-             Clipped: share of steps. Alarms: steps with a detection."
+             trial's own learning rate that survives. Work: arithmetic, relative to the \
+             baseline's. Clipped: share of steps. Alarms: steps with a detection."
         }
     }
 }
@@ -105,7 +105,7 @@ fn trial_row(rank: &str, trial: &Trial, outcome: &Outcome, tied: bool) -> Markup
     }
 }
 
-/// The verdict in words, its sign and colour beside them.
+/// The verdict in words, with a sign and a colour.
 fn badge(outcome: &Outcome) -> Markup {
     let (class, sign) = match outcome.verdict {
         _ if outcome.end == End::Interrupted => ("idle", "–"),
@@ -114,7 +114,11 @@ fn badge(outcome: &Outcome) -> Markup {
         Verdict::DoesNotLearn => ("idle", "–"),
         Verdict::Diverged => ("diverged", "✗"),
     };
-    html! { span.badge.(class) { span aria-hidden="true" { (sign) } " " (facts::verdict(outcome)) } }
+    html! {
+        span.badge.(class) {
+            span aria-hidden="true" { (sign) } " " (facts::verdict(outcome))
+        }
+    }
 }
 
 pub(super) fn not_tried(report: &CureReport) -> Markup {

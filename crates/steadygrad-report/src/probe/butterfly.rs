@@ -7,7 +7,7 @@ use steadygrad::probe::{Perturbed, ProbeReport, TwinRun};
 use super::Section;
 use crate::number;
 
-/// How two almost equal trainings part.
+/// How two almost equal trainings separate.
 pub(crate) fn butterfly(run: &TwinRun, axis: Axis) -> Section {
     let section = Section::new(format!(
         "Butterfly: twins whose {} differ by {}",
@@ -25,7 +25,7 @@ pub(crate) fn butterfly(run: &TwinRun, axis: Axis) -> Section {
         .to_vec();
     let mut section = section.row("verdict", verdict(found));
     for parting in [&found.loss, &found.weights, &found.gradients] {
-        // Too few points are told in the table.
+        // The table shows too few points.
         if let Err(reason) = &parting.exponent
             && !matches!(reason, ButterflyError::TooFewPoints { .. })
         {
@@ -61,7 +61,7 @@ pub(crate) fn butterfly(run: &TwinRun, axis: Axis) -> Section {
         ))
 }
 
-/// What differs, by how much, and how it was trained.
+/// What differs between the twins, by how much, and how they were trained.
 fn twins(run: &TwinRun, axis: Axis) -> String {
     let size = number::short(run.applied);
     let what = match (run.perturbed, axis) {
@@ -78,7 +78,7 @@ fn twins(run: &TwinRun, axis: Axis) -> String {
     };
     let raised = if run.applied > run.requested {
         format!(
-            "; {} was asked for, which {} cannot tell from round-off",
+            "; the requested {} is below the round-off of {}",
             number::short(run.requested),
             run.precision()
         )
@@ -93,21 +93,21 @@ fn twins(run: &TwinRun, axis: Axis) -> String {
     )
 }
 
-/// No twins at all.
+/// The section of a probe without twins.
 pub(crate) fn no_butterfly(report: &ProbeReport) -> Option<Section> {
     // Twins need something to train on.
     (report.subject.training_samples > 0).then(not_trained)
 }
 
 fn not_trained() -> Section {
-    Section::new("Butterfly: how two almost equal trainings part").not_measured(
+    Section::new("Butterfly: how two almost equal trainings separate").not_measured(
         "separation",
-        "training twins of so many parameters takes longer than the rest of the probe; \
-             --twins asks for it",
+        "with so many parameters, training twins takes longer than the rest of the probe; \
+         ask for it with --twins",
     )
 }
 
-/// What the twins differ in.
+/// The name of what the twins differ in.
 pub(crate) fn perturbed(perturbed: Perturbed) -> &'static str {
     match perturbed {
         Perturbed::Weights => "weights",
@@ -145,21 +145,21 @@ fn verdict(found: &Butterfly) -> String {
     let weights = &found.weights;
     let parts = match &weights.exponent {
         Ok(fit) if fit.separates() => format!(
-            "the twins' weights part by {} a step",
+            "the twins' weights separate by {} a step",
             number::growth(fit.rate.exp())
         ),
-        Ok(_) => "the twins' weights do not part measurably".into(),
+        Ok(_) => "the twins' weights do not separate measurably".into(),
         Err(_) if matches!(weights.horizon, Horizon::Measured { .. }) => {
-            "the twins' weights part within too few steps for an exponent".into()
+            "the twins' weights separate within too few steps for an exponent".into()
         }
-        Err(_) => "how fast the twins' weights part is not known".into(),
+        Err(_) => "how fast the twins' weights separate is not known".into(),
     };
     let lost = [&found.loss, &found.gradients, weights]
         .into_iter()
         .filter_map(|parting| parting.diverged_at)
         .min();
     let until = match (lost, weights.horizon) {
-        (Some(step), _) => format!("training itself is lost, not finite, at step {step}"),
+        (Some(step), _) => format!("the training itself is not finite at step {step}"),
         (None, Horizon::Measured { step }) => format!("predictable until step {step}"),
         (None, Horizon::Extrapolated { step }) => format!(
             "predictable until about step {}, extrapolated",
@@ -180,7 +180,7 @@ fn horizon(horizon: Horizon) -> String {
     }
 }
 
-/// What is apart.
+/// The name of a separation.
 pub(crate) fn name(quantity: TwinQuantity) -> &'static str {
     match quantity {
         TwinQuantity::Loss => "loss",

@@ -5,13 +5,15 @@ use steadygrad::probe::{GrowthForecast, ProbeReport};
 use super::{Section, through};
 use crate::number;
 
-/// Stands beside a depth or length that the network has already.
+/// Marks a depth or length within the network.
 const INSIDE: &str = "!";
 
-/// When each number format gives out.
+/// The depth or length at which each number format over- or underflows.
 pub(crate) fn forecast(report: &ProbeReport) -> Section {
     let unit = report.measurements.growth.axis.unit();
-    let section = Section::new(format!("Forecast: {unit}s until a number format gives out"));
+    let section = Section::new(format!(
+        "Forecast: {unit}s until a number format over- or underflows"
+    ));
     let Some(forecast) = &report.forecast else {
         return section.not_measured("forecast", "the gradient has no growth rate to extrapolate");
     };
@@ -53,9 +55,9 @@ pub(crate) fn forecast(report: &ProbeReport) -> Section {
             rows,
         )
         .note(format!(
-            "The network's present {} is {present}; what lies inside it is marked {INSIDE}, - is \
-             never. {}, with ln growth {} per {unit} backwards, {}; a count is as uncertain as that \
-             growth is. {activation}.",
+            "The network's present {} is {present}; {INSIDE} marks a count within it, - means \
+             never. {}, with ln growth {} per {unit} backwards, {}; a count is as uncertain as \
+             that growth. {activation}.",
             through(forecast.axis),
             start(forecast, unit),
             number::with_error(growth.rate.value, growth.rate.standard_error),
@@ -75,22 +77,22 @@ fn start(forecast: &GrowthForecast, unit: &str) -> String {
     }
 }
 
-/// What the growth was read from.
+/// The source of the growth, in words.
 fn source(source: GrowthSource) -> &'static str {
     match source {
         GrowthSource::Profile => "as measured",
         GrowthSource::Jacobians => {
-            "the mean of the Jacobians in a random direction, as the measured gradient has left \
+            "the mean of the Jacobians in a random direction, because the measured gradient left \
              its number format"
         }
-        GrowthSource::MeanField => "by mean-field theory, as no gradient could be measured",
+        GrowthSource::MeanField => "by mean-field theory, because no gradient could be measured",
     }
 }
 
-/// The first whole step at which it has happened.
+/// The first whole step at which a format over- or underflows.
 fn step(at: Option<f64>, steps: usize) -> String {
     match at {
-        // Room for the mark, or digits would not line up.
+        // The spaces leave room for the mark, so that digits line up.
         None => "-  ".into(),
         Some(at) if at <= 0.0 => format!("at once {INSIDE}"),
         Some(at) if at <= steps as f64 => format!("{} {INSIDE}", number::short(at.ceil())),
@@ -98,7 +100,8 @@ fn step(at: Option<f64>, steps: usize) -> String {
     }
 }
 
-/// What gives out inside the network, narrowest format first; `None` when nothing does.
+/// The first over- or underflow within the network, narrowest format first; `None` when there is
+/// none.
 pub(crate) fn first_within(forecast: &GrowthForecast) -> Option<String> {
     let inside = |at: Option<f64>| at.filter(|at| *at <= forecast.steps as f64);
     let unit = forecast.axis.unit();

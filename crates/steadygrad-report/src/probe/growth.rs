@@ -4,7 +4,7 @@ use steadygrad::probe::ProbeReport;
 use super::{Section, through};
 use crate::number;
 
-/// The measured growth with the theory's beside it.
+/// The measured growth, and the theory's.
 pub(crate) fn growth(report: &ProbeReport) -> Section {
     let measured = &report.measurements;
     let profile = &measured.growth;
@@ -57,8 +57,9 @@ pub(crate) fn growth(report: &ProbeReport) -> Section {
         );
     }
     section.note(format!(
-        "± is one standard error of the mean over the {unit}s: how far the rate of another network \
-         drawn in the same way may lie from this one's. The gradient is that of the first batch."
+        "± is one standard error of the mean over the {unit}s: how far the rate of another \
+         network, initialised in the same way, may lie from this one's. The gradient is the first \
+         batch's."
     ))
 }
 
@@ -75,7 +76,7 @@ fn range(points: &[GrowthPoint]) -> Option<(&GrowthPoint, &GrowthPoint)> {
     Some((finite().min_by(by_factor)?, finite().max_by(by_factor)?))
 }
 
-/// The first and the last point; one of them when they are the same.
+/// The first and the last point; only one if they are the same.
 fn ends(points: &[GrowthPoint]) -> impl Iterator<Item = &GrowthPoint> {
     let last = points.last().filter(|_| points.len() > 1);
     points.first().into_iter().chain(last)

@@ -4,7 +4,7 @@ use steadygrad::probe::ProbeReport;
 use super::Section;
 use crate::number;
 
-/// How many of the worst are named.
+/// How many of the worst layers are named.
 const WORST: usize = 3;
 
 /// The layers that stretch, or shrink, most; `None` when no Jacobian was measured by itself.
@@ -25,14 +25,13 @@ pub(crate) fn layers(report: &ProbeReport) -> Option<Section> {
         .collect();
     let header = [unit, "largest", "random direction", "smallest"];
     let title = if spectrum.shrinks() {
-        format!("{unit}s that shrink a gradient most")
+        format!("{unit}s that shrink the gradient most")
     } else {
-        format!("{unit}s that stretch a gradient most")
+        format!("{unit}s that stretch the gradient most")
     };
     Some(Section::new(title).table(&header, rows).note(format!(
-        "Singular values of each {unit}'s own Jacobian, geometric means over {}; they differ \
-             from {unit} to {unit}, in a random direction by {} (standard deviation of the \
-             logarithm).",
+        "Singular values of each {unit}'s own Jacobian, geometric means over {}. In a random \
+         direction they differ from {unit} to {unit} by {} (standard deviation of the logarithm).",
         number::count(spectrum.layer_samples as u64, "sample"),
         number::short(spread(spectrum)),
     )))

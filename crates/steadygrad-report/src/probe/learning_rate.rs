@@ -4,7 +4,7 @@ use steadygrad::probe::ProbeReport;
 use super::Section;
 use crate::number;
 
-/// The learning rate beside the largest stable one, and the curvature behind that.
+/// The learning rate, the largest stable one, and the curvature that bounds it.
 pub(crate) fn learning_rate(report: &ProbeReport) -> Section {
     let setup = &report.setup;
     let known = !setup.learning_rate.is_nan();
@@ -14,7 +14,7 @@ pub(crate) fn learning_rate(report: &ProbeReport) -> Section {
             number::short(setup.learning_rate),
             number::short(setup.momentum)
         ),
-        false => "not given, or of neither SGD nor Adam: the bound below is SGD's".into(),
+        false => "not given, or for neither SGD nor Adam: the bound below is SGD's".into(),
     };
     let mut section = Section::new("Learning rate").row("present", present);
     let Some(measured) = &report.measurements.sharpness else {
@@ -57,7 +57,7 @@ pub(crate) fn learning_rate(report: &ProbeReport) -> Section {
     section
 }
 
-/// The sharpness with its error and the settings that made it.
+/// The sharpness, its error, and the settings it was computed with.
 fn sharpness(measured: &Sharpness) -> Vec<(String, String)> {
     let value = number::with_error(measured.lambda_max, Some(measured.residual));
     vec![

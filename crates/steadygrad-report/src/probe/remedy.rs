@@ -8,7 +8,10 @@ pub(crate) fn remedy(report: &ProbeReport) -> Option<Section> {
     let section = Section::new("Try first");
     let Some(first) = &report.first_remedy else {
         let cause = report.findings.first()?;
-        let reason = format!("none: no family's parameter follows for {}", cause.code);
+        let reason = format!(
+            "none: no family has a parameter that answers {}",
+            cause.code
+        );
         return Some(section.row("remedy", reason));
     };
     let measured: Vec<String> = first

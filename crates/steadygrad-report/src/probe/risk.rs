@@ -3,7 +3,8 @@ use steadygrad::probe::{ProbeReport, Risk};
 use super::Section;
 use crate::number;
 
-/// How likely it is that training diverges, and what says so. `None` where the optimizer is not known.
+/// The probability that training diverges, and the numbers behind it. `None` if the optimizer is
+/// not known.
 pub(crate) fn risk(report: &ProbeReport) -> Option<Section> {
     let risk = report.risk.as_ref()?;
     let made_from: Vec<String> = risk
@@ -26,8 +27,8 @@ pub(crate) fn risk(report: &ProbeReport) -> Option<Section> {
         )
         .row("made from", made_from.join("; "))
         .note(
-            "A logistic model of these two numbers, fitted to small networks trained without a warm-up, \
-             and judged on others: a first guess for a large one.",
+            "A logistic model of these two numbers, fitted to small networks without a warm-up and \
+             tested on others: a first guess for a large network.",
         );
     Some(section)
 }

@@ -10,7 +10,7 @@ pub(crate) fn spectrum(report: &ProbeReport) -> Section {
     let Some(spectrum) = &report.measurements.spectrum else {
         return Section::new("Spectrum of the product of Jacobians").not_measured(
             "lambda_1",
-            "the subject gives no stages, or on every sample the state or a tangent overflowed or \
+            "the subject gives no stages; or on every sample the state or a tangent overflowed, or \
              nothing passed through",
         );
     };
@@ -68,8 +68,8 @@ fn settings(spectrum: &GrowthSpectrum) -> String {
         ),
     };
     format!(
-        "Finite-time exponents, ln(sigma_i) / {}: {} of {} exponents, {}{failed}, {}, seed {}. ± is \
-         one standard error over the samples.",
+        "Finite-time exponents, ln(sigma_i) / {}: {} of {} exponents, {}{failed}, {}, seed {}. ± \
+         is one standard error over the samples.",
         spectrum.steps,
         spectrum.exponents.len(),
         spectrum.width,

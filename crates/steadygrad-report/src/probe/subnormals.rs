@@ -3,7 +3,7 @@ use steadygrad::probe::ProbeReport;
 use super::Section;
 use crate::number;
 
-/// The share of subnormal values and what they cost in time.
+/// The share of subnormal values, and their cost in time.
 pub(crate) fn subnormals(report: &ProbeReport) -> Section {
     let found = &report.subnormals;
     let unit = report.measurements.growth.axis.unit();
@@ -11,7 +11,7 @@ pub(crate) fn subnormals(report: &ProbeReport) -> Section {
         .row(
             "backward signals",
             format!(
-                "{} subnormal, {} smaller still and lost to zero, of the gradients that reach a {unit}",
+                "{} subnormal and {} underflowed to zero, of the gradients that reach a {unit}",
                 number::percent(found.signal_share),
                 number::percent(found.signal_lost)
             ),
@@ -32,8 +32,8 @@ pub(crate) fn subnormals(report: &ProbeReport) -> Section {
             ),
         )
         .note(format!(
-            "Timed here: {} of {} on {} took {} the time with nothing but subnormal signals, median \
-             of {} by turns.",
+            "Timed on this machine: {} of {} on {} took {} the time when all signals were \
+             subnormal, median of {} alternating runs.",
             number::count(slowdown.layers as u64, "layer"),
             number::count(slowdown.width as u64, "unit"),
             number::count(slowdown.rows as u64, "row"),

@@ -1,4 +1,4 @@
-//! What was found in logs, as text.
+//! The diagnosis of logs, as text.
 
 use anstyle::Style;
 use steadygrad::diagnose::{Diagnosis, FindingLevel, RunDiagnosis, RunState};
@@ -7,11 +7,11 @@ use super::findings;
 use super::text::{BOLD, DIM, ERROR, GOOD, WARN, field, paint, wrapped};
 use crate::{facts, number};
 
-/// So many names are printed; the JSON has all.
+/// The most names that are printed; the JSON has all.
 const NAMES: usize = 8;
 
-/// The findings for a terminal of 100 columns, with ANSI styles. Strip them where the output is not
-/// a terminal; nothing is said by colour alone.
+/// Returns the findings for a terminal of 100 columns, with ANSI styles. Strip the styles if the
+/// output is no terminal: they repeat what the words say.
 pub fn diagnosis(diagnosis: &Diagnosis) -> String {
     let runs: Vec<String> = diagnosis.runs.iter().map(run).collect();
     let mut out = runs.join("\n");

@@ -15,7 +15,8 @@ pub(super) fn section(findings: &[Finding]) -> String {
         .collect()
 }
 
-/// The first finding is the cause, so only it says why; the errors after it follow from it.
+/// The first finding is the cause, so only the first says why; the errors after it are shown as
+/// notes.
 fn one(finding: &Finding, headline: bool) -> String {
     let level = match finding.level {
         FindingLevel::Error if !headline => FindingLevel::Note,
@@ -24,7 +25,7 @@ fn one(finding: &Finding, headline: bool) -> String {
     let style = match level {
         FindingLevel::Error => ERROR,
         FindingLevel::Warning => WARN,
-        FindingLevel::Note => NOTE,
+        _ => NOTE,
     };
     let label = format!("{}[{}]", level.name(), finding.code);
     let indent = " ".repeat(label.chars().count() + 2);

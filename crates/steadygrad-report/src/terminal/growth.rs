@@ -1,4 +1,4 @@
-//! The growth profile as a chart of one line.
+//! The growth profile as a one-line chart.
 
 use steadygrad::dynamics::GrowthProfile;
 
@@ -26,7 +26,7 @@ pub(super) fn section(profile: &GrowthProfile) -> String {
     .concat()
 }
 
-/// The gradient's norm, point by point; nothing without points.
+/// The gradient's norm, point by point; empty without points.
 pub(super) fn chart(profile: &GrowthProfile) -> String {
     if profile.points.is_empty() {
         return String::new();

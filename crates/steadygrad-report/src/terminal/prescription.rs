@@ -1,4 +1,4 @@
-//! What to change.
+//! The prescribed change.
 
 use anstyle::Style;
 use steadygrad::cure::CureReport;

@@ -1,4 +1,4 @@
-//! What is known before training, as text.
+//! A probe before training, as text.
 
 use anstyle::Style;
 use steadygrad::probe::ProbeReport;
@@ -8,8 +8,8 @@ use super::{findings, growth, sparkline, tables};
 use crate::number;
 use crate::probe::{self, Section};
 
-/// The verdict for a terminal of 100 columns, with ANSI styles. Strip them where the output is
-/// not a terminal; nothing is said by colour alone.
+/// Returns the verdict for a terminal of 100 columns, with ANSI styles. Strip the styles if the
+/// output is no terminal: they repeat what the words say.
 pub fn probe(report: &ProbeReport) -> String {
     let measured = &report.measurements;
     let exponents = measured.spectrum.as_ref().map(|spectrum| {

@@ -1,4 +1,4 @@
-//! Charts of one line.
+//! One-line charts.
 
 use steadygrad::diagnose::Chart;
 
@@ -6,15 +6,15 @@ use super::text::{DIM, FRAME, NOTE, clean, field, paint};
 use crate::number;
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// A value that has no height: not finite or, on a log scale, zero.
+/// Marks a value without a height: not finite or, on a log scale, not positive.
 pub(super) const NO_HEIGHT: char = '×';
 /// Longest chart; a longer series is thinned.
 const LONGEST: usize = 76;
 
-/// Sizes on a log scale, and what the scale is.
+/// Draws sizes on a log scale, and names the scale.
 pub(super) fn logarithmic(sizes: &[f64], unit: &str) -> String {
     let logs: Vec<f64> = sizes.iter().map(|size| size.log10()).collect();
-    // At least a decade, or measurement noise would look like a slope.
+    // The height spans at least a decade, or noise would look like a slope.
     chart(
         &logs,
         1.0,
@@ -24,7 +24,7 @@ pub(super) fn logarithmic(sizes: &[f64], unit: &str) -> String {
     )
 }
 
-/// Values on a linear scale, and what the scale is.
+/// Draws values on a linear scale, and names the scale.
 pub(super) fn linear(values: &[f64], unit: &str) -> String {
     chart(
         values,
@@ -35,7 +35,7 @@ pub(super) fn linear(values: &[f64], unit: &str) -> String {
     )
 }
 
-/// A finding's chart in the frame of its text.
+/// Draws a finding's chart in the frame of its text.
 pub(super) fn in_frame(chart: &Chart) -> String {
     let (line, scale) = drawn(chart);
     let bar = paint(FRAME, "|");
@@ -43,15 +43,16 @@ pub(super) fn in_frame(chart: &Chart) -> String {
     format!("   {bar}\n   {bar} {line}\n   {bar} {scale}\n   {bar}\n")
 }
 
-/// The same without styles.
+/// Draws a finding's chart without styles.
 pub(crate) fn plain(chart: &Chart) -> String {
     let (line, scale) = drawn(chart);
     format!("   |\n   | {line}\n   | {scale}\n   |\n")
 }
 
-/// The line and what its scale is: of logarithms where a linear one would show only the largest.
+/// Returns the line and its scale, which is logarithmic if a linear one would show only the largest
+/// value.
 fn drawn(chart: &Chart) -> (String, String) {
-    /// Times the smallest value that the largest is.
+    /// Above this ratio of largest to smallest value the scale is logarithmic.
     const WIDE: f64 = 20.0;
     let finite = || {
         chart
@@ -67,7 +68,7 @@ fn drawn(chart: &Chart) -> (String, String) {
         true => chart.values.iter().map(|value| value.log10()).collect(),
         false => chart.values.clone(),
     };
-    // At least a tenth of the largest, or noise would fill the height.
+    // The height spans at least a tenth of the largest value, or noise would fill it.
     let least = if log {
         1.0
     } else {
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_height_is_marked_and_long_series_are_thinned() {
+    fn values_without_a_height_are_marked_and_long_series_are_thinned() {
         let text = logarithmic(&[0.0, f64::NAN, f64::INFINITY, -1.0, 1.0], "layer");
         assert!(text.contains("××××▁") && text.contains("× is zero or not finite"));
         let text = linear(&[-1.0; 1000], "layer");

@@ -4,7 +4,7 @@ use anstyle::Style;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use steadygrad::cure::{CureReport, Outcome, Trial, TrialKind, Verdict, Verification};
 
-use super::text::{BOLD, DIM, ERROR, GOOD, WARN, clean, field, heading, paint, wrapped};
+use super::text::{BOLD, DIM, ERROR, GOOD, WARN, WIDTH, clean, field, heading, paint, wrapped};
 use crate::{facts, number};
 
 /// Only a thin line under the header.
@@ -14,10 +14,10 @@ const LINES: TableStyle =
 /// How a table is laid out.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
-    /// The first columns hold words, the others numbers.
+    /// How many columns hold words; the others hold numbers.
     words: usize,
     width: u16,
-    /// Further spaces between numbers, beside the one that every table has.
+    /// Extra spaces between numbers; every table has one space.
     gap: u16,
 }
 
@@ -27,7 +27,7 @@ impl Shape {
     }
 }
 
-/// The ranking has many columns: a little wider than the text, and close together.
+/// For the ranking, which has many columns: a little wider than the text, close together.
 const NARROW: Shape = Shape {
     words: 1,
     width: 106,
@@ -37,11 +37,11 @@ const NARROW: Shape = Shape {
 /// As wide as the text, which is indented.
 pub(super) const WIDE: Shape = Shape {
     words: 1,
-    width: super::WIDTH as u16 - 2,
+    width: WIDTH as u16 - 2,
     gap: 2,
 };
 
-/// The ranking, best first, the baseline below it, then what does not apply.
+/// The ranking, best first, the baseline below it, then the families that do not apply.
 pub(super) fn trials(report: &CureReport) -> String {
     let ranked = facts::ranked(report);
     let mut rows: Vec<(Vec<String>, Style)> = ranked
@@ -79,10 +79,10 @@ pub(super) fn trials(report: &CureReport) -> String {
         ];
         out.push_str(&render(&header, &rows, NARROW.words(4)));
         let legend = format!(
-            "◆ family, its parameter computed; ◇ control; ≈ within one standard error of the \
-             best. margin: largest tried multiple of its own learning rate that survives. work: \
-             arithmetic beside the baseline's. clipped: share of steps. alarms: steps with a \
-             detection. Goal: {} {}.",
+            "◆ family, with a computed parameter; ◇ control; ≈ within one standard error of the \
+             best. margin: largest tried multiple of the trial's own learning rate that survives. \
+             work: arithmetic, relative to the baseline's. clipped: share of steps. alarms: steps \
+             with a detection. Goal: {} {}.",
             report.subject.metric,
             number::metric(report.subject.goal.metric)
         );
@@ -173,8 +173,8 @@ fn verification_row(verified: &Verification) -> Vec<String> {
     ]
 }
 
-/// A table whose rows are styled line by line: the styles must not enter the cells, where they
-/// would count as width.
+/// Draws a table and styles its rows line by line: inside the cells the styles would count as
+/// width.
 pub(super) fn render(header: &[&str], rows: &[(Vec<String>, Style)], shape: Shape) -> String {
     let mut table = Table::new();
     table
@@ -186,7 +186,7 @@ pub(super) fn render(header: &[&str], rows: &[(Vec<String>, Style)], shape: Shap
         table.add_row(cells.iter().map(|cell| clean(cell)));
     }
     for (index, column) in table.column_iter_mut().enumerate() {
-        // The table puts one space between columns; right-aligned numbers need little more.
+        // The table puts one space between columns; right-aligned numbers need few more.
         if index < shape.words {
             column.set_padding((0, 1));
         } else {

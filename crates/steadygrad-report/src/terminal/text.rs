@@ -4,8 +4,6 @@ use std::fmt::Display;
 
 use anstyle::{AnsiColor, Style};
 
-use super::WIDTH;
-
 pub(super) const BOLD: Style = Style::new().bold();
 pub(super) const DIM: Style = Style::new().dimmed();
 pub(super) const FRAME: Style = AnsiColor::Blue.on_default().bold();
@@ -16,6 +14,9 @@ pub(super) const WARN: Style = AnsiColor::Yellow.on_default().bold();
 pub(super) const ADDED: Style = AnsiColor::Green.on_default();
 pub(super) const REMOVED: Style = AnsiColor::Red.on_default();
 
+/// Lines are wrapped at this many columns; only code and diffs to paste may be longer.
+pub(super) const WIDTH: usize = 100;
+
 /// Width of the names in front of a section's values.
 const NAME: usize = 18;
 /// Longest name.
@@ -25,7 +26,7 @@ pub(super) fn paint(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Text without control characters: a name from a user's file must not steer the terminal.
+/// Removes control characters: a name from a user's file must not steer the terminal.
 pub(super) fn clean(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).collect()
 }
@@ -34,14 +35,14 @@ pub(super) fn heading(text: &str) -> String {
     format!("\n{}\n", paint(BOLD, text))
 }
 
-/// A name and its value, the value wrapped beside it.
+/// A name, and its value wrapped beside it.
 pub(super) fn field(name: &str, value: &str) -> String {
     let first = format!("  {:NAME$} ", shortened(&clean(name)));
     let rest = " ".repeat(NAME + 3);
     wrapped(Style::new(), value, &first, &rest)
 }
 
-/// A name that leaves room for its value: the end of a dotted path says most.
+/// Shortens a name to leave room for its value: it keeps the end of a dotted path, which says most.
 fn shortened(name: &str) -> String {
     let length = name.chars().count();
     if length <= LONGEST_NAME {
@@ -51,7 +52,7 @@ fn shortened(name: &str) -> String {
     std::iter::once('…').chain(end).collect()
 }
 
-/// Words wrapped at the page's width; each line styled for itself and ended.
+/// Wraps words at the page's width; each line has its own style and ends with a newline.
 pub(super) fn wrapped(style: Style, text: &str, first_indent: &str, indent: &str) -> String {
     let mut out = String::new();
     let mut indent_now = first_indent;

@@ -1,9 +1,9 @@
-//! The documents of a diagnosis: a run that is lost, one that is well, and an empty log.
+//! The documents of a diagnosis: a lost run, a healthy run, and an empty log.
 
 use std::sync::Arc;
 
 use steadygrad::Trace;
-use steadygrad::diagnose::{Diagnosis, RunDiagnosis};
+use steadygrad::diagnose::{Diagnosis, RULES};
 use steadygrad::trace::{Role, Series};
 use steadygrad_report::{html, json, sarif, terminal};
 
@@ -31,11 +31,7 @@ fn trace(name: &str, rows: u64, lost: bool) -> Trace {
 }
 
 fn diagnosis(traces: &[Trace]) -> Diagnosis {
-    Diagnosis {
-        version: "0.0.0".into(),
-        path: "logs/my run".into(),
-        runs: traces.iter().map(RunDiagnosis::of).collect(),
-    }
+    Diagnosis::of("logs/my run", traces)
 }
 
 #[test]
@@ -69,12 +65,14 @@ fn a_healthy_run_and_an_empty_log_say_so() {
 }
 
 #[test]
-fn sarif_has_the_rules_once_and_a_result_a_finding() {
+fn sarif_has_each_rule_once_and_a_result_for_each_finding() {
     let lost = diagnosis(&[trace("lost", 90, true)]);
-    let log = sarif::diagnosis(&lost);
+    let log = sarif::diagnosis(&lost).expect("serialises");
+    let log: serde_json::Value = serde_json::from_str(&log).expect("JSON");
     assert_eq!(log["version"], "2.1.0");
     let run = &log["runs"][0];
-    assert_eq!(run["tool"]["driver"]["rules"].as_array().unwrap().len(), 19);
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    assert_eq!(rules.len(), RULES.len());
     let results = run["results"].as_array().unwrap();
     assert_eq!(results.len(), lost.runs[0].findings.len());
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Reports as `cure` makes them, from made-up runs and the core's own rules.
+//! Reports like those of `cure`, from made-up runs and the core's own rules.
 
 use steadygrad::Place;
 use steadygrad::cure::derive::{Basis, derive};
@@ -86,7 +86,7 @@ pub(crate) fn nothing_cured() -> CureReport {
     report
 }
 
-/// No points, no trials but broken ones, and `odd` in place of every number that may be odd.
+/// Puts `odd` into every number that may be odd.
 pub(crate) fn odd(odd: f64) -> CureReport {
     let mut report = cured();
     report.subject.goal = Goal {
@@ -138,7 +138,7 @@ pub(crate) fn odd(odd: f64) -> CureReport {
     report
 }
 
-/// Nothing at all was measured or run.
+/// Nothing was measured, and nothing was run.
 pub(crate) fn empty() -> CureReport {
     let mut report = interrupted();
     report.trials.clear();
@@ -381,7 +381,7 @@ fn detection(detector: Detector, step: u64, message: &str) -> Detection {
     }
 }
 
-/// Seen at step 0, non-finite at step 3.
+/// A run with a detection at step 0 that is not finite from step 3 on.
 fn exploded() -> Outcome {
     Outcome {
         end: End::Failed {
@@ -413,7 +413,7 @@ fn exploded() -> Outcome {
     }
 }
 
-/// Lost its model after a few steps.
+/// A run that loses its model after a few steps.
 fn died(steps: u64) -> Outcome {
     let loss = (0..steps)
         .map(|step| 2.3 * 3.1f64.powi(step as i32))
@@ -432,7 +432,7 @@ fn died(steps: u64) -> Outcome {
     }
 }
 
-/// Trained to its end: the loss falls exponentially, with noise.
+/// A run that trains to its end: the loss falls exponentially, with noise.
 fn finished(metric: f64, final_loss: f64) -> Outcome {
     let loss: Vec<f64> = (0..STEPS)
         .map(|step| {

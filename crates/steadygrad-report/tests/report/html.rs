@@ -65,7 +65,7 @@ fn no_text_becomes_markup() {
     assert!(own.contains("&lt;/script&gt;&lt;script&gt;alert(1)"));
     assert!(!own.contains("<script>alert"));
     assert!(!own.contains(fixture::NASTY));
-    // One script a plot, and each ends where it should. The library's own end tag is left over.
+    // One script for each plot, each with its end; the extra end tag is the library's.
     assert_eq!(own.matches("<script").count(), PLOTS.len());
     assert_eq!(own.matches("</script").count(), PLOTS.len() + 1);
 }

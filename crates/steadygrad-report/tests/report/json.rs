@@ -3,7 +3,7 @@ use steadygrad_report::json;
 
 use crate::fixture;
 
-/// What is lost by writing, reading and writing again shows as a difference.
+/// Writes, reads and writes again: any loss shows as a difference.
 fn survives(report: &CureReport) -> String {
     let text = json::cure(report).expect("serialises");
     let back: CureReport = serde_json::from_str(&text).expect("reads back");

@@ -1,5 +1,5 @@
-//! The documents of four reports: a cure, an interrupted job, no cure, and nothing but NaN;
-//! those of a probe, of a diagnosis and of the rules.
+//! The documents of four cures (one that holds, an interrupted one, none found, only NaN), of a
+//! probe, of a diagnosis and of the rules.
 
 mod diagnosis;
 mod fixture;

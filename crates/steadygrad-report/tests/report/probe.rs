@@ -23,7 +23,7 @@ fn plain(report: &ProbeReport) -> String {
 }
 
 #[test]
-fn an_explosion_is_told_in_full() {
+fn an_explosion_has_every_section() {
     let report = probes::exploding();
     let text = plain(&report);
     let forecast = report.forecast.as_ref().expect("it grows");
@@ -66,7 +66,7 @@ fn an_explosion_is_told_in_full() {
             &format!("lambda_1 {:.3} ± {error:.3} per layer", lambda.value),
             "8 of 8 exponents, 4 samples, 19 Jacobians, seed 7",
             "█▇▆▅▄▃▂▁",
-            "layers that stretch a gradient most",
+            "layers that stretch the gradient most",
             &f16_row,
             "The network's present depth is 19 layers",
             &format!("multiply the repeated weights by {weight_scale:.3}"),
@@ -74,15 +74,16 @@ fn an_explosion_is_told_in_full() {
             "depth scale 0.665 layers",
             "sharpness 4.71e9 ± 6.2e7",
             "the present one is above it",
-            "backward signals 25% subnormal, 6.25% smaller still and lost to zero",
+            "backward signals 25% subnormal and 6.25% underflowed to zero",
             "weights' gradient 12.5% subnormal",
             "cost in time x1.5",
-            "16 layers of 128 units on 64 rows took x3 the time",
+            "16 layers of 128 units on 64 rows took x3 the time when all signals were subnormal",
             "twins whose weights differ by 1e-8",
-            "all weights moved by 1e-8 of their norm, in one random direction; 59 updates of 64 rows in f64",
+            "all weights moved by 1e-8 of their norm, in one random direction; 59 updates of 64 rows \
+             in f64",
             "twins whose inputs differ by 2.4e-6",
-            "each training input moved by 2.4e-6 of its norm, in its own random direction; 59 updates of 64 rows \
-             in f32; 1e-8 was asked for, which f32 cannot tell from round-off",
+            "each training input moved by 2.4e-6 of its norm, in its own random direction; 59 updates \
+             of 64 rows in f32; the requested 1e-8 is below the round-off of f32",
             "40, measured",
             "Try first",
             derivation.split_whitespace().next().expect("a formula"),
@@ -96,7 +97,7 @@ fn an_explosion_is_told_in_full() {
 }
 
 #[test]
-fn a_healthy_network_is_said_to_be_one() {
+fn a_healthy_network_is_called_healthy() {
     let report = probes::healthy();
     assert!(report.findings.is_empty(), "{:?}", report.findings);
     let text = plain(&report);
@@ -105,18 +106,18 @@ fn a_healthy_network_is_said_to_be_one() {
         &[
             "digits-mlp is healthy: its gradient changes by x0.9919 per layer",
             "the present one is within it",
-            "the twins' weights do not part measurably; still predictable at step 59",
+            "the twins' weights do not separate measurably; still predictable at step 59",
         ],
     );
     for absent in ["error[", "Try first"] {
         assert!(!text.contains(absent), "{absent} in\n{text}");
     }
-    // No more than the mark's own explanation.
+    // Only the explanation of the mark contains it.
     assert_eq!(text.matches('!').count(), 1, "{text}");
 }
 
 #[test]
-fn of_an_unknown_optimizer_no_risk_is_told_and_of_adam_no_sharpness() {
+fn an_unknown_optimizer_has_no_risk_and_adam_no_sharpness() {
     let mut report = probes::healthy();
     report.risk = None;
     assert!(!plain(&report).contains("Risk"));
@@ -137,7 +138,7 @@ fn of_an_unknown_optimizer_no_risk_is_told_and_of_adam_no_sharpness() {
 }
 
 #[test]
-fn health_in_f32_is_no_health_in_f16() {
+fn a_network_that_is_healthy_in_f32_may_overflow_f16() {
     let mut report = probes::exploding();
     report.findings.clear();
     assert_says(
@@ -157,26 +158,26 @@ fn through_time_a_single_sample_has_no_error() {
             "(error not known) per time step",
             "1 sample, 199 Jacobians",
             "not measured: 8 of 64 exponents are known",
-            "time steps that stretch a gradient most",
+            "time steps that stretch the gradient most",
             "each sequence's first input vector moved",
         ],
     );
 }
 
 #[test]
-fn what_was_not_measured_is_said_to_be_so() {
+fn what_was_not_measured_is_named() {
     let report = probes::unmeasured();
     for text in [plain(&report), own(&html::probe(&report)).to_owned()] {
         assert_says(
             &text,
             &[
-                "how its gradient grows could not be measured",
+                "the growth of its gradient could not be measured",
                 "not measured: the subject gives no stages",
                 "not measured: the gradient has no growth rate",
                 "not measured: there are no repeated layers",
                 "not measured: the loss or a gradient overflowed",
                 "not measured: this machine was not timed",
-                "not measured: training twins of so many parameters",
+                "not measured: with so many parameters, training twins",
             ],
         );
         assert!(!text.contains("Worst") && !text.contains("plot-"));
@@ -209,7 +210,7 @@ fn odd_numbers_have_a_text_and_a_page() {
             "{odd}"
         );
         assert!(own.contains(&lost), "{odd}");
-        // What no number stands for is a gap, in JSON a null.
+        // A gap has no number; in JSON it is null.
         for line in own.lines().filter(|line| line.contains("Plotly.newPlot(")) {
             assert!(
                 !line.contains("NaN") && !line.contains("inf"),

@@ -1,4 +1,4 @@
-//! Probes of made-up networks, put together by the core's own rules.
+//! Probes of made-up networks, with the findings of the core's own rules.
 
 use steadygrad::dynamics::{
     Activation, Axis, Butterfly, ButterflySettings, CriticalPoint, Criticality, Exponent,
@@ -14,20 +14,20 @@ use steadygrad::probe::{
 
 use crate::fixture;
 
-/// Width of the made-up layers, all of whose exponents are known.
+/// Width of the made-up layers; all their exponents are known.
 const WIDTH: usize = 8;
 /// Samples that the made-up spectra were measured on.
 const SAMPLES: usize = 4;
 
 /// Twenty layers at twice the critical gain.
 pub(crate) fn exploding() -> ProbeReport {
-    // As the fixture of `cure`: relu, gain 3, and a gradient that grows by 2.13 a layer.
+    // Like the fixture of `cure`: relu, gain 3, and a gradient that grows by 2.13 a layer.
     let mut measurements = fixture::measurements();
     fill(&mut measurements, 3.0, 2.13f64.ln());
     report(measurements, 0.1, Some(0.4))
 }
 
-/// The same at its critical gain.
+/// Twenty layers at the critical gain.
 pub(crate) fn healthy() -> ProbeReport {
     let mut measurements = fixture::measurements();
     let gain = std::f64::consts::SQRT_2;
@@ -86,7 +86,7 @@ pub(crate) fn unmeasured() -> ProbeReport {
     report
 }
 
-/// `odd` in place of every number that may be odd.
+/// Puts `odd` into every number that may be odd.
 pub(crate) fn odd(odd: f64) -> ProbeReport {
     let mut report = exploding();
     report.seconds = odd;
@@ -123,7 +123,7 @@ pub(crate) fn odd(odd: f64) -> ProbeReport {
             above: odd,
         };
     }
-    // Twins that are lost after a while.
+    // The twins are not finite after a while.
     let mut steps = twins(60, 0.4);
     for step in &mut steps[30..] {
         (
@@ -304,7 +304,7 @@ fn subnormals(share: f64, factor: f64) -> Subnormals {
     }
 }
 
-/// What follows from the measurements.
+/// Adds what follows from the measurements.
 fn concluded(mut report: ProbeReport) -> ProbeReport {
     report.forecast = GrowthForecast::new(&report.measurements);
     report.risk = Risk::of(

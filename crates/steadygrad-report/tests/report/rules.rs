@@ -1,4 +1,4 @@
-//! The pages in `docs/rules` are those that the code makes.
+//! The pages in `docs/rules` are the ones that the code makes.
 
 use std::path::Path;
 
@@ -6,16 +6,13 @@ use steadygrad::diagnose::{RULES, rule};
 use steadygrad_report::{rules, terminal};
 
 #[test]
-fn the_pages_are_those_of_the_code() {
+fn every_rule_has_its_page_and_no_page_is_stale() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rules");
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
     for rule in RULES {
         let name = format!("{}.md", rule.code);
         let same = read(&name) == rules::markdown(rule);
-        assert!(
-            same,
-            "docs/rules/{name} is not what the code says: run `cargo xtask rules`"
-        );
+        assert!(same, "docs/rules/{name} is stale: run `cargo xtask rules`");
     }
     assert!(
         read("README.md") == rules::index(),
@@ -39,11 +36,11 @@ fn a_rule_is_explained_with_all_of_its_text() {
     }
     assert!(plain.lines().all(|line| line.chars().count() <= 100));
     let measured = anstyle_free(&terminal::rule(rule("SG013").unwrap()));
-    assert!(measured.contains("It is silent when one in a hundred is."));
+    assert!(measured.contains("It is silent when one value in a hundred is."));
     assert!(rule("SG999").is_none());
 }
 
-/// Without escape sequences.
+/// Removes escape sequences.
 fn anstyle_free(text: &str) -> String {
     let mut plain = String::new();
     let mut letters = text.chars();

@@ -3,12 +3,12 @@ use steadygrad_report::terminal;
 
 use crate::fixture;
 
-/// The text as a file would get it.
+/// The text without its styles, as a file gets it.
 fn plain(report: &CureReport) -> String {
     strip(&terminal::cure(report))
 }
 
-/// Without its styles.
+/// Removes the styles.
 pub(crate) fn strip(styled: &str) -> String {
     let mut out = String::new();
     let mut rest = styled.to_owned();
@@ -29,7 +29,7 @@ pub(crate) fn assert_says(text: &str, facts: &[&str]) {
 }
 
 #[test]
-fn a_cure_tells_the_whole_story() {
+fn a_cure_has_every_section() {
     let report = fixture::cured();
     let text = plain(&report);
     assert_says(

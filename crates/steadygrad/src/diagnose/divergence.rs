@@ -5,21 +5,24 @@ use super::logistic::{Logistic, log_ratio};
 use crate::trace::Role;
 use crate::{Evidence, float};
 
-/// Rows that a forecast is made from.
+/// Rows that the forecast reads.
 const ROWS: usize = 8;
 
-/// A change of the weights' norm below this share of it says no more.
+/// The least relative change of the weights' norm that counts.
 const LEAST_MOVED: f64 = 1e-6;
 
 /// The probability that a run diverges, from its first rows alone.
 ///
-/// A logistic model of four dimensionless features: `1 / (1 + exp(-(bias + sum weight * feature)))`. Three say how
-/// much larger loss and gradient became; the fourth how far one step moves the weights: by how much their norm changed
-/// at most, over that norm, or, in a log without `weight_norm` at each step, the learning rate times the squared
-/// gradient norm over the loss, which is so for SGD only. Its weights were fitted to the tuning part of the zoo, runs of
-/// 160 steps without a fault; how often it is right on other runs is in `benches/runs`. Of a run that is much longer it
-/// says how it begins.
+/// A logistic model of four dimensionless features:
+/// `1 / (1 + exp(-(bias + sum weight * feature)))`. Three features say how much larger loss and
+/// gradient norm became. The fourth says how far one step moves the weights: the largest change of
+/// their norm, over that norm. In a log without `weight_norm` at each step it is the learning rate
+/// times the squared gradient norm over the loss, which holds for SGD only.
+///
+/// The model was fitted to the tuning part of the zoo, runs of 160 steps without a fault; its
+/// accuracy on other runs is in `benches/runs`. For a much longer run it describes the beginning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DivergenceForecast {
     /// Between 0 and 1.
     #[serde(with = "float")]
@@ -32,7 +35,7 @@ const LARGEST_LOSS: &str = "ln largest loss over the first";
 const LAST_LOSS: &str = "ln last loss over the first";
 const LARGEST_NORM: &str = "ln largest gradient norm over the first";
 
-/// Fitted by `steadygrad-lab`'s example `forecast`, which prints them anew.
+/// The `forecast` example of `steadygrad-lab` fits these weights and prints them.
 const WITH_WEIGHTS: Logistic<4> = Logistic {
     names: [
         LARGEST_LOSS,
@@ -55,11 +58,14 @@ const WITHOUT: Logistic<4> = Logistic {
 };
 
 impl DivergenceForecast {
-    /// Steps of the runs that it was fitted to.
+    /// Steps of the runs that the model was fitted to.
     pub const BUDGET: u64 = 160;
 
-    /// From the first eight rows; `None` when there are fewer, no positive first loss or gradient norm, or neither
-    /// weight norms at each step nor a learning rate.
+    /// Forecasts from the first eight rows.
+    ///
+    /// `None` if there are fewer rows, if the first loss or gradient norm is not positive, or if
+    /// the log has neither weight norms at each step nor a learning rate. A NaN or infinite value
+    /// counts as the largest there is.
     pub fn of(history: &History<'_>) -> Option<Self> {
         let [loss, last, norm] = growth(history)?;
         let moved = moved(history).map(|moved| (moved, WITH_WEIGHTS));
@@ -72,7 +78,7 @@ impl DivergenceForecast {
     }
 }
 
-/// Loss and gradient norm over what they were first.
+/// Loss and gradient norm over their first values, in logarithms.
 fn growth(history: &History<'_>) -> Option<[f64; 3]> {
     let rows = history.rows().get(..ROWS)?;
     let losses: Vec<f64> = rows.iter().filter_map(|row| row.loss).collect();
@@ -88,26 +94,26 @@ fn growth(history: &History<'_>) -> Option<[f64; 3]> {
     ])
 }
 
-/// The largest value; infinite where one is not finite.
+/// The largest value; infinite if one is not finite.
 fn worst(mut values: impl Iterator<Item = f64>) -> f64 {
     let larger = |largest: f64, value: f64| value.is_finite().then(|| largest.max(value));
     values.try_fold(f64::MIN, larger).unwrap_or(f64::INFINITY)
 }
 
-/// The largest change of the weights' norm from one step to the next, over the first norm; `None` where it was not
-/// logged at each. By the triangle inequality an update is no smaller than that.
+/// The largest change of the weights' norm from one step to the next, over the first norm. `None`
+/// if it was not logged at each step. By the triangle inequality an update is at least this large.
 fn moved(history: &History<'_>) -> Option<f64> {
     let series = history.trace().series(&Role::WeightNorm)?;
     let (steps, norms) = (series.steps().get(..ROWS)?, series.values().get(..ROWS)?);
     let rows = history.rows().iter().map(|row| row.step);
-    // Of rows that are further apart it would be the change of several steps.
+    // Between rows further apart, several steps change the norm.
     let each = steps.iter().copied().eq(rows.take(ROWS)) && steps.is_sorted_by(|a, b| a + 1 == *b);
     let (first, rest) = norms.split_first().filter(|_| each)?;
     let changes = norms.iter().zip(rest).map(|(a, b)| (b - a).abs());
     (*first > 0.0).then(|| log_ratio(LEAST_MOVED + worst(changes) / first))
 }
 
-/// What a step of SGD takes off a loss that is linear, over the loss.
+/// How much a step of SGD lowers a linear loss, over the loss.
 fn drive(history: &History<'_>) -> Option<f64> {
     let rows = history.rows().get(..ROWS)?;
     let loss = rows.iter().find_map(|row| row.loss)?;
@@ -129,7 +135,7 @@ mod tests {
     #[test]
     fn growth_from_the_start_is_likely_to_go_on() {
         let calm = of(&healthy()).unwrap();
-        // What comes later is not seen.
+        // Later rows do not count.
         assert_eq!(of(&diverging().trace()), Some(calm));
         let growing = |rate: f64| {
             let grown = move |row: usize, value: f64| value * rate.powi(row as i32);
@@ -152,7 +158,7 @@ mod tests {
                 .with(Role::WeightNorm, norm)
                 .trace())
         };
-        // Known by the weights alone: no learning rate is in the log.
+        // The weights are enough: the log has no learning rate.
         let all: Vec<f64> = [0.0, 1e-3, 0.1, 10.0, 1e5]
             .map(|share| moving(share).unwrap())
             .into();
@@ -162,7 +168,7 @@ mod tests {
             _ => f64::INFINITY,
         });
         assert!(of(&lost.trace()) > moving(10.0));
-        // One weight norm in the first rows, or none that is positive: as without.
+        // Weight norms that are not positive count as none.
         let seldom = Sketch::healthy(50).with(Role::WeightNorm, |_| 0.0);
         assert_eq!(of(&seldom.trace()), of(&healthy()));
     }

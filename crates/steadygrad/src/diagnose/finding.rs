@@ -7,10 +7,11 @@ use crate::{Evidence, Place, float};
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FindingLevel {
-    /// Good to know; nothing is wrong.
+    /// Good to know; no fault.
     Note,
-    /// Something is wrong, and the run lives.
+    /// Something is wrong, and the run is alive.
     Warning,
     /// The run is lost, or will be.
     #[default]
@@ -18,7 +19,7 @@ pub enum FindingLevel {
 }
 
 impl FindingLevel {
-    /// `note`, `warning` or `error`.
+    /// Returns `note`, `warning` or `error`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Note => "note",
@@ -28,54 +29,56 @@ impl FindingLevel {
     }
 }
 
-/// The numbers of a finding's little chart.
+/// A column of a log, thinned for a small chart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Chart {
     /// The log's column.
     pub column: String,
     /// The step of each value.
     pub steps: Vec<u64>,
-    /// The values; of a long stretch the largest of each of its equal parts, a value that is not
-    /// finite before all others.
+    /// The values. A long stretch is cut into equal parts, and each part shows its largest value; a
+    /// value that is not finite counts as the largest.
     #[serde(with = "float::list")]
     pub values: Vec<f64>,
 }
 
 /// One fault: what, where, why, and what to do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Finding {
     /// Stable code, `SG001` and so on.
     pub code: String,
     /// How much it matters.
     #[serde(default)]
     pub level: FindingLevel,
-    /// One line: the fault with its number.
+    /// One line: the fault and its number.
     pub title: String,
-    /// Where it sits.
+    /// Where it is.
     pub place: Place,
-    /// Training step at which it was seen first; `None` when it is there before the first.
+    /// The first training step that shows it; `None` when it is there before the first step.
     pub step: Option<u64>,
-    /// The last step of it, where it spans several.
+    /// The last step that shows it, where it spans several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
     /// The numbers.
     pub evidence: Vec<Evidence>,
-    /// Of headlines of this rule on runs whose truth is known, the share that was right: between 0 and 1.
-    /// `None` where none was seen, and of all findings but the first.
+    /// The measured hit rate of the rule's headlines, between 0 and 1
+    /// ([`HitRate::confidence`](super::HitRate::confidence)). `None` where none was measured, and
+    /// for all findings but the headline.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         with = "float::option"
     )]
     pub confidence: Option<f64>,
-    /// The log around it.
+    /// The log around the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chart: Option<Chart>,
     /// Why this is bad, in a sentence or two.
     pub why: String,
     /// The concrete change.
     pub help: String,
-    /// What would make it surer, or what else it could be.
+    /// What to log to be surer, or what else it may be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

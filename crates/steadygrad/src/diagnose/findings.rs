@@ -16,7 +16,18 @@ pub fn diagnose(case: &ModelCase<'_>) -> Vec<Finding> {
 ///
 /// The first finding is the headline: the root cause of the trouble that the run did not come back
 /// from. Faults that were over before that trouble come after it, notes last. The headline carries
-/// its rule's measured hit rate, unless it is a note.
+/// its rule's measured hit rate, unless it is a note. An empty log has no finding.
+///
+/// ```
+/// use steadygrad::diagnose::{Example, History, diagnose_run, rule};
+///
+/// let Example::Logs { fires, silent } = rule("SG014").unwrap().example else {
+///     unreachable!("SG014 reads logs");
+/// };
+/// let (broken, healthy) = (fires(), silent());
+/// assert_eq!(diagnose_run(&History::of(&broken))[0].code, "SG014");
+/// assert!(diagnose_run(&History::of(&healthy)).is_empty());
+/// ```
 pub fn diagnose_run(history: &History<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = RULES
         .iter()

@@ -1,6 +1,6 @@
 use crate::Evidence;
 
-/// Features beyond this say no more: e^20 is half a billion.
+/// Features are clamped to this size: e^20 is half a billion.
 const MOST: f64 = 20.0;
 
 /// A logistic model of named features: `1 / (1 + exp(-(bias + sum weight * feature)))`.
@@ -11,14 +11,14 @@ pub(crate) struct Logistic<const N: usize> {
 }
 
 impl<const N: usize> Logistic<N> {
-    /// Between 0 and 1.
+    /// Returns a probability, between 0 and 1.
     pub(crate) fn probability(&self, features: &[f64; N]) -> f64 {
         let weighted = features.iter().zip(&self.weights);
         let sum: f64 = weighted.map(|(feature, weight)| feature * weight).sum();
         1.0 / (1.0 + (-(self.bias + sum)).exp())
     }
 
-    /// The features under their names.
+    /// Returns the features with their names.
     pub(crate) fn named(&self, features: [f64; N]) -> Vec<Evidence> {
         let named = self.names.into_iter().zip(features);
         named
@@ -27,7 +27,7 @@ impl<const N: usize> Logistic<N> {
     }
 }
 
-/// A ratio as a feature: its logarithm. What is not finite has left every scale.
+/// A ratio as a feature: its logarithm, clamped. NaN counts as the largest ratio.
 pub(crate) fn log_ratio(ratio: f64) -> f64 {
     let log = if ratio.is_nan() { MOST } else { ratio.ln() };
     log.clamp(-MOST, MOST)

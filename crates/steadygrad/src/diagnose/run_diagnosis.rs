@@ -5,42 +5,45 @@ use super::{
 };
 use crate::trace::{Role, Trace};
 
-/// A column of a log and what it was taken for.
+/// A column of a log, and the role that the reader gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MatchedColumn {
-    /// What it stands for, as a log would call it: `grad_norm`.
+    /// The role's name: `grad_norm`, for example.
     pub role: String,
-    /// The log's own name.
+    /// The column's name in the log.
     pub column: String,
 }
 
 /// The state of a run at the end of its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum RunState {
     /// The log has no loss and no gradient norm.
     Unknown,
-    /// Nothing says that the run is lost.
+    /// The log does not show that the run is lost.
     Alive,
-    /// Loss or gradient norm are not finite from this step on.
+    /// Loss or gradient norm are NaN or infinite from this step to the end.
     NonFinite {
         /// The first such step.
         step: u64,
     },
-    /// The loss is above three times what it was at the start from this step on.
+    /// The loss ends above three times its start, and is above its start from this step on.
     Diverged {
         /// The first such step.
         step: u64,
     },
-    /// The loss is back where it began, or above, from this step on.
+    /// The loss is back at its start, or above, from this step on.
     Relapsed {
         /// The first such step.
         step: u64,
     },
 }
 
-/// What was read in the log of one run, and what was found.
+/// What one log contains, and what the rules found in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RunDiagnosis {
     /// The run's name.
     pub name: String,
@@ -50,30 +53,30 @@ pub struct RunDiagnosis {
     pub rows: usize,
     /// The first row's step.
     pub first_step: Option<u64>,
-    /// The last row's.
+    /// The last row's step.
     pub last_step: Option<u64>,
-    /// Columns and what they were taken for; of parameters' norms the first, and how many.
+    /// Columns with a role, except the norms of single parameters.
     pub matched: Vec<MatchedColumn>,
-    /// Parameters whose gradient norm is in the log.
+    /// Number of parameters whose gradient norm is in the log.
     pub parameters: usize,
-    /// Columns that would tell more, and are not there.
+    /// Columns that the rules look at, and that the log does not have.
     pub missing: Vec<String>,
-    /// Columns that say nothing a rule looks at.
+    /// Columns without a role.
     pub unmatched: Vec<String>,
-    /// What was odd about the log.
+    /// What the reader noticed about the log.
     pub notes: Vec<String>,
     /// How the run ended.
     pub state: RunState,
-    /// How likely it was to diverge, from its first rows alone.
+    /// How likely the run was to diverge, from its first rows alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<DivergenceForecast>,
     /// The whole log's loss and gradient norm, thinned.
     pub overview: Vec<Chart>,
-    /// What was found, the headline first.
+    /// The findings, the headline first.
     pub findings: Vec<Finding>,
 }
 
-/// The columns that rules look at most.
+/// The columns that most rules look at.
 const WANTED: [Role; 5] = [
     Role::Loss,
     Role::GradNorm,
@@ -83,7 +86,7 @@ const WANTED: [Role; 5] = [
 ];
 
 impl RunDiagnosis {
-    /// Reads one log.
+    /// Diagnoses one log. An empty log has no finding and the state [`RunState::Unknown`].
     pub fn of(trace: &Trace) -> Self {
         let history = History::of(trace);
         let steps = |row: usize| history.step(row);
@@ -116,7 +119,7 @@ impl RunDiagnosis {
             parameters,
             missing,
             unmatched: trace.unmatched.clone(),
-            // What a guard did is a finding, and is told there.
+            // What a guard did is a finding of its own (SG016).
             notes: trace
                 .notes
                 .iter()
@@ -139,7 +142,7 @@ impl RunDiagnosis {
         }
     }
 
-    /// Whether something is wrong: a note is no fault.
+    /// Whether no fault was found: a note is no fault.
     pub fn is_healthy(&self) -> bool {
         self.findings
             .iter()
@@ -147,19 +150,29 @@ impl RunDiagnosis {
     }
 }
 
-/// What was found in all logs of one path.
+/// The diagnoses of all logs below one path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Diagnosis {
     /// Version of steadygrad.
     pub version: String,
-    /// Where the logs are.
+    /// Where the logs are, as the user named it.
     pub path: String,
     /// The runs.
     pub runs: Vec<RunDiagnosis>,
 }
 
 impl Diagnosis {
-    /// Whether nothing is wrong with any run.
+    /// Diagnoses each log; `path` is where they are, as the user named it.
+    pub fn of(path: impl Into<String>, traces: &[Trace]) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").into(),
+            path: path.into(),
+            runs: traces.iter().map(RunDiagnosis::of).collect(),
+        }
+    }
+
+    /// Whether no fault was found in any run.
     pub fn is_healthy(&self) -> bool {
         self.runs.iter().all(RunDiagnosis::is_healthy)
     }

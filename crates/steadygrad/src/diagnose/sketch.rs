@@ -1,8 +1,8 @@
-//! Sketches of logs, for the rules' examples and tests.
+//! Small made-up logs, for the rules' examples and tests.
 
 use crate::trace::{Role, Series, Trace};
 
-/// A series that is known to be one.
+/// Pairs steps and values; the longer list is cut.
 pub(crate) fn series(role: Role, steps: &[u64], values: &[f64]) -> Series {
     let count = steps.len().min(values.len());
     let steps = steps[..count].into();
@@ -10,7 +10,7 @@ pub(crate) fn series(role: Role, steps: &[u64], values: &[f64]) -> Series {
     Series::new(role, column, steps, values[..count].to_vec()).expect("equal lengths")
 }
 
-/// A log with a row a step, begun as that of a healthy run.
+/// A log with one row for each step; it starts as the log of a healthy run.
 pub(super) struct Sketch {
     losses: Vec<f64>,
     norms: Vec<f64>,
@@ -24,7 +24,7 @@ pub(super) fn noise(index: usize) -> f64 {
 }
 
 impl Sketch {
-    /// A loss that falls from 2.3, a norm around 1 and a constant learning rate.
+    /// Starts with a loss that falls from 2.3, a norm around 1 and a constant learning rate.
     pub(super) fn healthy(rows: usize) -> Self {
         let at = |index: usize| index as f64;
         Self {
@@ -37,25 +37,25 @@ impl Sketch {
         }
     }
 
-    /// With other losses from a row on, given the rows since then and what was there.
+    /// Changes the losses from a row on, given the rows since then and the old value.
     pub(super) fn loss(mut self, from: usize, change: impl Fn(usize, f64) -> f64) -> Self {
         change_from(&mut self.losses, from, change);
         self
     }
 
-    /// With other gradient norms.
+    /// Changes the gradient norms from a row on.
     pub(super) fn norm(mut self, from: usize, change: impl Fn(usize, f64) -> f64) -> Self {
         change_from(&mut self.norms, from, change);
         self
     }
 
-    /// With other learning rates.
+    /// Changes the learning rates from a row on.
     pub(super) fn rate(mut self, from: usize, change: impl Fn(usize, f64) -> f64) -> Self {
         change_from(&mut self.rates, from, change);
         self
     }
 
-    /// With one more column.
+    /// Adds a column.
     pub(super) fn with(mut self, role: Role, value: impl Fn(usize) -> f64) -> Self {
         let steps: Vec<u64> = (0..self.losses.len() as u64).collect();
         let values: Vec<f64> = (0..self.losses.len()).map(value).collect();
@@ -63,7 +63,8 @@ impl Sketch {
         self
     }
 
-    /// With the gradient norms of `layers` layers, the first one's `ratio` times the last one's.
+    /// Adds the gradient norms of `layers` layers; the first layer's is `ratio` times the last
+    /// one's.
     pub(super) fn layers(self, layers: usize, ratio: f64) -> Self {
         let norms = self.norms.clone();
         (0..layers).fold(self, |sketch, layer| {
@@ -73,7 +74,7 @@ impl Sketch {
         })
     }
 
-    /// The log.
+    /// Makes the log.
     pub(super) fn trace(self) -> Trace {
         let steps: Vec<u64> = (0..self.losses.len() as u64).collect();
         let columns = [
@@ -99,12 +100,12 @@ fn change_from(values: &mut [f64], from: usize, change: impl Fn(usize, f64) -> f
     }
 }
 
-/// Two hundred steps of a healthy run: every rule's silent example but where it says otherwise.
+/// Two hundred steps of a healthy run: the silent example of most rules.
 pub(super) fn healthy() -> Trace {
     Sketch::healthy(200).trace()
 }
 
-/// A run that diverges from step 100 on, by a half a step.
+/// A run that diverges from step 100 on: its norm grows by half at each step.
 pub(super) fn diverging() -> Sketch {
     Sketch::healthy(130)
         .norm(100, |since, norm| norm * 1.5f64.powi(since as i32))

@@ -237,66 +237,8 @@ fn findings_do_not_depend_on_the_unit() {
 /// Whatever a log holds, no rule panics and each place is a step of the log.
 #[test]
 fn hostile_logs() {
-    let odd = [
-        0.0,
-        -1.0,
-        1.0,
-        1e300,
-        f64::MIN_POSITIVE / 8.0,
-        f64::NAN,
-        f64::INFINITY,
-        f64::NEG_INFINITY,
-    ];
-    for seed in 0..2_000u64 {
-        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        let mut next = |below: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % below
-        };
-        let roles = [
-            Role::Loss,
-            Role::GradNorm,
-            Role::LearningRate,
-            Role::GradNormClipped,
-            Role::WeightNorm,
-            Role::LossScale,
-            Role::Skipped,
-            Role::ParameterGradNorm("l.0.w".into()),
-            Role::ParameterGradNorm("l.1.w".into()),
-            Role::ParameterGradNorm("l.2.w".into()),
-            Role::ParameterGradNorm("l.3.w".into()),
-        ];
-        let mut series = Vec::new();
-        for role in roles {
-            if next(4) == 0 {
-                continue;
-            }
-            let rows = next(60) as usize;
-            let mut step = 0;
-            let steps: Vec<u64> = (0..rows)
-                .map(|_| {
-                    step = if next(20) == 0 {
-                        next(9)
-                    } else {
-                        step + next(3)
-                    };
-                    step
-                })
-                .collect();
-            let values: Vec<f64> = (0..rows)
-                .map(|_| match next(3) {
-                    0 => odd[next(odd.len() as u64) as usize],
-                    _ => 1.0 + next(100) as f64 / 100.0,
-                })
-                .collect();
-            series.push(sketch::series(role, &steps, &values));
-        }
-        let trace = Trace {
-            series,
-            ..Trace::default()
-        };
+    for seed in 0..2_000 {
+        let trace = hostile(seed);
         let known: BTreeSet<u64> = trace
             .series
             .iter()
@@ -307,5 +249,64 @@ fn hostile_logs() {
                 assert!(known.contains(step), "{finding:?}");
             }
         }
+    }
+}
+
+/// A log with a random choice of columns, steps that sometimes go back, and a third of odd values.
+fn hostile(seed: u64) -> Trace {
+    let odd = [
+        0.0,
+        -1.0,
+        1.0,
+        1e300,
+        f64::MIN_POSITIVE / 8.0,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+    ];
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let mut roles = vec![
+        Role::Loss,
+        Role::GradNorm,
+        Role::LearningRate,
+        Role::GradNormClipped,
+        Role::WeightNorm,
+        Role::LossScale,
+        Role::Skipped,
+    ];
+    roles.extend((0..4).map(|layer| Role::ParameterGradNorm(format!("l.{layer}.w"))));
+    let mut series = Vec::new();
+    for role in roles {
+        if next(4) == 0 {
+            continue;
+        }
+        let rows = next(60) as usize;
+        let mut step = 0;
+        let steps: Vec<u64> = (0..rows)
+            .map(|_| {
+                step = match next(20) {
+                    0 => next(9),
+                    _ => step + next(3),
+                };
+                step
+            })
+            .collect();
+        let values: Vec<f64> = (0..rows)
+            .map(|_| match next(3) {
+                0 => odd[next(odd.len() as u64) as usize],
+                _ => 1.0 + next(100) as f64 / 100.0,
+            })
+            .collect();
+        series.push(sketch::series(role, &steps, &values));
+    }
+    Trace {
+        series,
+        ..Trace::default()
     }
 }

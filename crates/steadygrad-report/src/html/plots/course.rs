@@ -9,10 +9,10 @@ use super::curve::on_log_axis;
 use super::frame::{BLUE, VerticalLine, bare_axis, figure, layout, log_axis, with_vertical_lines};
 use crate::number;
 
-/// Lower than the others: a run has two of them.
+/// Lower than the other plots: a run has two of them.
 const HEIGHT: usize = 300;
 
-/// The plot `id`, with a line where the headline's finding begins.
+/// Draws the plot `id`, with a line at the step where the headline begins.
 pub(in crate::html) fn course(id: &str, chart: &Chart, headline: Option<&Finding>) -> Markup {
     let values: Vec<Option<f64>> = chart.values.iter().copied().map(on_log_axis).collect();
     let drawn = || values.iter().copied().flatten();
@@ -35,7 +35,8 @@ pub(in crate::html) fn course(id: &str, chart: &Chart, headline: Option<&Finding
     ));
     let layout = with_vertical_lines(layout, lines.into_iter().collect());
     let gaps = values.len() - drawn().count();
-    let mut caption = String::from("Of many steps in one place the largest value is drawn.");
+    let mut caption =
+        String::from("Where many steps share one place, the plot shows the largest value.");
     if gaps > 0 {
         caption.push_str(&format!(
             " Gaps: {} zero, negative or not finite.",

@@ -1,9 +1,9 @@
-//! From a trace to the points of a curve.
+//! The points of a curve, from a trace.
 
 /// Longest curve; a longer trace is thinned.
 const LONGEST: usize = 500;
 
-/// A curve and how many steps each of its points stands for.
+/// A curve, and how many steps each of its points stands for.
 pub(super) struct Curve {
     pub(super) steps: Vec<f64>,
     /// `None` is a gap: on a log axis only positive finite values have a place.
@@ -12,8 +12,8 @@ pub(super) struct Curve {
 }
 
 impl Curve {
-    /// Each point is the median of its steps, so that curves lie apart and spikes of single
-    /// steps do not hide them. A point with any lost step is a gap.
+    /// Each point is the median of its steps, so that spikes of single steps do not hide other
+    /// curves. A point with a step that is not finite is a gap.
     pub(super) fn medians(trace: &[f64]) -> Self {
         Self::new(trace, |values| {
             values.sort_by(f64::total_cmp);
@@ -21,7 +21,8 @@ impl Curve {
         })
     }
 
-    /// Each point is the largest of its steps, so that no spike is hidden.
+    /// Each point is the largest of its steps, so that no spike is hidden. A point with a step that
+    /// is not finite is a gap.
     pub(super) fn maxima(trace: &[f64]) -> Self {
         Self::new(trace, |values| {
             values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
@@ -44,7 +45,7 @@ impl Curve {
         }
     }
 
-    /// Number of points that could not be drawn.
+    /// Number of points without a place on a log axis.
     pub(super) fn gaps(&self) -> usize {
         self.values.iter().filter(|value| value.is_none()).count()
     }
@@ -60,7 +61,7 @@ impl Curve {
     }
 }
 
-/// A value with a place on a log axis.
+/// Returns the value if it has a place on a log axis.
 pub(super) fn on_log_axis(value: f64) -> Option<f64> {
     (value.is_finite() && value > 0.0).then_some(value)
 }

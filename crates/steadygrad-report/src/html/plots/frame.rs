@@ -1,4 +1,4 @@
-//! Layout, axes, marks and the figure around a plot.
+//! Layout, axes, markers and the figure around a plot.
 
 use maud::{Markup, PreEscaped, html};
 use plotly::color::NamedColor;
@@ -21,7 +21,7 @@ pub(super) const ORANGE: &str = "#D55E00";
 /// Height of a plot with two axes of numbers.
 pub(super) const HEIGHT: usize = 400;
 
-/// A plot in a figure: heading above, explanation below.
+/// A plot in a figure: a heading above, a caption below.
 pub(super) fn figure(
     id: &str,
     title: &str,
@@ -36,7 +36,7 @@ pub(super) fn figure(
     plot.set_configuration(
         Configuration::new()
             .responsive(true)
-            // It would cover the labels; a double click resets a zoom without it.
+            // The bar would cover the labels; a double click resets a zoom without it.
             .display_mode_bar(DisplayModeBar::False)
             .typeset_math(false),
     );
@@ -59,7 +59,7 @@ pub(super) fn label(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
-/// A label that leaves room for the plot: the end of a dotted path says most.
+/// A label that leaves room for the plot: it keeps the end of a dotted path, which says most.
 pub(super) fn short_label(text: &str, longest: usize) -> String {
     let length = text.chars().count();
     if length <= longest {
@@ -83,8 +83,8 @@ pub(super) fn layout() -> Layout {
         .margin(margin(14))
 }
 
-/// A row below the axis title. Its place is given in heights of the plotting area, so it has to
-/// follow the height.
+/// A row below the axis title. Plotly counts its place in heights of the plotting area, so it
+/// depends on the height.
 fn legend(height: usize) -> Legend {
     const TITLE: f64 = 62.0;
     const AROUND: f64 = 140.0;
@@ -109,7 +109,7 @@ pub(super) fn axis(title: &str) -> Axis {
         .auto_margin(true)
 }
 
-/// An axis of logarithms, whose zero divides growing from shrinking.
+/// An axis of logarithms, whose zero line separates growth from decay.
 pub(super) fn zero_axis(title: &str) -> Axis {
     axis(title)
         .zero_line(true)
@@ -119,10 +119,10 @@ pub(super) fn zero_axis(title: &str) -> Axis {
 
 /// Longest name under an axis.
 const LONGEST_NAME: usize = 18;
-/// Letters that fit under an axis side by side: 110, on a page of 1100 pixels.
+/// Letters that fit side by side under an axis, on a page of 1100 pixels.
 const LETTERS: usize = 110;
 
-/// An axis of points 0, 1, ... with their names below, as many as there is room for.
+/// An axis of points 0, 1, ... with as many of their names below as there is room for.
 pub(super) fn named_axis(title: &str, names: &[&str]) -> Axis {
     let longest = names.iter().map(|name| name.chars().count()).max();
     let letters = longest.unwrap_or(0).min(LONGEST_NAME) + 2;
@@ -137,8 +137,8 @@ pub(super) fn named_axis(title: &str, names: &[&str]) -> Axis {
         )
 }
 
-/// A log axis for values between `low` and `high`, with ticks at powers of ten only where there
-/// are enough of them.
+/// A log axis for values between `low` and `high`; over two decades or more it has ticks at powers
+/// of ten only.
 pub(super) fn log_axis(title: &str, low: Option<f64>, high: Option<f64>) -> Axis {
     let axis = axis(title)
         .type_(AxisType::Log)
@@ -164,7 +164,7 @@ pub(super) struct VerticalLine {
     pub(super) text: String,
     pub(super) color: &'static str,
     pub(super) dash: DashType,
-    /// Whether the text stands on the line's left, away from the plot's right edge.
+    /// Whether the text stands left of the line, away from the plot's right edge.
     pub(super) text_left: bool,
 }
 
@@ -173,7 +173,7 @@ pub(super) fn bare_axis(title: &str) -> Axis {
     axis(title).show_grid(false)
 }
 
-/// Draws vertical lines, each text a row higher than the one before so that none overlap.
+/// Draws vertical lines. Each text is a row higher than the one before, so that none overlap.
 pub(super) fn with_vertical_lines(layout: Layout, lines: Vec<VerticalLine>) -> Layout {
     let mut shapes = Vec::new();
     let mut annotations = Vec::new();

@@ -1,4 +1,4 @@
-//! What each layer's own Jacobian does.
+//! The growth in each layer's own Jacobian.
 
 use maud::Markup;
 use plotly::Scatter;
@@ -10,7 +10,7 @@ use super::frame::{
     BLUE, HEIGHT, INK, ORANGE, figure, label, layout, marker, named_axis, zero_axis,
 };
 
-/// Growth layer by layer; the theory has one value for all.
+/// The growth layer by layer; the theory has one value for all layers.
 pub(in crate::html) fn layers(spectrum: &GrowthSpectrum, theory: Option<Criticality>) -> Markup {
     let layers = &spectrum.layers;
     let unit = spectrum.axis.unit();
@@ -48,8 +48,8 @@ pub(in crate::html) fn layers(spectrum: &GrowthSpectrum, theory: Option<Critical
         "plot-layers",
         &format!("Growth of each {unit}"),
         &format!(
-            "Log growth of the gradient in each {unit}'s own Jacobian; above 0 it grows, below it \
-             shrinks. Gaps are not finite."
+            "Log growth of the gradient in each {unit}'s own Jacobian: above 0 the gradient grows, \
+             below 0 it shrinks. Gaps are not finite."
         ),
         HEIGHT,
         layout()

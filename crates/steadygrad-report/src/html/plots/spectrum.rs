@@ -36,7 +36,7 @@ pub(in crate::html) fn spectrum(spectrum: &GrowthSpectrum) -> Markup {
     let bars = if known {
         "Bars are one standard error over the samples."
     } else {
-        "A single sample has no error."
+        "One sample alone gives no standard error."
     };
     let mut x_axis = axis("index");
     if exponents.len() <= 20 {
@@ -47,7 +47,7 @@ pub(in crate::html) fn spectrum(spectrum: &GrowthSpectrum) -> Markup {
         "Spectrum",
         &format!(
             "Log singular values of the product of Jacobians per {unit}, largest first: above 0 a \
-             direction of the gradient grows, below it shrinks. {bars}"
+             direction of the gradient grows, below 0 it shrinks. {bars}"
         ),
         HEIGHT,
         layout()

@@ -48,6 +48,13 @@ pub static RULES: &[Rule] = &[
 
 /// Returns the rule with this code, in upper or lower case, with or without its zeros: `SG003`,
 /// `sg003` and `SG3` are one. `None` when there is none.
+///
+/// ```
+/// use steadygrad::diagnose::rule;
+///
+/// assert_eq!(rule("sg3").unwrap().name, "amplification-through-depth");
+/// assert!(rule("SG999").is_none());
+/// ```
 pub fn rule(code: &str) -> Option<&'static Rule> {
     let number = |code: &str| {
         let (letters, digits) = code.split_at_checked(2)?;

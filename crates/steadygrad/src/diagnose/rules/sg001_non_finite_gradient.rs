@@ -1,4 +1,4 @@
-//! SG001: a gradient or the loss is, or became, NaN or infinite.
+//! SG001: a gradient or the loss is NaN or infinite.
 
 use crate::detect::Detector;
 use crate::diagnose::sketch::{Sketch, healthy};
@@ -8,6 +8,7 @@ use crate::diagnose::{
 };
 use crate::dynamics::Axis;
 use crate::measurements::Measurements;
+use crate::trace::{Role, Trace};
 use crate::{Evidence, Place};
 
 pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
@@ -31,11 +32,10 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
         place,
         step,
         evidence,
-        why: "One such value reaches every weight it is multiplied with at the next update; from \
-              then on the model is lost."
-            .into(),
-        help: "This is the end of the chain, not its start: mend the first finding. Where there is no \
-               other, look at the batch, and at a logarithm, root or quotient of what may be 0."
+        why: RULE.why.into(),
+        help: "Fix the first finding: this is the end of the chain, not its start. If there is no \
+               other, look at the batch, and at logarithms, roots and quotients of values that \
+               may be 0."
             .into(),
         ..Finding::default()
     })
@@ -43,8 +43,8 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
 
 type Seen = (String, Place, Option<u64>, Vec<Evidence>);
 
-/// What the very first pass shows: forwards, the first signal that is not finite; else backwards,
-/// the last gradient.
+/// The first value of the very first pass that is not finite: forwards the first signal, then the
+/// loss, then backwards the last gradient.
 fn before_training(measurements: &Measurements) -> Option<Seen> {
     let points = || measurements.growth.points.iter().enumerate();
     let place = |(index, name): (usize, &str)| match measurements.growth.axis {
@@ -67,7 +67,7 @@ fn before_training(measurements: &Measurements) -> Option<Seen> {
         return None;
     };
     Some((
-        format!("the first pass is not finite already: {what} at {at} is {value}"),
+        format!("the first pass is not finite: {what} at {at} is {value}"),
         at,
         None,
         vec![
@@ -81,14 +81,14 @@ pub(super) const RULE: Rule = Rule {
     code: "SG001",
     name: "non-finite-gradient",
     what: "A gradient or the loss is NaN or infinite.",
-    why: "One such value reaches every weight it is multiplied with at the next update; from then on \
-          the model is lost.",
-    evidence: "`loss` or `grad_norm`; with `grad_norm/<parameter>` it names the parameter nearest the \
-               output, where the backward pass began to carry it.",
-    blind: "Which operation made the value: `steadygrad replay` finds it in a run of its own. Values \
-            that a logger dropped or wrote as zero.",
-    remedy: "It is the end of a chain: mend the finding before it. Until then, never apply such a \
-             step: a guard skips it.",
+    why: "At the next update, such a value reaches every weight that it is multiplied with. From \
+          then on the model is lost.",
+    evidence: "`loss` or `grad_norm`. With `grad_norm/<parameter>` it names the parameter nearest \
+               the output, where the backward pass first carried the value.",
+    blind: "Which operation made the value: `steadygrad replay` finds it in a run of \
+            steadygrad's. Values that a logger dropped or wrote as zero.",
+    remedy: "Fix the finding before this one: this is the end of the chain. Until then, skip such \
+             steps, as a guard does.",
     fix_safety: "Skipping a step with a non-finite gradient loses that batch and nothing else.",
     references: &["IEEE 754: infinity times zero is NaN"],
     example: Example::Logs {
@@ -108,41 +108,34 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
-    let broken = |value: Option<f64>| value.filter(|value| !value.is_finite());
-    let rows = history.rows().iter().enumerate();
-    let all: Vec<usize> = rows
-        .filter(|(_, row)| broken(row.loss).or(broken(row.grad_norm)).is_some())
-        .map(|(index, _)| index)
-        .collect();
+    let rows = history.rows();
+    let is_broken = |index: &usize| {
+        let row = &rows[*index];
+        broken(row.loss).or(broken(row.grad_norm)).is_some()
+    };
+    let all: Vec<usize> = (0..rows.len()).filter(is_broken).collect();
     let lost = match history.ending() {
         Ending::NonFinite { row } => Some(row),
         _ => None,
     };
     let first = lost.or(all.first().copied())?;
-    let row = history.rows().get(first)?;
+    let row = rows.get(first)?;
     let (column, value) = match (broken(row.loss), broken(row.grad_norm)) {
         (Some(loss), _) => ("loss", loss),
         (None, norm) => ("grad_norm", norm?),
     };
     let trace = history.trace();
-    let broken_parameters: Vec<&str> = trace
-        .parameters()
-        .filter(|(_, series)| {
-            let at = series.steps().iter().rposition(|step| *step == row.step);
-            at.and_then(|index| series.values().get(index))
-                .is_some_and(|value| !value.is_finite())
-        })
-        .map(|(name, _)| name)
-        .collect();
-    let scaled = trace.series(&crate::trace::Role::LossScale).is_some();
+    let scaled = trace.series(&Role::LossScale).is_some();
     let by_scaler = scaled && lost.is_none() && column == "grad_norm";
-    let mut notes = Vec::new();
-    if by_scaler {
-        notes.push("Under loss scaling single overflows are normal: the scaler skips them.".into());
-    }
-    if trace.parameters().next().is_none() {
-        notes.push("Log `grad_norm/<parameter>` to see in which layer it began.".into());
-    }
+    let step = row.step;
+    let title = match lost {
+        Some(_) => format!("`{column}` is {value} from step {step} to the end of the log"),
+        None => format!(
+            "`{column}` is {value} at step {step}; of {} rows {} are not finite",
+            rows.len(),
+            all.len()
+        ),
+    };
     Some(Finding {
         code: RULE.code.into(),
         level: match lost {
@@ -150,39 +143,51 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
             None if by_scaler => FindingLevel::Note,
             None => FindingLevel::Warning,
         },
-        title: match lost {
-            Some(_) => format!(
-                "`{column}` is {value} from step {} to the end of the log",
-                row.step
-            ),
-            None => format!(
-                "`{column}` is {value} at step {}; of {} rows {} are not finite",
-                row.step,
-                history.rows().len(),
-                all.len()
-            ),
-        },
-        place: match broken_parameters.last() {
-            Some(name) => Place::Parameter((*name).into()),
+        title,
+        place: match broken_parameter(trace, step) {
+            Some(name) => Place::Parameter(name.into()),
             None => Place::Run,
         },
-        step: Some(row.step),
-        until: lost.and(history.rows().last()).map(|row| row.step),
+        step: Some(step),
+        until: lost.and(rows.last()).map(|row| row.step),
         evidence: vec![
             Evidence::new("rows that are not finite", all.len() as f64),
             Evidence::new("rows before the first of them", *all.first()? as f64),
         ],
-        chart: history.chart(
-            &crate::trace::Role::Loss,
-            first.saturating_sub(36)..first + 4,
-        ),
+        chart: history.chart(&Role::Loss, first.saturating_sub(36)..first + 4),
         why: RULE.why.into(),
-        help: "This is the end of the chain, not its start: mend the first finding. Until then, \
+        help: "Fix the first finding: this is the end of the chain, not its start. Until then, \
                skip steps that are not finite."
             .into(),
-        notes,
+        notes: notes(trace, by_scaler),
         ..Finding::default()
     })
+}
+
+/// A value that was logged and is NaN or infinite.
+fn broken(value: Option<f64>) -> Option<f64> {
+    value.filter(|value| !value.is_finite())
+}
+
+/// The last parameter, in the order of the log, whose gradient norm is not finite at this step.
+fn broken_parameter(trace: &Trace, step: u64) -> Option<&str> {
+    let broken = trace.parameters().filter(|(_, series)| {
+        let at = series.steps().iter().rposition(|at| *at == step);
+        at.and_then(|index| series.values().get(index))
+            .is_some_and(|value| !value.is_finite())
+    });
+    broken.map(|(name, _)| name).last()
+}
+
+fn notes(trace: &Trace, by_scaler: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    if by_scaler {
+        notes.push("Under loss scaling single overflows are normal: the scaler skips them.".into());
+    }
+    if trace.parameters().next().is_none() {
+        notes.push("Log `grad_norm/<parameter>` to see in which layer it began.".into());
+    }
+    notes
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
-//! SG002: an explosion was seen while the run went on.
+//! SG002: the gradient or the loss explodes while the run goes on.
 
 use crate::detect::Detector;
 use crate::diagnose::sketch::{diverging, healthy};
 use crate::diagnose::{
-    Example, Finding, FindingLevel, GradientEffect, History, ModelCase, RemedyFamilies, Rule,
+    ColumnRise, Example, Finding, FindingLevel, GradientEffect, History, ModelCase, RemedyFamilies,
+    Rule,
 };
+use crate::trace::Role;
 use crate::{Evidence, Place};
 
 pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
@@ -24,9 +26,7 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
             Evidence::new("value", seen.value),
             Evidence::new("threshold", seen.threshold),
         ],
-        why: "An update of this size leaves the region in which the gradient says anything about \
-              the loss: the step overshoots, and the next gradient is larger still."
-            .into(),
+        why: RULE.why.into(),
         help: "Stop or roll back here, before the numbers overflow.".into(),
         ..Finding::default()
     })
@@ -36,14 +36,16 @@ pub(super) const RULE: Rule = Rule {
     code: "SG002",
     name: "explosion-in-progress",
     what: "The gradient norm, or the loss, grows from step to step and does not come back.",
-    why: "An update of this size leaves the region in which the gradient says anything about the \
-          loss: the step overshoots, and the next gradient is larger still.",
-    evidence: "`grad_norm`, or `loss` where no norm is logged; with `grad_norm/<parameter>` it says \
+    why: "An update of this size leaves the region in which the gradient describes the loss. The \
+          step overshoots, and the next gradient is larger still.",
+    evidence: "`grad_norm`, or `loss` if no norm is logged. With `grad_norm/<parameter>` it says \
                which parameter carries most of the squared norm.",
-    blind: "Why: that is what the finding before it is for. A jump within two rows is another rule's.",
-    remedy: "Go back to a checkpoint before its first step; then mend the first finding.",
-    fix_safety: "Going back loses the steps since. Clipping alone hides the growth and may keep the \
-                 run alive without learning: look at the loss.",
+    blind: "The cause: see the finding before this one. A jump within two rows belongs to another \
+            rule.",
+    remedy: "Go back to a checkpoint before the first step of the growth. Then fix the first \
+             finding.",
+    fix_safety: "Going back loses the steps since. Clipping alone hides the growth and may keep \
+                 the run alive without learning: look at the loss.",
     references: &[
         "Pascanu, Mikolov, Bengio, 2013: On the difficulty of training recurrent neural networks",
         "arXiv 2304.13013: loss spikes follow their first sign by 1 to 8 steps",
@@ -63,35 +65,13 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     let rise = history.rise()?;
     let (from, to) = (history.step(rise.from_row), history.step(rise.to_row));
     let column = rise.role.column();
-    let mut evidence = vec![
-        Evidence::new("factor a step", rise.per_step),
-        Evidence::new("usual before", rise.from),
-        Evidence::new("largest finite value", rise.to),
-    ];
-    let mut notes = Vec::new();
     let share = history.largest_share(to);
-    match share {
-        Some((name, share)) => {
-            evidence.push(Evidence::new(
-                format!("share of the squared norm in `{name}`"),
-                share,
-            ));
-        }
-        None => notes
-            .push("Log `grad_norm/<parameter>` to see which parameter carries the growth.".into()),
-    }
-    if rise.role == crate::trace::Role::Loss {
-        notes.push("Log `grad_norm` (before clipping): it rises before the loss does.".into());
-    }
-    let left = (f64::from(f32::MAX).sqrt() / rise.to).ln() / rise.per_step.ln();
-    if history.ending().row().is_none() && left > 0.0 {
-        evidence.push(Evidence::new("steps until squares overflow f32", left));
-    }
     Some(Finding {
         code: RULE.code.into(),
         level: FindingLevel::Error,
         title: format!(
-            "explosion: `{column}` grows x{:.2} a step, from {:.2e} at step {from} to {:.2e} at step {to}",
+            "explosion: `{column}` grows x{:.2} a step, from {:.2e} at step {from} to {:.2e} at \
+             step {to}",
             rise.per_step, rise.from, rise.to
         ),
         place: match share {
@@ -100,7 +80,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         },
         step: Some(from),
         until: Some(to),
-        evidence,
+        evidence: evidence(history, &rise, share),
         chart: history.chart(
             &rise.role,
             rise.from_row.saturating_sub(24)..rise.to_row + 1,
@@ -109,9 +89,37 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         help: format!(
             "Go back to a checkpoint before step {from}; stop a run that grows like this."
         ),
-        notes,
+        notes: notes(&rise, share.is_some()),
         ..Finding::default()
     })
+}
+
+fn evidence(history: &History<'_>, rise: &ColumnRise, share: Option<(&str, f64)>) -> Vec<Evidence> {
+    let mut evidence = vec![
+        Evidence::new("factor a step", rise.per_step),
+        Evidence::new("usual before", rise.from),
+        Evidence::new("largest finite value", rise.to),
+    ];
+    if let Some((name, share)) = share {
+        let name = format!("share of the squared norm in `{name}`");
+        evidence.push(Evidence::new(name, share));
+    }
+    let left = (f64::from(f32::MAX).sqrt() / rise.to).ln() / rise.per_step.ln();
+    if history.ending().row().is_none() && left > 0.0 {
+        evidence.push(Evidence::new("steps until squares overflow f32", left));
+    }
+    evidence
+}
+
+fn notes(rise: &ColumnRise, parameters: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !parameters {
+        notes.push("Log `grad_norm/<parameter>` to see which parameter carries the growth.".into());
+    }
+    if rise.role == Role::Loss {
+        notes.push("Log `grad_norm` (before clipping): it rises before the loss does.".into());
+    }
+    notes
 }
 
 #[cfg(test)]

@@ -5,19 +5,19 @@ use crate::diagnose::sketch::{Sketch, diverging};
 use crate::diagnose::{
     Example, Finding, FindingLevel, GradientEffect, History, ModelCase, RemedyFamilies, Rule,
 };
-use crate::dynamics::{Axis, GrowthProfile};
+use crate::dynamics::{Axis, GrowthPoint, GrowthProfile};
 use crate::remedy::Family;
 use crate::{Evidence, Place};
 
-/// The first layer's gradient may be this many times the last one's before it is a fault
-/// (AutoTrainer's rule for exploding gradients, ICSE 2021).
+/// A first layer's gradient above this many times the last layer's is a fault (AutoTrainer's rule
+/// for exploding gradients, ICSE 2021).
 pub(super) const MAX_RATIO: f64 = 70.0;
 
 pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
     check_axis(&case.measurements.growth, Axis::Depth, RULE.code)
 }
 
-/// The rule itself; through time it is SG004.
+/// Checks a profile along one axis: SG003 asks for depth, SG004 for time.
 pub(super) fn check_axis(profile: &GrowthProfile, axis: Axis, code: &str) -> Option<Finding> {
     if profile.axis != axis {
         return None;
@@ -29,72 +29,71 @@ pub(super) fn check_axis(profile: &GrowthProfile, axis: Axis, code: &str) -> Opt
         return None;
     }
     let unit = axis.unit();
-    let (index, worst) = profile
-        .points
-        .iter()
-        .enumerate()
-        .filter(|(_, point)| point.backward_growth.is_some_and(f64::is_finite))
-        .max_by(|a, b| {
-            a.1.backward_growth
-                .partial_cmp(&b.1.backward_growth)
-                .expect("finite")
-        })?;
+    let (index, worst, factor) = worst(profile)?;
     let mut evidence = vec![
         Evidence::new(format!("growth factor per {unit}"), rate),
         Evidence::new(format!("{unit}s"), steps as f64),
         Evidence::new("product of the factors", product),
-        Evidence::new(
-            format!("largest factor (at {})", worst.name),
-            worst.backward_growth?,
-        ),
+        Evidence::new(format!("largest factor (at {})", worst.name), factor),
     ];
     if let Some(left) = profile.steps_to_f32_overflow() {
-        evidence.push(Evidence::new(
-            format!("further {unit}s until f32 overflows"),
-            left,
-        ));
+        let name = format!("further {unit}s until f32 overflows");
+        evidence.push(Evidence::new(name, left));
     }
+    let (place, help) = match axis {
+        Axis::Depth => (
+            Place::Layer(profile.points[0].name.clone()),
+            "Bring the factor to 1 (initialisation, normalisation), or use fewer layers.",
+        ),
+        Axis::Time => (
+            Place::TimeStep(index),
+            "Bring the factor to 1 (scale or constrain the recurrent matrix), clip, or shorten \
+             the backward pass.",
+        ),
+    };
     Some(Finding {
         code: code.into(),
         title: format!(
             "the gradient grows x{rate:.2} per {unit}, x{product:.2e} over {steps} {unit}s"
         ),
-        place: match axis {
-            Axis::Depth => Place::Layer(profile.points[0].name.clone()),
-            Axis::Time => Place::TimeStep(index),
-        },
+        place,
         step: None,
         evidence,
         why: format!(
-            "The gradient is a product of one Jacobian per {unit}. A mean factor above 1 makes \
-             it, and the effect of any tiny change, grow exponentially with the number of {unit}s."
+            "The gradient is a product of one Jacobian per {unit}. A mean factor above 1 makes it \
+             grow exponentially with the number of {unit}s, and with it the effect of any tiny \
+             change."
         ),
-        help: match axis {
-            Axis::Depth => "Bring the factor to 1 (initialisation, normalisation), or use fewer \
-                            layers."
-                .into(),
-            Axis::Time => "Bring the factor to 1 (scale or constrain the recurrent matrix), clip, \
-                           or shorten the backward pass."
-                .into(),
-        },
+        help: help.into(),
         ..Finding::default()
     })
+}
+
+/// The point with the largest finite growth factor, and that factor.
+fn worst(profile: &GrowthProfile) -> Option<(usize, &GrowthPoint, f64)> {
+    let points = profile.points.iter().enumerate();
+    let factors = points.filter_map(|(index, point)| {
+        let factor = point.backward_growth.filter(|factor| factor.is_finite())?;
+        Some((index, point, factor))
+    });
+    factors.max_by(|a, b| a.2.partial_cmp(&b.2).expect("finite"))
 }
 
 pub(super) const RULE: Rule = Rule {
     code: "SG003",
     name: "amplification-through-depth",
     what: "The gradient grows from layer to layer on its way back.",
-    why: "The gradient is a product of one Jacobian per layer. A mean factor above 1 makes it, and the \
-          effect of any tiny change, grow exponentially with the number of layers.",
+    why: "The gradient is a product of one Jacobian per layer. A mean factor above 1 makes it \
+          grow exponentially with the number of layers, and with it the effect of any tiny \
+          change.",
     evidence: "Before training, the gradient's size at each layer (`steadygrad probe`). In a log, \
-               `grad_norm/<parameter>` of four layers or more, named alike but for a number, and a run \
-               in trouble: in a healthy run the same ratio is no fault.",
-    blind: "Growth inside one layer. In a log the norms are those of weights' gradients, which also \
-            grow with the activations that come in.",
+               `grad_norm/<parameter>` of at least four layers whose names differ in one number \
+               only, and a run in trouble: in a healthy run the same ratio is no fault.",
+    blind: "Growth inside one layer. A log holds the norms of the weights' gradients, which also \
+            grow with the layers' inputs.",
     remedy: "Bring the factor to 1: initialise at the critical scale, normalise, add residual \
              connections, or use fewer layers. `steadygrad cure` tries them on the model.",
-    fix_safety: "A changed initialisation or architecture means training anew.",
+    fix_safety: "A changed initialisation or architecture means training from the start.",
     references: &[
         "Schoenholz et al., 2017: Deep information propagation",
         "AutoTrainer, ICSE 2021: first over last gradient above 70",
@@ -139,7 +138,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     })
 }
 
-/// Share of the variance that a straight line has to explain: below a half there is no such rate.
+/// The least share of the variance that the straight line explains: below a half there is no rate.
 pub(super) const STRAIGHT: f64 = 0.5;
 
 #[cfg(test)]

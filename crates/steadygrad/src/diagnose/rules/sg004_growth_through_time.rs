@@ -15,28 +15,28 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
     check_axis(&case.measurements.growth, Axis::Time, RULE.code)
 }
 
-/// Share of the squared norm from which on the recurrent weights alone make it.
+/// From this share of the squared norm on, the recurrent weights make the norm by themselves.
 const SHARE: f64 = 0.9;
 
-/// How recurrent weights are called: PyTorch's `weight_hh_l0`, Keras' `recurrent_kernel`, Burn's and
-/// Flax' names of the cells' hidden-to-hidden matrices.
+/// Parts of the names of recurrent weights: PyTorch's `weight_hh_l0`, Keras' `recurrent_kernel`,
+/// Burn's and Flax' names of the cells' hidden-to-hidden matrices.
 const NAMES: [&str; 4] = ["_hh", "recurrent", "hidden_to_hidden", "hidden_transform"];
 
 pub(super) const RULE: Rule = Rule {
     code: "SG004",
     name: "amplification-through-time",
     what: "The gradient grows from time step to time step of a recurrent network, backwards.",
-    why: "The same matrix is applied at each time step, so the gradient is a power of its Jacobian: a \
+    why: "Each time step applies the same matrix, so the gradient is a power of its Jacobian. A \
           mean factor above 1 grows exponentially with the length of the sequence.",
-    evidence: "Before training, the gradient's size at each time step (`steadygrad probe`). In a log, \
-               `grad_norm/<parameter>`: the recurrent weights carry nine tenths of the squared norm of \
-               a run that explodes.",
-    blind: "In a log, recurrent weights that are named otherwise than `weight_hh`, `recurrent` or \
-            `hidden_to_hidden`; the time step.",
-    remedy: "Clip by the global norm; scale the recurrent matrix to a spectral radius near 1, or start \
-             it orthogonal; shorten the backward pass; use a gated cell.",
-    fix_safety: "Clipping changes no weight that is there. Another initialisation or cell means \
-                 training anew.",
+    evidence: "Before training, the gradient's size at each time step (`steadygrad probe`). In a \
+               log, `grad_norm/<parameter>` of a run that explodes: the recurrent weights carry \
+               nine tenths of the squared norm.",
+    blind: "In a log, the time step, and recurrent weights with names other than `weight_hh`, \
+            `recurrent` or `hidden_to_hidden`.",
+    remedy: "Clip by the global norm. Or scale the recurrent matrix to a spectral radius near 1, \
+             start it orthogonal, shorten the backward pass, or use a gated cell.",
+    fix_safety: "Clipping changes no existing weight. Another initialisation or cell means \
+                 training from the start.",
     references: &[
         "Pascanu, Mikolov, Bengio, 2013: On the difficulty of training recurrent neural networks",
     ],
@@ -87,11 +87,11 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         ],
         why: RULE.why.into(),
         help: format!(
-            "Clip by the global norm at {:.3}, the median before step {from}; scale the recurrent \
-             matrix to a spectral radius near 1.",
+            "Clip by the global norm at {:.3}, the median before step {from}, and scale the \
+             recurrent matrix to a spectral radius near 1.",
             rise.from
         ),
-        notes: vec!["`steadygrad probe` measures the factor for each time step of a model.".into()],
+        notes: vec!["`steadygrad probe` measures the factor at each time step of a model.".into()],
         ..Finding::default()
     })
 }

@@ -10,27 +10,30 @@ use crate::diagnose::{
 };
 use crate::trace::Role;
 
-/// Up to so many rows it is a batch: SG009.
+/// A jump of up to this many rows is one batch: SG009.
 pub(super) const BATCH_ROWS: usize = 3;
 
-/// Rows of the start: the detectors' warm-up.
+/// Rows that count as the start: the detectors' warm-up.
 const START_ROWS: usize = 20;
 
-/// Times the first loss that a loss of the start is an explosion: Megatron's bound for a spike.
+/// A loss at the start explodes above this many times the first loss: Megatron's bound for a spike.
 const EXPLODED: f64 = 10.0;
 
 pub(super) const RULE: Rule = Rule {
     code: "SG005",
     name: "loss-spike",
-    what: "The loss jumps far out of its usual range, stays there for several steps and comes back; or loss and \
-           gradient norm are ten times the first ones within the first rows.",
-    why: "A spike throws away what the steps before it had learnt, and the next one may not come back.",
-    evidence: "`loss`; with `grad_norm` and `update_norm` it says which came first.",
-    blind: "A jump of three rows or fewer, which is one batch's (SG009); a log whose cadence is longer \
-            than the spike.",
-    remedy: "Clip by the global norm a little above its usual size, lower the learning rate's peak, or, \
-             with Adam, lower beta2 (.95): its second moment then follows the gradient in time.",
-    fix_safety: "A clip above the usual norm leaves calm steps as they are.",
+    what: "The loss jumps far out of its usual range, stays there for several steps and comes \
+           back. Or loss and gradient norm reach ten times their first values within the first \
+           rows.",
+    why: "A spike throws away what the steps before it had learnt, and the next one may not come \
+          back.",
+    evidence: "`loss`. With `grad_norm` and `update_norm` it says which came first.",
+    blind: "A jump of three rows or fewer, which is one batch's (SG009). A spike between two rows \
+            of a log that is written seldom.",
+    remedy: "Clip by the global norm a little above its usual size, or lower the peak of the \
+             learning rate. With Adam, also try a lower beta2 (.95): its second moment then \
+             follows the gradient in time.",
+    fix_safety: "A clip above the usual norm leaves calm steps unchanged.",
     references: &[
         "arXiv 2304.13013: spikes follow an outdated second moment",
         "PaLM, arXiv 2204.02311: restart 100 steps back, skip 200 to 500 batches",
@@ -45,6 +48,7 @@ pub(super) const RULE: Rule = Rule {
     },
     families: RemedyFamilies::NONE,
     effect: GradientEffect::Other,
+    // Headlines about the first rows are not counted: no run with such a loss is labelled healthy.
     hit_rate: Some(HitRate::new(7, 8)),
     before_training: None,
     of_run: Some(of_run),
@@ -54,7 +58,7 @@ fn last_loss(history: &History<'_>) -> Option<f64> {
     history.rows().iter().rev().find_map(|row| row.loss)
 }
 
-/// Whether the loss has come half of the way back from its peak by the end of the log.
+/// Whether the loss has come at least halfway back from its peak by the end of the log.
 fn is_past(history: &History<'_>, streak: &Streak) -> bool {
     let half = streak
         .usual_loss
@@ -77,22 +81,17 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     usual_spike(history).or_else(|| at_the_start(history))
 }
 
-/// An explosion before any row can stand out from others. By the gradient as well: a loss that begins near zero is
-/// soon many times as large.
+/// An explosion in the first rows, before a row can stand out from others. The gradient has to
+/// explode as well: a loss that begins near zero is soon many times as large.
 fn at_the_start(history: &History<'_>) -> Option<Finding> {
     let begin = history.rows().get(..START_ROWS)?;
-    // The begin of a log that is not the begin of its run has no start.
+    // A log that does not begin with its run has no start.
     if begin[0].step > START_ROWS as u64 * begin[1].step.saturating_sub(begin[0].step) {
         return None;
     }
     let (first, first_norm) = (begin[0].loss?, begin[0].grad_norm?);
-    let largest = |value: &dyn Fn(&Row) -> Option<f64>| {
-        let values = begin.iter().filter_map(value);
-        values
-            .filter(|value| value.is_finite())
-            .fold(f64::MIN, f64::max)
-    };
-    let (peak, norm) = (largest(&|row| row.loss), largest(&|row| row.grad_norm));
+    let peak = largest(begin, |row| row.loss);
+    let norm = largest(begin, |row| row.grad_norm);
     let exploded = first > 0.0 && first_norm > 0.0 && norm > EXPLODED * first_norm;
     let is_high = |row: &Row| row.loss.is_some_and(|loss| loss > EXPLODED * first);
     let from = begin
@@ -102,18 +101,14 @@ fn at_the_start(history: &History<'_>) -> Option<Finding> {
     let last = last_loss(history)?;
     let (level, since) = match history.ending() {
         Ending::Alive => (FindingLevel::Warning, "came back"),
-        // What rises to the end is SG002's.
+        // A loss that rises to the end is SG002's.
         Ending::Diverged { .. } if history.rise().is_none() => {
             (FindingLevel::Error, "never came back to that")
         }
         _ => return None,
     };
-    // One that stayed somewhere is SG015's.
-    if last > 0.5 * peak
-        || super::sg015_plateau_after_a_spike::RULE
-            .check_run(history)
-            .is_some()
-    {
+    let plateau = || super::sg015_plateau_after_a_spike::RULE.check_run(history);
+    if last > 0.5 * peak || plateau().is_some() {
         return None;
     }
     let highest = begin.iter().rposition(is_high).unwrap_or(from);
@@ -122,7 +117,8 @@ fn at_the_start(history: &History<'_>) -> Option<Finding> {
         code: RULE.code.into(),
         level,
         title: format!(
-            "the loss exploded from {first:.3e} to {peak:.3e} at step {step}, in the first steps, and {since}"
+            "the loss exploded from {first:.3e} to {peak:.3e} at step {step}, in the first steps, \
+             and {since}"
         ),
         step: Some(step),
         until: Some(history.step(highest)),
@@ -135,11 +131,20 @@ fn at_the_start(history: &History<'_>) -> Option<Finding> {
         ],
         chart: history.chart(&Role::Loss, 0..2 * START_ROWS),
         why: RULE.why.into(),
-        help: "Warm the learning rate up over the first steps, or lower it, and start again: units may have died. A \
-               validation that stays at chance says so."
-            .into(),
+        help: START_HELP.into(),
         ..Finding::default()
     })
+}
+
+const START_HELP: &str = "Warm the learning rate up over the first steps, or lower it, and start \
+                          again: units may have died. A validation that stays at chance says so.";
+
+/// The largest finite value of some rows.
+fn largest(rows: &[Row], value: impl Fn(&Row) -> Option<f64>) -> f64 {
+    let values = rows.iter().filter_map(value);
+    values
+        .filter(|value| value.is_finite())
+        .fold(f64::MIN, f64::max)
 }
 
 fn usual_spike(history: &History<'_>) -> Option<Finding> {
@@ -162,8 +167,8 @@ fn usual_spike(history: &History<'_>) -> Option<Finding> {
     let (from, until) = (history.step(worst.from), history.step(worst.to - 1));
     let help = match worst.usual_norm {
         Some(norm) => format!(
-            "Clip by the global norm at {:.3}, twice its median before step {from}; with Adam, lower beta2 \
-             to .95.",
+            "Clip by the global norm at {:.3}, twice its median before step {from}; with Adam, \
+             lower beta2 to .95.",
             2.0 * norm
         ),
         None => {
@@ -174,7 +179,8 @@ fn usual_spike(history: &History<'_>) -> Option<Finding> {
         code: RULE.code.into(),
         level: FindingLevel::Warning,
         title: format!(
-            "the loss spiked to {:.3} at step {from}, usual is {usual:.3}, and came back by step {}",
+            "the loss spiked to {:.3} at step {from}, usual is {usual:.3}, and came back by \
+             step {}",
             peak(worst),
             history.step(worst.to)
         ),
@@ -203,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_explosion_at_the_start_is_told_when_the_run_came_back() {
+    fn an_explosion_at_the_start_is_found_when_the_run_came_back() {
         let times = |factor: f64, until: usize| {
             move |row: usize, value: f64| {
                 if (1..until).contains(&row) {
@@ -220,7 +226,7 @@ mod tests {
         let seen = says(of(1e4)).unwrap();
         assert!(seen.contains("at step 1, in the first steps"), "{seen}");
         assert_eq!(says(of(5.0)), None);
-        // A loss that begins near zero, with the gradient that it has throughout.
+        // A loss that begins near zero, with a gradient that stays as it is.
         assert_eq!(says(Sketch::healthy(200).loss(0, times(1e4, 4))), None);
         let broken = |row: usize, value: f64| if row == 1 { f64::NAN } else { value };
         assert_eq!(
@@ -231,9 +237,9 @@ mod tests {
         assert_eq!(says(of(1e4).loss(0, negative)), None);
     }
 
-    /// The run above, far from its start at the end.
+    /// The run above, but far above its first loss at the end.
     #[test]
-    fn an_explosion_that_half_came_back_is_told() {
+    fn an_explosion_that_came_back_halfway_is_found() {
         let sketch = Sketch::healthy(200)
             .loss(0, |row, loss| match row {
                 0 => loss,

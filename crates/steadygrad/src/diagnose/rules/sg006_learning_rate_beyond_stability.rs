@@ -8,9 +8,10 @@ use crate::diagnose::{
 use crate::remedy::Family;
 use crate::{Evidence, Place};
 
-/// Above the limit by this factor it is a fault. Healthy training hovers around the limit itself
-/// (the edge of stability: Cohen et al., 2021), and up to twice the limit a start jumps to a flatter
-/// place and goes on (the catapult: Lewkowycz et al., 2020); beyond it the jump does not end.
+/// Above the limit by this factor the learning rate is a fault. Healthy training hovers around the
+/// limit itself (the edge of stability: Cohen et al., 2021). Up to twice the limit a start jumps to
+/// a flatter place and goes on (the catapult: Lewkowycz et al., 2020); beyond, the jump does not
+/// end.
 const TOLERANCE: f64 = 2.0;
 
 pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
@@ -24,7 +25,7 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
     Some(Finding {
         code: RULE.code.into(),
         title: format!(
-            "learning rate {} is x{times:.2e} what the curvature allows",
+            "learning rate {} is x{times:.2e} the largest that the curvature allows",
             short(case.setup.learning_rate)
         ),
         place: Place::Run,
@@ -37,15 +38,13 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
             ),
             Evidence::new("largest stable learning rate", stable),
         ],
-        why: "Along the steepest direction every step overshoots the minimum by more than it \
-              started from, so the error grows at each step."
-            .into(),
+        why: RULE.why.into(),
         help: format!("Use a learning rate below {stable:.2e}, or lower the sharpness first."),
         ..Finding::default()
     })
 }
 
-/// Four digits of it.
+/// Four digits of a rate.
 fn short(rate: f64) -> f64 {
     format!("{rate:.3e}").parse().unwrap_or(rate)
 }
@@ -54,17 +53,19 @@ pub(super) const RULE: Rule = Rule {
     code: "SG006",
     name: "learning-rate-beyond-stability",
     what: "The learning rate is larger than the curvature allows.",
-    why: "Along the steepest direction every step overshoots the minimum by more than it started \
-          from, so the error grows at each step.",
-    evidence: "Before training, the sharpness (`steadygrad probe`). In a log, growth by a steady factor \
-               that no other finding explains; `learning_rate` for the number in the help.",
-    blind: "In a log, the curvature itself. The factor a step tells how far beyond the limit the rate \
-            is for plain gradient descent only; for Adam and with momentum it is a guess.",
-    remedy: "Lower the learning rate below `2 learning_rate / (1 + factor a step)`, half of that to be \
-             safe; or lower the sharpness: a warm-up, normalisation, a smaller initialisation.",
-    fix_safety: "A smaller learning rate is always stable where a larger one was, and slower.",
+    why: "Along the steepest direction every step overshoots the minimum by more than its \
+          distance before, so the error grows at each step.",
+    evidence: "Before training, the sharpness (`steadygrad probe`). In a log, growth by a steady \
+               factor that no other finding explains; `learning_rate` for the number in the help.",
+    blind: "In a log, the curvature itself. The factor a step says how far the rate is beyond the \
+            limit for plain gradient descent only; with Adam or momentum it is a guess.",
+    remedy: "Lower the learning rate below `2 learning_rate / (1 + factor a step)`, to half of \
+             that to be safe. Or lower the sharpness: a warm-up, normalisation, a smaller \
+             initialisation.",
+    fix_safety: "A smaller learning rate is stable wherever a larger one is, and slower.",
     references: &[
-        "Cohen et al., 2021: Gradient descent on neural networks typically occurs at the edge of stability",
+        "Cohen et al., 2021: Gradient descent on neural networks typically occurs at the edge of \
+         stability",
         "On a quadratic each step multiplies the error by |1 - learning_rate * sharpness|",
     ],
     example: Example::Logs {
@@ -84,7 +85,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     let rate = history.rows().get(rise.from_row)?.learning_rate();
     let mut evidence = vec![Evidence::new("factor a step", rise.per_step)];
     let mut notes = Vec::new();
-    // The error grows by |1 - rate * sharpness|, hence rate * sharpness = 1 + factor; 2 is the limit.
+    // The error grows by |1 - rate * sharpness|, so rate * sharpness = 1 + factor; its limit is 2.
     let share = 2.0 / (1.0 + rise.per_step);
     let help = match rate {
         Some(rate) if rate > 0.0 => {
@@ -94,7 +95,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
                 rate * share,
             ));
             format!(
-                "Use a learning rate of {:.1e} in place of {rate:.1e}.",
+                "Use a learning rate of {:.1e} instead of {rate:.1e}.",
                 0.5 * rate * share
             )
         }
@@ -103,19 +104,16 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
             format!("Multiply the learning rate by {:.2}.", 0.5 * share)
         }
     };
-    notes.push("`steadygrad probe` measures the sharpness that this infers.".into());
+    notes.push("`steadygrad probe` measures the sharpness that is inferred here.".into());
     Some(Finding {
         code: RULE.code.into(),
         level: FindingLevel::Error,
         title: match rate {
             Some(rate) => format!(
-                "at learning rate {rate:.1e} each step makes the error x{:.2} of what it was",
+                "at learning rate {rate:.1e} each step multiplies the error by {:.2}",
                 rise.per_step
             ),
-            None => format!(
-                "each step makes the error x{:.2} of what it was",
-                rise.per_step
-            ),
+            None => format!("each step multiplies the error by {:.2}", rise.per_step),
         },
         step: Some(from),
         until: Some(to),

@@ -6,11 +6,12 @@ use crate::diagnose::{
     Example, Finding, FindingLevel, GradientEffect, History, ModelCase, RemedyFamilies, Rule,
 };
 use crate::dynamics::{Axis, CriticalPoint, MeanField};
+use crate::measurements::Measurements;
 use crate::remedy::Family;
 use crate::{Evidence, Place};
 
-/// How far the product of the growth that mean-field theory predicts may be from 1: the tenfold
-/// ratio across layers of SageMaker Debugger's PoorWeightInitialization rule.
+/// The largest product of the growth that mean-field theory predicts: the tenfold ratio across
+/// layers of SageMaker Debugger's PoorWeightInitialization rule.
 const MAX_PRODUCT: f64 = 10.0;
 
 pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
@@ -19,21 +20,11 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
     if gain.is_nan() {
         return None;
     }
-    let (critical, growth, bound) = match measurements.criticality {
-        Some(measured) => (measured.critical, measured.log_growth.exp(), ""),
-        // The theory does not describe it.
-        None if measurements.normalized => return None,
-        None => {
-            // Beyond this gain nothing is left to tell apart, and the theory takes finite numbers.
-            let network = MeanField::new(measurements.activation, gain.min(1e75), 0.0).ok()?;
-            let critical = measurements.activation.critical_point();
-            match measurements.growth.axis {
-                Axis::Depth => (critical, network.chi_1_at_fixed_point().sqrt(), ""),
-                // A state starts small, and where it stays so nothing is damped: an upper bound.
-                Axis::Time => (critical, network.chi_1(0.0).sqrt(), "up to "),
-            }
-        }
-    };
+    let Theory {
+        critical,
+        growth,
+        bound,
+    } = theory(measurements, gain)?;
     let (critical, turns) = match critical {
         CriticalPoint::Continuous { sigma_w, .. } => (sigma_w, "is critical"),
         CriticalPoint::Jump { sigma_w, .. } => (sigma_w, "turns from vanishing to exploding"),
@@ -66,34 +57,70 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
             Evidence::new("critical standard deviation", critical_std),
         ],
         why: format!(
-            "By mean-field theory a {unit} multiplies gradients by {bound}{growth:.2} on average at \
-             this gain; a fixed standard deviation that suits one width is wrong for another."
+            "By mean-field theory a {unit} multiplies gradients by {bound}{growth:.2} on average \
+             at this gain. A fixed standard deviation that suits one width is wrong for another."
         ),
         help: format!(
-            "Draw weights with standard deviation {critical:.3} / sqrt(fan_in) = {critical_std:.4} \
-             in place of {std:.4}."
+            "Draw weights with standard deviation {critical:.3} / sqrt(fan_in) = \
+             {critical_std:.4} instead of {std:.4}."
         ),
         ..Finding::default()
     })
 }
 
-/// The product of a profile at the very first step: a hundred times the ratio above which
-/// SageMaker Debugger's rule calls an initialisation poor, since gradients spread more than weights.
+/// What mean-field theory says about a network.
+struct Theory {
+    critical: CriticalPoint,
+    /// Factor of the gradient a step.
+    growth: f64,
+    /// "up to " where the factor is an upper bound.
+    bound: &'static str,
+}
+
+/// `None` where the theory does not apply: layers with normalisation, or numbers beyond it.
+fn theory(measurements: &Measurements, gain: f64) -> Option<Theory> {
+    if let Some(measured) = measurements.criticality {
+        return Some(Theory {
+            critical: measured.critical,
+            growth: measured.log_growth.exp(),
+            bound: "",
+        });
+    }
+    if measurements.normalized {
+        return None;
+    }
+    // The theory takes finite numbers, and beyond this gain nothing changes.
+    let network = MeanField::new(measurements.activation, gain.min(1e75), 0.0).ok()?;
+    let (growth, bound) = match measurements.growth.axis {
+        Axis::Depth => (network.chi_1_at_fixed_point().sqrt(), ""),
+        // A state starts small, and a small state damps nothing: the factor is an upper bound.
+        Axis::Time => (network.chi_1(0.0).sqrt(), "up to "),
+    };
+    Some(Theory {
+        critical: measurements.activation.critical_point(),
+        growth,
+        bound,
+    })
+}
+
+/// The largest product of a profile at the very first step: a hundred times the ratio above which
+/// SageMaker Debugger's rule calls an initialisation poor, since gradients spread more than
+/// weights.
 const MAX_FIRST_PRODUCT: f64 = 1e3;
 
 pub(super) const RULE: Rule = Rule {
     code: "SG007",
     name: "initialisation-off-criticality",
     what: "The initial weights are too large for this activation and depth.",
-    why: "At a weight scale above the critical one each layer multiplies gradients by more than 1 on \
-          average, before anything is learnt.",
-    evidence: "Before training, the weights' scale beside mean-field theory's (`steadygrad probe`). In \
-               a log, a geometric profile of `grad_norm/<parameter>` at the very first step of a run \
-               that is lost later.",
+    why: "At a weight scale above the critical one, each layer multiplies gradients by more than \
+          1 on average, before anything is learnt.",
+    evidence: "Before training, the weights' scale beside mean-field theory's (`steadygrad \
+               probe`). In a log, a geometric profile of `grad_norm/<parameter>` at the very \
+               first step of a run that is lost later.",
     blind: "In a log, the weights themselves; runs whose log begins after the tenth step.",
-    remedy: "Draw weights with standard deviation gain / sqrt(fan_in), where gain is the activation's \
-             critical one: 1 for tanh, sqrt 2 for ReLU.",
-    fix_safety: "Means training anew.",
+    remedy: "Draw weights with standard deviation gain / sqrt(fan_in), with the activation's \
+             critical gain: 1 for tanh, sqrt 2 for ReLU.",
+    fix_safety: "A changed initialisation means training from the start.",
     references: &[
         "Poole et al., 2016; Schoenholz et al., 2017: mean-field theory of deep networks",
         "SageMaker Debugger, PoorWeightInitialization: ratio 10 across layers",
@@ -128,7 +155,8 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         code: RULE.code.into(),
         level: FindingLevel::Error,
         title: format!(
-            "at step {first} already the gradient grows x{:.2} per layer, x{product:.1e} over {} layers",
+            "at step {first} the gradient already grows x{:.2} per layer, x{product:.1e} over {} \
+             layers",
             profile.rate, profile.count
         ),
         place: Place::Layer(profile.first.clone()),
@@ -140,8 +168,8 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         ],
         why: RULE.why.into(),
         help: format!(
-            "Multiply the initial weights of these layers by {factor:.2}; `steadygrad probe` and `cure` \
-             compute the critical scale of a model."
+            "Multiply the initial weights of these layers by {factor:.2}; `steadygrad probe` and \
+             `cure` compute the critical scale of a model."
         ),
         ..Finding::default()
     })
@@ -153,8 +181,8 @@ mod tests {
     use crate::diagnose::testing::verdict;
     use crate::dynamics::{Activation, Criticality};
 
-    /// Its own authors' initialisation is above the critical gain and grows by 3.5 % a layer:
-    /// the gain alone would have said 45 %.
+    /// The initialisation of SELU's authors is above the critical gain, and grows by 3.5 % a
+    /// layer: the gain alone would say 45 %.
     #[test]
     fn is_silent_about_selu_with_unit_gain() {
         let selu = |gain: f64| {
@@ -169,7 +197,7 @@ mod tests {
         assert!(selu(2.0).is_some());
     }
 
-    /// At 1.4 a SELU signal settles after hundreds of layers, and until then its gradient grows.
+    /// At gain 1.4 a SELU signal settles after hundreds of layers; until then its gradient grows.
     #[test]
     fn follows_a_signal_that_has_not_settled() {
         let finding = verdict(check, |measurements, _, _| {
@@ -195,7 +223,7 @@ mod tests {
         assert_eq!(normalized, None);
     }
 
-    /// GELU has no critical gain, only one where it jumps; growth is found all the same.
+    /// GELU has no critical gain, only one at which chi_1 jumps; the rule still finds growth.
     #[test]
     fn fires_without_a_critical_gain() {
         let finding = verdict(check, |measurements, _, _| {

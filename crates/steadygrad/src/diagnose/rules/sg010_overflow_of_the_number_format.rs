@@ -1,20 +1,20 @@
-//! SG010: a signal leaves f32 within the network's own depth or length.
+//! SG010: a value overflows its number format.
 
 use crate::diagnose::sketch::Sketch;
 use crate::diagnose::{
     Ending, Example, Finding, FindingLevel, GradientEffect, History, HitRate, ModelCase,
     RemedyFamilies, Row, Rule,
 };
-use crate::dynamics::NumberFormat;
+use crate::dynamics::{NumberFormat, RangeForecast};
 use crate::measurements::GrowthForecast;
 use crate::remedy::Family;
-use crate::trace::Role;
+use crate::trace::{Role, Series};
 use crate::{Evidence, Place};
 
 pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
     let forecast = GrowthForecast::new(case.measurements)?;
     let unit = forecast.axis.unit();
-    let first = |signal: &'static str, rows: &[crate::dynamics::RangeForecast], growth: f64| {
+    let first = |signal: &'static str, rows: &[RangeForecast], growth: f64| {
         let row = rows.iter().find(|row| row.format == NumberFormat::F32)?;
         let at = row.overflows_at?;
         (at <= forecast.steps as f64).then_some((signal, at, growth))
@@ -41,9 +41,7 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
             Evidence::new(format!("{unit}s until f32 overflows"), at),
             Evidence::new(format!("growth factor per {unit}"), growth.exp()),
         ],
-        why: "What overflows is infinite; infinity times zero is NaN, and one NaN reaches every \
-              weight at the next update."
-            .into(),
+        why: RULE.why.into(),
         help: format!(
             "Bring the growth per {unit} to 1; a wider number format only moves the limit."
         ),
@@ -51,22 +49,22 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
     })
 }
 
-/// A loss scale is meant to fall by halves now and then; by 2^8 it has found no place to stay.
+/// A loss scale halves now and then by design; after a fall by 2^8 it has not settled.
 const SCALE_FALL: f64 = 256.0;
 
 pub(super) const RULE: Rule = Rule {
     code: "SG010",
     name: "overflow-of-the-number-format",
     what: "A value is too large for its number format: 65,504 in f16, 3.4e38 in f32 and bf16.",
-    why: "What overflows is infinite; infinity times zero is NaN, and one NaN reaches every weight at \
-          the next update.",
+    why: "A value that overflows is infinite; infinity times zero is NaN, and one NaN reaches \
+          every weight at the next update.",
     evidence: "Before training, the growth per layer or time step (`steadygrad probe`). In a log, \
-               `loss_scale` that keeps falling; or an infinite `grad_norm` beside a finite `loss`, which \
-               the step before does not announce.",
-    blind: "Which value it was; overflow in the forward pass, which shows as a loss that is not finite.",
-    remedy: "Use bf16 in place of f16, or f32 where it overflows; start from a smaller loss scale; bring \
-             the growth per layer to 1. A wider format only moves the limit of a growth.",
-    fix_safety: "bf16 has three digits where f16 has four; both train, with other round-off.",
+               `loss_scale` that keeps falling; or an infinite `grad_norm` beside a finite \
+               `loss`, without a rise before it.",
+    blind: "Which value it was. Overflow in the forward pass shows as a loss that is not finite.",
+    remedy: "Use bf16 instead of f16, or f32 where it overflows; start from a smaller loss scale; \
+             bring the growth per layer to 1. A wider format only moves the limit of a growth.",
+    fix_safety: "bf16 has three digits where f16 has four; both train, with different round-off.",
     references: &["Micikevicius et al., 2018: Mixed precision training"],
     example: Example::Logs {
         fires: || {
@@ -105,7 +103,53 @@ fn overflowed(row: &Row) -> bool {
 }
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
-    let finding = |title: String, row: usize, evidence| Finding {
+    let all = history.rows().iter().filter(|row| overflowed(row)).count();
+    let count = Evidence::new("rows with an infinite norm and a finite loss", all as f64);
+    let first = history.rows().iter().position(overflowed);
+    if let Some(scale) = history.trace().series(&Role::LossScale) {
+        return fallen_scale(history, scale, first, count);
+    }
+    let row = first?;
+    // After a rise the format is not to blame.
+    let announced = history.rise().is_some();
+    let title = format!(
+        "`grad_norm` is infinite at step {} beside a finite loss: a gradient left its number \
+         format",
+        history.step(row)
+    );
+    (!announced).then(|| finding(history, row, title, vec![count]))
+}
+
+/// A loss scale that fell and did not settle.
+fn fallen_scale(
+    history: &History<'_>,
+    scale: &Series,
+    first: Option<usize>,
+    count: Evidence,
+) -> Option<Finding> {
+    let scales = scale.values();
+    let finite = scales.iter().copied().filter(|scale| scale.is_finite());
+    let largest = finite.fold(0.0, f64::max);
+    let fallen = scales
+        .iter()
+        .position(|scale| scale * SCALE_FALL <= largest);
+    let at = fallen.and_then(|index| scale.steps().get(index))?;
+    let row = history.rows().iter().position(|row| row.step >= *at)?;
+    let last = scales.last().copied().unwrap_or(f64::NAN);
+    Some(finding(
+        history,
+        first.unwrap_or(row).min(row),
+        format!("the loss scale fell from {largest:.0} to {last:.3}: gradients keep overflowing"),
+        vec![
+            Evidence::new("largest loss scale", largest),
+            Evidence::new("last loss scale", last),
+            count,
+        ],
+    ))
+}
+
+fn finding(history: &History<'_>, row: usize, title: String, evidence: Vec<Evidence>) -> Finding {
+    Finding {
         code: RULE.code.into(),
         level: match history.ending() {
             Ending::NonFinite { .. } => FindingLevel::Error,
@@ -118,48 +162,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         why: RULE.why.into(),
         help: RULE.remedy.into(),
         ..Finding::default()
-    };
-    let all = history.rows().iter().filter(|row| overflowed(row)).count();
-    let first = history.rows().iter().position(overflowed);
-    if let Some(scale) = history.trace().series(&Role::LossScale) {
-        let finite = scale
-            .values()
-            .iter()
-            .copied()
-            .filter(|scale| scale.is_finite());
-        let largest = finite.fold(0.0, f64::max);
-        let fallen = scale
-            .values()
-            .iter()
-            .position(|scale| scale * SCALE_FALL <= largest);
-        let at = fallen.and_then(|index| scale.steps().get(index))?;
-        let row = history.rows().iter().position(|row| row.step >= *at)?;
-        let last = scale.values().last().copied().unwrap_or(f64::NAN);
-        return Some(finding(
-            format!(
-                "the loss scale fell from {largest:.0} to {last:.3}: gradients keep overflowing"
-            ),
-            first.unwrap_or(row).min(row),
-            vec![
-                Evidence::new("largest loss scale", largest),
-                Evidence::new("last loss scale", last),
-                Evidence::new("rows with an infinite norm and a finite loss", all as f64),
-            ],
-        ));
     }
-    let row = first?;
-    // A rise announces it: then the format is not to blame.
-    let announced = history.rise().is_some();
-    (!announced).then(|| {
-        finding(
-            format!(
-                "`grad_norm` is infinite at step {} beside a finite loss: a gradient left its number format",
-                history.step(row)
-            ),
-            row,
-            vec![Evidence::new("rows with an infinite norm and a finite loss", all as f64)],
-        )
-    })
 }
 
 #[cfg(test)]
@@ -189,7 +192,7 @@ mod tests {
         assert_eq!(growing(f64::NAN, 10), None);
     }
 
-    /// The gradient is steady and the activations are not, and infinite at the end already.
+    /// The gradient is steady; the activations grow, and are infinite at the end.
     #[test]
     fn fires_on_activations_too() {
         let finding = verdict(check, |measurements, _, _| {

@@ -9,20 +9,20 @@ use crate::diagnose::{
 };
 use crate::trace::Role;
 
-/// Times the clipped norm that the norm usually is: from a tenth of the gradient on, length no longer
-/// says anything.
+/// The median norm over the clipped norm above which the clip is the step size: once a tenth of the
+/// gradient is left, its length no longer counts.
 const MEDIAN_RATIO: f64 = 10.0;
 
 pub(super) const RULE: Rule = Rule {
     code: "SG011",
     name: "clip-saturation",
     what: "Nearly every step is clipped, and to a tenth of its gradient or less.",
-    why: "All updates then have the same length: the clip's threshold is the step size, and the length of \
-          the gradient, which should shrink near a minimum, no longer counts.",
+    why: "All updates then have the same length. The clip's threshold is the step size, and the \
+          length of the gradient, which should shrink near a minimum, no longer counts.",
     evidence: "`grad_norm` and `grad_norm_clipped`.",
-    blind: "Clipping by value or by parameter; a log that has one of the two norms only.",
-    remedy: "Clip at the norm that is usual (its 90th percentile), and lower the learning rate by what \
-             that allows more; or find why the norm is so large.",
+    blind: "Clipping by value or by parameter; a log with only one of the two norms.",
+    remedy: "Clip at the usual norm (its 90th percentile), and lower the learning rate by as much \
+             as the larger threshold allows more. Or find why the norm is so large.",
     fix_safety: "A larger threshold alone makes larger steps: lower the learning rate with it.",
     references: &["The guard's own detector of clip saturation"],
     example: Example::Logs {
@@ -60,7 +60,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
             .filter(|ratio| ratio.is_finite())
     };
     let counted = ratios().count();
-    // Rounding in a log's text is no clipping.
+    // Numbers rounded in a log's text are no clipping.
     let cut = ratios().filter(|ratio| *ratio > 1.01).count();
     let share = cut as f64 / counted.max(1) as f64;
     let ratio = median(ratios())?;
@@ -92,8 +92,8 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         chart: history.chart_of(&Role::GradNorm),
         why: RULE.why.into(),
         help: format!(
-            "Clip at {usual:.3} and divide the learning rate by {ratio:.0}: the same steps where they are \
-             usual, shorter ones where the gradient is."
+            "Clip at {usual:.3} and divide the learning rate by {ratio:.0}: usual steps stay the \
+             same, and steps get shorter where the gradient does."
         ),
         ..Finding::default()
     })

@@ -1,4 +1,4 @@
-//! SG012: the gradient dies out on its way back.
+//! SG012: the gradient vanishes on its way back, or in the course of training.
 
 use crate::diagnose::run::median;
 use crate::diagnose::sketch::{Sketch, healthy};
@@ -10,14 +10,14 @@ use crate::remedy::Family;
 use crate::trace::Role;
 use crate::{Evidence, Place};
 
-/// The first layer's gradient may be this share of the last one's before it is a fault
-/// (AutoTrainer's rule for vanishing gradients, ICSE 2021: its `beta_1`).
+/// A first layer's gradient below this share of the last layer's is a fault (AutoTrainer's rule for
+/// vanishing gradients, ICSE 2021: its `beta_1`).
 const MIN_RATIO: f64 = 1e-3;
 
 pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
     let profile = &case.measurements.growth;
     let (first, last) = (profile.points.first()?, profile.points.last()?);
-    // A gradient of exactly zero has vanished whatever the other end is: 0 / 0 as well.
+    // A gradient of exactly zero has vanished, whatever the other end is: 0 / 0 too.
     let ratio = if first.gradient_norm == 0.0 {
         0.0
     } else {
@@ -45,8 +45,8 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
         step: None,
         evidence,
         why: format!(
-            "A mean factor below 1 per {unit} makes the gradient shrink exponentially; what comes \
-             first hardly learns, whatever the loss."
+            "A mean factor below 1 per {unit} makes the gradient shrink exponentially. The first \
+             {unit}s hardly learn, whatever the loss."
         ),
         help: match profile.axis {
             Axis::Depth => {
@@ -64,27 +64,27 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
     })
 }
 
-/// The norm at the end over that at the start, of a run that learnt nothing: SageMaker Debugger calls
-/// gradients a ten-millionth in size vanished; here the start is the measure.
+/// The largest norm at the end over the norm at the start, in a run that learnt nothing. SageMaker
+/// Debugger's rule for vanishing gradients has 1e-7 as an absolute bound; this one is relative.
 const MIN_END: f64 = 1e-6;
 
-/// Of the loss at the start, so much is left of a run that learnt nothing.
+/// A run whose loss stays above this share of its start has learnt nothing.
 const UNLEARNT: f64 = 0.9;
 
 pub(super) const RULE: Rule = Rule {
     code: "SG012",
     name: "vanishing-gradient",
-    what: "The gradient dies out: on its way back through the network, or in the course of training, \
-           while the loss stays high.",
+    what: "The gradient vanishes: on its way back through the network, or in the course of \
+           training, while the loss stays high.",
     why: "A weight whose gradient is next to nothing does not learn, whatever the loss.",
-    evidence: "Before training, the gradient's size at each layer or time step (`steadygrad probe`). In \
-               a log, `grad_norm` and `loss`: the norm falls below a millionth of its start, and the loss \
-               has not fallen by a tenth.",
+    evidence: "Before training, the gradient's size at each layer or time step (`steadygrad \
+               probe`). In a log, `grad_norm` and `loss`: the norm falls below a millionth of its \
+               start, and the loss has not fallen by a tenth.",
     blind: "In a log, layers that do not learn while others do.",
-    remedy: "Bring the factor per layer to 1: initialise at the critical scale, normalise, add residual \
-             connections. In the course of training it is mostly the end of an overshoot: units that \
-             died or saturated; mend the finding before it.",
-    fix_safety: "Means training anew: dead units do not come back.",
+    remedy: "Bring the factor per layer to 1: initialise at the critical scale, normalise, add \
+             residual connections. In the course of training an overshoot is the usual cause: it \
+             kills or saturates units. Fix the finding before this one.",
+    fix_safety: "It means training from the start: dead units do not come back.",
     references: &[
         "AutoTrainer, ICSE 2021: first over last gradient below a thousandth",
         "SageMaker Debugger, VanishingGradient",
@@ -132,7 +132,8 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         code: RULE.code.into(),
         level: FindingLevel::Error,
         title: format!(
-            "the gradient has vanished: norm {to:.1e}, at the start {from:.1e}, and the loss is still high"
+            "the gradient has vanished: norm {to:.1e}, at the start {from:.1e}, and the loss is \
+             still high"
         ),
         step: Some(history.step(row)),
         until: rows.last().map(|row| row.step),
@@ -173,9 +174,9 @@ mod tests {
             (finding.code.as_str(), finding.place),
             ("SG012", Place::Layer("a".into()))
         );
-        // Underflowed to nothing: no rate, and still a finding.
+        // A gradient that underflowed to zero has no rate, and is still a finding.
         assert_eq!(with(0.0, 1.0).unwrap().evidence.len(), 2);
-        // Nothing flows back at all.
+        // No gradient flows back at all.
         assert_eq!(with(0.0, 0.0).unwrap().code, "SG012");
         for (first, last) in [(f64::NAN, 1.0), (1.0, f64::NAN), (1.0, f64::INFINITY)] {
             assert_eq!(with(first, last), None);

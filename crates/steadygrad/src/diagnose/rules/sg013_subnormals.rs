@@ -5,8 +5,8 @@ use crate::diagnose::{
 };
 use crate::{Evidence, Place};
 
-/// Arithmetic on subnormal f32 values is ten times slower or worse on common CPUs, so one value
-/// in a hundred already costs a tenth of the time.
+/// Arithmetic on subnormal f32 values is at least ten times slower on common CPUs, so one value in
+/// a hundred already costs a tenth of the time.
 const MAX_SHARE: f64 = 0.01;
 
 pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
@@ -23,11 +23,8 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
         place: Place::Run,
         step: None,
         evidence: vec![Evidence::new("share of subnormal values", share)],
-        why: "Values below 1.2e-38 have lost most of their digits, teach nothing, and are many \
-              times slower to compute with on a CPU."
-            .into(),
-        help: "Mend what makes the gradient vanish; until then, flush subnormal values to zero."
-            .into(),
+        why: RULE.why.into(),
+        help: RULE.remedy.into(),
         ..Finding::default()
     })
 }
@@ -36,12 +33,12 @@ pub(super) const RULE: Rule = Rule {
     code: "SG013",
     name: "subnormal-gradients",
     what: "More than a hundredth of the gradient's values are subnormal.",
-    why: "Values below 1.2e-38 have lost most of their digits, teach nothing, and are many times slower \
-          to compute with on a CPU.",
+    why: "Values below 1.2e-38 have lost most of their digits, teach nothing, and slow a CPU down \
+          many times.",
     evidence: "Before training, the first gradient's values (`steadygrad probe`).",
     blind: "Logs: a count without the number of values is no share.",
-    remedy: "Mend what makes the gradient vanish; until then, flush subnormal values to zero.",
-    fix_safety: "Flushing changes only values that are below 1.2e-38.",
+    remedy: "Fix what makes the gradient vanish; until then, flush subnormal values to zero.",
+    fix_safety: "Flushing changes only values below 1.2e-38.",
     references: &["IEEE 754; measured: docs/LOG.md"],
     example: Example::Measured {
         fires: MeasuredExample {
@@ -49,7 +46,7 @@ pub(super) const RULE: Rule = Rule {
             change: |model| model.subnormal_share = 0.5,
         },
         silent: MeasuredExample {
-            text: "one in a hundred is",
+            text: "one value in a hundred is",
             change: |model| model.subnormal_share = 0.01,
         },
     },

@@ -8,25 +8,29 @@ use crate::diagnose::{
 };
 use crate::trace::Role;
 
-/// Rows before the trouble in which the schedule is looked at: the guard's warm-up.
+/// Rows before the trouble in which a change of the schedule counts: the guard's warm-up.
 const BEFORE: usize = 20;
 
-/// Times the learning rate of those rows that is a jump: a warm-up doubles it at most, after its
-/// first rows.
+/// A learning rate above this many times the smallest of those rows has jumped: after its first
+/// rows a warm-up at most doubles it.
 const JUMP: f64 = 2.0;
 
 pub(super) const RULE: Rule = Rule {
     code: "SG014",
     name: "schedule-jump",
-    what: "The learning rate at least doubled within the twenty rows before the trouble: a restart, a \
-           warm-up that is too short or ends too high, a schedule that was resumed at a wrong step.",
-    why: "The weights were at a place whose curvature suited the smaller rate; the larger one overshoots \
-          there.",
-    evidence: "`learning_rate`, and a run that is in trouble by its loss or norm, or whose guard stopped the jump.",
-    blind: "A rate that was too high from the start (SG006); schedules that the log does not show.",
-    remedy: "Hold the peak below the rate at which the trouble began, half of it to be safe, or stretch \
-             the warm-up. After a resume, check that the scheduler's step was restored.",
-    fix_safety: "A longer warm-up costs the steps that it lasts.",
+    what: "The learning rate at least doubled within the twenty rows before the trouble: a \
+           restart, a warm-up that is too short or ends too high, a schedule that was resumed at \
+           a wrong step.",
+    why: "The weights were at a place whose curvature suited the smaller rate; the larger one \
+          overshoots there.",
+    evidence: "`learning_rate`, and a run whose loss or norm shows trouble, or whose guard \
+               stopped the jump.",
+    blind: "A rate that was too high from the start (SG006); schedules that the log does not \
+            show.",
+    remedy: "Hold the peak below the rate at which the trouble began, at half of it to be safe, \
+             or lengthen the warm-up. After a resume, check that the scheduler's step was \
+             restored.",
+    fix_safety: "A longer warm-up costs its own steps.",
     references: &[
         "Goyal et al., 2017: warm-up for large batches",
         "Gilmer et al., 2021: warm-up lets training find flatter places before the rate is high",
@@ -49,8 +53,8 @@ pub(super) const RULE: Rule = Rule {
     of_run: Some(of_run),
 };
 
-/// The rates before and at their largest, and the row of that, where the learning rate jumped shortly
-/// before this row.
+/// The smallest rate before the largest, the largest, and its row, if the learning rate jumped
+/// shortly before this row.
 pub(super) fn jumped_at(history: &History<'_>, row: usize) -> Option<(f64, f64, usize)> {
     let first = row.saturating_sub(BEFORE);
     let rates = || {
@@ -69,7 +73,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     stopped_by_a_guard(history).or_else(|| followed_by_trouble(history))
 }
 
-/// A jump that a guard did not let through: neither loss nor norm need show any trouble then.
+/// A jump that a guard stopped: then neither loss nor norm need to show trouble.
 fn stopped_by_a_guard(history: &History<'_>) -> Option<Finding> {
     let jump = |row: usize| {
         let (_, seen) = history.harmful(Detector::LearningRateJump, row..row + 1)?;
@@ -86,7 +90,8 @@ fn stopped_by_a_guard(history: &History<'_>) -> Option<Finding> {
             FindingLevel::Warning
         },
         title: format!(
-            "the learning rate rose from {before:.1e} to {largest:.1e}, {:.0} times that, by step {step}, where the guard intervened",
+            "the learning rate rose from {before:.1e} to {largest:.1e}, {:.0} times that, by step \
+             {step}, where the guard intervened",
             largest / before
         ),
         step: Some(step),
@@ -103,14 +108,15 @@ fn stopped_by_a_guard(history: &History<'_>) -> Option<Finding> {
 
 fn calm_at(rate: f64) -> String {
     format!(
-        "Keep the learning rate at {rate:.1e}, where training was calm; after a resume, check the scheduler's step."
+        "Keep the learning rate at {rate:.1e}, where training was calm; after a resume, check the \
+         scheduler's step."
     )
 }
 
 fn followed_by_trouble(history: &History<'_>) -> Option<Finding> {
     let onset = history.onset().or_else(|| Some(history.rise()?.from_row));
     let onset = onset.or_else(|| {
-        // Or a spike that it came out of.
+        // A spike that the run came out of is trouble, too.
         let spikes = history.streaks().iter().filter(|streak| {
             [Detector::LossSpike, Detector::NormSpike]
                 .into_iter()
@@ -138,7 +144,8 @@ fn followed_by_trouble(history: &History<'_>) -> Option<Finding> {
             None => FindingLevel::Warning,
         },
         title: format!(
-            "the learning rate {what} from {before:.1e} to {largest:.1e} by step {step}, and trouble began at step {trouble}"
+            "the learning rate {what} from {before:.1e} to {largest:.1e} by step {step}, and \
+             trouble began at step {trouble}"
         ),
         step: Some(step),
         until: Some(trouble.max(step)),
@@ -168,7 +175,7 @@ mod tests {
     use crate::diagnose::GUARDED;
 
     #[test]
-    fn a_jump_that_a_guard_stopped_is_told_without_any_trouble() {
+    fn a_jump_that_a_guard_stopped_is_found_without_any_trouble() {
         let of = |guarded: bool| {
             let sketch = Sketch::healthy(140).rate(100, |_, rate| 100.0 * rate);
             let skipped = |row: usize| f64::from((100..103).contains(&row));
@@ -191,7 +198,7 @@ mod tests {
         assert!(found.help.contains("at 1.0e-2"), "{found:?}");
     }
 
-    /// A batch that was not finite, in a warm-up that goes on.
+    /// The guard skipped one batch in the middle of a warm-up.
     #[test]
     fn an_intervention_at_a_rate_that_rises_as_warm_ups_do_is_no_jump() {
         let sketch = Sketch::healthy(140).rate(0, |row, rate| rate * (row + 1).min(60) as f64);

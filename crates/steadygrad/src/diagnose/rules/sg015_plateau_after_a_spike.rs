@@ -9,28 +9,30 @@ use crate::diagnose::{
 };
 use crate::trace::Role;
 
-/// Rows after the spike that the new level is read from, at least: the guard's warm-up.
+/// The least rows after the spike that a new level is read from: the guard's warm-up.
 const LEAST_ROWS: usize = 20;
 
-/// Of the loss before the spike, so many times is a lost level.
+/// A level above this many times the loss before the spike is lost.
 const LOST: f64 = 1.5;
 
-/// Share of its level that a loss at chance differs by from batch to batch. Chosen on the zoo's tuning
-/// part.
+/// How much a loss at chance differs from batch to batch, as a share of its level. Chosen on the
+/// zoo's tuning part.
 const NOISE: f64 = 0.05;
 
-/// Of the first loss, so much is left of a run that has not learnt.
+/// A run whose loss is above this share of the first loss has not learnt.
 const UNLEARNT: f64 = 0.9;
 
 pub(super) const RULE: Rule = Rule {
     code: "SG015",
     name: "plateau-after-a-spike",
-    what: "After a spike the loss stays on a higher level, where an untrained model's is, or stands still.",
-    why: "What was learnt is gone. Often units died or saturated at the spike and get no gradient to come \
-          back by; further steps are wasted.",
+    what: "After a spike the loss stays on a higher level, at the level of an untrained model, or \
+           stands still.",
+    why: "What was learnt is gone. Often units died or saturated at the spike and get no gradient \
+          that would bring them back; further steps are wasted.",
     evidence: "`loss`, with twenty rows after the spike.",
-    blind: "Why it spiked: that is what the finding before it is for. Progress that is slow but not lost.",
-    remedy: "Go back to a checkpoint before the spike and mend its cause; do not train on.",
+    blind: "Why the loss spiked: see the finding before this one. Progress that is slow but not \
+            lost.",
+    remedy: "Go back to a checkpoint before the spike and fix its cause; do not train on.",
     fix_safety: "Going back loses the steps since, which taught nothing.",
     references: &["The guard's own detector of a loss that is back at its start"],
     example: Example::Logs {
@@ -48,7 +50,7 @@ pub(super) const RULE: Rule = Rule {
     of_run: Some(of_run),
 };
 
-/// A loss far out of its range, or three times an untrained model's.
+/// Whether a loss is far out of its range, or three times an untrained model's.
 fn is_loss_jump(seen: &Detection) -> bool {
     match seen.detector {
         Detector::LossDivergence => true,
@@ -57,8 +59,8 @@ fn is_loss_jump(seen: &Detection) -> bool {
     }
 }
 
-/// Whether losses stand still from their middle on, with the little noise that the loss at chance has: a
-/// model that has learnt has losses that differ from batch to batch.
+/// Whether losses stand still from their middle on, with as little noise as the loss at chance: the
+/// losses of a model that has learnt differ from batch to batch.
 fn is_flat(losses: &[f64]) -> bool {
     let half = &losses[losses.len() / 2..];
     let (third, fourth) = half.split_at(half.len() / 2);
@@ -71,7 +73,7 @@ fn is_flat(losses: &[f64]) -> bool {
     away.is_some_and(|away| away <= NOISE * level) && (third - fourth).abs() <= NOISE * level
 }
 
-/// The loss before and after.
+/// The row at which the loss left its level, and the losses around it.
 struct Levels {
     from: usize,
     before: f64,
@@ -79,7 +81,7 @@ struct Levels {
     first: f64,
 }
 
-/// What the run lost at a spike, or in a relapse; `None` when nothing.
+/// What the run lost at a spike, or in a relapse; `None` when it lost nothing.
 fn lost_at(history: &History<'_>, relapse: Option<usize>, spike: Option<usize>) -> Option<Levels> {
     let rows = history.rows();
     let streak = |row: usize| history.streak_at(row);
@@ -95,14 +97,14 @@ fn lost_at(history: &History<'_>, relapse: Option<usize>, spike: Option<usize>) 
     let after: Vec<f64> = rows[since..].iter().filter_map(|row| row.loss).collect();
     let last = &after[after.len() - after.len().min(LEAST_ROWS)..];
     let level = median(last.iter().copied())?;
-    // Worse than before it or, where it came before anything was learnt, no better than untrained.
+    // Worse than before the spike; or, if nothing was learnt before it, no better than untrained.
     let bound = if before < UNLEARNT * first {
         LOST * before
     } else {
         UNLEARNT * first
     };
     let enough = after.len() >= LEAST_ROWS && before > 0.0;
-    // A level that was there before the spike is not the spike's.
+    // The spike did not make a level that was there before it.
     let stood = || {
         let earlier: Vec<f64> = rows[..from].iter().filter_map(|row| row.loss).collect();
         level <= (1.0 + NOISE) * before && earlier.len() >= LEAST_ROWS && is_flat(&earlier)
@@ -123,8 +125,8 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         Ending::Alive => None,
         _ => return None,
     };
-    // The spike that the level begins with: of several the last, or the first where that one hit a run that
-    // had nothing left to lose.
+    // The level begins with the last of several spikes; or with the first, if the last one hit a
+    // run that had nothing left to lose.
     let (mut first_spike, mut last_spike) = (None, None);
     let jumps = history.seen().filter(|(_, seen)| is_loss_jump(seen));
     for (row, _) in jumps {
@@ -161,7 +163,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         chart: history.chart(&Role::Loss, 0..rows.len()),
         why: RULE.why.into(),
         help: format!(
-            "Go back to a checkpoint before step {step}, mend what came first, and do not train on."
+            "Go back to a checkpoint before step {step}, fix what came first, and do not train on."
         ),
         ..Finding::default()
     })
@@ -176,7 +178,7 @@ mod tests {
         of_run(&History::of(&trace)).map(|finding| finding.title)
     }
 
-    /// At chance before a spike and after it: the spike changed nothing.
+    /// The loss is at chance before a spike and after it: the spike changed nothing.
     #[test]
     fn a_level_that_was_there_before_is_not_the_spikes() {
         let chance = |spike: usize| {
@@ -186,7 +188,7 @@ mod tests {
             })
         };
         assert_eq!(says(chance(120)), None);
-        // After the first rows it may well be: nothing was learnt yet.
+        // A spike in the first rows may have made the level: nothing was learnt yet.
         assert!(says(chance(8)).is_some());
     }
 }

@@ -1,4 +1,6 @@
-//! SG016: a guard that no longer lets the run move.
+//! SG016: a guard or a loss scaler holds the run, or intervened in it.
+
+use std::ops::Range;
 
 use crate::Evidence;
 use crate::diagnose::sketch::Sketch;
@@ -7,20 +9,21 @@ use crate::diagnose::{
 };
 use crate::trace::Role;
 
-/// Skipped steps in a row that end a run with those who count them (torchtitan, Megatron-LM).
+/// Skipped steps in a row after which torchtitan and Megatron-LM end a run.
 const IN_A_ROW: usize = 5;
 
 pub(super) const RULE: Rule = Rule {
     code: "SG016",
     name: "stalled-guard",
-    what: "Five steps in a row or more were not applied: the guard, or a loss scaler, holds the run. Of a run of \
-           steadygrad's also how often its guard did not apply a step, and why at first: a note where it was once.",
-    why: "The weights do not move, so the next step will be as bad: what was to survive stands still and \
+    what: "At least five steps in a row were not applied: the guard, or a loss scaler, holds the \
+           run. In a run of steadygrad's it also says how many steps the guard did not apply, and \
+           why at first; a single one is a note.",
+    why: "The weights do not move, so the next step will be as bad. The run stands still and \
           costs its time.",
     evidence: "A run of steadygrad's, or a column that is 1 where a step was skipped.",
     blind: "Skips that the log does not show.",
-    remedy: "Mend what the first skipped step shows. Bound the skips in a row, and stop or go back when \
-             they are spent.",
+    remedy: "Fix what the first skipped step shows. Bound the skips in a row, and stop or go back \
+             when they are spent.",
     fix_safety: "Lifting the guard lets the bad update through: never do that.",
     references: &["Counts in a row: torchtitan#916, Megatron-LM#3460"],
     example: Example::Logs {
@@ -44,26 +47,12 @@ pub(super) const RULE: Rule = Rule {
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
     let series = history.trace().series(&Role::Skipped)?;
-    let skipped = |index: &usize| series.values()[*index] > 0.0;
-    let all = 0..series.values().len();
-    let (mut longest, mut from, mut length) = (0..0, 0, 0);
-    for index in all.clone() {
-        if skipped(&index) {
-            length += 1;
-            if length == 1 {
-                from = index;
-            }
-            if length > longest.len() {
-                longest = from..index + 1;
-            }
-        } else {
-            length = 0;
-        }
-    }
+    let skipped = |value: &f64| *value > 0.0;
+    let longest = longest(series.values(), skipped);
     if longest.len() < IN_A_ROW {
         return intervened(history);
     }
-    // A guard's own record may tell of steps that have no row yet: what came after them is not known.
+    // A guard's record may list steps that have no row yet: nobody knows what came after them.
     let last_row = history.rows().last().map(|row| row.step);
     let is_known = history.account().is_none() || series.steps().last().copied() <= last_row;
     let to_the_end = longest.end == series.values().len() && is_known;
@@ -71,38 +60,48 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         series.steps()[longest.start],
         series.steps()[longest.end - 1],
     );
+    let (level, end) = if to_the_end {
+        (FindingLevel::Error, ", the end of the log")
+    } else {
+        (FindingLevel::Warning, "")
+    };
+    let all = series.values().iter().filter(|value| skipped(value));
     Some(Finding {
         code: RULE.code.into(),
-        level: if to_the_end {
-            FindingLevel::Error
-        } else {
-            FindingLevel::Warning
-        },
+        level,
         title: format!(
-            "{} steps in a row were not applied, from step {first} to {last}{}",
-            longest.len(),
-            if to_the_end {
-                ", the end of the log"
-            } else {
-                ""
-            }
+            "{} steps in a row were not applied, from step {first} to {last}{end}",
+            longest.len()
         ),
         step: Some(first),
         until: Some(last),
         evidence: vec![
             Evidence::new("longest run of skipped steps", longest.len() as f64),
-            Evidence::new("skipped steps in all", all.filter(skipped).count() as f64),
+            Evidence::new("skipped steps in all", all.count() as f64),
         ],
         why: RULE.why.into(),
         help: format!(
-            "Mend what step {first} shows; stop or go back after {IN_A_ROW} skips in a row."
+            "Fix what step {first} shows; stop or go back after {IN_A_ROW} skips in a row."
         ),
         notes: history.account().map(str::to_owned).into_iter().collect(),
         ..Finding::default()
     })
 }
 
-/// What a guard did without holding the run: there is something to mend although nothing of it was lost.
+/// The first of the longest stretches of such values.
+fn longest(values: &[f64], is_such: impl Fn(&f64) -> bool) -> Range<usize> {
+    let (mut longest, mut from) = (0..0, 0);
+    for (index, value) in values.iter().enumerate() {
+        if !is_such(value) {
+            from = index + 1;
+        } else if index + 1 - from > longest.len() {
+            longest = from..index + 1;
+        }
+    }
+    longest
+}
+
+/// What a guard did without holding the run: there is something to fix although nothing was lost.
 fn intervened(history: &History<'_>) -> Option<Finding> {
     let account = history.account()?;
     let steps: Vec<u64> = history.skipped_steps().collect();
@@ -119,8 +118,10 @@ fn intervened(history: &History<'_>) -> Option<Finding> {
         step: Some(first),
         until: Some(last),
         evidence: vec![Evidence::new("steps not applied", steps.len() as f64)],
-        why: "Without the guard these steps would have reached the weights; what made them bad is still there.".into(),
-        help: format!("Mend what step {first} shows; `incidents.jsonl` has the reason of every one."),
+        why: "Without the guard these steps would have reached the weights. What made them bad is \
+              still there."
+            .into(),
+        help: format!("Fix what step {first} shows; `incidents.jsonl` has each step's reason."),
         ..Finding::default()
     })
 }
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guard_did_is_told_although_the_run_moves() {
+    fn what_a_guard_did_is_reported_although_the_run_moves() {
         let found = of(|row| row % 30 == 7).unwrap();
         assert_eq!(
             (found.level, found.step, found.until),

@@ -1,4 +1,4 @@
-//! SG017: a value that no computation should have given.
+//! SG017: a NaN that no computation should give.
 
 use crate::Evidence;
 use crate::diagnose::sketch::Sketch;
@@ -10,16 +10,19 @@ use crate::trace::Role;
 pub(super) const RULE: Rule = Rule {
     code: "SG017",
     name: "suspected-backend-fault",
-    what: "The gradient is NaN at a step whose loss is finite, and no step before it announced that.",
-    why: "A finite loss has passed through every operation of the forward pass. A NaN that appears only \
-          on the way back is the derivative of an operation at a place where it has none (square root or \
-          logarithm of zero, norm of a zero vector, a masked softmax), an infinite input whose size a \
-          saturating activation hid, or a fault of a kernel.",
-    evidence: "`loss` and `grad_norm`, every step; with `grad_norm/<parameter>` an infinite input is told apart, for it \
-               breaks the first layer's gradient alone (SG009).",
+    what: "The gradient is NaN at a step whose loss is finite, and no step before it announced \
+           that.",
+    why: "A finite loss has passed through every operation of the forward pass. A NaN that \
+          appears only on the way back has one of three causes. An operation was differentiated \
+          where it has no derivative: a square root or logarithm of zero, the norm of a zero \
+          vector, a masked softmax. An input was infinite, and a saturating activation hid its \
+          size. Or a kernel is faulty.",
+    evidence: "`loss` and `grad_norm`, every step. With `grad_norm/<parameter>` it can rule out \
+               an infinite input, which breaks the first layer's gradient alone (SG009).",
     blind: "Which of the three it is: a suspicion, to be tested.",
-    remedy: "Run that batch again in f64 or on another backend: what stays is the model's, what goes away \
-             the kernel's. Add a small epsilon inside square roots, logarithms and norms.",
+    remedy: "Run that batch again in f64 or on another backend: a NaN that stays is the model's, \
+             one that goes away the kernel's. Add a small epsilon inside square roots, logarithms \
+             and norms.",
     fix_safety: "An epsilon below the values' size changes nothing else.",
     references: &["burn#5162, burn#5202, candle#3847: kernels that gave wrong values"],
     example: Example::Logs {
@@ -52,7 +55,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         return None;
     }
     let step = history.step(first);
-    // SG009's: what that layer was given was probably infinite.
+    // SG009 reports it: the layer's input was probably infinite.
     if history.broken_at_the_input(first).is_some() {
         return None;
     }
@@ -64,7 +67,8 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
             _ => FindingLevel::Warning,
         },
         title: format!(
-            "the gradient is NaN at step {step} although the loss is finite and nothing announced it"
+            "the gradient is NaN at step {step} although the loss is finite and nothing \
+             announced it"
         ),
         step: Some(step),
         evidence: vec![
@@ -77,7 +81,8 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         chart: history.chart(&Role::GradNorm, first.saturating_sub(36)..first + 4),
         why: RULE.why.into(),
         help: format!(
-            "Run the batch of step {step} again in f64 and on another backend; add an epsilon inside square roots, logarithms and norms."
+            "Run the batch of step {step} again in f64 and on another backend; add an epsilon \
+             inside square roots, logarithms and norms."
         ),
         ..Finding::default()
     })

@@ -6,16 +6,16 @@ use crate::diagnose::{
 use crate::remedy::Family;
 use crate::{Evidence, Place};
 
-/// Standardised features have root mean square 1; three times that is beyond any usual scaling
-/// (features in 0..1 have about 0.5).
+/// Standardised features have root mean square 1, features in 0..1 about 0.5; three is beyond any
+/// usual scaling.
 const MAX_RMS: f64 = 3.0;
 
 pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
     let measurements = case.measurements;
     let rms = measurements.input_rms;
     let matrix = measurements.weights.first()?;
-    // A first matrix that is smaller by what the input is larger, as a computed initialisation
-    // makes it, scales the input itself.
+    // A first matrix that is smaller by the factor that the input is larger scales the input
+    // itself; a computed initialisation makes such a matrix.
     let critical = measurements.critical_gain().unwrap_or(1.0);
     let compensated = match matrix.gain() / critical {
         share if share < 1.0 => rms * share,
@@ -30,9 +30,7 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
         place: Place::Parameter(matrix.name.clone()),
         step: None,
         evidence: vec![Evidence::new("input root mean square", rms)],
-        why: "Every initialisation rule assumes inputs of size 1. A larger input enlarges all \
-              activations, the first layer's gradient and, by its square, the curvature."
-            .into(),
+        why: RULE.why.into(),
         help: format!("Divide the input by {rms:.2}, or standardise each feature."),
         ..Finding::default()
     })
@@ -42,21 +40,21 @@ pub(super) const RULE: Rule = Rule {
     code: "SG018",
     name: "unscaled-input",
     what: "The data reach the network unscaled.",
-    why: "Every initialisation rule assumes inputs of size 1. A larger input enlarges all activations, \
-          the first layer's gradient and, by its square, the curvature.",
-    evidence: "Before training, the root mean square of the first batch and the first weight matrix \
-               (`steadygrad probe`).",
+    why: "Every initialisation rule assumes inputs of size 1. A larger input enlarges all \
+          activations, the first layer's gradient and, by its square, the curvature.",
+    evidence: "Before training, the root mean square of the first batch and the first weight \
+               matrix (`steadygrad probe`).",
     blind: "Logs; single features out of scale among many that are not.",
     remedy: "Divide the input by its root mean square, or standardise each feature.",
-    fix_safety: "A trained model expects its inputs as they were: train anew.",
+    fix_safety: "A trained model expects its inputs as they were: train from the start.",
     references: &["LeCun et al., 1998: Efficient BackProp"],
     example: Example::Measured {
         fires: MeasuredExample {
-            text: "root mean square 7.7 into a matrix of the usual scale",
+            text: "the input has root mean square 7.7 and the first matrix the usual scale",
             change: |model| model.input_rms = 7.7,
         },
         silent: MeasuredExample {
-            text: "root mean square 1, or a first matrix that is smaller by as much",
+            text: "the first matrix is smaller by as much, or the root mean square is 1",
             change: |model| {
                 model.input_rms = 7.7;
                 model.weights[0].frobenius_norm /= 7.7;
@@ -85,7 +83,7 @@ mod tests {
         }
         let finding = verdict(check, |measurements, _, _| measurements.input_rms = 7.7).unwrap();
         assert_eq!(finding.evidence[0].value, 7.7);
-        // The first matrix makes up for it.
+        // The first matrix compensates for the input.
         let scaled = verdict(check, |measurements, _, _| {
             measurements.input_rms = 7.7;
             measurements.weights[0].frobenius_norm /= 7.7;

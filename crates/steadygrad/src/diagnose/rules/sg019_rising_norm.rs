@@ -1,4 +1,4 @@
-//! SG019: the norm rises and nothing is wrong.
+//! SG019: the norm rises, and no fault was found.
 
 use crate::Evidence;
 use crate::diagnose::run::median;
@@ -8,21 +8,21 @@ use crate::diagnose::{
 };
 use crate::trace::Role;
 
-/// Times the norm of the first fifth of the log: what people take for a fault.
+/// Times the norm of the first fifth of the log: a rise that people take for a fault.
 const RISEN: f64 = 3.0;
 
-/// Rows that a course is read from, at least.
+/// The least rows of a log that the rule reads.
 const LEAST_ROWS: usize = 50;
 
 pub(super) const RULE: Rule = Rule {
     code: "SG019",
     name: "rising-norm",
-    what: "The gradient norm has risen over the run, the loss has fallen, and nothing else was found: a \
-           note, not a fault.",
-    why: "A norm is no measure of health by itself. It rises as a model leaves a plateau, as weights \
-          under normalisation shrink, and where few parameters carry most of it.",
-    evidence: "`grad_norm` and `loss`, fifty rows or more.",
-    blind: "What the next thousand steps bring: a rise that turns explosive is SG002's.",
+    what: "The gradient norm has risen over the run, the loss has fallen, and nothing else was \
+           found: a note, not a fault.",
+    why: "A norm by itself does not measure health. It rises as a model leaves a plateau, as \
+          weights under normalisation shrink, and where few parameters carry most of it.",
+    evidence: "`grad_norm` and `loss`, at least fifty rows.",
+    blind: "The next thousand steps: SG002 reports a rise that turns explosive.",
     remedy: "None. Do not lower a clip threshold or the learning rate because of it.",
     fix_safety: "Nothing is changed.",
     references: &[
@@ -59,9 +59,9 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     }
     let last = history.step(rows.len() - 1);
     let mut evidence = vec![
-        Evidence::new("norm of the last fifth over that of the first", to / from),
+        Evidence::new("norm of the last fifth over the first fifth", to / from),
         Evidence::new(
-            "loss of the last fifth over that of the first",
+            "loss of the last fifth over the first fifth",
             after / before,
         ),
     ];

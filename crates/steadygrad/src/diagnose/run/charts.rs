@@ -4,24 +4,24 @@ use super::History;
 use crate::diagnose::Chart;
 use crate::trace::{Role, Series};
 
-/// Values in a chart: what fits a line of a terminal.
+/// Values in a chart: as many as fit a line of a terminal.
 const CHART: usize = 72;
 
 /// Values in a chart of the whole log.
 const OVERVIEW: usize = 500;
 
 impl History<'_> {
-    /// A column around some rows, thinned to a line.
+    /// Returns a column in these rows, thinned to a line. `None` if it has no value there.
     pub fn chart(&self, role: &Role, rows: Range<usize>) -> Option<Chart> {
-        self.drawn(role, rows, CHART)
+        self.thinned(role, rows, CHART)
     }
 
-    /// A column of the rows from end to end, thinned to a plot.
+    /// Returns a column of all rows, thinned to a plot. `None` if it has no value.
     pub fn overview(&self, role: &Role) -> Option<Chart> {
-        self.drawn(role, 0..self.rows().len(), OVERVIEW)
+        self.thinned(role, 0..self.rows().len(), OVERVIEW)
     }
 
-    fn drawn(&self, role: &Role, rows: Range<usize>, most: usize) -> Option<Chart> {
+    fn thinned(&self, role: &Role, rows: Range<usize>, most: usize) -> Option<Chart> {
         let column = self.trace().series(role).map(Series::column);
         let rows = self
             .rows()
@@ -41,7 +41,8 @@ impl History<'_> {
         thinned(column.unwrap_or("grad_norm"), &points, most)
     }
 
-    /// A whole column that is not one of the rows', thinned to a line.
+    /// Returns a whole column that the rows do not hold, thinned to a line. `None` if there is
+    /// none.
     pub fn chart_of(&self, role: &Role) -> Option<Chart> {
         let series = self.trace().series(role)?;
         let steps = series.steps().iter().copied();
@@ -50,7 +51,7 @@ impl History<'_> {
     }
 }
 
-/// Points as a chart; none without a point.
+/// Keeps the largest value of each part; one that is not finite counts as the largest.
 fn thinned(column: &str, points: &[(u64, f64)], most: usize) -> Option<Chart> {
     let part = points.len().div_ceil(most).max(1);
     let worst = |a: &(u64, f64), b: &(u64, f64)| {

@@ -6,21 +6,22 @@ use crate::detect::{Detection, Detector};
 use crate::guard::{Guard, Preset};
 use crate::stats::{GradientStats, NamedStats, TensorStats};
 
-/// Of each detector so many detections are kept of one after the other: the first ones tell what began.
+/// A detector's detections in consecutive rows are kept up to this many: the first show how it
+/// began.
 const KEPT: usize = 16;
 
-/// And so many in all: a log may be all noise.
+/// The most detections of a log: a log may be all noise.
 const MOST: usize = 65_536;
 
-/// What a guard that only watches would have said.
+/// Returns what a guard that only watches sees in each row.
 pub(super) fn detections(rows: &[Row]) -> Vec<(usize, Detection)> {
     let mut guard = Guard::from(Preset::Observe);
-    // Of each detector the last row it spoke in, and for how many rows on end it has.
+    // For each detector the last row it fired in, and how many consecutive rows it has fired in.
     let mut lasts: HashMap<Detector, (usize, usize)> = HashMap::new();
     let (mut loss, mut rate) = (0.0, 0.0);
     let mut seen = Vec::new();
     for (index, row) in rows.iter().enumerate() {
-        // What was not logged is what it was: no detector sees a change in that.
+        // A value that was not logged repeats the last one: no detector sees a change in it.
         loss = row.loss.unwrap_or(loss);
         rate = row.learning_rate().unwrap_or(rate);
         let tensors = row.grad_norm.map(|tensor_norm| NamedStats {

@@ -7,61 +7,64 @@ use super::quantiles::{lower_quartile, median};
 use super::streaks::is_broken;
 use crate::statistics::SIGMA_PER_MAD;
 
-/// Times the loss at the start: Lightning's SpikeDetection calls threefold a spike.
+/// A run whose loss ends above this many times its start has diverged: Lightning's SpikeDetection
+/// calls threefold a spike.
 const DIVERGED: f64 = 3.0;
 
-/// Times the loss at the start that a run ends worse than it began, if it stays above the start as well,
-/// by more than losses differ from row to row. The start is a median of rows: one loss that is low by
-/// chance is none.
+/// A run whose loss ends above this many times its start has relapsed, if most of its last losses
+/// are above the start by more than losses differ from row to row. The start is a median, so one
+/// loss that is low by chance does not count.
 const WORSE: f64 = 1.5;
 
-/// Share of the progress that is lost: the guard's own.
+/// Share of the progress that a relapse loses, at least: the guard's own bound.
 const RELAPSED: f64 = 0.8;
 
-/// Times the deviation of the losses at the end that a progress has to be.
+/// Progress is at least this many times the deviation of the losses at the end.
 const PROGRESS: f64 = 3.0;
 
-/// Share of the loss at the start that a progress has to be: less is nothing that could be lost.
+/// Progress is at least this share of the loss at the start: less cannot be lost.
 const LEARNT: f64 = 0.2;
 
-/// Share of the progress that is lost where the network is dead besides.
+/// Share of the progress that a relapse loses if the network is dead as well.
 const HALF: f64 = 0.5;
 
-/// A dead network answers the same whatever it is asked: its losses differ by this share at most, by how
-/// often each answer is right in a batch. As in SG015; chosen on the zoo's tuning part.
+/// The largest noise of a dead network's losses, as a share of their level. A dead network gives
+/// one answer to every input, so its losses differ only by how often that answer is right in a
+/// batch. As in SG015; chosen on the zoo's tuning part.
 const FLAT: f64 = 0.05;
 
-/// Share of the gradient norm that a dead network has of what it had at its best, or in most of the run. A
-/// living one has a larger gradient where its loss is higher.
+/// The largest gradient norm of a dead network, as a share of its norm at its best, or in most of
+/// the run. A living network has a larger gradient where its loss is higher.
 const QUIET: f64 = 0.25;
 
-/// Losses that a relapse lasts for, at least: of fewer, noise may make them.
+/// The least losses that a relapse lasts for: noise may make fewer.
 const LASTS: usize = 3;
 
-/// Rows that make up the start.
+/// Losses that make up the start.
 const START: usize = 5;
 
-/// How a run ended, as far as its log says.
+/// How a run ended, as far as its log shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Ending {
     /// The log is empty.
     #[default]
     Unknown,
-    /// Nothing says that the run is lost.
+    /// The log does not show that the run is lost.
     Alive,
     /// Loss or gradient norm are NaN or infinite from this row to the end.
     NonFinite {
         /// The first such row.
         row: usize,
     },
-    /// The loss ends above three times what it was at the start, and this row is the first of those.
+    /// The loss ends above three times its start, and stays above its start from this row on.
     Diverged {
-        /// The first row of the last stretch above it.
+        /// The first row of the last stretch above the start.
         row: usize,
     },
-    /// The loss ends where it began, after it had been well below; or above one and a half times that; or
-    /// half way back, on one level, with a gradient norm far below what it was at its best.
+    /// The loss ends where it began, after it had been well below. Or it ends above one and a half
+    /// times that. Or it stays halfway back on one level, with a gradient norm far below its best.
     Relapsed {
         /// The first row of the last stretch up there.
         row: usize,
@@ -69,7 +72,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// The row from which the run is lost; `None` when it is not.
+    /// Returns the row from which the run is lost; `None` if it is not.
     pub fn row(self) -> Option<usize> {
         match self {
             Self::Unknown | Self::Alive => None,
@@ -105,7 +108,7 @@ impl Ending {
             let mut with_loss = with_loss.filter(|(_, row)| finite(row).is_some());
             with_loss.nth(count - 1).map(|(index, _)| index)
         };
-        // Of rows with a loss, by place among these: a copy of them all would be large.
+        // Places count rows with a loss; a copy of those rows would be large.
         let norm_of = |places: Range<usize>| {
             let with_loss = rows.iter().filter(|row| finite(row).is_some());
             let these = with_loss.skip(places.start).take(places.len());
@@ -114,15 +117,16 @@ impl Ending {
         Self::by_loss(&losses, norm_of, begin_of, last_of).unwrap_or(Self::Alive)
     }
 
-    /// `norm_of` is the median gradient norm of some of the losses' rows, `begin_of` the first row of the last stretch of losses above a bound, `last_of` that of the last
-    /// so many losses.
+    /// `norm_of` returns the median gradient norm of a range of losses, `begin_of` the first row of
+    /// the last stretch of losses above a bound, `last_of` the first row of the last so many
+    /// losses.
     fn by_loss(
         losses: &[f64],
         norm_of: impl Fn(Range<usize>) -> Option<f64>,
         begin_of: impl Fn(f64) -> Option<usize>,
         last_of: impl Fn(usize) -> Option<usize>,
     ) -> Option<Self> {
-        // Three rows are the least that a median of the end means something for.
+        // The end is a twentieth of the losses, at least five of them, at most half of a short log.
         let last = (losses.len() / 20).max(START.min(losses.len() / 2)).max(1);
         let start = middle(losses.get(..START.min(losses.len()))?)?;
         let first = losses.first()?.min(start);
@@ -131,7 +135,7 @@ impl Ending {
             let row = begin_of(first)?;
             return Some(Self::Diverged { row });
         }
-        // Of twice as many rows three quarters: losses that are all noise are now and then below.
+        // Three quarters of twice as many losses: pure noise is below the start now and then.
         let tail = &losses[losses.len().saturating_sub(2 * last)..];
         let most_are_above = lower_quartile(tail.iter().copied())? > start;
         let beyond_noise = end - start > deviation(tail)?;
@@ -149,7 +153,7 @@ impl Ending {
         }
         let is_dead = || {
             let now = norm_of(losses.len() - last..losses.len())?;
-            // At its best a network that fits well has a small gradient, too.
+            // A network that fits well also has a small gradient at its best.
             let best = norm_of(at_best * last..(at_best + 1) * last)?;
             let then = best.max(norm_of(0..losses.len())?);
             Some(noise <= FLAT * end.abs() && now < QUIET * then)
@@ -164,12 +168,12 @@ impl Ending {
     }
 }
 
-/// Median of the losses.
+/// Returns the median of the losses.
 fn middle(losses: &[f64]) -> Option<f64> {
     median(losses.iter().copied())
 }
 
-/// Median distance from the median, times what makes it a standard deviation of normal values.
+/// Returns the median distance from the median, scaled to the standard deviation of normal values.
 fn deviation(losses: &[f64]) -> Option<f64> {
     let middle = middle(losses)?;
     Some(SIGMA_PER_MAD * median(losses.iter().map(|loss| (loss - middle).abs()))?)
@@ -212,19 +216,19 @@ mod tests {
             (0..60).map(|_| 2.3).chain((60..120).map(noise))
         };
         assert_eq!(of(noisy(4.0)), Ending::Relapsed { row: 60 });
-        // The last loss alone is below the start: from where the median was taken.
+        // The last loss alone is below the start: the relapse begins where the median begins.
         let dips = noisy(4.0).chain([2.0]);
         assert_eq!(of(dips), Ending::Relapsed { row: 115 });
         assert_eq!(of(noisy(2.6)), Ending::Alive);
-        // One loss that is low by chance is no start.
+        // One low loss at the start does not count.
         assert_eq!(of([1.2].into_iter().chain([2.3; 119])), Ending::Alive);
-        // Noise as large as that: a quarter of the losses are where they began.
+        // The noise is as large: a quarter of the losses are back at the start.
         let swings = (0..120).map(|step| [2.3, 6.0, 4.0, 1.0][step as usize % 4]);
         assert_eq!(of(swings), Ending::Alive);
     }
 
-    /// Fine-tuning begins where it ends, and its losses differ by a third from row to row. With the first
-    /// loss for the start, one run in seven was lost.
+    /// Fine-tuning ends where it begins, and its losses differ by a third from row to row. If the
+    /// first loss alone were the start, one run in seven would be lost.
     #[test]
     fn noise_around_one_level_is_seldom_lost() {
         use rand::{RngExt, SeedableRng};
@@ -244,7 +248,7 @@ mod tests {
 
     #[test]
     fn half_way_back_is_lost_where_the_network_is_dead() {
-        // From above chance down, and to chance: with these relative gradient norms and noise.
+        // Falls from above chance, then stays at chance, with this gradient norm and noise.
         let from = |height: f64, norm: Option<f64>, noise: f64| {
             let fell = (0..80).map(|step| (height * 0.95f64.powi(step) + 0.1, Some(1.0)));
             let stays = (0..60).map(|step| {
@@ -260,10 +264,10 @@ mod tests {
         };
         let ends = |norm: Option<f64>, noise: f64| from(3.0, norm, noise);
         assert_eq!(ends(Some(0.1), 0.01), Ending::Relapsed { row: 80 });
-        // A fifth of the way back may be other data.
+        // A fifth of the way back may come from other data.
         assert_eq!(from(8.0, Some(0.1), 0.01), Ending::Alive);
         assert_eq!(ends(Some(0.0), 0.0), Ending::Relapsed { row: 80 });
-        // A gradient, other losses from batch to batch, or no gradient in the log.
+        // A larger gradient, noisier losses, or no gradient in the log.
         assert_eq!(ends(Some(0.5), 0.01), Ending::Alive);
         assert_eq!(ends(Some(0.1), 0.1), Ending::Alive);
         assert_eq!(ends(None, 0.01), Ending::Alive);
@@ -271,12 +275,12 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_is_alive() {
+    fn a_run_that_comes_back_is_alive() {
         let spike = falling(50)
             .chain([100.0, f64::NAN, 30.0])
             .chain(falling(50));
         assert_eq!(of(spike), Ending::Alive);
-        // Negative losses have no multiple, and one row has no course.
+        // Negative losses have no multiples, and one row has no course.
         assert_eq!(of((0..50).map(|step| -f64::from(step))), Ending::Alive);
         assert_eq!(of([7.0]), Ending::Alive);
         assert_eq!(of([f64::INFINITY]), Ending::NonFinite { row: 0 });

@@ -7,7 +7,9 @@ use super::{Ending, Row, Streak};
 use crate::detect::{Detection, Detector, Severity};
 use crate::trace::Trace;
 
-/// A log as the rules look at it.
+/// The log of a run, prepared for the rules.
+///
+/// Values that are not finite stay in the rows: they are what some rules look for.
 #[derive(Debug, Clone)]
 pub struct History<'a> {
     trace: &'a Trace,
@@ -18,8 +20,8 @@ pub struct History<'a> {
 }
 
 impl<'a> History<'a> {
-    /// Reads a log: pairs its columns by step, shows them to the guard's own detectors, which only
-    /// watch, and says how the run ended.
+    /// Prepares a log: pairs its columns by step, shows each row to the guard's detectors, which
+    /// only watch, and decides how the run ended.
     pub fn of(trace: &'a Trace) -> Self {
         let rows = rows(trace);
         let ending = Ending::of(&rows);
@@ -33,38 +35,38 @@ impl<'a> History<'a> {
         }
     }
 
-    /// The log.
+    /// Returns the log itself.
     pub fn trace(&self) -> &'a Trace {
         self.trace
     }
 
-    /// Its rows, in the order of the log.
+    /// Returns the rows, in the order of the log.
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
 
-    /// How the run ended.
+    /// Returns how the run ended.
     pub fn ending(&self) -> Ending {
         self.ending
     }
 
-    /// Stretches of rows that stand out from those before.
+    /// Returns the stretches of rows that stand out from the rows before.
     pub fn streaks(&self) -> &[Streak] {
         &self.streaks
     }
 
-    /// The step of a row; of the last one for a row beyond the end.
+    /// Returns the step of a row; the last step for a row beyond the end, 0 in an empty log.
     pub fn step(&self, row: usize) -> u64 {
         let row = self.rows.get(row).or(self.rows.last());
         row.map_or(0, |row| row.step)
     }
 
-    /// What detectors saw, and in which row.
+    /// Returns what the detectors saw, each with its row.
     pub fn seen(&self) -> impl Iterator<Item = (usize, &Detection)> {
         self.seen.iter().map(|(row, seen)| (*row, seen))
     }
 
-    /// What detectors saw within these rows.
+    /// Returns what the detectors saw within these rows.
     pub fn seen_in(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, &Detection)> {
         let from = self.seen.partition_point(|(row, _)| *row < rows.start);
         let seen = self.seen.get(from..).unwrap_or_default().iter();
@@ -72,20 +74,20 @@ impl<'a> History<'a> {
         within.map(|(row, seen)| (*row, seen))
     }
 
-    /// The first harmful detection of this detector within these rows.
+    /// Returns the first harmful detection of this detector within these rows.
     pub fn harmful(&self, detector: Detector, rows: Range<usize>) -> Option<(usize, &Detection)> {
         self.seen_in(rows)
             .find(|(_, seen)| seen.detector == detector && seen.severity >= Severity::Harmful)
     }
 
-    /// The streak that this row is in.
+    /// Returns the streak that this row is in.
     pub fn streak_at(&self, row: usize) -> Option<&Streak> {
         let next = self.streaks.partition_point(|streak| streak.to <= row);
         self.streaks.get(next).filter(|streak| streak.from <= row)
     }
 
-    /// The row from which the run was in the trouble that it did not come out of: where it first
-    /// stood out. `None` for a run that ended well.
+    /// Returns the first row of the trouble that the run did not come back from: the first row that
+    /// stood out. `None` for a run that is not lost.
     pub fn onset(&self) -> Option<usize> {
         let lost = self.ending.row()?;
         Some(self.streak_at(lost).map_or(lost, |streak| streak.from))

@@ -3,12 +3,12 @@ use std::collections::HashSet;
 use super::History;
 use crate::trace::Role;
 
-/// How a reader of a guard's own record begins the note in which it tells what the guard did.
+/// How the note begins in which the reader of a guard's record lists what the guard did.
 pub const GUARDED: &str = "the guard intervened";
 
 impl History<'_> {
-    /// What a guard's own record says that it did, in words. `None` where no guard of steadygrad's did anything:
-    /// another tool's skips may be its loss scaler's, and are normal.
+    /// Returns what a guard's own record says it did. `None` if no guard of steadygrad's
+    /// intervened: the skips of another tool may be its loss scaler's, and those are normal.
     pub fn account(&self) -> Option<&str> {
         let mut notes = self.trace().notes.iter();
         notes
@@ -16,7 +16,7 @@ impl History<'_> {
             .map(String::as_str)
     }
 
-    /// The steps that were not applied, whoever did it; some may have no row yet.
+    /// Returns the steps that were not applied, whatever skipped them; some may have no row yet.
     pub fn skipped_steps(&self) -> impl Iterator<Item = u64> {
         let series = self.trace().series(&Role::Skipped).into_iter();
         let all = series.flat_map(|skipped| skipped.steps().iter().zip(skipped.values()));
@@ -24,7 +24,7 @@ impl History<'_> {
             .map(|(step, _)| *step)
     }
 
-    /// The rows of the steps that a guard of steadygrad's did not apply.
+    /// Returns the rows of the steps that a guard of steadygrad's did not apply.
     pub fn interventions(&self) -> Vec<usize> {
         if self.account().is_none() {
             return Vec::new();
@@ -43,7 +43,7 @@ mod tests {
     use crate::diagnose::sketch::Sketch;
 
     #[test]
-    fn another_tool_s_skips_are_no_guard_s() {
+    fn skips_of_another_tool_are_no_interventions() {
         let mut trace = Sketch::healthy(60)
             .with(Role::Skipped, |row| f64::from(row % 20 == 7))
             .trace();

@@ -1,6 +1,6 @@
-//! The layers among a log's parameters.
+//! How the gradient norm changes over the layers among a log's parameters.
 
-/// Least number of layers that a growth is read from.
+/// The least number of layers that a growth is read from.
 const LEAST: usize = 4;
 
 /// How the gradient norm changes from layer to layer: a straight line through its logarithms.
@@ -8,11 +8,11 @@ const LEAST: usize = 4;
 pub(in crate::diagnose) struct LayerProfile {
     /// The parameter of the first layer.
     pub(in crate::diagnose) first: String,
-    /// Of the last.
+    /// The parameter of the last layer.
     pub(in crate::diagnose) last: String,
-    /// Layers.
+    /// Number of layers.
     pub(in crate::diagnose) count: usize,
-    /// Factor a layer, from the last to the first.
+    /// The factor per layer, from the last to the first.
     pub(in crate::diagnose) rate: f64,
     /// The share of the logarithms' variance that the line explains.
     pub(in crate::diagnose) r_squared: f64,
@@ -22,9 +22,9 @@ pub(in crate::diagnose) struct LayerProfile {
 type Layer<'a> = (u64, &'a str, f64);
 
 impl LayerProfile {
-    /// Of the parameters that are named alike but for one number, the most there are.
+    /// Fits the largest group of parameters whose names differ in one number only.
     ///
-    /// `None` with fewer than four of them, or when one's norm is zero or not finite.
+    /// `None` for a group of fewer than four, or if a norm is zero, negative or not finite.
     pub(in crate::diagnose) fn of(parameters: &[(&str, f64)]) -> Option<Self> {
         let mut groups: Vec<(String, Vec<Layer<'_>>)> = Vec::new();
         for (name, norm) in parameters {
@@ -36,7 +36,7 @@ impl LayerProfile {
                 }
             }
         }
-        // The first of equals: weights usually come before biases.
+        // The first of equally large groups: weights usually come before biases.
         let (_, mut layers) = groups.into_iter().rev().max_by_key(|group| group.1.len())?;
         layers.sort_by_key(|layer| layer.0);
         if layers.len() < LEAST {
@@ -69,14 +69,14 @@ impl LayerProfile {
         })
     }
 
-    /// The line's value at the first layer over that at the last.
+    /// Returns the line's value at the first layer over its value at the last.
     pub(in crate::diagnose) fn product(&self) -> f64 {
         self.rate.powf((self.count - 1) as f64)
     }
 }
 
-/// A name with each of its numbers in turn replaced, and that number: `h.3.mlp.0` is a member of
-/// `h.*.mlp.0` and of `h.3.mlp.*`.
+/// Replaces each number of a name in turn, and returns the pattern with that number: `h.3.mlp.0` is
+/// a member of `h.*.mlp.0` and of `h.3.mlp.*`.
 fn patterns(name: &str) -> Vec<(String, u64)> {
     let parts: Vec<&str> = name.split(['.', '/', '_']).collect();
     let numbered = parts.iter().enumerate();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_geometric_profile_is_met_exactly() {
+    fn a_geometric_profile_is_fitted_exactly() {
         let norms: Vec<f64> = (0..12).map(|layer| 1.5f64.powi(11 - layer)).collect();
         let mut all = named(&norms, |layer| format!("h.{layer}.mlp.weight"));
         all.push(("lm_head".into(), 1e9));

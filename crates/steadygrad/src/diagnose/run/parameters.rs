@@ -2,18 +2,19 @@ use super::History;
 use crate::trace::{Role, Series};
 
 impl<'a> History<'a> {
-    /// The parameter with the largest share of the squared norm at a step, and that share.
+    /// Returns the parameter with the largest share of the squared norm at a step, and that share.
+    /// `None` without norms of parameters, or if all are zero.
     pub fn largest_share(&self, step: u64) -> Option<(&'a str, f64)> {
         let norms = self.parameters_at(step);
         let largest = norms.iter().map(|norm| norm.1).fold(0.0, f64::max);
-        // Over the largest, or the squares overflow.
+        // Relative to the largest norm, or the squares would overflow.
         let square = |norm: f64| (norm / largest).powi(2);
         let all: f64 = norms.iter().map(|norm| square(norm.1)).sum();
         let (name, norm) = norms.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
         (largest > 0.0).then(|| (name, square(norm) / all))
     }
 
-    /// The parameters' norms in the last row at or before this step that has them all finite.
+    /// Returns each parameter's last finite norm at or before this step. Empty if one has none.
     pub fn parameters_at(&self, step: u64) -> Vec<(&'a str, f64)> {
         let parameters: Vec<(&str, &Series)> = self.trace().parameters().collect();
         let at = |series: &Series| {
@@ -29,12 +30,13 @@ impl<'a> History<'a> {
         values.collect::<Option<Vec<_>>>().unwrap_or_default()
     }
 
-    /// The first parameter in the order of the log, where in this row its gradient alone is NaN and the loss is
-    /// finite. `None` in a log with a loss scale, whose overflows look alike.
+    /// Returns the first parameter, in the order of the log, if in this row its gradient alone is
+    /// NaN and the loss is finite. `None` in a log with a loss scale, whose overflows look the
+    /// same.
     ///
-    /// What reads the batch multiplies it with what comes back: an infinite input whose size a saturating activation
-    /// hid from the loss makes `0 * inf` there, and nowhere else. An embedding is given whole numbers, of which none is
-    /// infinite.
+    /// The first layer multiplies the batch with the gradient that comes back. If an input is
+    /// infinite and a saturating activation hides its size from the loss, that product is
+    /// `0 * inf`, there and nowhere else. An embedding reads integers, which are never infinite.
     pub fn broken_at_the_input(&self, row: usize) -> Option<&'a str> {
         const EMBEDDINGS: [&str; 3] = ["emb", "wte", "wpe"];
         let row = self.rows().get(row)?;

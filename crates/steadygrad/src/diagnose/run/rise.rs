@@ -2,22 +2,23 @@ use super::{Ending, History, Row};
 use crate::detect::{Detector, Severity};
 use crate::trace::Role;
 
-/// Rows that a rise takes at least: two points are a jump.
+/// The least rows of a rise: two points are a jump.
 const LEAST_ROWS: usize = 3;
 
-/// Times what was usual that a rise ends at, at least: where a row begins to stand out.
+/// A rise ends at least this many times above the usual value: from there on a row stands out.
 const LEAST_RATIO: f64 = 4.0;
 
-/// A quantity that grew over several rows.
+/// A column that rose over several rows.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ColumnRise {
-    /// [`Role::GradNorm`], or [`Role::Loss`] where no norm was logged.
+    /// [`Role::GradNorm`], or [`Role::Loss`] if the norm did not rise or was not logged.
     pub role: Role,
-    /// The row that it began in.
+    /// The row that the rise began in.
     pub from_row: usize,
     /// The row of its largest finite value.
     pub to_row: usize,
-    /// What was usual before.
+    /// The usual value before.
     pub from: f64,
     /// Its largest finite value.
     pub to: f64,
@@ -26,22 +27,22 @@ pub struct ColumnRise {
 }
 
 impl History<'_> {
-    /// The growth that the run is lost in, or about to be. `None` where the trouble came from one row
-    /// to the next, or there is none.
+    /// Returns the rise that the run is lost in, or about to be lost in. `None` if the trouble came
+    /// from one row to the next, or if there is none.
     pub fn rise(&self) -> Option<ColumnRise> {
         let (from, to) = match (self.ending(), self.onset()) {
             (Ending::NonFinite { row }, Some(onset)) => (onset, row),
             (_, Some(onset)) => (onset, self.rows().len()),
             _ => {
-                // A norm that grows while the loss does not is no harm; without a loss in the log
-                // nothing says that it does not.
+                // A norm that grows while the loss does not is harmless. Without a loss in the log
+                // nothing shows that the loss does not grow.
                 let blind = self.trace().series(&Role::Loss).is_none();
                 let growing = self.seen().filter(|(_, seen)| {
                     let harmful = seen.severity >= Severity::Harmful;
                     seen.detector == Detector::NormGrowth && (harmful || blind)
                 });
                 let (row, _) = growing.last()?;
-                // Still going on at the end of the log.
+                // The rise has to go on at the end of the log.
                 let streak = self.streak_at(row)?;
                 let ends = streak.to == self.rows().len();
                 ends.then_some((streak.from, streak.to))?
@@ -97,7 +98,7 @@ mod tests {
         let rise = History::of(&trace).rise().unwrap();
         assert_eq!((rise.role, rise.to_row), (Role::GradNorm, 129));
         assert!((102..=105).contains(&rise.from_row), "{}", rise.from_row);
-        // From the median on, so a little faster than a half a step.
+        // The rise is measured from the median, so it is a little faster than half a step.
         assert!((1.5..1.7).contains(&rise.per_step), "{}", rise.per_step);
     }
 

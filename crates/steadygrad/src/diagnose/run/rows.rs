@@ -2,17 +2,18 @@ use std::borrow::Cow;
 
 use crate::trace::{Role, Series, Trace};
 
-/// What a log has of one step.
+/// The values of one step in a log.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Row {
     /// The step.
     pub step: u64,
-    /// Training loss; `None` where the log has none.
+    /// Training loss; `None` if the log has none for this step.
     pub loss: Option<f64>,
-    /// Gradient norm before clipping; where the log has only the parameters' norms, their root sum
-    /// of squares.
+    /// Gradient norm before clipping. If the log has only the parameters' norms, the root of the
+    /// sum of their squares.
     pub grad_norm: Option<f64>,
-    /// NaN where none was logged: an `Option` would take 8 bytes more, of each of a million rows.
+    /// NaN if none was logged: an `Option` takes 8 more bytes, in each of a million rows.
     rate: f64,
 }
 
@@ -31,16 +32,17 @@ impl Row {
         }
     }
 
-    /// The last learning rate logged until here; `None` where there is none, or it is NaN.
+    /// Returns the last learning rate logged up to this row; `None` if there is none, or it is NaN.
     pub fn learning_rate(&self) -> Option<f64> {
         (!self.rate.is_nan()).then_some(self.rate)
     }
 }
 
-/// A place in the order of a log: steps rise between restarts.
+/// A place in the order of a log: the number of restarts so far, and the step. Steps rise between
+/// restarts.
 type Key = (u32, u64);
 
-/// A series' values with their keys.
+/// Pairs the values of a series with their keys.
 fn keyed(series: &Series) -> impl Iterator<Item = (Key, f64)> {
     let (mut restarts, mut last) = (0u32, 0u64);
     let steps = series.steps().iter().copied();
@@ -53,8 +55,8 @@ fn keyed(series: &Series) -> impl Iterator<Item = (Key, f64)> {
     })
 }
 
-/// Loss, gradient norm and learning rate by step, in the order of the log. A step that was logged
-/// twice between restarts has its last values.
+/// Pairs loss, gradient norm and learning rate by step, in the order of the log. If a step was
+/// logged twice between restarts, its last values count.
 pub(super) fn rows(trace: &Trace) -> Vec<Row> {
     let norms = match trace.series(&Role::GradNorm) {
         Some(norms) => Some(Cow::Borrowed(norms)),
@@ -94,7 +96,7 @@ pub(super) fn rows(trace: &Trace) -> Vec<Row> {
     rows
 }
 
-/// The norm of all parameters together, where they were logged in the same rows.
+/// Returns the norm of all parameters together, if they were logged in the same rows.
 fn of_parameters(trace: &Trace) -> Option<Series> {
     let mut parameters = trace.parameters().map(|(_, series)| series);
     let first = parameters.next()?;
@@ -104,7 +106,7 @@ fn of_parameters(trace: &Trace) -> Option<Series> {
             return None;
         }
         for (norm, value) in norms.iter_mut().zip(series.values()) {
-            // `hypot` neither overflows nor forgets a NaN beside an infinity's absence.
+            // `hypot` does not overflow, and keeps a NaN.
             *norm = norm.hypot(*value);
         }
     }
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn mixed_cadences_meet_at_their_steps() {
+    fn columns_of_different_cadence_are_paired_by_step() {
         let loss = series(Role::Loss, &[0, 1, 2, 3, 4], &[5.0, 4.0, 3.0, 2.0, 1.0]);
         let norm = series(Role::GradNorm, &[0, 2, 5], &[9.0, 8.0, 7.0]);
         let rate = series(Role::LearningRate, &[1, 3], &[0.1, 0.2]);
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_make_up_for_a_global_norm() {
+    fn norms_of_parameters_replace_a_missing_global_norm() {
         let role = |name: &str| Role::ParameterGradNorm(name.into());
         let steps = [0, 1, 2];
         let a = series(role("a"), &steps, &[3.0, 0.0, f64::NAN]);
@@ -173,7 +175,7 @@ mod tests {
         assert_eq!(rows[0].2, Some(5.0));
         assert_eq!(rows[1].2, Some(0.0));
         assert!(rows[2].2.unwrap().is_nan());
-        // Other rows: no sum can be made.
+        // Different rows cannot be added up.
         assert_eq!(of(vec![a, series(role("b"), &[0, 1], &[1.0, 1.0])]), []);
     }
 }

@@ -1,45 +1,47 @@
 use super::Row;
 use crate::detect::RunningScale;
 
-/// How many rows that do not stand out are remembered: the window of the guard's own scales.
+/// Rows that do not stand out and are remembered: the window of the guard's own scales.
 const WINDOW: usize = 128;
 
-/// Rows before anything can stand out, but for a value that is not finite.
+/// Rows before a finite value can stand out.
 const WARMUP: usize = 4;
 
-/// Times the median at which a gradient norm stands out: the margin of the guard's own bound.
+/// A gradient norm stands out above this many times the median: the margin of the guard's own
+/// bound.
 const NORM_RATIO: f64 = 4.0;
 
-/// Robust deviations at which a loss stands out: OLMo's SkipStep.
+/// A loss stands out above this many robust deviations: OLMo's SkipStep.
 const LOSS_DEVIATIONS: f64 = 6.0;
 
 /// Least deviation of a loss, as a share of its median: the guard's own floor.
 const LOSS_FLOOR: f64 = 0.02;
 
-/// So many usual rows in between do not end a streak: a diverging run swings.
+/// Up to this many usual rows in between do not end a streak: a diverging run swings.
 const GAP: usize = 3;
 
-/// A stretch of rows that stand out from those before: a norm above four times the running median,
-/// a loss six robust deviations above it, or a value that is not finite.
+/// A stretch of rows that stand out from the rows before: a norm above four times the running
+/// median, a loss six robust deviations above it, or a value that is not finite.
 ///
-/// To stand out is no fault: healthy runs do. It says where something began that rules find to be
-/// one by other means.
+/// A row that stands out is no fault: healthy runs have such rows. A streak says where something
+/// began; a rule decides by other means whether it is a fault.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Streak {
     /// Its first row.
     pub from: usize,
     /// The row after its last.
     pub to: usize,
-    /// Median of the gradient norm before it; `None` where none was logged.
+    /// Median of the gradient norm before the streak; `None` if none was logged.
     pub usual_norm: Option<f64>,
-    /// Median of the loss before it.
+    /// Median of the loss before the streak; `None` if none was logged.
     pub usual_loss: Option<f64>,
-    /// Whether it holds a value that is not finite.
+    /// Whether it has a value that is not finite.
     pub non_finite: bool,
 }
 
 impl Streak {
-    /// Its rows.
+    /// Returns its rows.
     pub fn rows(&self) -> std::ops::Range<usize> {
         self.from..self.to
     }
@@ -47,13 +49,13 @@ impl Streak {
 
 /// Medians and deviations of the rows that did not stand out.
 #[derive(Default)]
-struct Usual {
-    /// Of the norm's logarithm.
+struct UsualRows {
+    /// The scale of the norm's logarithm.
     norm: RunningScale,
     loss: RunningScale,
 }
 
-impl Usual {
+impl UsualRows {
     fn norm(&self) -> Option<f64> {
         Some(self.norm.spread()?.median.exp())
     }
@@ -82,7 +84,7 @@ impl Usual {
     }
 }
 
-/// Whether something that was logged is NaN or infinite.
+/// Whether the row has a value that is NaN or infinite.
 pub(super) fn is_broken(row: &Row) -> bool {
     [row.loss, row.grad_norm]
         .into_iter()
@@ -90,10 +92,10 @@ pub(super) fn is_broken(row: &Row) -> bool {
         .any(|value| !value.is_finite())
 }
 
-/// All streaks, in the order of the log. A streak that lasts longer than the window is a new level,
-/// which what follows is compared with.
+/// Returns all streaks, in the order of the log. A streak that lasts longer than the window is a
+/// new level: the rows after it are compared with that level.
 pub(super) fn streaks(rows: &[Row]) -> Vec<Streak> {
-    let mut usual = Usual::default();
+    let mut usual = UsualRows::default();
     let mut streaks: Vec<Streak> = Vec::new();
     let mut level = 0;
     for (index, row) in rows.iter().enumerate() {
@@ -122,7 +124,7 @@ pub(super) fn streaks(rows: &[Row]) -> Vec<Streak> {
             .last()
             .is_some_and(|last| !last.non_finite && last.to - last.from > WINDOW);
         if lasts {
-            usual = Usual::default();
+            usual = UsualRows::default();
             level = index + 1;
         }
     }
@@ -152,14 +154,14 @@ mod tests {
         let spike = calm().chain([(1.0, 50.0)]).chain(calm());
         assert_eq!(of(spike), [(20, 21, false)]);
         let rise = calm().chain((0..10).map(|step| (1.0, 1.5f64.powi(step))));
-        // 1.5^4 is the first above four.
+        // 1.5^4 is the first value above four.
         assert_eq!(of(rise), [(24, 30, false)]);
         let nan = calm().chain([(f64::NAN, 1.0), (1.0, 1.0), (1.0, f64::INFINITY)]);
         assert_eq!(of(nan.chain(calm())), [(20, 23, true)]);
     }
 
     #[test]
-    fn a_new_level_is_one_streak_and_then_usual() {
+    fn a_new_level_is_one_streak_and_usual_after_it() {
         let calm = std::iter::repeat_n((1.0, 1.0), 20);
         let level = calm.chain(std::iter::repeat_n((1.0, 9.0), 400));
         assert_eq!(of(level), [(20, 149, false)]);

@@ -8,19 +8,34 @@ use rayon::prelude::*;
 use steadygrad::Trace;
 use steadygrad::trace::Role;
 
-use crate::format::without_mark;
+use crate::format::{Format, Head, anywhere, without_mark};
 use crate::roles::{Selection, select};
 use crate::table::{self, Column, number};
 use crate::{Columns, LogError, blanks, name_of};
 
-/// What one thread parses at a time.
+pub(super) const FORMAT: Format = Format {
+    name: "CSV",
+    recognise,
+    endings: &["csv", "tsv", "log", "txt"],
+    place: anywhere,
+    read: |files, columns| read(&files[0], columns),
+};
+
+/// A line of names, and a line below it.
+fn recognise(head: &Head<'_>) -> bool {
+    let name = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'_' || !byte.is_ascii();
+    let named = |line: &[u8]| line.iter().any(name);
+    head.first_line().is_some_and(named) && head.has_second_line()
+}
+
+/// Bytes that one thread parses at a time.
 const BLOCK: usize = 1 << 20;
 
 /// Reads one file.
 ///
-/// Blocks of lines are parsed side by side, unless a quote says that a line's end may be inside a
-/// cell: then the `csv` crate reads all of it.
-pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
+/// Threads parse blocks of lines side by side. In a file with quotes a cell may hold a line's end, so
+/// the `csv` crate reads it as a whole.
+fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     let (header, delimiter) = header(path)?;
     let selection = select(path, &header, columns)?;
     let mut slots: Vec<Option<usize>> = vec![None; header.len()];
@@ -43,16 +58,16 @@ pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     Ok(trace(path, &header, selection, rows))
 }
 
-/// How lines are taken apart.
+/// How a line splits into cells.
 struct Layout {
     delimiter: u8,
-    /// Where a column's values go; `None` for one that is not read.
+    /// The place of each column's values; `None` for a column that is not read.
     slots: Vec<Option<usize>>,
-    /// How many are read.
+    /// The number of columns that are read.
     count: usize,
 }
 
-/// The names in the first line, and what stands between them.
+/// The names in the first line, and their separator.
 fn header(path: &Path) -> Result<(Vec<String>, u8), LogError> {
     const HEAD: u64 = 4 << 20;
     let mut head = Vec::new();
@@ -70,7 +85,7 @@ fn header(path: &Path) -> Result<(Vec<String>, u8), LogError> {
         .next()
         .unwrap_or_default();
     let count = |delimiter: &u8| line.iter().filter(|byte| *byte == delimiter).count();
-    // The first of equals is the comma.
+    // The comma stands first, so it wins a tie.
     let delimiter = [b';', b'\t', b',']
         .into_iter()
         .max_by_key(count)
@@ -81,7 +96,7 @@ fn header(path: &Path) -> Result<(Vec<String>, u8), LogError> {
         .flexible(true)
         .from_reader(line);
     let mut record = ::csv::ByteRecord::new();
-    // A line that is no CSV has no names.
+    // A line that is not CSV gives no names.
     let _ = reader.read_byte_record(&mut record);
     let names = record
         .iter()
@@ -89,15 +104,15 @@ fn header(path: &Path) -> Result<(Vec<String>, u8), LogError> {
     Ok((names.collect(), delimiter))
 }
 
-/// What was read of some lines.
+/// The values of a block of lines.
 #[derive(Default)]
 struct Rows {
     columns: Vec<Column>,
     rows: usize,
-    /// Cells that hold no number, and the first of them with its line.
+    /// The number of cells without a number, and the first such cell with its line.
     odd_cells: usize,
     first_odd: Option<(usize, String)>,
-    /// Lines with another number of cells than the header, and the first.
+    /// The number of lines with more or fewer cells than the header, and the first such line.
     odd_lines: usize,
     first_odd_line: Option<usize>,
 }
@@ -153,7 +168,7 @@ impl Rows {
     }
 }
 
-/// All lines after the first, without quotes; `None` when there is a quote.
+/// Reads all lines after the first. `None` if there is a quote.
 fn plain(path: &Path, layout: &Layout) -> Result<Option<Rows>, LogError> {
     let mut file = File::open(path).map_err(LogError::io(path))?;
     let most = BLOCK * rayon::current_num_threads().max(1);
@@ -164,7 +179,7 @@ fn plain(path: &Path, layout: &Layout) -> Result<Option<Rows>, LogError> {
         let mut part = file.by_ref().take(room as u64);
         let read = part.read_to_end(&mut buffer).map_err(LogError::io(path))?;
         let end = match (read, memchr::memrchr(b'\n', &buffer)) {
-            // The last line may have no end.
+            // The last line may lack a line end.
             (0, _) => buffer.len(),
             (_, Some(end)) => end + 1,
             (_, None) => continue,
@@ -198,7 +213,7 @@ fn plain(path: &Path, layout: &Layout) -> Result<Option<Rows>, LogError> {
     }
 }
 
-/// Equal parts that end at line ends.
+/// Parts of about equal size that end at line ends.
 fn blocks(mut lines: &[u8]) -> Vec<&[u8]> {
     let mut blocks = Vec::new();
     while !lines.is_empty() {
@@ -229,7 +244,7 @@ fn parse(block: &[u8], layout: &Layout) -> Rows {
     rows
 }
 
-/// All lines after the first, where cells may be in quotes.
+/// Reads all lines after the first. Cells may be in quotes.
 fn quoted(path: &Path, layout: &Layout) -> Result<Rows, LogError> {
     let mut rows = Rows::new(layout.count);
     let mut reader = ::csv::ReaderBuilder::new()
@@ -238,7 +253,7 @@ fn quoted(path: &Path, layout: &Layout) -> Result<Rows, LogError> {
         .from_path(path)
         .map_err(|error| LogError::io(path)(std::io::Error::other(error)))?;
     let mut record = ::csv::ByteRecord::new();
-    // An error ends the reading; what came before it is kept.
+    // An error ends the reading. The rows before it are kept.
     while reader.read_byte_record(&mut record).unwrap_or(false) {
         rows.line(layout, record.iter());
     }
@@ -257,7 +272,7 @@ fn trace(path: &Path, header: &[String], selection: Selection, mut rows: Rows) -
     }
     if let Some(row) = rows.first_odd_line {
         notes.push(format!(
-            "{} lines have not the header's {} cells, the first is line {}: what they have was read",
+            "{} lines do not have the header's {} cells, the first is line {}: their cells were read",
             rows.odd_lines,
             header.len(),
             row + 2
@@ -278,7 +293,7 @@ fn trace(path: &Path, header: &[String], selection: Selection, mut rows: Rows) -
     notes.extend(blanks::losses(&mut columns));
     table::trace(
         name_of(path),
-        "CSV",
+        FORMAT.name,
         &steps,
         columns,
         selection.unmatched,
@@ -330,7 +345,7 @@ mod tests {
             "{:?}",
             trace.notes
         );
-        // Two rows that were cut off have nothing at all.
+        // Rows that were cut off hold nothing at all.
         let trace = of("step,loss,grad_norm\n0,2,1\n1,3,1\n2,,\n3,,\n");
         assert_eq!(column(&trace, Role::Loss).len(), 2);
     }

@@ -13,13 +13,32 @@ use prost::Message;
 use steadygrad::Trace;
 use steadygrad::trace::Series;
 
+use crate::format::{Format, Place};
 use crate::roles::{role, select};
 use crate::{Columns, LogError, name_of, odd};
+
+pub(super) const FORMAT: Format = Format {
+    name: "TensorBoard event file",
+    // An event file begins with a record.
+    recognise: |head| length(head.bytes()).is_some(),
+    endings: &[],
+    place,
+    read,
+};
+
+/// Event files have any ending; `tfevents` is in their name. All files of one folder are one run.
+fn place(path: &Path) -> Place {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match name.contains("tfevents") {
+        true => Place::Part,
+        false => Place::Unknown,
+    }
+}
 
 /// Bytes before a record's data.
 const HEADER: usize = 12;
 
-/// Bytes after them.
+/// Bytes after a record's data.
 const FOOTER: usize = 4;
 
 #[derive(Clone, PartialEq, Message)]
@@ -63,7 +82,7 @@ const FLOAT: i32 = 1;
 const DOUBLE: i32 = 2;
 
 impl Value {
-    /// The scalar, however it was written; `None` for images, histograms and texts.
+    /// The scalar in either encoding. `None` for images, histograms and texts.
     fn scalar(&self) -> Option<f64> {
         if let Some(value) = self.simple_value {
             return Some(f64::from(value));
@@ -93,7 +112,7 @@ fn masked_crc(bytes: &[u8]) -> u32 {
         .wrapping_add(0xa282_ead8)
 }
 
-/// The length of a record, if its header is whole.
+/// The length of a record. `None` if the header is damaged.
 fn length(header: &[u8]) -> Option<u64> {
     let (length, sum) = header.get(..HEADER)?.split_at(8);
     let expected = u32::from_le_bytes(sum.try_into().ok()?);
@@ -101,12 +120,7 @@ fn length(header: &[u8]) -> Option<u64> {
         .then(|| u64::from_le_bytes(length.try_into().unwrap_or_default()))
 }
 
-/// Whether a file begins with a record.
-pub(crate) fn begins(head: &[u8]) -> bool {
-    length(head).is_some()
-}
-
-/// The values of all tags.
+/// The values of all tags, with their steps.
 #[derive(Default)]
 struct Tags {
     places: HashMap<String, usize>,
@@ -115,8 +129,8 @@ struct Tags {
     notes: Vec<String>,
 }
 
-/// Reads the files of one run, one after the other.
-pub(crate) fn read(files: &[PathBuf], columns: &Columns) -> Result<Trace, LogError> {
+/// Reads the files of one run in their order.
+fn read(files: &[PathBuf], columns: &Columns) -> Result<Trace, LogError> {
     let first = files.first().map(PathBuf::as_path).unwrap_or(Path::new(""));
     let run = first
         .parent()
@@ -127,7 +141,7 @@ pub(crate) fn read(files: &[PathBuf], columns: &Columns) -> Result<Trace, LogErr
         tags.read(file, columns)?;
     }
     let mut selection = select(first, &tags.names, columns)?;
-    // Every value has its own step; a tag that is called `step` is none.
+    // Every value has its own step. A tag that is called `step` does not replace it.
     if let Some(index) = selection.step {
         selection.unmatched.push(tags.names[index].clone());
     }
@@ -146,7 +160,7 @@ pub(crate) fn read(files: &[PathBuf], columns: &Columns) -> Result<Trace, LogErr
     notes.extend(odd::notes(&series));
     Ok(Trace {
         name: name_of(run),
-        format: "TensorBoard event file".into(),
+        format: FORMAT.name.into(),
         series,
         unmatched: selection.unmatched,
         notes,
@@ -168,7 +182,7 @@ impl Tags {
             if left < (HEADER + FOOTER) as u64 || reader.read_exact(&mut header).is_err() {
                 break Some("it was cut off");
             }
-            // Without its length the next record cannot be found.
+            // Without the length the next record cannot be found.
             let Some(length) = length(&header) else {
                 break Some("a record's length does not fit its checksum");
             };
@@ -203,7 +217,7 @@ impl Tags {
         }
         if let Some(why) = cut {
             self.notes.push(format!(
-                "`{name}`: {why} at byte {at} of {size}; what came before was read"
+                "`{name}`: {why} at byte {at} of {size}; everything before it was read"
             ));
         }
         Ok(())
@@ -225,7 +239,7 @@ impl Tags {
                     self.columns.len() - 1
                 }
             };
-            // A run may have thousands of tags that nobody asks for.
+            // A run may have thousands of tags that no rule uses.
             let asked = [&columns.loss, &columns.grad_norm, &columns.learning_rate];
             let wanted = !self.columns[place].0.is_empty()
                 || role(&value.tag).is_some()
@@ -244,6 +258,7 @@ mod tests {
     use steadygrad::trace::Role;
 
     use super::*;
+    use crate::format::Head;
 
     fn event(step: i64, tag: &str, value: f32) -> Event {
         let value = Value {
@@ -282,7 +297,9 @@ mod tests {
     #[test]
     fn the_checksum_is_tensorflow_s() {
         assert_eq!(crc32c::crc32c(&[0; 32]), 0x8a91_36aa);
-        assert!(!begins(b"step,loss\n0,1\n") && !begins(&[0; 12]) && !begins(&[]));
+        for other in [&b"step,loss\n0,1\n"[..], &[0; 12], &[]] {
+            assert!(!(FORMAT.recognise)(&Head::new(other)));
+        }
     }
 
     #[test]

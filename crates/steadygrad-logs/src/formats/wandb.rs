@@ -1,10 +1,10 @@
-//! W&B's own file, `run-*.wandb`: what it keeps of a run offline, and before it sends it away.
+//! W&B's own file, `run-*.wandb`, in which it keeps a run offline and before an upload.
 //!
-//! Seven bytes (`:W&B`, two of a magic number, one of a version), then LevelDB's log format
-//! (`doc/log_format.md` there) but for the checksum, which is a plain CRC-32 of a part's type and data: blocks of
-//! 32 KiB, counted from the file's first byte, of parts with a header of seven bytes (checksum, length, type);
-//! a record is one part or several. A record is a `Record` in protobuf; field numbers are those of
-//! `wandb_internal.proto`.
+//! Seven bytes come first: `:W&B`, two bytes of a magic number and one of a version. LevelDB's log
+//! format follows (its `doc/log_format.md`), with a plain CRC-32 of a part's type and data as the
+//! checksum. Blocks of 32 KiB, counted from the file's first byte, hold parts. A part has a header of
+//! seven bytes (checksum, length, type). One or more parts make a record, a `Record` in protobuf with
+//! the field numbers of `wandb_internal.proto`.
 
 use std::fs::File;
 use std::io::{BufReader, Read as _};
@@ -14,13 +14,22 @@ use prost::Message;
 use serde_json::{Map, Value};
 use steadygrad::Trace;
 
-use crate::json_lines::Objects;
+use crate::format::{Format, anywhere};
+use crate::objects::Objects;
 use crate::{Columns, LogError, lenient};
 
-/// How a file begins; its version follows.
+pub(super) const FORMAT: Format = Format {
+    name: "W&B offline run",
+    recognise: |head| head.bytes().starts_with(BEGIN),
+    endings: &["wandb"],
+    place: anywhere,
+    read: |files, columns| read(&files[0], columns),
+};
+
+/// The first bytes of a file; its version follows.
 const BEGIN: &[u8] = b":W&B\xe1\xbe";
 
-/// Bytes before the first part: those and the version.
+/// Bytes before the first part: the beginning and the version.
 const FILE_HEADER: usize = BEGIN.len() + 1;
 
 const BLOCK: usize = 1 << 15;
@@ -28,7 +37,7 @@ const BLOCK: usize = 1 << 15;
 /// Bytes before a part's data.
 const HEADER: usize = 7;
 
-/// A record of several parts is no larger than this: histories have a few numbers a step.
+/// The largest record of several parts. Histories have a few numbers a step.
 const LARGEST: usize = 1 << 26;
 
 /// Types of parts.
@@ -70,13 +79,8 @@ struct Step {
 /// W&B's column of steps.
 const STEP: &str = "_step";
 
-/// Whether a file begins as W&B's do.
-pub(crate) fn begins(head: &[u8]) -> bool {
-    head.starts_with(BEGIN)
-}
-
-/// Reads one file: the rows that `run.log` made.
-pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
+/// Reads the rows that `run.log` wrote into one file.
+fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     let file = File::open(path).map_err(LogError::io(path))?;
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let mut parts = Parts::default();
@@ -95,20 +99,20 @@ pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
         parts.block(&block, begin);
     }
     let notes = parts.notes();
-    parts.rows.trace(path, "W&B offline run", columns, notes)
+    parts.rows.trace(path, FORMAT.name, columns, notes)
 }
 
-/// What was read so far.
+/// The state of the reading.
 #[derive(Default)]
 struct Parts {
     rows: Objects,
-    /// The parts of a record whose last is still to come.
+    /// The parts so far of a record that is not complete.
     open: Option<Vec<u8>>,
-    /// Bytes of the blocks before.
+    /// Bytes in the blocks already read.
     at: u64,
     damaged: usize,
     first_damaged: u64,
-    /// Whether the last part is not all there.
+    /// Where the file was cut off within a part.
     cut: Option<u64>,
 }
 
@@ -119,7 +123,7 @@ impl Parts {
             let (header, data) = rest.split_at(HEADER);
             let length = usize::from(u16::from_le_bytes([header[4], header[5]]));
             let Some(data) = data.get(..length) else {
-                // The last block is shorter than the others: it is being written, or was cut off.
+                // Only the last block may be short: it is being written, or was cut off.
                 if block.len() < BLOCK {
                     self.cut = Some(self.at + at as u64);
                 } else {
@@ -132,7 +136,7 @@ impl Parts {
             sum.update(&header[6..]);
             sum.update(data);
             if sum.finalize().to_le_bytes() != header[..4] {
-                // Its length may be what is wrong: the next part is found in the next block.
+                // The length may be wrong, so reading goes on with the next block.
                 self.damage(at);
                 self.open = None;
                 break;
@@ -140,7 +144,7 @@ impl Parts {
             self.part(header[6], data, at);
             at += HEADER + length;
         }
-        // Fewer bytes than a header are what fills a whole block up, and the rest of one that was cut off.
+        // In a whole block fewer bytes than a header are padding; in a short one they were cut off.
         let short = block.len() < BLOCK && (1..HEADER).contains(&block.len().saturating_sub(at));
         if short && self.cut.is_none() {
             self.cut = Some(self.at + at as u64);
@@ -203,10 +207,10 @@ impl Parts {
         }
         match (self.cut, &self.open) {
             (Some(at), _) => notes.push(format!(
-                "it was cut off, or is being written, at byte {at}; what came before was read"
+                "it was cut off, or is being written, at byte {at}; everything before it was read"
             )),
             (None, Some(_)) => notes.push(
-                "it ends within a record: it was cut off, or is being written; what came before was read".into(),
+                "it ends within a record: it was cut off, or is being written; everything before it was read".into(),
             ),
             _ => {}
         }
@@ -214,7 +218,7 @@ impl Parts {
     }
 }
 
-/// What was logged at once, by name; of what lies deeper with all names on the way.
+/// One row by name. Nested values carry the names of all levels, `outer/inner`.
 fn row(history: History) -> Map<String, Value> {
     let mut row = Map::new();
     for item in history.item {
@@ -252,7 +256,7 @@ mod tests {
         part
     }
 
-    /// The records as W&B's writer lays them out.
+    /// Lays the records out as W&B's writer does.
     fn file(records: &[Vec<u8>]) -> Vec<u8> {
         let mut file = [BEGIN, &[0]].concat();
         for record in records {
@@ -354,7 +358,7 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[byte] ^= 1 << (byte % 8);
             let trace = of(&bytes).unwrap();
-            // The few bytes that fill a block up mean nothing.
+            // The padding at a block's end carries no meaning.
             let read = losses(&trace);
             assert!(!trace.notes.is_empty() || read.len() == 40, "byte {byte}");
             assert!(read.len() > 20, "byte {byte}: {}", read.len());

@@ -5,20 +5,56 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use steadygrad::Trace;
 
-use crate::format::without_mark;
-use crate::json_lines::Objects;
+use crate::format::{Format, Head, Place, without_mark};
+use crate::objects::Objects;
 use crate::{Columns, LogError, lenient, name_of};
 
-/// Where a document keeps its rows.
+pub(super) const FORMAT: Format = Format {
+    name: "JSON",
+    recognise,
+    endings: &["json", "jsonl", "ndjson", "log", "txt"],
+    place,
+    read: |files, columns| read(&files[0], columns),
+};
+
+/// The file in which Hugging Face's trainer keeps its history.
+const TRAINER_STATE: &str = "trainer_state.json";
+
+/// How the names of the folders begin in which that trainer saves its states; the step follows.
+const CHECKPOINT: &str = "checkpoint-";
+
+/// The keys under which a document keeps its rows.
 const HISTORIES: [&str; 4] = ["log_history", "history", "logs", "metrics"];
 
+/// An array, or an object that spans several lines or holds a history. An object that is one row in
+/// one line belongs to JSON lines, which is asked first.
+fn recognise(head: &Head<'_>) -> bool {
+    let first = head.first_line().and_then(<[u8]>::first);
+    matches!(first, Some(b'[' | b'{'))
+}
+
+/// A trainer's state belongs to the folder of its run. The state in that folder itself is the last.
+fn place(path: &Path) -> Place {
+    if path.file_name().is_none_or(|name| name != TRAINER_STATE) {
+        return Place::Unknown;
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    match (checkpoint_step(folder), folder.parent()) {
+        (Some(step), Some(run)) => Place::State(run.to_owned(), step),
+        _ => Place::State(folder.to_owned(), u64::MAX),
+    }
+}
+
+/// The step at which a trainer saved this folder, `checkpoint-500`.
+fn checkpoint_step(folder: &Path) -> Option<u64> {
+    let name = folder.file_name()?.to_string_lossy();
+    name.strip_prefix(CHECKPOINT)?.parse().ok()
+}
+
 /// Reads one document.
-pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
+fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     let text = std::fs::read(path).map_err(LogError::io(path))?;
-    let unrecognised = |found: String| LogError::Unrecognised {
-        path: path.to_owned(),
-        found,
-    };
+    let unrecognised = |found: String| LogError::unrecognised(path, found);
     let mut value = lenient::parse(without_mark(&text))
         .map_err(|error| unrecognised(format!("it begins as JSON, but {error}")))?;
     let trainer = value.get("log_history").is_some();
@@ -34,15 +70,15 @@ pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     let format = if trainer {
         "Hugging Face trainer state"
     } else {
-        "JSON"
+        FORMAT.name
     };
     let mut trace = objects.trace(path, format, columns, Vec::new())?;
-    // Every such file has the same name; its folder says which run it is.
+    // Every such file has the same name. Its folder names the run.
     if let Some(folder) = path.parent().filter(|_| trainer) {
         let checkpoint = |folder: &&Path| {
             folder
                 .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("checkpoint-"))
+                .is_some_and(|name| name.to_string_lossy().starts_with(CHECKPOINT))
         };
         let folder = Some(folder)
             .filter(checkpoint)
@@ -55,8 +91,11 @@ pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     Ok(trace)
 }
 
-/// By default (`logging_nan_inf_filter`) a trainer leaves losses that are not finite out of the mean that it logs, and
-/// where there is no other the mean is 0. No loss is 0 to the bit beside a gradient that is not finite.
+/// Writes NaN where the trainer filtered it.
+///
+/// By default (`logging_nan_inf_filter`) the trainer leaves non-finite losses out of the mean that
+/// it logs. Where no loss is finite the mean is 0. A true loss is never exactly 0 beside a
+/// non-finite gradient.
 fn restore_filtered_loss(row: &mut Value) {
     let number = |name: &str| lenient::number(row.get(name)?);
     let is_filtered =
@@ -66,7 +105,7 @@ fn restore_filtered_loss(row: &mut Value) {
     }
 }
 
-/// The rows of a document: an array of objects, one under a known name, or arrays by name.
+/// The rows of a document: an array of objects, an array under a known key, or arrays by name.
 fn objects(value: &Value) -> Option<Objects> {
     match value {
         Value::Array(rows) => of_rows(rows),
@@ -133,7 +172,7 @@ mod tests {
         );
         let norm = trace.series(&Role::GradNorm).unwrap();
         assert!(**norm.steps() == [10, 20] && norm.values()[0] == 1.5 && norm.values()[1].is_nan());
-        // The trainer's filter made that loss 0.
+        // The trainer's filter turned that loss into 0.
         let loss = trace.series(&Role::Loss).unwrap().values();
         assert!(loss[0] == 2.5 && loss[1].is_nan(), "{loss:?}");
         assert_eq!(

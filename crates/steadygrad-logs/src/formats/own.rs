@@ -1,4 +1,4 @@
-//! A run of steadygrad.
+//! A run that steadygrad recorded.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,18 +10,35 @@ use steadygrad::guard::Incident;
 use steadygrad::trace::{Role, Series};
 use steadygrad_record::{StepRecord, StepTable, read_incidents, read_steps};
 
+use crate::format::{Format, Place};
 use crate::{LogError, name_of, odd};
 
-/// The file that makes a folder a run.
-pub(crate) const STEPS: &str = "steps.arrow";
+pub(super) const FORMAT: Format = Format {
+    name: "run of steadygrad",
+    // A run is a folder. No single file of it is one.
+    recognise: |_| false,
+    endings: &[],
+    place,
+    read: |folders, _| read(&folders[0]),
+};
 
-/// Decisions that do not apply the step.
+fn place(path: &Path) -> Place {
+    match path.join(STEPS).is_file() {
+        true => Place::Run,
+        false => Place::Unknown,
+    }
+}
+
+/// The file that makes a folder a run.
+const STEPS: &str = "steps.arrow";
+
+/// Decisions that leave the step out.
 const NOT_APPLIED: [&str; 4] = ["skip", "lower_learning_rate", "rollback", "stop"];
 
-/// Reads the folder of a run. Rows that a checksum does not vouch for are left out and told.
-pub(crate) fn read(path: &Path) -> Result<Trace, LogError> {
+/// Reads the folder of a run. Rows with a wrong checksum are left out, and a note counts them.
+fn read(path: &Path) -> Result<Trace, LogError> {
     let found = read_steps(path)?;
-    // Without them the rows still say that the guard did something, if not why.
+    // Without incidents the rows still show that the guard intervened, though not why.
     let incidents = read_incidents(path).map(|found| found.value);
     let mut trace = trace(&found.value, &incidents.unwrap_or_default());
     trace.name = name_of(path);
@@ -31,8 +48,10 @@ pub(crate) fn read(path: &Path) -> Result<Trace, LogError> {
     Ok(trace)
 }
 
-/// 1 in each step that was not applied, else 0. Incidents are written at once, and rows by the batch: of a run that
-/// goes on, or was killed, some are about steps that have no row.
+/// 1 for each step that was not applied, else 0.
+///
+/// Incidents are written at once, rows in batches. A run that goes on, or was killed, has incidents
+/// for steps without a row.
 fn not_applied(rows: &[StepRecord], incidents: &[Incident]) -> (Vec<u64>, Vec<f64>) {
     let flag = |row: &StepRecord| f64::from(u8::from(NOT_APPLIED.contains(&row.decision.as_str())));
     let mut found: (Vec<u64>, Vec<f64>) = rows.iter().map(|row| (row.step, flag(row))).unzip();
@@ -42,7 +61,7 @@ fn not_applied(rows: &[StepRecord], incidents: &[Incident]) -> (Vec<u64>, Vec<f6
         if !is_later || incident.judgement.decision.applies() {
             continue;
         }
-        // One of the steps in between, which were applied: no memory by a number in a file.
+        // One applied step in between stands for all: a number in a file must not decide memory.
         if let Some(between) = step.checked_sub(1).filter(|step| last < Some(*step)) {
             found.0.push(between);
             found.1.push(0.0);
@@ -53,7 +72,7 @@ fn not_applied(rows: &[StepRecord], incidents: &[Incident]) -> (Vec<u64>, Vec<f6
     found
 }
 
-/// How often the guard did not apply a step, and why at first; `None` where it applied all.
+/// How often the guard left a step out, and its first reason. `None` if it applied all steps.
 fn account(skipped: &Series, incidents: &[Incident]) -> Option<String> {
     let all = skipped.steps().iter().zip(skipped.values());
     let mut stopped = all
@@ -73,9 +92,9 @@ fn account(skipped: &Series, incidents: &[Incident]) -> Option<String> {
     Some(account)
 }
 
-/// Why a step was not applied.
+/// The reason why a step was not applied.
 fn reason(incident: &Incident) -> Option<&str> {
-    // An update that is too large, or a loss that jumps, is what comes of it.
+    // A jump of the learning rate causes the large update and the jump of the loss.
     let mut seen = incident.judgement.detections.iter();
     if let Some(jump) = seen.find(|seen| seen.detector == Detector::LearningRateJump) {
         return Some(&jump.message);
@@ -83,7 +102,7 @@ fn reason(incident: &Incident) -> Option<&str> {
     incident.judgement.decision.reason()
 }
 
-/// That the guard lowered the learning rate, where it did: the trace has the one that was asked for.
+/// A note if the guard lowered the learning rate: the trace holds the rate that the user set.
 fn lowered(table: &StepTable) -> Option<String> {
     let scales = table.rows.iter().map(|row| row.learning_rate_scale);
     let lowered = scales.filter(|scale| *scale < 1.0);
@@ -91,8 +110,8 @@ fn lowered(table: &StepTable) -> Option<String> {
     let least = lowered.fold(1.0, f64::min);
     (count > 0).then(|| {
         format!(
-            "the guard lowered the learning rate in {count} rows, to {least:.1e} of what was asked for at the least: \
-             rates here are those that were asked for"
+            "the guard lowered the learning rate in {count} rows, down to {least:.1e} of the user's rate: \
+             the rates shown are the user's"
         )
     })
 }
@@ -108,7 +127,7 @@ fn trace(table: &StepTable, incidents: &[Incident]) -> Trace {
         column(Role::Loss, &|row| row.loss),
         column(Role::GradNorm, &|row| row.grad_norm),
         column(Role::GradNormClipped, &|row| row.grad_norm_clipped),
-        // As it was asked for: what the guard makes of it is no schedule of the user's, and nothing to advise.
+        // The user's rate. What the guard makes of it is not a schedule that the user could change.
         column(Role::LearningRate, &|row| row.learning_rate),
         column(Role::NonFinite, &|row| row.non_finite as f64),
         column(Role::Subnormal, &|row| row.subnormal as f64),
@@ -139,7 +158,7 @@ fn trace(table: &StepTable, incidents: &[Incident]) -> Trace {
     notes.extend(told);
     notes.extend(lowered(table));
     Trace {
-        format: "run of steadygrad".into(),
+        format: FORMAT.name.into(),
         series,
         notes,
         ..Trace::default()
@@ -156,12 +175,12 @@ mod tests {
 
     use super::*;
 
-    /// A run that a guard kept: its loss, gradient norm and learning rate in each step.
+    /// A guarded run, by its loss, gradient norm and learning rate at each step.
     fn kept(steps: u64, of: impl Fn(u64) -> (f64, f64, f64)) -> Trace {
         kept_until(steps, steps, of)
     }
 
-    /// The same with the first rows only, and the incidents of all steps.
+    /// The same run with its first rows only, and the incidents of all steps.
     fn kept_until(rows: u64, steps: u64, of: impl Fn(u64) -> (f64, f64, f64)) -> Trace {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
@@ -262,7 +281,7 @@ mod tests {
         assert_eq!(found.notes, [] as [&str; 0]);
     }
 
-    /// As a process that was killed leaves it.
+    /// The state that a killed process leaves.
     #[test]
     fn incidents_without_a_row_are_counted_and_are_no_end() {
         let jump = |step: u64| {

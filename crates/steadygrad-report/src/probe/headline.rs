@@ -1,0 +1,69 @@
+use steadygrad::diagnose::{GradientEffect, rule};
+use steadygrad::probe::ProbeReport;
+
+use super::first_within;
+use crate::number;
+
+/// The subject, seed and batch in one line.
+pub(crate) fn about(report: &ProbeReport) -> String {
+    let subject = &report.subject;
+    format!(
+        "{}: {} · seed {} · batch of {}",
+        subject.name,
+        subject.description,
+        report.seed,
+        number::count(report.batch_size as u64, "sample"),
+    )
+}
+
+/// The verdict in one sentence, the first fault in front.
+pub(crate) fn headline(report: &ProbeReport) -> String {
+    let name = &report.subject.name;
+    let Some(first) = report.findings.first() else {
+        return healthy(report);
+    };
+    let any = |effect: GradientEffect| {
+        let rules = report
+            .findings
+            .iter()
+            .filter_map(|finding| rule(&finding.code));
+        rules.into_iter().any(|rule| rule.effect == effect)
+    };
+    let state = if any(GradientEffect::Explodes) {
+        "explodes"
+    } else if any(GradientEffect::Vanishes) {
+        "vanishes"
+    } else {
+        "is not healthy"
+    };
+    let others = match report.findings.len() - 1 {
+        0 => String::new(),
+        others => format!(" (and {})", number::count(others as u64, "more finding")),
+    };
+    format!("{name} {state}: {}{others}", first.title)
+}
+
+fn healthy(report: &ProbeReport) -> String {
+    let name = &report.subject.name;
+    let unit = report.measurements.growth.axis.unit();
+    let Some(forecast) = &report.forecast else {
+        return format!(
+            "{name}: no fault was found, but the growth of its gradient could not be measured"
+        );
+    };
+    let growth = number::growth(forecast.gradient_growth.rate.value.exp());
+    let limit = match first_within(forecast) {
+        Some(sentence) => format!("; but {sentence}"),
+        None => String::new(),
+    };
+    let rate = match report.largest_stable_learning_rate() {
+        Some(largest) if report.setup.learning_rate > largest => format!(
+            "; but the learning rate is {} the largest stable one",
+            number::times(report.setup.learning_rate / largest)
+        ),
+        _ => String::new(),
+    };
+    format!(
+        "{name} is healthy: its gradient changes by {growth} per {unit}, backwards{limit}{rate}"
+    )
+}
