@@ -25,10 +25,10 @@ pub(crate) struct LadderState {
     pub(super) damaged: bool,
     /// Whether the user writes to the weights on purpose: after a rollback nobody waits for them.
     pub(super) is_written_to: bool,
-    /// The scale of the learning rate before the last rollback, while that rollback is in doubt: only
-    /// losses spoke against the state that it left. Where the snapshot, which was trusted, has the
-    /// same losses from its first reading on, the data cause them, and the state that was left is as
-    /// good and further.
+    /// The scale of the learning rate before the last rollback, while that rollback is in doubt:
+    /// only losses spoke against the state that it left. Where the snapshot, which was trusted, has
+    /// the same losses from its first reading on, the data cause them, and the state that was left
+    /// is as good and further.
     pub(super) doubt: Option<f64>,
     pub(super) skips: Budget,
     pub(super) lowerings: Budget,

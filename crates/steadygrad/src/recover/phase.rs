@@ -107,3 +107,40 @@ impl Phase {
         *self = Self::Stopped { reason, back_at };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_there_and_back() {
+        let mut phase = Phase::default();
+        phase.go_back(40, true);
+        assert!(matches!(phase, Phase::Waiting { .. }));
+        phase.push_loss(3.0, 30);
+        phase.end_wait();
+        assert!(matches!(&phase, Phase::Retrying { at } if at.level.seen() == 1));
+        assert_eq!(phase.back_at(), Some(40));
+        // A second return has no losses yet.
+        phase.go_back(20, false);
+        assert!(matches!(&phase, Phase::Retrying { at } if at.level.seen() == 0));
+        phase.settle();
+        assert_eq!(phase, Phase::Training);
+        phase.end_wait();
+        phase.push_loss(3.0, 30);
+        assert_eq!(phase, Phase::Training);
+    }
+
+    #[test]
+    fn a_stop_is_final_and_remembers_where_the_run_is() {
+        let mut phase = Phase::default();
+        phase.go_back(40, true);
+        phase.stop("spent".into());
+        assert_eq!(phase.back_at(), Some(40));
+        phase.go_back(20, true);
+        assert_eq!(phase.back_at(), Some(20));
+        phase.settle();
+        assert_eq!(phase.back_at(), None);
+        assert!(matches!(phase, Phase::Stopped { reason, .. } if reason == "spent"));
+    }
+}
