@@ -410,7 +410,7 @@ fn faults(first_seed: u64) -> Vec<(Fault, Faulty)> {
     all
 }
 
-/// A run that diverges and that nobody touches.
+/// A run that diverges without a guard.
 fn lead(rows: &[Row], begin: u64, rate: f64, outcome: &mut Faulty) {
     let mut guard = Guard::from(Preset::Observe);
     let mut controls = Controls::new();

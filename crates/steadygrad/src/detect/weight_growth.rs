@@ -17,7 +17,7 @@ use crate::{Place, StepReading};
 ///   before; or one parameter's is above `parameter_jump` times, by at least a tenth of all
 ///   weights. An optimizer would have to make an update as large as the weights for it.
 /// - [`Severity::Note`]: the norm of all weights grew by more than `growth` within `window` steps;
-///   told once a window.
+///   seen once a window.
 ///
 /// Jumps are not judged in the first `warmup` readings, where weights that start at zero double.
 /// Silent when the parameters are not those of the step before, in number or by name (experts of

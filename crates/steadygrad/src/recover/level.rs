@@ -9,7 +9,7 @@ use crate::statistics::median;
 /// all cases (a sign test).
 const RISES: f64 = 0.8;
 
-/// Losses or weights that do not come to rest are waited for so many times as long as a level.
+/// The ladder waits this many times as long for losses or weights that do not come to rest.
 pub(super) const MOST_PATIENCES: usize = 3;
 
 /// The bad losses since a rollback.
