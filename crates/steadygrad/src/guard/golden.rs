@@ -68,12 +68,14 @@ fn config(dice: &mut Dice) -> GuardConfig {
     match dice.below(12) {
         0 => config.response = Response::Stop,
         1..6 => {
-            let mut recover = RecoverConfig::default();
-            recover.max_consecutive_errors = 1 + dice.below(6);
-            recover.loss_patience = 1 + dice.below(6);
-            recover.level_patience = dice.below(30);
-            recover.cool_down = dice.below(12);
-            recover.max_rollbacks = dice.below(20);
+            let mut recover = RecoverConfig {
+                max_consecutive_errors: 1 + dice.below(6),
+                loss_patience: 1 + dice.below(6),
+                level_patience: dice.below(30),
+                cool_down: dice.below(12),
+                max_rollbacks: dice.below(20),
+                ..RecoverConfig::default()
+            };
             recover.snapshots.interval = 1 + dice.below(20);
             recover.snapshots.probation = dice.below(8);
             config.response = Response::Recover(recover);
