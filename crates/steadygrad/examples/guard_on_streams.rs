@@ -1,8 +1,9 @@
-//! The guard's default preset on made-up streams of readings, with trivial rules beside it:
+//! The guard's default preset on simulated streams of readings, compared with simple rules:
 //! `cargo run --release -p steadygrad --example guard_on_streams -- [FIRST_SEED]`.
 //!
-//! Healthy streams give false alarms, faulty ones detections, recoveries and lead times. Thresholds
-//! were chosen on seeds from 0 on; the default here is 2,000,000. Real runs are the lab's to judge.
+//! Healthy streams count false alarms; faulty ones count detections, recoveries and lead times.
+//! Thresholds were chosen on seeds from 0 on; the default here is 2,000,000. The lab's examples judge
+//! real runs.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -28,7 +29,7 @@ enum Course {
     Decay,
     /// Nothing is learnt: the loss stays where it was.
     Plateau,
-    /// Learnt by heart: loss and norm near zero, of lognormal size, with a hard sample now and then.
+    /// Data learnt by heart: loss and norm near zero, of lognormal size, with a rare hard sample.
     Converged,
     /// Linear warm-up, then a step schedule.
     Schedule,
@@ -138,7 +139,7 @@ fn healthy(course: Course, noise: f64, seed: u64) -> Vec<Row> {
         .collect()
 }
 
-/// Their norm after so many applied steps.
+/// The norm of the weights after so many applied steps.
 fn weights(trained: u64) -> f64 {
     10.0 + 0.002 * trained as f64
 }
@@ -267,7 +268,7 @@ fn upper(count: u64, of: u64) -> f64 {
     (centre + half) / (1.0 + z * z / n)
 }
 
-/// Steps touched on each rung, and by each control.
+/// Steps that the guard touched, by what it did, and steps that each control touched.
 #[derive(Debug, Default, Clone, Copy)]
 struct Touched {
     runs: u64,
@@ -339,14 +340,14 @@ fn false_alarms(first_seed: u64) -> Vec<(Course, Touched)> {
     all
 }
 
-/// What became of the runs with one fault.
+/// The outcome of the runs with one fault.
 #[derive(Debug, Default)]
 struct Faulty {
     runs: u64,
     detected: u64,
-    /// Ended finite, undamaged, without a stop.
+    /// Runs that ended finite, undamaged and without a stop.
     recovered: u64,
-    /// A faulty update reached the weights.
+    /// Runs in which a faulty update reached the weights.
     applied: u64,
     lost: Vec<u64>,
     dropped: Vec<u64>,
@@ -355,11 +356,11 @@ struct Faulty {
     control_leads: [Vec<i64>; 3],
 }
 
-/// The row of a run in which the fault began `age` readings ago and `damage` is in the weights.
+/// The row of a run whose fault began `age` readings ago, and whose weights have this `damage`.
 fn faulty(fault: Fault, row: Row, age: Option<u64>, damage: f64, severity: f64) -> Row {
     let mut row = row;
     if damage > 0.0 {
-        // The loss in units of the start's, so that it shows whatever the level.
+        // An absolute loss is added, so that the damage shows at every level.
         row.loss = row.loss.abs() * damage + 20.0 * damage;
         row.norm *= 10.0 * damage;
     }
@@ -409,7 +410,7 @@ fn faults(first_seed: u64) -> Vec<(Fault, Faulty)> {
     all
 }
 
-/// A run that diverges and that nobody touches.
+/// A run that diverges without a guard.
 fn lead(rows: &[Row], begin: u64, rate: f64, outcome: &mut Faulty) {
     let mut guard = Guard::from(Preset::Observe);
     let mut controls = Controls::new();
@@ -447,8 +448,7 @@ fn lead(rows: &[Row], begin: u64, rate: f64, outcome: &mut Faulty) {
     }
 }
 
-/// A guarded run: updates that are applied while faulty damage the weights, and a rollback mends
-/// them.
+/// A guarded run: a faulty update that is applied damages the weights, and a rollback undoes that.
 fn recover(fault: Fault, rows: &[Row], begin: u64, severity: f64, rate: f64, outcome: &mut Faulty) {
     let mut guard = Guard::from(Preset::Default);
     // Damage of the weights as of each snapshot.
@@ -456,7 +456,7 @@ fn recover(fault: Fault, rows: &[Row], begin: u64, severity: f64, rate: f64, out
     let (mut damage, mut growth) = (0.0f64, 0.0f64);
     let (mut detected, mut applied, mut stopped) = (false, false, false);
     let (mut lost, mut dropped) = (0, 0);
-    // Data goes on, steps too; `trained` counts what is in the weights.
+    // Data and steps go on after a rollback; `trained` counts the updates in the weights.
     let mut trained = 0u64;
     for (step, row) in rows.iter().enumerate() {
         let step = step as u64;
@@ -480,7 +480,7 @@ fn recover(fault: Fault, rows: &[Row], begin: u64, severity: f64, rate: f64, out
         let bad = match fault {
             Fault::Batch => age == Some(0),
             Fault::NotANumber => age.is_some_and(|age| age < 3),
-            // One that the guard has lowered as far is none.
+            // A rate that the guard has lowered as far does no harm.
             Fault::LearningRate => row.rate * judgement.learning_rate_scale > 2.0 * usual,
             _ => false,
         };
@@ -503,7 +503,7 @@ fn recover(fault: Fault, rows: &[Row], begin: u64, severity: f64, rate: f64, out
                     applied = true;
                     damage = 1.0;
                 }
-                // Too high a learning rate for this stretch; at a lower one it shrinks again.
+                // The learning rate is too high for this stretch; at a lower one the growth shrinks.
                 if fault == Fault::Divergence && age.is_some_and(|age| age < 200) {
                     let low = judgement.learning_rate_scale <= 0.5;
                     growth = (growth + if low { -rate.ln() } else { rate.ln() }).max(0.0);
@@ -529,7 +529,7 @@ fn quantile<T: Ord + Copy + Default>(values: &[T], share: f64) -> T {
     sorted.get(place).copied().unwrap_or_default()
 }
 
-/// Microseconds a step with 60 parameters: the median of ten passes.
+/// Microseconds a step with 60 parameters: median of ten passes.
 fn cost() -> f64 {
     let mut times: Vec<f64> = (0..10)
         .map(|seed| {
@@ -574,6 +574,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(seed) => seed.parse()?,
         None => 2_000_000,
     };
+    print_false_alarms(first_seed);
+    print_faults(first_seed);
+    println!(
+        "\n{:.2} us a step with 60 parameters, snapshots noted every 20 steps",
+        cost()
+    );
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "an example")]
+fn print_false_alarms(first_seed: u64) {
     println!("healthy runs of {STEPS} steps, seeds from {first_seed} on\n");
     println!(
         "| course | runs | clipped | skipped | lowered | rolled back | stopped | suspicious | runs touched | {} |",
@@ -609,7 +620,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         total.controls.map(|count| count as f64 / steps as f64),
         total.controls_runs,
     );
+}
 
+#[expect(clippy::print_stdout, reason = "an example")]
+fn print_faults(first_seed: u64) {
     println!(
         "\n| fault | runs | detected | applied | recovered | batches dropped, median (max) | steps lost, median (max) |"
     );
@@ -646,11 +660,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     }
-    println!(
-        "\n{:.2} us a step with 60 parameters, snapshots noted every 20 steps",
-        cost()
-    );
-    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "an example")]

@@ -33,8 +33,8 @@ pub enum Decision {
     },
     /// Multiply each output unit of each tensor by its own coefficient.
     ScalePerUnit {
-        /// One list of factors a tensor, each factor in `0..=1`. An empty list leaves its tensor as it
-        /// is.
+        /// One list of factors a tensor, each factor in `0..=1`. An empty list leaves its tensor as
+        /// it is.
         coefficients: Vec<Vec<f64>>,
     },
     /// Where `g^2 > ratio v`, with `v` the optimizer's second moment: `g <- sign(g) sqrt(ratio v)`.
@@ -117,9 +117,9 @@ impl Decision {
         }
     }
 
-    /// The global norm of gradients with these statistics after the decision; 0 when the step is not
-    /// applied. `None` for decisions about single values or units, whose effect the statistics do not
-    /// show.
+    /// The global norm of gradients with these statistics after the decision; 0 when the step is
+    /// not applied. `None` for decisions about single values or units, whose effect the statistics
+    /// do not show.
     pub fn global_norm_after(&self, gradients: &GradientStats) -> Option<f64> {
         let norm = gradients.global_norm();
         match self {

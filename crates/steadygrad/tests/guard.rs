@@ -1,5 +1,5 @@
-//! The guard as a whole: whatever it is shown it neither panics nor lets a non-finite value through,
-//! and each rung of the ladder does what it says.
+//! The guard as a whole: whatever the reading, it neither panics nor lets a non-finite value through,
+//! and the ladder does what its documentation says.
 
 use std::str::FromStr;
 
@@ -34,7 +34,7 @@ fn healthy(step: u64) -> StepReading {
 struct Run {
     guard: Guard,
     step: u64,
-    /// Whether it keeps what a rollback leaves, where the guard wants that.
+    /// Whether it keeps the state that a rollback leaves, where the guard wants that.
     keeps_abandoned: bool,
 }
 
@@ -72,8 +72,8 @@ impl Run {
         }
     }
 
-    /// The step that is left out after going back, whose weights stand still.
-    fn tried(&mut self) {
+    /// The step that is left out after a rollback, during which the weights stand still.
+    fn left_out(&mut self) {
         let judgement = self.show(healthy(0));
         assert_eq!(judgement.rung, Rung::Skip, "{judgement:?}");
         assert_eq!(judgement.detections, []);
@@ -104,7 +104,7 @@ fn tensors(rows: Vec<(f64, u64)>) -> GradientStats {
     }
 }
 
-/// Readings that no healthy adapter would hand over.
+/// Readings that no healthy adapter measures.
 fn hostile() -> Vec<StepReading> {
     let odd = [
         f64::NAN,
@@ -226,7 +226,7 @@ fn every_hostile_reading_through_every_preset() {
     for preset in Preset::ALL {
         survive(preset, &hostile.iter().collect::<Vec<_>>(), 0);
         for reading in &hostile {
-            // In the first step, alone in a calm run, and without end.
+            // At the first step, alone in a calm run, and without end.
             let mut stream = vec![reading];
             stream.extend([&normal; 30]);
             stream.push(reading);
@@ -247,14 +247,14 @@ proptest! {
         picks in prop::collection::vec(0usize..200, 1..120), answers in 0u64..3,
     ) {
         let (hostile, normal) = (hostile(), healthy(0));
-        // Every other pick is healthy, on the average.
+        // About every other pick is healthy.
         let stream: Vec<_> = picks.iter().map(|&pick| hostile.get(pick).unwrap_or(&normal)).collect();
         for preset in Preset::ALL {
             survive(preset, &stream, answers);
         }
     }
 
-    /// From the same past, a higher sensitivity does not do less.
+    /// From the same past, a higher sensitivity never does less.
     #[test]
     fn the_dial_is_monotone(
         low in 0.0..1.0f64, high in 0.0..1.0f64, noise in 0.0..0.8f64,
@@ -287,7 +287,7 @@ proptest! {
                 .map(|step| {
                     let swing = 1.0 + (step.wrapping_mul(seed * 2 + 1) % 13) as f64 / 40.0;
                     let spike = if step % 50 == 49 { 2f64.powi((seed % 12) as i32) } else { 1.0 };
-                    // Weights and rate so that no absolute bound on the update is met.
+                    // The rate is too low for any absolute bound on the update.
                     let mut reading = reading(step, swing * spike * losses, swing * spike * gradients);
                     reading.learning_rate = 1e-12;
                     run.show(reading).rung
@@ -300,7 +300,7 @@ proptest! {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
-    /// Whatever came before, a reading within the bounds told of it is kept as it is.
+    /// Whatever came before, a reading within the quiet bounds is kept as it is.
     #[test]
     fn a_reading_within_the_quiet_bounds_is_kept(
         sensitivity in 0.0..1.0f64,
@@ -351,7 +351,7 @@ proptest! {
     }
 }
 
-/// The bounds are of use: nearly all steps of a healthy run are within.
+/// The bounds are useful: nearly all steps of a healthy run are within them.
 #[test]
 fn a_healthy_run_is_nearly_always_within_the_quiet_bounds() {
     let mut run = Run::new(Preset::Default);
@@ -401,7 +401,7 @@ fn nothing_is_quiet_where_the_guard_may_act() {
         },
     );
     assert_eq!(run.guard.quiet(1.0), None);
-    // A bound on the norm is one of what is quiet; another policy's decision cannot be told before.
+    // Clipping by the norm bounds what is quiet; the decision of another policy is not known before.
     let mut run = Run::new(GuardConfig::default().with_clip(GlobalNormClip::new(1.5)));
     run.calm(60);
     assert_eq!(
@@ -443,7 +443,7 @@ fn a_moderate_spike_is_clipped_to_the_largest_usual_norm_and_a_far_one_is_skippe
 }
 
 #[test]
-fn the_ladder_rung_by_rung_and_back() {
+fn the_ladder_step_by_step_and_back() {
     let mut run = Run::new(Preset::Default);
     run.calm(50);
     let nan = reading(0, f64::NAN, f64::NAN);
@@ -452,10 +452,10 @@ fn the_ladder_rung_by_rung_and_back() {
     expected.extend([Rung::Skip; 4]);
     expected.push(Rung::Rollback);
     assert_eq!(run.rungs(11, &nan), expected);
-    // Half, and 0.3 of it.
+    // Half of it, and 0.3 of that.
     assert!((run.guard.learning_rate_scale() - 0.15).abs() < 1e-12);
     // Not at once, then step by step, and exactly to 1.
-    run.tried();
+    run.left_out();
     run.calm(19);
     assert!((run.guard.learning_rate_scale() - 0.15).abs() < 1e-12);
     run.calm(10);
@@ -466,7 +466,7 @@ fn the_ladder_rung_by_rung_and_back() {
 }
 
 #[test]
-fn what_never_ends_ends_in_a_stop_that_says_what_was_tried() {
+fn endless_harm_ends_in_a_stop_that_says_what_was_tried() {
     let mut run = Run::new(Preset::Default);
     run.calm(50);
     let nan = reading(0, f64::NAN, 1.0);
@@ -513,12 +513,12 @@ fn damage_that_shows_in_the_loss_is_rolled_back_to_before_it() {
         matches!(judgement.decision, Decision::Rollback { to_step: 40, .. }),
         "{judgement:?}"
     );
-    run.tried();
+    run.left_out();
     run.calm(100);
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
 }
 
-/// The same, but it is still there after the rollback: the data has changed.
+/// The loss is still up after the rollback: the data have changed.
 #[test]
 fn a_lasting_change_of_the_data_is_accepted_in_the_end() {
     let mut run = Run::new(Preset::Default);
@@ -528,7 +528,7 @@ fn a_lasting_change_of_the_data_is_accepted_in_the_end() {
         reading(step, 80.0 * noise, 5.0 * noise)
     };
     let rungs: Vec<Rung> = (0..200).map(|step| run.show(changed(step)).rung).collect();
-    // There, and back to what was left.
+    // To the snapshot, and back to the state that was left.
     assert_eq!(run.guard.summary().rolled_back, 2);
     assert_eq!(run.guard.summary().new_levels, 1);
     let last = rungs.iter().rposition(|rung| *rung != Rung::Keep);
@@ -538,7 +538,7 @@ fn a_lasting_change_of_the_data_is_accepted_in_the_end() {
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
 }
 
-/// Bad data that get worse are waited out: the state gone back to is never trained on them.
+/// The guard waits while bad data get worse: it never trains the snapshot on them.
 #[test]
 fn data_that_get_worse_are_no_level_yet() {
     let worse = |steps: u64| {
@@ -560,15 +560,15 @@ fn data_that_get_worse_are_no_level_yet() {
     assert_eq!(run.guard.summary().new_levels, 0);
     run.calm(200);
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
-    // What goes on for long is the data that there are.
+    // Data that are bad for long are the data that there are.
     let (run, rungs) = worse(150);
     assert_eq!(run.guard.summary().new_levels, 1);
     let accepted = rungs[6..].iter().position(|rung| *rung != Rung::Skip);
     assert_eq!(accepted, Some(91));
 }
 
-/// A run that learnt from a loss of 2.3 to one of 0.3, and whose loss is then back for five readings:
-/// it has been rolled back, from step 104 to step 80.
+/// A run whose loss fell from 2.3 to 0.3 and was then back for five readings: it was rolled back from
+/// step 104 to step 80.
 fn rolled_back_for_its_loss(keeps_abandoned: bool) -> Run {
     let mut run = Run {
         keeps_abandoned,
@@ -586,7 +586,7 @@ fn rolled_back_for_its_loss(keeps_abandoned: bool) -> Run {
     run
 }
 
-/// As bad as an untrained network, and no spike.
+/// A loss like an untrained network's, which is no spike.
 fn back() -> StepReading {
     reading(0, 1.4, 1.0)
 }
@@ -596,7 +596,7 @@ fn a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back() {
     let mut run = rolled_back_for_its_loss(true);
     assert_eq!(run.guard.snapshots().collect::<Vec<_>>(), [60, 80, 104]);
     assert!((run.guard.learning_rate_scale() - 0.3).abs() < 1e-12);
-    // A step left out, five readings that show that it lasts, and as many more as bad data may last.
+    // One step is left out; five readings show that it lasts; bad data may last for 30 more.
     let mut judgement = run.show(back());
     let mut rungs = vec![judgement.rung];
     while judgement.rung != Rung::Rollback {
@@ -612,11 +612,11 @@ fn a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back() {
         judgement.decision,
         Decision::Rollback { to_step: 104, .. }
     ));
-    // As it was before the rollback, and the level is the usual one from now on.
+    // All is as before the rollback, and the level is the usual one from now on.
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
     assert_eq!(run.guard.summary().new_levels, 1);
     assert_eq!(run.rungs(100, &back()), [Rung::Keep; 100]);
-    // On probation like any other: what comes then goes back to it at the earliest after eight readings.
+    // It is on probation like any other snapshot, for eight readings.
     assert!(run.guard.snapshots().any(|step| step > 104));
 }
 
@@ -633,7 +633,7 @@ fn a_rollback_that_helped_is_not_taken_back() {
 }
 
 #[test]
-fn an_adapter_that_keeps_nothing_of_what_it_left_is_not_asked_for_it() {
+fn an_adapter_that_does_not_keep_the_state_it_left_is_not_asked_for_it() {
     let mut run = rolled_back_for_its_loss(false);
     assert_eq!(run.guard.snapshots().collect::<Vec<_>>(), [60, 80]);
     run.rungs(40, &back());
@@ -642,7 +642,7 @@ fn an_adapter_that_keeps_nothing_of_what_it_left_is_not_asked_for_it() {
 }
 
 #[test]
-fn a_state_that_was_left_and_is_lost_leaves_the_one_gone_back_to() {
+fn where_the_state_that_was_left_is_lost_the_snapshot_stays() {
     let mut run = rolled_back_for_its_loss(true);
     let guard = &mut run.guard;
     let mut step = run.step;
@@ -684,7 +684,7 @@ fn damaged_weights_are_rolled_back_at_once_and_a_young_snapshot_is_not_trusted()
             "{judgement:?}"
         );
         assert_eq!(run.guard.snapshots().collect::<Vec<_>>(), [0, 20]);
-        // Before it was calm again: an older one, and a lower learning rate.
+        // Before it was calm again: an older snapshot, and a lower learning rate.
         let judgement = run.show(healthy(0).with_weight_norms(vec![f64::NAN]));
         assert!(matches!(
             judgement.decision,
@@ -694,10 +694,10 @@ fn damaged_weights_are_rolled_back_at_once_and_a_young_snapshot_is_not_trusted()
     }
 }
 
-/// A writer that goes on after the rollback: no step is applied to what it writes, and what it has written is
-/// gone back from when it is done.
+/// Something writes to the weights after the rollback. No step is applied meanwhile, and when it has
+/// ended, its writes are rolled back.
 #[test]
-fn weights_that_are_written_to_are_waited_for_and_gone_back_from() {
+fn writes_to_the_weights_are_waited_for_and_rolled_back() {
     let weights = |norm: f64| healthy(0).with_weight_norms(vec![norm]);
     let mut run = Run::new(Preset::Default);
     run.calm(44);
@@ -715,13 +715,14 @@ fn weights_that_are_written_to_are_waited_for_and_gone_back_from() {
             if reason.contains("although the step before was not applied")),
         "{judgement:?}"
     );
-    run.tried();
+    run.left_out();
     run.calm(100);
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
     assert_eq!(run.guard.summary().rolled_back, 2);
 }
 
-/// User code may mean to write to the weights, as an embedding of bounded norm does in every forward pass.
+/// User code may write to the weights on purpose, as an embedding of bounded norm does in every
+/// forward pass.
 #[test]
 fn weights_that_are_written_to_without_end_are_trained_in_the_end() {
     let mut run = Run::new(Preset::Default);
@@ -743,14 +744,14 @@ fn weights_that_are_written_to_without_end_are_trained_in_the_end() {
     let rungs: Vec<Rung> = (0..400).map(|_| written(&mut run, 1.0).rung).collect();
     assert_eq!(run.guard.summary().rolled_back, 2);
     assert_eq!(rungs[92..], [Rung::Keep; 308]);
-    // It is not asked a second time.
+    // The guard does not wait a second time.
     written(&mut run, f64::NAN);
     let rungs: Vec<Rung> = (0..100).map(|_| written(&mut run, 1.0).rung).collect();
     assert_eq!(rungs[0], Rung::Rollback);
     assert_eq!(rungs[1..], [Rung::Keep; 99]);
 }
 
-/// Losses about the bound, one in seven below it: they are the data's, and taken for the usual.
+/// Losses around the bound, one in seven below it: the data cause them, and they are accepted.
 #[test]
 fn a_noisy_change_of_the_data_is_accepted_in_the_end() {
     let mut run = rolled_back_for_its_loss(true);
@@ -801,7 +802,7 @@ fn norm_and_loss_that_grow_together_lower_the_learning_rate_first() {
     }
     let at = |rung| rungs.iter().position(|other| *other == rung);
     assert_eq!(at(Rung::LowerLearningRate), Some(7));
-    // The lower rate is given the time of another rise, and no more.
+    // The lower rate has as long as another rise takes.
     assert_eq!(at(Rung::Rollback), Some(16));
     assert_eq!(at(Rung::Skip), None);
 }
@@ -825,7 +826,7 @@ fn a_learning_rate_that_jumps_for_some_steps_is_skipped_and_one_that_stays_is_wa
         rungs[5..],
         [Rung::LowerLearningRate, Rung::Keep, Rung::Keep]
     );
-    // What is applied is what it was.
+    // The applied rate is what it was.
     assert!((run.guard.learning_rate_scale() - 0.01).abs() < 1e-12);
     let mut back = Run {
         guard: run.guard.clone(),
@@ -839,7 +840,7 @@ fn a_learning_rate_that_jumps_for_some_steps_is_skipped_and_one_that_stays_is_wa
 
 /// A rate that grows without end, on a run whose loss does not show it.
 #[test]
-fn of_a_learning_rate_that_rises_on_no_more_is_applied() {
+fn a_learning_rate_that_rises_without_end_is_held() {
     let mut run = Run::new(Preset::Default);
     run.calm(60);
     let mut most = 0.0f64;
@@ -860,7 +861,7 @@ fn of_a_learning_rate_that_rises_on_no_more_is_applied() {
     assert!((applied - 1.0).abs() < 1e-9, "{applied}");
     run.calm(1);
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
-    // Anew it is seen anew.
+    // A second rise is seen as the first was.
     let jump = StepReading {
         learning_rate: 1.0,
         ..healthy(0)
@@ -868,9 +869,9 @@ fn of_a_learning_rate_that_rises_on_no_more_is_applied() {
     assert_eq!(run.rungs(1, &jump), [Rung::Skip]);
 }
 
-/// The same, but the loss shows it when the rate has come as far as a jump, and not before.
+/// The rate grows without end, and the loss shows it once the rate has come as far as a jump.
 #[test]
-fn weights_that_a_rising_learning_rate_hurt_are_gone_back_from() {
+fn a_rise_that_hurt_the_weights_is_rolled_back_to_before_it() {
     let mut run = Run::new(Preset::Default);
     run.calm(75);
     let rising = |step: i32, loss: f64| StepReading {
@@ -893,20 +894,20 @@ fn weights_that_a_rising_learning_rate_hurt_are_gone_back_from() {
             applied.push(1.25f64.powi(step) * scale);
         }
     }
-    // 80 is within the rise: what was good is what was trained before it.
+    // 80 is within the rise: the weights were good before it.
     assert_eq!(back, [(21, 60)]);
-    // From low, it climbs back to the rate that was good, and no further while nobody knows where the rise ends.
+    // It climbs back to the rate that was good, and no further while the rise goes on.
     assert!((applied[0] - 0.3).abs() < 1e-9, "{applied:?}");
     assert!(applied.is_sorted_by(|a, b| *b >= a * 0.999), "{applied:?}");
     assert!((applied[23] - 1.0).abs() < 1e-9, "{applied:?}");
-    // And is what it was when the user's is.
+    // When the user's rate is back, it is applied in full.
     run.calm(1);
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
 }
 
-/// What was learnt is lost on the way up, which shows before a jump has lasted.
+/// The run loses what it learnt on the way up, before a jump has lasted.
 #[test]
-fn a_relapse_under_a_rising_learning_rate_is_gone_back_from_to_before_the_rise() {
+fn a_relapse_under_a_rising_learning_rate_is_rolled_back_to_before_the_rise() {
     let learning = |step: u64| {
         let noise = [0.02, -0.02, 0.0, 0.01, -0.01][step as usize % 5];
         reading(step, (2.3 - 0.04 * step as f64).max(0.3) + noise, 1.0)
@@ -930,7 +931,7 @@ fn a_relapse_under_a_rising_learning_rate_is_gone_back_from_to_before_the_rise()
     assert_eq!(back, Some((18, 60)));
 }
 
-/// The first snapshot knows no rate: what was before the rise is told by the rise itself.
+/// The first snapshot has no rate of its own: the rise itself says what the rate was before it.
 #[test]
 fn back_at_the_first_step_no_more_is_applied_than_before_a_rise() {
     let mut run = Run::new(Preset::Default);
@@ -951,7 +952,7 @@ fn back_at_the_first_step_no_more_is_applied_than_before_a_rise() {
     assert!((125.0 * scale - 0.3).abs() < 1e-9, "{scale}");
 }
 
-/// One bad loss among six is not what a rise did.
+/// One bad loss among six is not the rise's doing.
 #[test]
 fn weights_whose_losses_are_good_are_kept_under_a_rising_learning_rate() {
     let mut run = Run::new(Preset::Default);
@@ -969,7 +970,7 @@ fn weights_whose_losses_are_good_are_kept_under_a_rising_learning_rate() {
 
 /// A rate that grew, by less than a jump, until the loss was back at its start.
 #[test]
-fn after_a_rollback_no_learning_rate_is_applied_that_its_state_did_not_know() {
+fn after_a_rollback_no_higher_rate_is_applied_than_its_state_was_trained_with() {
     let learning = |step: u64| {
         let noise = [0.02, -0.02, 0.0, 0.01, -0.01][step as usize % 5];
         let loss = (2.3 - 0.02 * step as f64).max(0.3) + noise;
@@ -994,7 +995,7 @@ fn after_a_rollback_no_learning_rate_is_applied_that_its_state_did_not_know() {
     assert_eq!(judgement.rung, Rung::Keep);
     let applied = 1.3f64.powi(7) * judgement.learning_rate_scale;
     assert!((applied - 0.3).abs() < 1e-12, "{applied}");
-    // When it is itself again only the rollback's share is left to climb.
+    // When the user's rate is back, only the rollback's factor is left to climb.
     let judgement = run.show(learning(120));
     assert_eq!(judgement.learning_rate_scale, 0.3);
 }
@@ -1019,14 +1020,14 @@ fn the_users_clipping_and_the_ladders_act_together() {
     for step in 0..100 {
         run.show(healthy(step));
     }
-    // What the user's clipping makes harmless is not skipped.
+    // A spike that the user's clipping makes harmless is not skipped.
     let judgement = run.show(reading(0, 1.0, 1e6));
     assert_eq!(judgement.rung, Rung::Keep);
     assert_eq!(
         judgement.decision,
         Decision::ScaleGlobal { coefficient: 1e-6 }
     );
-    // What it does not, is: a single value that is too large.
+    // A spike below the user's bound is clipped by the ladder.
     let loose = GuardConfig::default().with_clip(GlobalNormClip::new(1e3));
     let mut run = Run::new(loose);
     run.calm(60);
@@ -1055,7 +1056,7 @@ fn a_step_that_is_not_applied_leaves_no_trace_in_the_policy() {
 }
 
 #[test]
-fn presets_by_name_and_what_cannot_be_used_is_refused_by_name() {
+fn presets_have_names_and_settings_out_of_range_are_refused_by_name() {
     for preset in Preset::ALL {
         assert_eq!(Preset::from_str(preset.name()), Ok(preset));
         assert_eq!(serde_json::to_value(preset).unwrap(), preset.name());

@@ -12,9 +12,9 @@ use crate::setting::{self, SettingError};
 /// - `margin` times the largest value of the window;
 /// - `margin` times the level at which the run began.
 ///
-/// The first alone fires on healthy runs. Gradient norms have heavy tails, which a MAD does not see,
-/// hence the largest value. The norms of a model that has learnt its data are near zero, and there a
-/// single hard sample is a thousandfold jump, back to where the run began.
+/// The first alone fires on healthy runs. Gradient norms have heavy tails, which a MAD does not
+/// see, hence the largest value. The norms of a model that has learnt its data are near zero, and
+/// there a single hard sample is a thousandfold jump, back to where the run began.
 ///
 /// Defaults: window 128 (OLMo's SkipStep), warm-up 20, ratio 10 (Megatron-LM's rerun check), z 8
 /// and margin 4 (measured: `examples/guard_on_streams.rs`).

@@ -10,9 +10,9 @@ use crate::setting::{self, SettingError};
 
 /// The gradient grows by more than a factor `max_growth` per layer.
 ///
-/// [`Severity::Note`], once. It speaks again after the growth was below. Default 2: TheDeepChecker's
-/// growth rate (Ben Braiek and Khomh, 2022). Silent where the adapter does not measure the growth,
-/// and for NaN.
+/// [`Severity::Note`], once. It speaks again after the growth was below. Default 2:
+/// TheDeepChecker's growth rate (Ben Braiek and Khomh, 2022). Silent where the adapter does not
+/// measure the growth, and for NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -73,7 +73,8 @@ pub(super) fn see_growth(axis: Axis, growth: f64, max_growth: f64) -> Option<Sig
         value: growth,
         threshold: max_growth,
         message: format!(
-            "the gradient grows by {growth:.3} per {} on its way back (healthy: below {max_growth})",
+            "the gradient grows by {growth:.3} per {} on its way back \
+             (healthy: below {max_growth})",
             axis.unit()
         ),
     })

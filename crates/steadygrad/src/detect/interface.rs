@@ -34,7 +34,7 @@ pub(crate) trait Detect: Sized {
     /// Whether it is about growth, rather than vanishing gradients or the clipping itself.
     const IS_ABOUT_EXPLOSION: bool;
 
-    /// Whether each of its sightings says that the loss is bad.
+    /// Whether the ladder counts its detections as bad losses.
     const SHOWS_A_BAD_LOSS: bool;
 
     /// Checks every setting against its allowed range.

@@ -15,10 +15,10 @@ use crate::setting::{self, SettingError};
 ///
 /// The largest of the whole run counts, because cosine restarts return from near zero to an earlier
 /// rate. The rate of `window` readings ago counts, because a rate that grows by a factor each step
-/// does as much harm as one that jumps. Silent for the first `warmup` readings, where a schedule may
-/// begin at nothing. From there a linear warm-up rises at most 3.5-fold within a window, and one
-/// with the square of the step twelvefold. Zero, negative and non-finite rates are not remembered;
-/// the last are harmful to [`NonFinite`](struct@super::NonFinite).
+/// does as much harm as one that jumps. Silent for the first `warmup` readings, where a schedule
+/// may begin at nothing. From there a linear warm-up rises at most 3.5-fold within a window, and
+/// one with the square of the step twelvefold. Zero, negative and non-finite rates are not
+/// remembered; the last are harmful to [`NonFinite`](struct@super::NonFinite).
 ///
 /// Defaults: factor 30, between the tenfold step by which constant warm-ups end (He et al., 2015,
 /// for ResNet-110) and the hundredfold that a slipped digit or unit makes; window 50, the longest

@@ -14,7 +14,10 @@ macro_rules! detectors {
         #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
         pub enum Detector {
-            $(#[doc = concat!("See [`", stringify!($Type), "`](struct@", stringify!($Type), ").")] $Type,)+
+            $(
+                #[doc = concat!("See [`", stringify!($Type), "`](struct@", stringify!($Type), ").")]
+                $Type,
+            )+
         }
 
         impl Detector {
@@ -31,7 +34,7 @@ macro_rules! detectors {
                 match self { $(Self::$Type => <$Type as Detect>::IS_ABOUT_EXPLOSION,)+ }
             }
 
-            /// Whether each of its detections says that the loss is bad.
+            /// Whether the ladder counts its detections as bad losses.
             pub(crate) fn shows_a_bad_loss(self) -> bool {
                 match self { $(Self::$Type => <$Type as Detect>::SHOWS_A_BAD_LOSS,)+ }
             }
@@ -43,7 +46,11 @@ macro_rules! detectors {
         #[serde(default)]
         #[non_exhaustive]
         pub struct DetectorConfig {
-            $($(#[$attribute])* #[doc = concat!("See [`", stringify!($Type), "`].")] pub $module: $Type,)+
+            $(
+                $(#[$attribute])*
+                #[doc = concat!("See [`", stringify!($Type), "`](struct@", stringify!($Type), ").")]
+                pub $module: $Type,
+            )+
         }
 
         /// What all detectors remember.

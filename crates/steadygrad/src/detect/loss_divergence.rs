@@ -15,8 +15,8 @@ use crate::setting::{self, SettingError};
 /// It speaks from the second step on, before [`LossSpike`](super::LossSpike) has a scale. Silent
 /// where the losses so far are zero or negative.
 ///
-/// Factor 3 and window 10 are the defaults of Lightning's SpikeDetection. That rule alone fires
-/// on healthy runs whose loss is near zero, where threefold jumps between batches are nothing. Those
+/// Factor 3 and window 10 are the defaults of Lightning's SpikeDetection. That rule alone fires on
+/// healthy runs whose loss is near zero, where threefold jumps between batches are nothing. Those
 /// runs stay silent here, because the loss must also be worse than the untrained network's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

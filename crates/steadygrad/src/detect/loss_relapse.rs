@@ -16,10 +16,10 @@ use crate::setting::{self, SettingError};
 /// goes from it to the running median. Progress below `min_deviations` robust deviations does not
 /// count. The `patience`-th reading in a row with a loss above the bound is harmful.
 ///
-/// A loss that still falls spreads over its own fall, and would hide in it. Losses above the running
-/// median are therefore judged a second time, by where the last `recent` losses lie. Progress then
-/// counts from half as many again of their own deviations. Losses may be negative; non-finite ones
-/// are left to [`NonFinite`](struct@super::NonFinite).
+/// A loss that still falls spreads over its own fall, and would hide in it. Losses above the
+/// running median are therefore judged a second time, by where the last `recent` losses lie.
+/// Progress then counts from half as many again of their own deviations. Losses may be negative;
+/// non-finite ones are left to [`NonFinite`](struct@super::NonFinite).
 ///
 /// Defaults: back 0.8; 5 in a row, as many as the ladder takes for an error that lasts; 3
 /// deviations; 32 recent ones, of which those five are a small part. Chosen on fault injections of
@@ -120,8 +120,8 @@ impl Detect for LossRelapse {
             value: loss,
             threshold: bound,
             message: format!(
-                "the loss is back at {loss:.3e} for the {}th step in a row; an untrained model's is no \
-                 worse",
+                "the loss is back at {loss:.3e} for the {}th step in a row; an untrained model's is \
+                 no worse",
                 state.in_a_row.saturating_add(1)
             ),
         })
@@ -187,15 +187,16 @@ mod tests {
             .map(learning)
             .chain((0..30).map(|i| (0.3 + 0.1 * f64::from(i)).min(2.31)));
         let fired = run(climbs);
-        // The median of the first 20 losses is 1.03; 0.8 of the way from 0.3 to it, 0.89, is passed at
-        // step 107, and the fifth in a row fires.
+        // The median of the first 20 losses is 1.03; 0.8 of the way from 0.3 to it, 0.89, is passed
+        // at step 107, and the fifth in a row fires.
         assert_eq!(fired.first(), Some(&111));
         // Four in a row are none.
         let short = (0..100).map(learning).chain([2.3; 4]).chain([0.3; 10]);
         assert_eq!(run(short), [] as [u64; 0]);
     }
 
-    /// A loss that falls throughout the window, from 2.3 by 0.01 a step, spreads over 0.9 of itself.
+    /// A loss that falls throughout the window, from 2.3 by 0.01 a step, spreads over 0.9 of
+    /// itself.
     #[test]
     fn a_loss_that_still_falls_and_then_climbs_is_seen() {
         let falls = |step: usize| 2.3 - 0.01 * step as f64 + 0.02 * ((step * 7 % 5) as f64 - 2.0);

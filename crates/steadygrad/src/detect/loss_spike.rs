@@ -124,8 +124,8 @@ impl Detect for LossSpike {
             value: loss,
             threshold: bound,
             message: format!(
-                "the loss jumped to {loss:.3e} from a median of {median:.3e}; at most {bound:.3e} is \
-                 usual"
+                "the loss jumped to {loss:.3e} from a median of {median:.3e}; at most {bound:.3e} \
+                 is usual"
             ),
         })
     }

@@ -1,11 +1,11 @@
 //! Detectors, one a file: from a [`StepReading`](crate::StepReading) to [`Detection`]s.
 //!
-//! A detector's file has its settings with their ranges, its state, its judgement, its name and what
-//! the sensitivity does to it (`interface` says what it must have). The list below names it once.
-//! `check` judges a reading against the past and changes nothing. The guard decides afterwards what
-//! is remembered. A harmful reading never enters a running scale, and a value that is not finite
-//! cannot, so nothing blinds a detector for good. A lasting change of level is accepted in the end:
-//! see [`recover`](crate::recover).
+//! A detector's file has its settings with their ranges, its state, its judgement, its name and
+//! what the sensitivity does to it (`interface` says what it must have). The list below names it
+//! once. `check` judges a reading against the past and changes nothing. The guard decides
+//! afterwards what is remembered. A harmful reading never enters a running scale, and a value that
+//! is not finite cannot, so nothing blinds a detector for good. A lasting change of level is
+//! accepted in the end: see [`recover`](crate::recover).
 //!
 //! | detector | looks at | severity |
 //! |---|---|---|
@@ -185,5 +185,46 @@ pub(crate) mod testing {
         pub(crate) fn value(&self) -> u64 {
             self.0
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn keys(value: impl Serialize) -> BTreeSet<String> {
+        let value = serde_json::to_value(value).unwrap();
+        value.as_object().unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn settings_and_states_are_saved_under_the_detectors_names() {
+        let names: BTreeSet<String> = Detector::ALL
+            .iter()
+            .map(|detector| serde_json::to_value(detector).unwrap())
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect();
+        let mut settings = keys(DetectorConfig::default());
+        assert!(settings.insert("non_finite".into()), "it has no settings");
+        assert_eq!(settings, names);
+        let mut states = keys(DetectorState::default());
+        assert!(states.remove("losses"));
+        assert_eq!(states, names);
+    }
+
+    #[test]
+    fn titles_differ() {
+        let titles: BTreeSet<_> = Detector::ALL.iter().map(|one| one.title()).collect();
+        assert_eq!(titles.len(), Detector::ALL.len());
+    }
+
+    #[test]
+    fn an_error_names_the_detector() {
+        let mut config = DetectorConfig::default();
+        config.norm_spike.bound.margin = 0.5;
+        let error = config.validate().unwrap_err();
+        assert_eq!(error.field, "norm_spike.bound.margin");
     }
 }

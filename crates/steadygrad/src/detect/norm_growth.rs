@@ -14,19 +14,19 @@ use crate::statistics::median;
 ///
 /// - *Fast*: it rose in each of the last `steps` steps, beyond `margin` times everything in the
 ///   window before.
-/// - *Slowly*: of the last four blocks of `steps`, or of `4 steps`, each has a higher median than the
-///   one before, and the last one's is beyond `margin` times everything before the last two. Noise
-///   hides a slow rise from one step to the next, not from block to block.
+/// - *Slowly*: of the last four blocks of `steps`, or of `4 steps`, each has a higher median than
+///   the one before, and the last one's is beyond `margin` times everything before the last two.
+///   Noise hides a slow rise from one step to the next, not from block to block.
 ///
-/// It is [`Severity::Harmful`] when the loss rose as well, beyond everything before. Over a fast rise
-/// the loss may fall in one of the steps; over a slow one it rises from block to block. Else it is a
-/// [`Severity::Note`]: a norm that rises while the loss falls is a network that leaves a plateau.
-/// The message says after how many steps the largest gradient value overflows f32 at this rate.
-/// Silent where norm or loss is not finite.
+/// It is [`Severity::Harmful`] when the loss rose as well, beyond everything before. Over a fast
+/// rise the loss may fall in one of the steps; over a slow one it rises from block to block. Else
+/// it is a [`Severity::Note`]: a norm that rises while the loss falls is a network that leaves a
+/// plateau. The message says after how many steps the largest gradient value overflows f32 at this
+/// rate. Silent where norm or loss is not finite.
 ///
 /// Defaults: 8 steps, the lead that StableAdamW's authors measured between the first sign and a
-/// loss spike (1 to 8 steps, arXiv 2304.13013); factor 10, so that fast is 33 % a step, slow 10 % and
-/// slowest 2.4 %; margin 4; window 128. Measured: `examples/guard_on_streams.rs`.
+/// loss spike (1 to 8 steps, arXiv 2304.13013); factor 10, so that fast is 33 % a step, slow 10 %
+/// and slowest 2.4 %; margin 4; window 128. Measured: `examples/guard_on_streams.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

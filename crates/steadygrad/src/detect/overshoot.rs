@@ -94,8 +94,8 @@ impl Detect for Overshoot {
         }
         if self.is_often(state) && !state.told && after > before {
             let message = format!(
-                "the loss of its own batch rose along {} of the last {} steps: the learning rate is \
-                 beyond what the curvature allows",
+                "the loss of its own batch rose along {} of the last {} steps: the learning rate \
+                 is beyond what the curvature allows",
                 state.overshot(),
                 state.recent.len()
             );

@@ -8,8 +8,8 @@ use super::signals::Losses;
 /// [`update_norms`](crate::StepReading::update_norms) and no
 /// [`loss_after`](crate::StepReading::loss_after).
 ///
-/// Every detector that can see harm is monotone in norm and loss: what is no harm at a corner of the
-/// bounds is none below it. An update is large beside small weights, hence the smallest.
+/// Every detector that can see harm is monotone in norm and loss: what is no harm at a corner of
+/// the bounds is none below it. An update is large beside small weights, hence the smallest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Quiet {

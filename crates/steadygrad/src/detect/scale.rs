@@ -9,8 +9,8 @@ use crate::statistics::{SIGMA_PER_MAD, median};
 /// They are kept in the order seen and in the order of size, so that median and spread need no
 /// sorting and no memory at a step.
 ///
-/// Median and MAD (median absolute deviation), because outliers drag a mean and a standard deviation
-/// along. These two move far only when half of the window is bad.
+/// Median and MAD (median absolute deviation), because outliers drag a mean and a standard
+/// deviation along. These two move far only when half of the window is bad.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Saved", into = "Saved")]
 pub(crate) struct RunningScale {
@@ -133,8 +133,8 @@ impl RunningScale {
 
     /// Median of the distances from the median, the upper of two.
     ///
-    /// The values are in order, so the distances are two lists in order, below and above the median.
-    /// A bisection finds how many of the smallest half are in each.
+    /// The values are in order, so the distances are two lists in order, below and above the
+    /// median. A bisection finds how many of the smallest half are in each.
     fn mad(&self) -> Option<f64> {
         let median = self.median()?;
         let split = self.sorted.partition_point(|value| *value < median);
@@ -218,14 +218,19 @@ mod tests {
             let mut last: Vec<f64> = values.iter().rev().take(window).copied().collect();
             last.sort_by(f64::total_cmp);
             let mid = last.len() / 2;
-            let median = if last.len() % 2 == 1 { last[mid] } else { f64::midpoint(last[mid - 1], last[mid]) };
+            let median = if last.len() % 2 == 1 {
+                last[mid]
+            } else {
+                f64::midpoint(last[mid - 1], last[mid])
+            };
             let mut distances: Vec<f64> = last.iter().map(|value| (value - median).abs()).collect();
             distances.sort_by(f64::total_cmp);
             let spread = scale.spread().unwrap();
             prop_assert_eq!(spread.median, median);
             prop_assert_eq!(spread.sigma, SIGMA_PER_MAD * distances[last.len() / 2]);
             prop_assert_eq!(spread.max, last[last.len() - 1]);
-            let read: RunningScale = serde_json::from_str(&serde_json::to_string(&scale).unwrap()).unwrap();
+            let text = serde_json::to_string(&scale).unwrap();
+            let read: RunningScale = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(read, scale);
         }
     }

@@ -43,7 +43,8 @@ impl Losses<'static> {
 }
 
 impl<'a> Signals<'a> {
-    /// Signals of the first reading of a run, whose gradients and learning rate nobody changes.
+    /// Signals of the first reading of a run, whose gradients and learning rate
+    /// are applied as they are.
     pub(crate) fn of(reading: &'a StepReading) -> Self {
         let norm = reading.gradients.global_norm();
         Self {

@@ -61,8 +61,8 @@ impl DetectorConfig {
     }
 
     /// Bounds of the next reading at this learning rate, within which no detector sees harm. `None`
-    /// where there are none: during the warm-up of the scales, after a step that was not applied, or
-    /// for a learning rate that is negative or not finite.
+    /// where there are none: during the warm-up of the scales, after a step that was not applied,
+    /// or for a learning rate that is negative or not finite.
     pub(crate) fn quiet(&self, state: &DetectorState, learning_rate: f64) -> Option<Quiet> {
         if !learning_rate.is_finite() || learning_rate < 0.0 {
             return None;

@@ -11,8 +11,8 @@ use crate::setting::{self, SettingError};
 
 /// The update is too large for the weights, both norms over all parameters.
 ///
-/// Two ratios are watched. *Planned*: `learning_rate * global_norm / weight_norm`, before the update
-/// is applied; exact for SGD, and of the raw gradient for adaptive optimizers. *Measured*:
+/// Two ratios are watched. *Planned*: `learning_rate * global_norm / weight_norm`, before the
+/// update is applied; exact for SGD, and of the raw gradient for adaptive optimizers. *Measured*:
 /// `update_norm / weight_norm` of the previous step, where the adapter measures it: Adam's updates
 /// spike before the loss does.
 ///
@@ -83,7 +83,8 @@ impl UpdateRatio {
             value: ratio,
             threshold: usual,
             message: format!(
-                "the last update was {ratio:.3e} of all weights; usual is at most {usual:.3e}{worst}"
+                "the last update was {ratio:.3e} of all weights; \
+                 usual is at most {usual:.3e}{worst}"
             ),
         })
     }

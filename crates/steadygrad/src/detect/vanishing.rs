@@ -84,8 +84,8 @@ impl Detect for Vanishing {
             value: rms,
             threshold: self.min_rms,
             message: format!(
-                "the gradients of {vanished} of {all} parameters are below {:.1e} a value, those of \
-                 `{name}` {rms:.1e}: they vanish, or the model has learnt its data",
+                "the gradients of {vanished} of {all} parameters are below {:.1e} a value, those \
+                 of `{name}` {rms:.1e}: they vanish, or the model has learnt its data",
                 self.min_rms
             ),
         })

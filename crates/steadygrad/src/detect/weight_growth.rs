@@ -11,18 +11,18 @@ use crate::{Place, StepReading};
 
 /// The weights jump from one step to the next, as a flipped bit makes them, or grow and grow.
 ///
-/// - [`Severity::Damage`]: the norm of all weights changed by more than a millionth (f32 keeps seven
-///   digits), although the step before was not applied: something else writes to them.
+/// - [`Severity::Damage`]: the norm of all weights changed by more than a millionth (f32 keeps
+///   seven digits), although the step before was not applied: something else writes to them.
 /// - [`Severity::Damage`]: the norm of all weights is above `jump` times what it was one step
-///   before; or one parameter's is above `parameter_jump` times, by at least a tenth of all weights.
-///   An optimizer would have to make an update as large as the weights for it.
+///   before; or one parameter's is above `parameter_jump` times, by at least a tenth of all
+///   weights. An optimizer would have to make an update as large as the weights for it.
 /// - [`Severity::Note`]: the norm of all weights grew by more than `growth` within `window` steps;
-///   told once a window.
+///   seen once a window.
 ///
 /// Jumps are not judged in the first `warmup` readings, where weights that start at zero double.
 /// Silent when the parameters are not those of the step before, in number or by name (experts of
-/// which one trains at a time). Silent for zero and non-finite norms as well; the latter are harmful
-/// to [`NonFinite`](struct@super::NonFinite).
+/// which one trains at a time). Silent for zero and non-finite norms as well; the latter are
+/// harmful to [`NonFinite`](struct@super::NonFinite).
 ///
 /// Defaults: jump 2, an update as large as the weights; parameter jump 10 (SageMaker Debugger's
 /// WeightUpdateRatio); growth 10 in 64 steps, 3.7 % each; warm-up 10.

@@ -77,8 +77,9 @@ impl GuardConfig {
         }
     }
 
-    /// Sets all detectors' thresholds by one dial, from 0 (acts on little) to 1 (acts early); 0.5 is
-    /// the default. From the same past, a guard that acts at one sensitivity acts at every higher one.
+    /// Sets all detectors' thresholds by one dial, from 0 (acts on little) to 1 (acts early); 0.5
+    /// is the default. From the same past, a guard that acts at one sensitivity acts at every
+    /// higher one.
     ///
     /// # Errors
     /// When the sensitivity is not from 0 to 1.

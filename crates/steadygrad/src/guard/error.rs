@@ -9,8 +9,8 @@ pub enum GuardConfigError {
     Setting(#[from] SettingError),
     /// The policy needs more than one look at the gradients, or looks at the update.
     #[error(
-        "the guard cannot run a {policy}: it decides once, on the gradients; run that policy in the \
-         adapter's own clipper, and leave `clip` out here"
+        "the guard cannot run a {policy}: it decides once, on the gradients; run that policy in \
+         the adapter's own clipper, and leave `clip` out here"
     )]
     Policy {
         /// Which kind.

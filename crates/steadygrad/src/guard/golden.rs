@@ -68,12 +68,14 @@ fn config(dice: &mut Dice) -> GuardConfig {
     match dice.below(12) {
         0 => config.response = Response::Stop,
         1..6 => {
-            let mut recover = RecoverConfig::default();
-            recover.max_consecutive_errors = 1 + dice.below(6);
-            recover.loss_patience = 1 + dice.below(6);
-            recover.level_patience = dice.below(30);
-            recover.cool_down = dice.below(12);
-            recover.max_rollbacks = dice.below(20);
+            let mut recover = RecoverConfig {
+                max_consecutive_errors: 1 + dice.below(6),
+                loss_patience: 1 + dice.below(6),
+                level_patience: dice.below(30),
+                cool_down: dice.below(12),
+                max_rollbacks: dice.below(20),
+                ..RecoverConfig::default()
+            };
             recover.snapshots.interval = 1 + dice.below(20);
             recover.snapshots.probation = dice.below(8);
             config.response = Response::Recover(recover);
@@ -81,6 +83,17 @@ fn config(dice: &mut Dice) -> GuardConfig {
         _ => {}
     }
     config
+}
+
+/// What is measured at one step, but the weights.
+struct Row {
+    loss: f64,
+    norm: f64,
+    rate: f64,
+    update: f64,
+    depth: Option<f64>,
+    time: Option<f64>,
+    after: Option<f64>,
 }
 
 struct Stream {
@@ -135,45 +148,54 @@ impl Stream {
         1.0 + self.noise * (2.0 * self.dice.share() - 1.0)
     }
 
-    fn reading(&mut self, step: u64) -> StepReading {
+    /// A row of the run without a fault.
+    fn row(&mut self) -> Row {
         let progress = 1.0 / (1.0 + self.trained as f64 / 30.0);
-        let mut loss = (0.3 + 2.0 * progress) * self.swing();
-        let mut norm = (0.5 + progress) * self.swing();
-        let mut rate = 0.01;
-        let mut update = 0.01 * self.swing();
-        let (mut depth, mut time) = (Some(0.1 * self.dice.share()), None);
-        let mut after = self.dice.one_in(2).then(|| loss * 0.99);
+        let loss = (0.3 + 2.0 * progress) * self.swing();
+        Row {
+            loss,
+            norm: (0.5 + progress) * self.swing(),
+            rate: 0.01,
+            update: 0.01 * self.swing(),
+            depth: Some(0.1 * self.dice.share()),
+            time: None,
+            after: self.dice.one_in(2).then_some(loss * 0.99),
+        }
+    }
+
+    /// Puts the fault into a row, or into the weights.
+    fn spoil(&mut self, row: &mut Row) {
         let by = 2f64.powi(self.dice.below(20) as i32);
         match self.fault {
             Fault::Nothing => {}
-            Fault::Spike => norm *= by,
-            Fault::LossSpike => loss += 40.0 + by.min(64.0),
-            Fault::LossBack => loss = 2.4 * self.swing(),
-            Fault::LossRises => loss += 3.0 + f64::from(self.since),
+            Fault::Spike => row.norm *= by,
+            Fault::LossSpike => row.loss += 40.0 + by.min(64.0),
+            Fault::LossBack => row.loss = 2.4 * self.swing(),
+            Fault::LossRises => row.loss += 3.0 + f64::from(self.since),
             Fault::NotANumber => match self.dice.below(3) {
-                0 => loss = f64::NAN,
-                1 => norm = f64::NAN,
-                _ => (loss, norm) = (f64::INFINITY, f64::INFINITY),
+                0 => row.loss = f64::NAN,
+                1 => row.norm = f64::NAN,
+                _ => (row.loss, row.norm) = (f64::INFINITY, f64::INFINITY),
             },
             Fault::Diverges => {
-                norm *= 1.4f64.powi(self.since);
-                loss *= 1.05f64.powi(self.since);
+                row.norm *= 1.4f64.powi(self.since);
+                row.loss *= 1.05f64.powi(self.since);
             }
-            Fault::RateJumps => rate = 1.0,
+            Fault::RateJumps => row.rate = 1.0,
             Fault::RateRises => {
-                rate *= 1.25f64.powi(self.since);
+                row.rate *= 1.25f64.powi(self.since);
                 if self.since > 14 {
-                    loss += 4.0;
+                    row.loss += 4.0;
                 }
             }
             Fault::WeightsMove => self.weights *= 1.01,
             Fault::WeightsJump if self.since == 0 => self.weights *= 100.0,
-            Fault::WeightsJump => loss += 10.0,
+            Fault::WeightsJump => row.loss += 10.0,
             Fault::WeightsLost => self.weights = f64::NAN,
-            Fault::UpdateSpikes => update *= by,
-            Fault::Vanishes => norm *= 1e-12,
-            Fault::Grows => (depth, time) = (Some(1.0), Some(0.3)),
-            Fault::Overshoots => after = Some(loss * by),
+            Fault::UpdateSpikes => row.update *= by,
+            Fault::Vanishes => row.norm *= 1e-12,
+            Fault::Grows => (row.depth, row.time) = (Some(1.0), Some(0.3)),
+            Fault::Overshoots => row.after = Some(row.loss * by),
             Fault::Odd => {
                 let odd = [
                     f64::NAN,
@@ -185,11 +207,22 @@ impl Stream {
                     f64::MIN,
                 ];
                 let value = odd[self.dice.below(odd.len())];
-                let places = [&mut loss, &mut norm, &mut rate, &mut update];
-                *places.into_iter().nth(self.dice.below(4)).unwrap() = value;
+                match self.dice.below(4) {
+                    0 => row.loss = value,
+                    1 => row.norm = value,
+                    2 => row.rate = value,
+                    _ => row.update = value,
+                }
             }
         }
-        let names = if self.dice.one_in(60) {
+    }
+
+    fn reading(&mut self, step: u64) -> StepReading {
+        let mut row = self.row();
+        self.spoil(&mut row);
+        let norm = row.norm;
+        let renamed = self.dice.one_in(60);
+        let names = if renamed {
             ["x", "y", "z"]
         } else {
             ["a", "b", "c"]
@@ -208,14 +241,14 @@ impl Stream {
         let gradients = GradientStats {
             tensors: tensors.collect(),
         };
-        let mut reading = StepReading::new(step, loss, rate, gradients)
+        let mut reading = StepReading::new(step, row.loss, row.rate, gradients)
             .with_weight_norms(shares.map(|share| share * self.weights).to_vec());
         if !self.dice.one_in(3) {
-            reading = reading.with_update_norms(shares.map(|share| share * update).to_vec());
+            reading = reading.with_update_norms(shares.map(|share| share * row.update).to_vec());
         }
-        reading.loss_after = after;
-        reading.depth_growth = depth;
-        reading.time_growth = time;
+        reading.loss_after = row.after;
+        reading.depth_growth = row.depth;
+        reading.time_growth = row.time;
         reading
     }
 

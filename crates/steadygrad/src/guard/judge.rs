@@ -51,8 +51,8 @@ impl Guard {
         judgement
     }
 
-    /// A reading with the learning rate that would be applied, and the norm that the user's clipping
-    /// leaves.
+    /// A reading with the learning rate that would be applied, and the norm that the user's
+    /// clipping leaves.
     fn signals<'a>(&mut self, reading: &'a StepReading, by_policy: &Decision) -> Signals<'a> {
         let mut signals = Signals::of(reading);
         if self.recover().is_some() && self.ladder.follow(reading.learning_rate) {
@@ -158,8 +158,8 @@ impl Guard {
     /// [`step`](Guard::step) will keep it. `None` where there are none, as while the ladder is at
     /// work.
     ///
-    /// For an adapter whose gradients are on a device: where the device finds that a reading is within
-    /// the bounds, it can apply the step before anybody has seen the numbers.
+    /// For an adapter whose gradients are on a device: where the device finds that a reading is
+    /// within the bounds, it can apply the step before anybody has seen the numbers.
     pub fn quiet(&self, learning_rate: f64) -> Option<Quiet> {
         let at_work = !self.ladder.is_at_rest() || self.snapshots.pending().is_some();
         if self.recover().is_none() || at_work {

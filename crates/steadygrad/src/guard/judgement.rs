@@ -11,8 +11,8 @@ pub struct Judgement {
     pub decision: Decision,
     /// How far up the [ladder](crate::recover) the guard went.
     pub rung: Rung,
-    /// The factor on the user's learning rate, at this step if it is applied and from now on. Exactly 1
-    /// while nothing is wrong.
+    /// The factor on the user's learning rate, at this step if it is applied and from now on.
+    /// Exactly 1 while nothing is wrong.
     pub learning_rate_scale: f64,
     /// What the detectors saw.
     pub detections: Vec<Detection>,

@@ -1,8 +1,8 @@
 //! The guard: the only place where detection, clipping and recovery meet, and where a decision is
 //! made.
 //!
-//! `state` holds the guard, `judge` makes a decision of a reading, and `snapshots` is how an adapter
-//! takes and restores states.
+//! `state` holds the guard, `judge` makes a decision of a reading, and `snapshots` is how an
+//! adapter takes and restores states.
 //!
 //! ```
 //! use steadygrad::guard::{Guard, Preset};
@@ -20,10 +20,12 @@
 //!     };
 //!     let judgement = guard.step(&StepReading::new(step, 1.0, 0.1, gradients));
 //!     match judgement.decision {
-//!         // Restore it first; `Guard::wants_abandoned` says whether to keep the current state as well.
+//!         // Restore it first; `Guard::wants_abandoned` says whether to keep the state left.
 //!         Decision::Rollback { to_step, .. } => guard.rolled_back(to_step),
 //!         Decision::Stop { reason } => panic!("{reason}"),
-//!         decision if decision.applies() => { /* optimizer.step(0.1 * judgement.learning_rate_scale) */ }
+//!         decision if decision.applies() => {
+//!             // optimizer.step(0.1 * judgement.learning_rate_scale)
+//!         }
 //!         _ => { /* the next batch, without a step */ }
 //!     }
 //! }

@@ -14,8 +14,8 @@ use crate::recover::RecoverConfig;
 pub enum Preset {
     /// It watches and never touches.
     Observe,
-    /// It acts only on what is certain: sensitivity 0.25, no clipping, and twice the patience before it
-    /// does more.
+    /// It acts only on what is certain: sensitivity 0.25, no clipping, and twice the patience
+    /// before it does more.
     Careful,
     /// It leaves a healthy run as it is, to the bit.
     #[default]

@@ -33,47 +33,48 @@ impl Guard {
         }
     }
 
-    /// The steps of the snapshots that the guard may still ask for, oldest first. The adapter may drop
-    /// all others at any time.
+    /// The steps of the snapshots that the guard may still ask for, oldest first. The adapter may
+    /// drop all others at any time.
     pub fn snapshots(&self) -> impl Iterator<Item = u64> {
         self.snapshots.steps()
     }
 
     /// The step whose snapshot a run that ends by [`Decision::Stop`] should be left with: the last
-    /// state that is known to be good. `None` where there is none, and the weights stay as they are.
+    /// state that is known to be good. `None` where there is none, and the weights stay as they
+    /// are.
     pub fn last_good(&self) -> Option<u64> {
         let recover = self.recover()?;
         self.ladder.last_good(recover, &self.snapshots)
     }
 
-    /// Tells a guard that was loaded that the snapshots of its time are gone. It asks for none of them
-    /// any more, and wants one before the next step. If the run was calm, that one is as good as a
-    /// snapshot from before the first step: it is the user's own checkpoint.
+    /// Tells a guard that was loaded that the snapshots of its time are gone. It asks for none of
+    /// them any more, and wants one before the next step. If the run was calm, that one is as good
+    /// as a snapshot from before the first step: it is the user's own checkpoint.
     pub fn forget_snapshots(&mut self) {
         self.ladder.abandon_for_good(&mut self.snapshots);
         self.snapshots.forget_all(self.ladder.clock());
     }
 
-    /// Whether an adapter that was asked to [roll back](Decision::Rollback) should keep the state that
-    /// it leaves, in addition to its snapshots.
+    /// Whether an adapter that was asked to [roll back](Decision::Rollback) should keep the state
+    /// that it leaves, in addition to its snapshots.
     ///
-    /// Only losses speak against that state. Should the snapshot have the same losses from its first
-    /// reading on, the data cause them. The guard then asks for the state that was left, with another
-    /// [`Decision::Rollback`]. An adapter that cannot keep it may ignore this.
+    /// Only losses speak against that state. Should the snapshot have the same losses from its
+    /// first reading on, the data cause them. The guard then asks for the state that was left, with
+    /// another [`Decision::Rollback`]. An adapter that cannot keep it may ignore this.
     pub fn wants_abandoned(&self) -> bool {
         self.ladder.has_abandoned() && self.snapshots.abandoned().is_none()
     }
 
-    /// Tells the guard that the adapter restored the snapshot of step `step`. The running scales are
-    /// again those of that time; the ladder's budgets are not.
+    /// Tells the guard that the adapter restored the snapshot of step `step`. The running scales
+    /// are again those of that time; the ladder's budgets are not.
     pub fn rolled_back(&mut self, step: u64) {
         self.go_back(step);
         self.ladder.abandon_for_good(&mut self.snapshots);
     }
 
-    /// Tells the guard that the adapter restored the snapshot of step `step`, and keeps the state that
-    /// it left as that of step `left`, as it was [asked](Guard::wants_abandoned). That state is one of
-    /// [`snapshots`](Guard::snapshots) while it may be needed.
+    /// Tells the guard that the adapter restored the snapshot of step `step`, and keeps the state
+    /// that it left as that of step `left`, as it was [asked](Guard::wants_abandoned). That state
+    /// is one of [`snapshots`](Guard::snapshots) while it may be needed.
     pub fn rolled_back_from(&mut self, left: u64, step: u64) {
         let detectors = self.detectors.clone();
         self.go_back(step);

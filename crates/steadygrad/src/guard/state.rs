@@ -41,7 +41,8 @@ impl TryFrom<Saved> for Guard {
 
     fn try_from(saved: Saved) -> Result<Self, GuardConfigError> {
         let fresh = Self::new(saved.config)?;
-        // A clipper of another policy than the config's would clip by settings that nobody chose.
+        // A clipper of another policy than the config's would clip by settings that the user did
+        // not choose.
         let same = |clipper: &Clipper| Some(clipper.policy()) == fresh.config.clip.as_ref();
         Ok(Self {
             clipper: saved.clipper.filter(same).or(fresh.clipper),

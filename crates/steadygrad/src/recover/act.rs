@@ -72,7 +72,7 @@ impl LadderState {
 
     fn lowered(&mut self, factor: f64, why: &str) -> Verdict {
         self.lowerings.spend(self.clock);
-        let reason = format!("{why}; {} such steps in a row", self.streak.harmful);
+        let reason = format!("{why}; harmful steps in a row: {}", self.streak.harmful);
         let decision = Decision::LowerLearningRate { factor, reason };
         Verdict::of(Rung::LowerLearningRate, decision)
     }
@@ -139,7 +139,8 @@ impl LadderState {
         self.rate.restore(scale);
         snapshots.ask(to_step);
         let reason = format!(
-            "{why}; a state that was good has the same losses, so they are the data's: the rollback is taken back"
+            "{why}; the snapshot, a good state, has the same losses, so the data cause them: the \
+             rollback is taken back"
         );
         Some(Verdict::roll_back(to_step, reason).with_new_level())
     }
@@ -151,7 +152,7 @@ impl LadderState {
         why: &str,
     ) -> Verdict {
         self.abandon_for_good(snapshots);
-        let reason = format!("{why}; it has lasted, and is taken for the usual from now on");
+        let reason = format!("{why}; this has lasted, and is accepted as usual from now on");
         self.new_level(config, reason)
     }
 
@@ -166,9 +167,9 @@ impl LadderState {
     /// Ends the run.
     pub(super) fn stop(&mut self, why: &str) -> Verdict {
         let reason = format!(
-            "{why}; skips ({} of late), lower learning rates ({}) and rollbacks ({}) did not help, and \
-             no more is allowed or possible: look at the incidents, then lower the learning rate or \
-             repair the data",
+            "{why}; recent skips ({}), lowered learning rates ({}) and rollbacks ({}) did not help, \
+             and no more are allowed or possible: look at the incidents, then lower the learning \
+             rate or repair the data",
             self.skips.spent(),
             self.lowerings.spent(),
             self.rollbacks.spent(),

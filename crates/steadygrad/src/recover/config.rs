@@ -7,13 +7,14 @@ use crate::setting::{SettingError, at_least, between, count};
 /// Windows and waits are counted in readings. Defaults:
 ///
 /// - skips: 5 in a row (torchtitan's practice), or 10 within 100 readings;
-/// - learning rate: halved, at most 4 times within 1,000 readings. Keras' ReduceLROnPlateau takes 0.1,
-///   which is too much for a change that is undone in 15 steps;
+/// - learning rate: halved, at most 4 times within 1,000 readings. Keras' ReduceLROnPlateau takes
+///   0.1, which is too much for a change that is undone in 15 steps;
 /// - rollbacks: at most 5 within 1,000 readings, after 5 harmful losses in a row. The learning rate
 ///   starts again from 0.3 of itself;
 /// - a lasting change of the data: 30 readings after a rollback;
-/// - the way back: 10 calm readings before the learning rate climbs, twice as many with every lowering
-///   and rollback in the window. Then 15 % a reading, so that it climbs for 20 steps after a rollback.
+/// - the way back: 10 calm readings before the learning rate climbs, twice as many with every
+///   lowering and rollback in the window. Then 15 % a reading, so that it climbs for 20 steps after
+///   a rollback.
 ///
 /// Factors, waits and budgets are plausible choices. They were tried on the streams of
 /// `examples/guard_on_streams.rs` and on the faults of the lab, not swept.
@@ -41,9 +42,9 @@ pub struct RecoverConfig {
     pub budget_window: usize,
     /// Harmful losses in a row that mean that the weights are damaged.
     pub loss_patience: usize,
-    /// Harmful readings in a row after a rollback before their level is accepted as the usual one. Up
-    /// to three times as many while their losses still rise, since data that get worse are no level
-    /// yet. Weights that something else than the optimizer writes to are waited for as long.
+    /// Harmful readings in a row after a rollback before their level is accepted as the usual one.
+    /// Up to three times as many while their losses still rise, since data that get worse are no
+    /// level yet. Weights that something other than the optimizer writes to are waited for as long.
     pub level_patience: usize,
     /// Calm readings before the learning rate climbs, the first time.
     pub cool_down: usize,

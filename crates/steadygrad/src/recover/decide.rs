@@ -10,7 +10,8 @@ use crate::Decision;
 use crate::detect::{Detection, Detector, Severity};
 
 /// The reason of a step that is left out after a rollback.
-const TRIED: &str = "gone back: one step left out shows whether the weights stand still";
+const TRIED: &str =
+    "after the rollback, one step is left out to see whether the weights stand still";
 
 impl LadderState {
     /// Decides about one reading.
@@ -38,7 +39,7 @@ impl LadderState {
     }
 
     /// Waits, after a rollback, for weights that stand still. While steps are skipped it shows
-    /// whether something else than the optimizer writes to the weights; while they are trained it
+    /// whether something other than the optimizer writes to the weights; while they are trained it
     /// does not. `None` when nothing is waited for.
     fn wait(
         &mut self,
@@ -61,7 +62,7 @@ impl LadderState {
             Waiting::Moving(damage) => {
                 let message = damage.message;
                 return Some(Verdict::skip(format!(
-                    "{message}: something else than the optimizer writes to the weights"
+                    "{message}: something other than the optimizer writes to the weights"
                 )));
             }
             Waiting::Still => {

@@ -1,7 +1,7 @@
 //! The ladder's decisions on seeded random detections, held to digests of an earlier version.
 //!
 //! Only multiplication, division and square roots are at work, so the digests hold on every
-//! platform. A change of them is a change of what the ladder decides.
+//! platform. A digest that changes shows that the ladder decides otherwise.
 
 use std::collections::BTreeSet;
 
@@ -333,7 +333,8 @@ impl Stream {
             rollbacks,
         } = ladder.budgets_left(&self.config);
         let text = format!(
-            "{:?} {kind} {decision} {} {:?} {skips} {lowerings} {rollbacks} {} {} {:?} {} {:?} {:?}",
+            "{:?} {kind} {decision} {} {:?} {skips} {lowerings} {rollbacks} \
+             {} {} {:?} {} {:?} {:?}",
             verdict.rung,
             verdict.new_level,
             ladder.scale(),
@@ -355,11 +356,11 @@ fn kind(verdict: &Verdict) -> &'static str {
         None => return "keep",
     };
     let kinds = [
-        ("one step left out", "try"),
-        ("something else than the optimizer", "moving"),
+        ("one step is left out", "try"),
+        ("something other than the optimizer", "moving"),
         ("cannot be restored", "not restored"),
         ("the rollback is taken back", "taken back"),
-        ("it has lasted", "new level"),
+        ("this has lasted", "new level"),
         ("did not help", "stop"),
     ];
     if let Some((_, kind)) = kinds.iter().find(|(part, _)| reason.contains(part)) {
@@ -416,7 +417,7 @@ fn the_ladder_decides_as_it_did() {
     let found: Vec<u64> = (0..DIGESTS.len() as u64)
         .map(|group| digest(STREAMS * group..STREAMS * (group + 1), false, &mut seen))
         .collect();
-    // Every way is gone.
+    // The streams take every way.
     let ways = [
         "before the rise",
         "clip",

@@ -23,12 +23,13 @@ pub(crate) struct LadderState {
     pub(super) rate: Rate,
     /// Whether weights were seen to be damaged, and it has not been calm since.
     pub(super) damaged: bool,
-    /// Whether the user writes to the weights on purpose: after a rollback nobody waits for them.
+    /// Whether the user writes to the weights on purpose: no rollback waits for them to stand
+    /// still.
     pub(super) is_written_to: bool,
-    /// The scale of the learning rate before the last rollback, while that rollback is in doubt: only
-    /// losses spoke against the state that it left. Where the snapshot, which was trusted, has the
-    /// same losses from its first reading on, the data cause them, and the state that was left is as
-    /// good and further.
+    /// The scale of the learning rate before the last rollback, while that rollback is in doubt:
+    /// only losses spoke against the state that it left. Where the snapshot, which was trusted, has
+    /// the same losses from its first reading on, the data cause them, and the state that was left
+    /// is as good and further.
     pub(super) doubt: Option<f64>,
     pub(super) skips: Budget,
     pub(super) lowerings: Budget,
@@ -124,7 +125,7 @@ impl LadderState {
         self.damaged |= seen.has(Severity::Damage);
     }
 
-    /// Settles the last rollback: it was right, or nobody can tell any more.
+    /// Ends the doubt about the last rollback: it was right, or that cannot be told any more.
     pub(crate) fn abandon_for_good(&mut self, snapshots: &mut Snapshots) {
         self.doubt = None;
         snapshots.forget_abandoned();

@@ -4,18 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::statistics::median;
 
-/// Losses still rise where this share of the later half is above the median of the earlier half. For
-/// weights that stand still, on data of one kind, half are; 12 of 15 are by chance in 2 % of all cases
-/// (a sign test).
+/// Losses still rise where this share of the later half is above the median of the earlier half.
+/// For weights that stand still, on data of one kind, half are; 12 of 15 are by chance in 2 % of
+/// all cases (a sign test).
 const RISES: f64 = 0.8;
 
-/// Losses or weights that do not come to rest are waited for so many times as long as a level.
+/// The ladder waits this many times as long for losses or weights that do not come to rest.
 pub(super) const MOST_PATIENCES: usize = 3;
 
 /// The bad losses since a rollback.
 ///
-/// They show either a level that may become the usual one, or data that still get worse. A good state
-/// must not be trained on the latter.
+/// They show either a level that may become the usual one, or data that still get worse. A good
+/// state must not be trained on the latter.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Level {
     losses: VecDeque<f64>,

@@ -92,9 +92,9 @@ impl<'a> Case<'a, '_> {
         })
     }
 
-    /// The loss is back at its start: what was learnt is lost. Where going back did not help, either
-    /// something still writes to the weights, which shows while steps are skipped; or the data have
-    /// changed, and not so badly that the loss spikes.
+    /// The loss is back at its start: what was learnt is lost. Where going back did not help,
+    /// either something still writes to the weights, which shows while steps are skipped; or the
+    /// data have changed, and not so badly that the loss spikes.
     fn of_a_relapse(&self) -> Option<Need<'a>> {
         if !self.seen.is_harmful(Detector::LossRelapse) {
             return None;
@@ -106,7 +106,8 @@ impl<'a> Case<'a, '_> {
         if worse.iter().any(|other| self.seen.is_harmful(*other)) {
             return None;
         }
-        // All bad losses since the return count: a better one among them does not make the data good.
+        // All bad losses since the return count: a better one among them does not make the data
+        // good.
         let waited = at.level.seen();
         let stands = at.level.stands(waited, self.config.level_patience);
         Some(if stands { Need::NewLevel } else { Need::Skip })

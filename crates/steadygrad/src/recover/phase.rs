@@ -6,19 +6,22 @@ use super::still::Still;
 /// Where a run stands between two rollbacks.
 ///
 /// ```text
-///                rolled back                     weights stand still
-///   Training ─────────────────► Waiting ────────────────────────────► Retrying
-///      ▲                          ▲ │ somebody writes to the weights     │ │
-///      │                          │ └── until that ends, then rollback   │ │
-///      │                          └────────── rolled back again ─────────┘ │
-///      └──────────── calm, a new level, or the rollback taken back ────────┘
+///             rolled back             the weights stand still
+///   Training ─────────────► Waiting ──────────────────────────► Retrying
+///      ▲                       ▲                                  │  │
+///      │                       └───────── rolled back again ──────┘  │
+///      └──────── calm, a new level, or the rollback taken back ──────┘
 ///
-///   any of them ── budgets spent ──► Stopped
+///   any of them ── nothing is left to try ──► Stopped
 /// ```
+///
+/// While something writes to the weights, the run stays in `Waiting`. When that has ended, the
+/// ladder asks for another rollback, and the run is in `Retrying` until the adapter answers. A run
+/// whose user writes to the weights on purpose goes from `Training` to `Retrying` at once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Phase {
-    /// The weights are those that training made.
+    /// No rollback, or it has been calm since the last one.
     #[default]
     Training,
     /// Back at a snapshot. No step is applied until one reading shows that the weights stand still.
@@ -28,7 +31,7 @@ pub(super) enum Phase {
     /// The run is over.
     Stopped {
         reason: String,
-        /// The step last gone back to, where it has not been calm since.
+        /// The step of the last return, where it has not been calm since.
         back_at: Option<u64>,
     },
 }
@@ -51,7 +54,7 @@ impl Phase {
         }
     }
 
-    /// The step last gone back to, where it has not been calm since.
+    /// The step of the last return, where it has not been calm since.
     pub(super) fn back_at(&self) -> Option<u64> {
         match self {
             Self::Stopped { back_at, .. } => *back_at,
@@ -105,5 +108,42 @@ impl Phase {
     pub(super) fn stop(&mut self, reason: String) {
         let back_at = self.back_at();
         *self = Self::Stopped { reason, back_at };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_there_and_back() {
+        let mut phase = Phase::default();
+        phase.go_back(40, true);
+        assert!(matches!(phase, Phase::Waiting { .. }));
+        phase.push_loss(3.0, 30);
+        phase.end_wait();
+        assert!(matches!(&phase, Phase::Retrying { at } if at.level.seen() == 1));
+        assert_eq!(phase.back_at(), Some(40));
+        // A second return has no losses yet.
+        phase.go_back(20, false);
+        assert!(matches!(&phase, Phase::Retrying { at } if at.level.seen() == 0));
+        phase.settle();
+        assert_eq!(phase, Phase::Training);
+        phase.end_wait();
+        phase.push_loss(3.0, 30);
+        assert_eq!(phase, Phase::Training);
+    }
+
+    #[test]
+    fn a_stop_is_final_and_remembers_where_the_run_is() {
+        let mut phase = Phase::default();
+        phase.go_back(40, true);
+        phase.stop("spent".into());
+        assert_eq!(phase.back_at(), Some(40));
+        phase.go_back(20, true);
+        assert_eq!(phase.back_at(), Some(20));
+        phase.settle();
+        assert_eq!(phase.back_at(), None);
+        assert!(matches!(phase, Phase::Stopped { reason, .. } if reason == "spent"));
     }
 }

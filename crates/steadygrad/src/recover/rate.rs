@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-/// A learning rate that is more than so many times another is not one that its state was trained
-/// with: usual schedules take smaller steps between snapshots.
+/// A state was not trained with a learning rate this many times its own: usual schedules take
+/// smaller steps between snapshots.
 pub(super) const RISEN: f64 = 2.0;
 
 /// Growth of the learning rate in one reading that no slow schedule has: a linear warm-up grows by
@@ -41,7 +41,7 @@ pub(super) enum News {
     Unjudged,
     /// The ladder deals with the rise that this rate is part of, or that it ends.
     Handled,
-    /// The rate rises on beyond the last good one, and nobody knows yet where it ends.
+    /// The rate rises on beyond the last good one, and where it ends is unknown.
     RisesOn,
 }
 

@@ -10,8 +10,8 @@ struct Kept {
     step: u64,
     /// Readings without harm since then.
     calm: u64,
-    /// Whether it is good from the start: it was taken before any step, so that training cannot have
-    /// damaged it, or of the checkpoint that the user resumed from.
+    /// Whether it is good from the start: it was taken before any step, so that training cannot
+    /// have damaged it, or of the checkpoint that the user resumed from.
     initial: bool,
     /// What the detectors remembered then.
     detectors: DetectorState,
@@ -137,8 +137,8 @@ impl Snapshots {
         self.pending
     }
 
-    /// The adapter restored this step: newer snapshots are of steps that are discarded. Returns what
-    /// the detectors remembered then; `None` for an unknown snapshot.
+    /// The adapter restored this step: newer snapshots are of steps that are discarded. Returns
+    /// what the detectors remembered then; `None` for an unknown snapshot.
     pub(crate) fn restored(&mut self, step: u64, clock: u64) -> Option<DetectorState> {
         self.pending = None;
         self.last = Some(clock);

@@ -6,7 +6,8 @@ use crate::detect::Detection;
 /// Readings in a row without a change that show that the writes have ended.
 const QUIET: usize = 3;
 
-/// Whether something else than the optimizer writes to the weights. A step that is left out shows it.
+/// Whether something other than the optimizer writes to the weights. A step that is left out shows
+/// it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Still {
     /// Readings so far.
