@@ -7,6 +7,29 @@ from typing import Any, TypeAlias, final, overload
 import torch
 from torch import Tensor
 
+__all__ = [
+    "BASELINE",
+    "VERSION",
+    "Clipper",
+    "Cure",
+    "CureReport",
+    "DeviceReading",
+    "FolderLock",
+    "GradientStats",
+    "Gradients",
+    "Guard",
+    "Judgement",
+    "Outcome",
+    "ProbeReport",
+    "Quiet",
+    "Reader",
+    "TensorStats",
+    "Trial",
+    "clamp",
+    "command",
+    "norms",
+]
+
 VERSION: str
 """The package's version."""
 

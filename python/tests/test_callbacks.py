@@ -94,9 +94,9 @@ def test_lightning_skips_a_batch_of_nan_and_logs(steadygrad, tmp_path):
     module = fit(tmp_path, [callback], fault=math.nan)
     assert all(parameter.isfinite().all() for parameter in module.parameters())
     assert callback.guard.counts["skipped"] == 1
-    # Control: without the guard the weights are lost.
+    # The control: without the guard the weights are lost.
     assert not all(p.isfinite().all() for p in fit(tmp_path / "plain", fault=math.nan).parameters())
-    # Its own record and Lightning's metrics.csv both tell.
+    # The guard's record and Lightning's metrics.csv both show it.
     for log in (tmp_path / "record", tmp_path / "run"):
         run = json.loads(steadygrad("diagnose", log, "--json").stdout)["runs"][0]
         assert run["rows"] == STEPS
@@ -129,7 +129,7 @@ def test_lightning_keeps_the_guard_in_its_checkpoints(tmp_path):
 
 
 def rows_of(record):
-    """The run's rows as `diagnose` reads them: their steps and losses."""
+    """Returns steps and losses of the run's rows, as `diagnose` reads them."""
     table = []
     for path in sorted(record.glob("steps*.arrow"), key=lambda path: len(path.name)):
         import pyarrow.ipc
@@ -285,7 +285,7 @@ def trainer_of(folder, callbacks=(), fault=None, steps=STEPS, model=None, **sett
         **{"save_strategy": "no", **settings},
     )
 
-    # In the order of the rows, so that it is known which batch has the fault.
+    # In the order of the rows, so that a known batch has the fault.
     class InOrder(transformers.Trainer):
         def _get_train_sampler(self, *_):
             return torch.utils.data.SequentialSampler(rows)
@@ -297,7 +297,7 @@ def trainer_of(folder, callbacks=(), fault=None, steps=STEPS, model=None, **sett
 
 def train(folder, callbacks=(), checkpoint=None, **settings):
     trainer = trainer_of(folder, callbacks, **settings)
-    # It prints a row for each step.
+    # It would print a row for each step.
     with contextlib.redirect_stdout(io.StringIO()):
         trainer.train(resume_from_checkpoint=checkpoint)
     return trainer
@@ -312,11 +312,11 @@ def test_the_trainer_is_left_alone(tmp_path, settings):
     guarded = train(tmp_path / "guarded", [callback], **settings)
     plain = train(tmp_path / "plain", **settings)
     for a, b in zip(guarded.model.parameters(), plain.model.parameters(), strict=True):
-        # PyTorch's factor is computed in float32, the guard's in float64.
+        # PyTorch computes the factor in float32, the guard in float64.
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
     counts = callback.guard.counts
     assert [counts[name] for name in ("skipped", "lowered", "rolled_back")] == [0, 0, 0]
-    # The trainer's own clipping, which the guard does in its place.
+    # The guard replaces the trainer's own clipping.
     largest = plain.args.max_grad_norm or math.inf
     norms = [row["grad_norm"] for row in plain.state.log_history if "grad_norm" in row]
     assert counts["clipped"] == sum(norm > largest for norm in norms)
@@ -367,7 +367,7 @@ def test_the_trainer_goes_on_from_a_checkpoint_in_the_same_record(steadygrad, tm
     for a, b in zip(whole.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(a, b)
     first, second = rows_of(record)
-    # As text, where NaN is NaN.
+    # Compared as text, in which NaN equals NaN.
     assert repr(first[STEPS // 2 :]) == repr(second) and len(first) == STEPS
     run = json.loads(steadygrad("diagnose", record, "--json").stdout)["runs"][0]
     assert (run["rows"], run["findings"][0]["step"]) == (STEPS, FAULT_AT)
@@ -469,7 +469,7 @@ def test_a_model_can_be_copied_and_pickled_while_it_trains(tmp_path):
             file.seek(0)
             seen.extend([twin, torch.load(file, weights_only=False)])
         inputs, targets = data(16).tensors
-        # A copy's forward pass is none of the training's.
+        # A copy's forward pass does not belong to the training.
         twin(inputs, targets * 1e6)["loss"].backward()
         found = find_non_finite(model, {"inputs": inputs, "labels": targets}, lambda o: o["loss"])
         assert found is None
@@ -482,7 +482,7 @@ def test_a_model_can_be_copied_and_pickled_while_it_trains(tmp_path):
 
 
 class CountsItems(Net):
-    """Divides by the whole update's number of items, as transformers' own language models do."""
+    """Divides by the update's number of items, as transformers' language models do."""
 
     def forward(self, inputs, labels, num_items_in_batch=None, **_):
         output = super().forward(inputs, labels)
@@ -524,7 +524,7 @@ def test_the_place_of_a_fault_survives_the_trainer(tmp_path, max_grad_norm, fact
 
 def test_a_norm_beyond_float32_is_clipped_and_not_lost(tmp_path):
     model = Net()
-    # Each number's square is finite, their sum is not.
+    # Each square is finite, their sum is not.
     model.layers[2].weight.register_hook(lambda gradient: torch.full_like(gradient, 1e19))
     callback = TrainerGuard()
     train(tmp_path, [callback], steps=1, model=model)

@@ -27,7 +27,7 @@ def with_grads(grads):
 
 
 def pair(grads):
-    """The same gradients twice, for torch and for us."""
+    """Returns the same gradients twice, for PyTorch and for steadygrad."""
     return with_grads(grads), with_grads(copy.deepcopy(grads))
 
 
@@ -153,7 +153,7 @@ LAYOUTS = {
 
 
 def clips_sparse_gradients():
-    """Whether this PyTorch's own clipping does: 2.10's does not."""
+    """Returns whether this PyTorch clips sparse gradients: 2.10 does not."""
     p = nn.Parameter(torch.zeros(2, 2))
     p.grad = torch.eye(2).to_sparse()
     try:
@@ -292,7 +292,7 @@ def test_bounds_at_the_ends():
 
 
 def test_any_number_of_threads():
-    # Each thread is given four million values at least.
+    # Each thread gets at least four million values.
     grads = [torch.randn(3000, 4200), torch.randn(3), torch.randn(500, 800)]
     exact = math.sqrt(sum(grad.double().square().sum().item() for grad in grads))
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""What has to hold on a GPU; skipped where there is none."""
+"""Tests on a GPU; skipped without one."""
 
 import copy
 import math
@@ -148,7 +148,7 @@ def test_a_nan_is_skipped_and_a_ruined_run_goes_back(host, files, monkeypatch, t
 
 @pytest.fixture
 def ahead(monkeypatch):
-    """Of each step that a device may apply before it is judged, whether it did."""
+    """Records for each step that a device may apply early whether it did."""
     applied, step = [], ahead_of_judgement.StepAhead.step
 
     def watched(self, way, places, bounds):
@@ -201,7 +201,7 @@ def test_what_is_not_healthy_is_never_taken_ahead(ahead, monkeypatch):
         )
         for place, state in optimizer.state_dict()["state"].items():
             assert all(torch.equal(before[1][place][name], value) for name, value in state.items())
-        # The next one is judged first: what it is compared with was not trained on.
+        # The next step is judged first, since the last reading's step was not applied.
         (step,) = train(model, optimizer, guard.step, batches(1))
         assert step.applied and not ahead[-1]
         train(model, optimizer, guard.step, batches(30))
@@ -211,10 +211,10 @@ def test_what_is_not_healthy_is_never_taken_ahead(ahead, monkeypatch):
         model[4].weight.mul_(1e6)
     (step,) = train(model, optimizer, guard.step, batches(1))
     assert step.decision == "rollback" and not ahead[-1]
-    # One is left out, and the next is judged first.
+    # One step is left out, and the next is judged first.
     left_out, step = train(model, optimizer, guard.step, batches(2))
     assert left_out.decision == "skip" and step.applied and not any(ahead[-2:])
-    # Somebody is told of every call to the optimizer: there has to be one a step.
+    # A hook counts the optimizer's calls: there must be one per step.
     optimizer.register_step_post_hook(lambda *_: None)
     seen = len(ahead)
     train(model, optimizer, guard.step, batches(30))
@@ -263,7 +263,7 @@ def test_a_compiled_model_and_a_fused_optimizer():
 
 @pytest.fixture
 def nccl(tmp_path, monkeypatch):
-    """A group of one process, joined as several are."""
+    """Makes a group of one process, which the guard joins like several."""
     from torch import distributed
 
     meet = f"file://{tmp_path}/meet"
@@ -305,7 +305,7 @@ def test_over_nccl(kind, fault, nccl):
                 optimizer.step()
             else:
                 decisions.append(guard.step(loss).decision)
-        # The statistics of batch normalisation see a bad batch whatever is decided about the step.
+        # Batch normalisation's statistics include a bad batch, whatever the decision is.
         weights = [parameter.detach() for parameter in model.parameters()]
         return [
             getattr(each, "full_tensor", lambda each=each: each)() for each in weights
@@ -338,7 +338,7 @@ def test_a_guard_waits_once_a_step():
             guard.step(loss)
             torch.cuda.set_sync_debug_mode("default")
         waits.append(sum("synchroniz" in str(each.message) for each in seen))
-    # At a snapshot, the size of the update is one more.
+    # At a snapshot, the norm of the update needs one more.
     assert sorted(waits)[:13] == [1] * 13 and max(waits) <= 2
 
 

@@ -1,4 +1,4 @@
-"""`steadygrad.torch.cure`: the remedies put into models, and the whole race."""
+"""`steadygrad.torch.cure`: the remedies applied to models, and all trials."""
 
 import json
 import math
@@ -31,7 +31,7 @@ def mlp(depth=12, width=16, gain=2.5, activation=nn.ReLU):
 
 
 class Block(nn.Module):
-    """`x + f(x)`; as a pair with what it was given where asked."""
+    """Computes `x + f(x)`; with `pair`, it also returns x."""
 
     def __init__(self, width, gain, pair=False):
         super().__init__()
@@ -46,7 +46,7 @@ class Block(nn.Module):
 
 
 class Summed(nn.Module):
-    """The code around the blocks adds what they give to what they took."""
+    """Adds the blocks' outputs to their inputs in the code around them."""
 
     def __init__(self, depth=16, width=16, gain=2.0):
         super().__init__()
@@ -66,7 +66,7 @@ def residual(depth=16, width=16, gain=2.0):
 
 
 def blobs(rows=256, width=16, classes=4):
-    """Classes that are easy to tell."""
+    """Returns classes that are easy to separate."""
     generator = torch.Generator().manual_seed(0)
     targets = torch.randint(classes, (rows,), generator=generator)
     centres = 2.0 * torch.randn(classes, width, generator=generator)
@@ -142,7 +142,7 @@ class TestSurgery:
             float(torch.linalg.matrix_norm(model[2 * i].weight.detach(), 2)) for i in range(1, 12)
         )
         first = float(torch.linalg.matrix_norm(model[0].weight.detach(), 2))
-        # Power iteration comes from below.
+        # Power iteration approaches the norm from below.
         assert largest() <= 1.2 * 1.05 and first > 2.0
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
         for _ in range(20):
@@ -162,7 +162,7 @@ class TestSurgery:
         assert rms[0] == pytest.approx(1.0, rel=1e-3) and rms[6] == pytest.approx(1.0, rel=1e-3)
         assert rms[2] != pytest.approx(1.0, rel=1e-2)
         assert done.changes == "Here it was added to the outputs of `0`, `6`, `12`, `18`."
-        # Its scales are trained with the rest.
+        # Its scales are trained as well.
         assert "0.steadygrad_norm.weight" in dict(model.named_parameters())
 
     def test_images_and_sequences_are_normalised_where_their_features_are(self):
@@ -530,7 +530,7 @@ class TestCure:
         assert 1.3 < growth(model) < 2.0
 
     def test_a_blind_control_is_drawn_and_run_whatever_the_model_is(self):
-        # At this seed it is one of those that a family of its own is not tried with.
+        # At this seed, the control's family is not tried itself.
         found = sg.cure(
             residual,
             nn.functional.cross_entropy,
@@ -596,7 +596,7 @@ class TestCure:
                 return self.layers(x)
 
         x, y = blobs(64)
-        # The loss of a mapping sees the outputs alone.
+        # For a mapping, the loss gets only the outputs.
         found = sg.cure(
             Model,
             lambda outputs: outputs.square().mean(),
@@ -690,7 +690,7 @@ class TestCure:
         assert lower == pytest.approx([rate / 10 for rate in as_it_is])
         told = "multiply its own (`max_lr`, say) by 0.1,"
         assert (told in bench.changes["trial"]) == sets
-        # The runs that find the margin are faster by themselves.
+        # The runs that find the margin use higher rates.
         bench.run("trial", remedy, 0, "trial", margin=True)
         assert (told in bench.changes["trial"]) == sets
 

@@ -68,7 +68,7 @@ def optimizer_of(name, parameters):
 
 
 def batches(count, seed=0):
-    # The same function, whatever the batches.
+    # The target function is the same for all batches.
     weight = torch.randn(8, 1, generator=torch.Generator().manual_seed(7)) / 3
     generator = torch.Generator().manual_seed(seed)
     for _ in range(count):
@@ -77,7 +77,7 @@ def batches(count, seed=0):
 
 
 class Plain:
-    """What a guard is compared with."""
+    """Steps without a guard, for comparison."""
 
     def __init__(self, model, optimizer):
         self.optimizer = optimizer
@@ -109,7 +109,7 @@ def final_loss(model):
 
 
 def recovered(loss, clean):
-    """Losses are means of squares: targets have one of about .2."""
+    """Losses are mean squares: that of the targets is about 0.2."""
     return loss < 1.5 * clean + 0.005
 
 
@@ -174,7 +174,7 @@ def test_a_run_survives_what_goes_wrong(kind, name, fault):
     clean = run(False, lambda step, inputs, *_: inputs)
     broken, guarded = run(False, fault), run(True, fault)
     if (kind, fault) == ("cnn", huge_batch):
-        # What it cannot see: batch normalisation swallows the size, and keeps it in its means.
+        # The guard cannot see it: batch normalisation rescales the batch, and its means keep it.
         assert guarded == broken
         return
     assert recovered(guarded, clean), (clean, broken, guarded)
@@ -246,7 +246,7 @@ def test_a_rollback_restores_weights_buffers_and_state_but_not_the_schedule():
     assert step < 120 and guard.counts["rolled_back"] == 1
     assert max(tensor.abs().max() for tensor in weights(model)) < 1e3
     assert optimizer.param_groups[0]["lr"] == pytest.approx(3e-3 * 0.99 ** (step + 1))
-    # It goes on from there.
+    # Training continues from there.
     assert train(model, optimizer, guard, 50)[-1] < 1.0
 
 
@@ -261,7 +261,7 @@ def test_a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back(tmp_path, i
     )
     left, taken_up, before = {}, None, everything()
     for step, (inputs, targets) in enumerate(batches(300)):
-        # From here on other data, for good, and far worse than an untrained network's.
+        # From here on the data are different, and the losses far above an untrained network's.
         targets = targets if step < 120 else 30 - targets
         optimizer.zero_grad()
         loss = nn.functional.mse_loss(model(inputs), targets)
@@ -318,7 +318,7 @@ def test_a_lower_learning_rate_is_used_for_the_step_alone():
     guard = Guard(model, optimizer)
     scales = set()
     for inputs, targets in batches(400):
-        # A slope that grows by a tenth a step, whatever the weights.
+        # The gradient grows by a tenth per step, whatever the weights are.
         optimizer.zero_grad()
         loss = nn.functional.mse_loss(model(inputs), targets) * 1.1 ** min(guard._step, 300)
         loss.backward()
@@ -350,7 +350,7 @@ def test_accumulation_is_judged_once_an_update():
 def test_groups_several_optimizers_frozen_shared_and_missing():
     model = network("mlp")
     model[2].weight.requires_grad_(False)
-    # Shared, and never used.
+    # One layer is shared, one is never used.
     model.twin, model.idle = model[0], nn.Linear(3, 3)
     first = torch.optim.SGD(
         [
@@ -396,7 +396,7 @@ def test_a_loss_scaler_s_own_skip_is_no_incident():
     assert 0 < skipped < 40
     assert scaler.get_scale() == 2.0 ** (120 - skipped)
     assert guard.counts["skipped"] == 0 and guard.counts["kept"] > 0
-    # A loss that is not finite is one.
+    # A non-finite loss is an incident.
     optimizer.zero_grad()
     loss = model(torch.full((4, 8), math.nan)).sum()
     scaler.scale(loss).backward()
@@ -612,7 +612,7 @@ def test_the_users_own_clipping_is_what_a_clipper_does(policy):
 
     assert losses == train(plain, optimizer, Clipped(), 60)
     assert same(weights(guarded), weights(plain))
-    # And it does something.
+    # The policy does something.
     bare = network("mlp")
     optimizer = optimizer_of("adamw", bare.parameters())
     train(bare, optimizer, Plain(bare, optimizer), 60)
@@ -644,7 +644,7 @@ def test_spike_aware_clips_one_large_value_among_small_ones():
 
 @pytest.mark.parametrize("policy", [AutoClip(percentile=5.0), ZClip(max_norm=1e-3)], ids=repr)
 def test_policies_of_one_factor_are_the_guards_own(policy, tmp_path):
-    """The record and the counts hold what they did, as with a number."""
+    """The record and the counts include them, as they do a plain number."""
     model = network("mlp")
     optimizer = optimizer_of("sgd", model.parameters())
     guard = Guard(model, optimizer, clip=policy, run_dir=tmp_path / "run")
@@ -674,7 +674,7 @@ def test_clipping_does_not_hide_what_was_before_it():
 
 
 def test_a_framework_that_steps_itself():
-    """`before_step` and `after_step` around another's step are `step`."""
+    """`before_step` and `after_step` around another step equal `step`."""
     runs = []
     for own in (True, False):
         model = network("mlp")
@@ -698,7 +698,7 @@ def test_a_framework_that_steps_itself():
     assert runs[0][0] == runs[1][0] and same(runs[0][1], runs[1][1])
     decisions = {decision for decision, _, _ in runs[0][0]}
     assert {"skip", "rollback"} <= decisions
-    # The schedule's own rate is never touched, while a lower one was used.
+    # The schedule's own rate stays, although a lower one was used.
     assert {rate for _, _, rate in runs[0][0]} == {0.01}
     assert min(scale for _, scale, _ in runs[0][0]) < 1.0
 
@@ -770,7 +770,7 @@ def cut(file):
 
 
 def flip(file):
-    """Some of the first tensor's numbers are NaN."""
+    """Sets some values of the first tensor to NaN."""
     written = file.read_bytes()
     values = torch.load(file)[0].numpy().tobytes()
     assert values in written
@@ -806,7 +806,7 @@ def test_snapshots_that_a_killed_process_left_are_removed_and_a_living_ones_are_
     model = network("mlp")
     optimizer = optimizer_of("sgd", model.parameters())
     guard = Guard(model, optimizer, snapshot_dir=folder)
-    # Another rank's are for it to remove.
+    # Another rank removes its own.
     assert {path.name for path in folder.iterdir()} == {"lock", "step-20-rank1.pt", "mine.pt"}
     with pytest.raises(OSError, match="another process"):
         Guard(model, optimizer, snapshot_dir=folder)
@@ -902,5 +902,5 @@ def test_a_scaler_that_is_off_skips_nothing_for_a_framework(enabled):
     seen = guard.before_step(1.0, scaler=scaler)
     assert seen.decision == ("scaler_skip" if enabled else "skip")
     if not enabled:
-        # It would step: so there is nothing to step with.
+        # The framework would step, so the gradients are gone.
         assert all(p.grad is None for p in model.parameters())

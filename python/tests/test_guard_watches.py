@@ -113,7 +113,7 @@ def test_frozen_and_quantized_weights_are_neither_copied_nor_an_error():
 
 
 class Running(nn.Module):
-    """A mean that replaces itself at each forward pass, and a number that belongs to its user."""
+    """Holds a mean that each forward pass replaces, and a number that belongs to the user."""
 
     def __init__(self):
         super().__init__()
@@ -268,7 +268,7 @@ def test_a_scaler_skip_is_one_of_all_optimizers():
 
 
 class Finds(torch.optim.SGD):
-    """Keeps what it found out in its group, and something that is no parameter's in its state."""
+    """Stores a result in its group, and in its state something that belongs to no parameter."""
 
     def step(self, closure=None):
         self.param_groups[0]["d"] = self.param_groups[0].get("d", 0) + 1
@@ -291,7 +291,7 @@ def test_what_an_optimizer_keeps_elsewhere_is_rolled_back_too():
 
 
 class Counts(torch.optim.SGD):
-    """Counts its steps in each group, by a number that its user sets."""
+    """Counts its steps in each group, in increments that the user sets."""
 
     def step(self, closure=None):
         for group in self.param_groups:

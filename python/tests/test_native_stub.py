@@ -8,8 +8,8 @@ import pytest
 from steadygrad import _native
 
 STUB = Path(_native.__file__).with_name("_native.pyi")
-# Conversions and comparisons that every class has, or that `object` declares.
-UNTOLD = {"__doc__", "__module__", "__new__", "__repr__", "__getattribute__"}
+# Attributes that every class has.
+COMMON = {"__doc__", "__module__", "__new__", "__repr__", "__getattribute__"}
 
 
 def is_property(node):
@@ -17,11 +17,11 @@ def is_property(node):
 
 
 def stubs(nodes):
-    """By name: the classes, functions and constants among these nodes."""
+    """Returns the classes, functions and constants among these nodes, by name."""
     found = {}
     for node in nodes:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            # Of overloads the first names every parameter.
+            # The first of several overloads names every parameter.
             found.setdefault(node.name, node)
         elif isinstance(node, ast.AnnAssign) and not node.target.id.startswith("_"):
             found[node.target.id] = node
@@ -29,7 +29,7 @@ def stubs(nodes):
 
 
 def parameters(function, skip):
-    """Names, and whether each has a default."""
+    """Returns each parameter's name, and whether it has a default."""
     arguments = function.args
     given = [each.arg for each in (*arguments.posonlyargs, *arguments.args)][skip:]
     defaults = len(arguments.defaults)
@@ -72,7 +72,7 @@ def test_a_class(name):
     else:
         with pytest.raises(TypeError, match=r"instances|constructor"):
             cls()
-    assert set(members) == set(vars(cls)) - UNTOLD
+    assert set(members) == set(vars(cls)) - COMMON
     for member, node in members.items():
         value = inspect.getattr_static(cls, member)
         if is_property(node):

@@ -16,7 +16,7 @@ class Logs(nn.Module):
 
 
 class Roots(nn.Module):
-    """Finite forwards at 0; its gradient is infinite there."""
+    """Is finite at 0, where its gradient is infinite."""
 
     def forward(self, x):
         return x.abs().sqrt()
@@ -25,7 +25,7 @@ class Roots(nn.Module):
 class Attention(nn.Module):
     def forward(self, x):
         mask = torch.zeros(len(x), 4, dtype=torch.bool)
-        # Of row 2 everything is masked.
+        # Everything in row 2 is masked.
         mask[2] = True
         mask[:, 3] = True
         return torch.softmax(x[:, :4].masked_fill(mask, -math.inf), dim=1)
@@ -50,7 +50,7 @@ def model(middle=None, width=4):
 
 def test_a_healthy_pass_has_none():
     assert find_non_finite(model(), batch(), mse) is None
-    # A mask's infinities come to nothing by themselves.
+    # A mask's infinities do not count.
 
     class Masked(Attention):
         def forward(self, x):
@@ -100,7 +100,7 @@ def test_a_loss_that_overflows_is_outside_of_all_modules():
 
 
 class Own(nn.Module):
-    """Works in its own `forward`, before and after its layers."""
+    """Computes in its own `forward`, before and after its layers."""
 
     def __init__(self):
         super().__init__()
@@ -125,7 +125,7 @@ def test_what_the_model_does_itself_is_not_the_loss():
         model.layers[1].bias.zero_()
     found = find_non_finite(model, batch(), mse)
     assert (found.where, found.name) == ("backward", "Last")
-    # The last layer gives what the model gives: its gradient is the layer's.
+    # The last layer's output is the model's, so the gradient belongs to the layer.
     assert (
         find_non_finite(
             nn.Sequential(nn.Linear(4, 1), Roots()), (torch.zeros(6, 4), torch.ones(6, 1)), mse
@@ -152,7 +152,7 @@ def test_weights_and_inputs_that_are_broken_already():
 def test_half_precision_that_overflows():
     inputs, targets = batch()
     net = model().half()
-    # A tanh takes an overflow for 1, and nothing is wrong.
+    # tanh of an overflow is 1, and all results are finite.
     assert find_non_finite(net, (inputs.half(), targets.half()), mse) is None
     net[3] = nn.ReLU()
     with torch.no_grad():

@@ -20,7 +20,7 @@ def codes(found):
 
 
 def linear(depth, width, gain):
-    """A deep linear network whose matrices are orthogonal but for one factor."""
+    """Returns a deep linear network of orthogonal matrices times one factor."""
     torch.manual_seed(0)
     layers = [nn.Linear(width, width, bias=False) for _ in range(depth)]
     with torch.no_grad():
@@ -59,7 +59,7 @@ def test_a_deep_linear_network_grows_by_its_gain(gain):
 
 
 def test_exponents_are_those_of_the_explicit_product():
-    """With as many directions as the state has, all singular values, to rounding."""
+    """With as many directions as dimensions, all singular values agree up to rounding."""
     torch.manual_seed(0)
     layers = [layer for _ in range(6) for layer in (nn.Linear(4, 4), nn.Tanh())]
     model = nn.Sequential(nn.Linear(16, 4), nn.Tanh(), *layers, nn.Linear(4, 1)).double()
@@ -82,7 +82,7 @@ def test_fewer_directions_than_the_state_give_lower_bounds():
     spectrum = found.to_dict()["measurements"]["spectrum"]
     assert spectrum["lower_bound"] and not spectrum["complete"]
     assert "along the best of 4 random directions" in str(found)
-    # The control of all directions at once, on the first sample.
+    # The control: all directions at once, on the first sample.
     model = mlp(12, 72, 1.5)
     start = model[0](batch()[0][0])
     jacobian = torch.autograd.functional.jacobian(model[1:25], start).double()
@@ -116,7 +116,7 @@ def test_an_exploding_start_is_found_and_the_critical_one_is_not():
     relu = probe(mlp(30, 64, 3.0, nn.ReLU), batch(), mse)
     assert codes(relu)[0] == "SG007"
     assert relu.to_dict()["measurements"]["activation"] == "relu"
-    # In place or not: what is between the layers is told from the values.
+    # In place or not, the activation is found from the values.
     in_place = probe(mlp(30, 64, 3.0, lambda: nn.ReLU(inplace=True)), batch(), mse)
     assert in_place.to_dict()["measurements"]["activation"] == "relu"
 
@@ -212,7 +212,7 @@ def test_blocks_are_found_before_their_parts():
     assert [point["name"] for point in found.growth] == ["1", "2", "3", "4", "5", "6"]
     assert codes(found) == []
     assert found.to_dict()["measurements"]["criticality"] is None
-    # A residual network of plain layers is no plain chain.
+    # A residual network of plain layers is not a plain chain.
 
     class Residual(nn.Module):
         def __init__(self):
@@ -239,7 +239,7 @@ class Unnormalised(Block):
 
 
 def not_centred():
-    """Its matrices' largest singular directions are not random ones."""
+    """Returns matrices whose largest singular directions are not random."""
     model = mlp(6, 64, 1.5, nn.ReLU)
     for parameter in model.parameters():
         nn.init.uniform_(parameter, 0.0, 0.1)
@@ -277,7 +277,7 @@ def test_plain_and_normalised_layers_and_time_steps_have_no_residual_branches():
 
 
 class Summed(nn.Module):
-    """The code around the blocks adds what they give to what they took."""
+    """Adds the blocks' outputs to their inputs in the code around them."""
 
     def __init__(self, depth=12, dropout=0.0):
         super().__init__()
@@ -304,7 +304,7 @@ def test_blocks_that_the_code_around_them_adds_are_residual_ones(dropout):
     model = Summed(dropout=dropout)
     found = probe(model, batch(), mse)
     assert [point["name"] for point in found.growth] == [f"blocks.{place}" for place in range(12)]
-    # Of the stream itself.
+    # The growth is that of the residual stream.
     x = model.eval().first(batch()[0])
     sizes = [x.detach().pow(2).mean().sqrt().item()]
     for block in model.blocks[:-1]:
@@ -489,7 +489,7 @@ def test_the_callers_model_batch_and_generators_stay_as_they_are():
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert all(torch.equal(p.grad, grad) for p, grad in zip(model.parameters(), grads))
     assert torch.equal(inputs, kept) and not model.training and inputs.grad is None
-    # And it measures the same again, dropout and all.
+    # A second measurement gives the same, with dropout.
     second = probe(model, (inputs, targets), mse).to_dict()
     first.pop("seconds"), second.pop("seconds")
     assert first == second
@@ -536,7 +536,7 @@ def test_calls_that_are_usual_elsewhere_are_told_what_is_right_here():
         probe(model, (inputs.numpy(), targets.numpy()), mse)
     with pytest.raises(TypeError, match="`loss_fn` returned a float; it must return a tensor"):
         probe(model, (inputs, targets), lambda output, target: mse(output, target).item())
-    # What goes wrong inside of the model is the model's.
+    # An error inside the model stays as it is.
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         probe(model, (inputs[:, :3], targets), mse)
 
@@ -655,7 +655,7 @@ def test_what_runs_side_by_side_is_no_chain_of_layers():
         (torch.randn(16, 16), torch.zeros(16, 1)),
         lambda output, targets: output.square().mean(),
     )
-    # The longest row: one expert.
+    # The longest branch is one expert.
     assert (
         len(found.growth) >= 3 and len({point["name"].split(".")[1] for point in found.growth}) == 1
     )

@@ -1,4 +1,4 @@
-"""A training process that is killed, again and again, and goes on from its checkpoints."""
+"""A training process is killed repeatedly, and continues from its checkpoints."""
 
 import json
 import random
@@ -70,7 +70,7 @@ def test_a_run_that_is_killed_goes_on_to_the_bit(steadygrad, tmp_path):
     draw, kills, reached = random.Random(1), 0, -1
     while True:
         process = start(tmp_path / "killed")
-        # Killed at a step further on, or a little after it, while that is on its way.
+        # Killed at a later step, or shortly after it, during that step.
         wanted = reached + draw.randint(60, 110)
         for line in process.stdout:
             reached = int(line)

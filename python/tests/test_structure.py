@@ -9,7 +9,6 @@ import steadygrad
 
 ROOT = Path(steadygrad.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-# The face of the package imports its parts by name, when they are first used.
 NAMES = {".".join(("steadygrad", *path.relative_to(ROOT).with_suffix("").parts)) for path in FILES}
 NAMES = {name.removesuffix(".__init__") for name in NAMES}
 
@@ -20,7 +19,7 @@ def name_of(path):
 
 
 def imported_by(path):
-    """All modules of the package that a file imports, inside of functions as well."""
+    """Returns all modules of the package that a file imports, also inside functions."""
     package = name_of(path) if path.stem == "__init__" else name_of(path).rpartition(".")[0]
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_gradient_stats import ROWS, brute
 
-# Triton decides once, when it is imported, whether it interprets.
+# Triton decides on its interpreter once, when it is imported.
 SCRIPT = """
 import json, sys, torch
 from array import array
@@ -68,7 +68,7 @@ def test_kernels_against_the_plainest_code(tmp_path):
     assert len(rows) == len(tensors) > 15
     for tensor, row, row_later in zip(tensors, rows, later):
         check(tensor, row)
-        # Other tensors of the same shapes are read where they lie.
+        # Other tensors of the same shapes are read at their own addresses.
         check(tensor * -2, row_later)
 
 
@@ -113,7 +113,7 @@ def test_the_gate_is_open_within_the_bounds_and_for_nothing_else():
         rows(first=math.nan),
     ]
     cases = [(case, rows(), bounds) for case in open_ + closed]
-    # A bound that float32 cannot hold.
+    # A bound beyond float32.
     cases += [(rows(), rows(), (3.0, 1e300, 5.0, 20.0, 1.0))]
     run = subprocess.run(
         [sys.executable, "-c", GATE],
