@@ -8,7 +8,6 @@ import math
 
 import pytest
 import torch
-
 from steadygrad.torch import GuardStopped, find_non_finite
 
 lightning = pytest.importorskip("lightning")
@@ -35,7 +34,9 @@ class Module(lightning.LightningModule):
     def __init__(self, lr=0.05):
         super().__init__()
         torch.manual_seed(1)
-        self.model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1))
+        self.model = torch.nn.Sequential(
+            torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1)
+        )
         self.lr = lr
 
     def training_step(self, batch, index):
@@ -74,7 +75,9 @@ def same(a, b):
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize("settings", [{}, {"accumulate_grad_batches": 3}, {"gradient_clip_val": 0.1}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"accumulate_grad_batches": 3}, {"gradient_clip_val": 0.1}]
+)
 def test_lightning_leaves_a_healthy_run_alone(tmp_path, settings):
     callback = LightningGuard()
     guarded = fit(tmp_path / "guarded", [callback], **settings)
@@ -91,9 +94,9 @@ def test_lightning_skips_a_batch_of_nan_and_logs(steadygrad, tmp_path):
     module = fit(tmp_path, [callback], fault=math.nan)
     assert all(parameter.isfinite().all() for parameter in module.parameters())
     assert callback.guard.counts["skipped"] == 1
-    # Control: without the guard the weights are lost.
+    # The control: without the guard the weights are lost.
     assert not all(p.isfinite().all() for p in fit(tmp_path / "plain", fault=math.nan).parameters())
-    # Its own record and Lightning's metrics.csv both tell.
+    # The guard's record and Lightning's metrics.csv both show it.
     for log in (tmp_path / "record", tmp_path / "run"):
         run = json.loads(steadygrad("diagnose", log, "--json").stdout)["runs"][0]
         assert run["rows"] == STEPS
@@ -126,7 +129,7 @@ def test_lightning_keeps_the_guard_in_its_checkpoints(tmp_path):
 
 
 def rows_of(record):
-    """The run's rows as `diagnose` reads them: their steps and losses."""
+    """Returns steps and losses of the run's rows, as `diagnose` reads them."""
     table = []
     for path in sorted(record.glob("steps*.arrow"), key=lambda path: len(path.name)):
         import pyarrow.ipc
@@ -141,7 +144,12 @@ def test_lightning_goes_on_from_a_checkpoint_in_the_same_record(steadygrad, tmp_
     fit(tmp_path / "whole", [LightningGuard(run_dir=tmp_path / "record-whole")], epochs=2)
     fit(tmp_path / "first", [LightningGuard(run_dir=tmp_path / "record")])
     checkpoint = next((tmp_path / "first").rglob("*.ckpt"))
-    fit(tmp_path / "second", [LightningGuard(run_dir=tmp_path / "record")], epochs=2, checkpoint=checkpoint)
+    fit(
+        tmp_path / "second",
+        [LightningGuard(run_dir=tmp_path / "record")],
+        epochs=2,
+        checkpoint=checkpoint,
+    )
     [whole], [first, second] = rows_of(tmp_path / "record-whole"), rows_of(tmp_path / "record")
     assert whole == first + second and len(first) == len(second) == STEPS
     run = json.loads(steadygrad("diagnose", tmp_path / "record", "--json").stdout)["runs"][0]
@@ -197,7 +205,7 @@ def by_step(optimizer, kind):
 
 
 class Scheduled(Module):
-    """The loss grows slowly for a while: the guard lowers the rate. Keeps the rates that batches begin with."""
+    """Grows the loss slowly, so that the guard lowers the rate; keeps each batch's first rate."""
 
     def __init__(self, kind, grows):
         super().__init__()
@@ -243,7 +251,9 @@ def test_lightning_takes_in_layers_that_are_unfrozen(tmp_path):
         return fit(folder, [*callbacks, thaw], module=Finetuned(), epochs=2)
 
     callback = LightningGuard()
-    assert same(weights(run(tmp_path / "guarded", [callback])), weights(run(tmp_path / "plain", [])))
+    assert same(
+        weights(run(tmp_path / "guarded", [callback])), weights(run(tmp_path / "plain", []))
+    )
     assert "backbone.weight" in callback.last_step.gradients
 
 
@@ -251,7 +261,9 @@ class Net(torch.nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(1)
-        self.layers = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1))
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1)
+        )
 
     def forward(self, inputs, labels):
         predicted = self.layers(inputs)
@@ -272,33 +284,39 @@ def trainer_of(folder, callbacks=(), fault=None, steps=STEPS, model=None, **sett
         use_cpu=True,
         **{"save_strategy": "no", **settings},
     )
-    # In the order of the rows, so that it is known which batch has the fault.
+
+    # In the order of the rows, so that a known batch has the fault.
     class InOrder(transformers.Trainer):
         def _get_train_sampler(self, *_):
             return torch.utils.data.SequentialSampler(rows)
 
-    return InOrder(model=model or Net(), args=arguments, train_dataset=rows, callbacks=list(callbacks))
+    return InOrder(
+        model=model or Net(), args=arguments, train_dataset=rows, callbacks=list(callbacks)
+    )
 
 
 def train(folder, callbacks=(), checkpoint=None, **settings):
     trainer = trainer_of(folder, callbacks, **settings)
-    # It prints a row for each step.
+    # It would print a row for each step.
     with contextlib.redirect_stdout(io.StringIO()):
         trainer.train(resume_from_checkpoint=checkpoint)
     return trainer
 
 
-@pytest.mark.parametrize("settings", [{}, {"gradient_accumulation_steps": 3, "steps": STEPS // 3}, {"max_grad_norm": 0.0}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"gradient_accumulation_steps": 3, "steps": STEPS // 3}, {"max_grad_norm": 0.0}],
+)
 def test_the_trainer_is_left_alone(tmp_path, settings):
     callback = TrainerGuard()
     guarded = train(tmp_path / "guarded", [callback], **settings)
     plain = train(tmp_path / "plain", **settings)
     for a, b in zip(guarded.model.parameters(), plain.model.parameters(), strict=True):
-        # PyTorch's factor is computed in float32, the guard's in float64.
+        # PyTorch computes the factor in float32, the guard in float64.
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
     counts = callback.guard.counts
     assert [counts[name] for name in ("skipped", "lowered", "rolled_back")] == [0, 0, 0]
-    # The trainer's own clipping, which the guard does in its place.
+    # The guard replaces the trainer's own clipping.
     largest = plain.args.max_grad_norm or math.inf
     norms = [row["grad_norm"] for row in plain.state.log_history if "grad_norm" in row]
     assert counts["clipped"] == sum(norm > largest for norm in norms)
@@ -349,7 +367,7 @@ def test_the_trainer_goes_on_from_a_checkpoint_in_the_same_record(steadygrad, tm
     for a, b in zip(whole.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(a, b)
     first, second = rows_of(record)
-    # As text, where NaN is NaN.
+    # Compared as text, in which NaN equals NaN.
     assert repr(first[STEPS // 2 :]) == repr(second) and len(first) == STEPS
     run = json.loads(steadygrad("diagnose", record, "--json").stdout)["runs"][0]
     assert (run["rows"], run["findings"][0]["step"]) == (STEPS, FAULT_AT)
@@ -415,7 +433,9 @@ def test_a_training_without_the_guard_is_clipped_after_an_interruption(tmp_path,
     assert json.loads(trainer.args.to_json_string())["max_grad_norm"] == 1e-3
     model = trainer.model if same_model else Net()
     before = weights(model)
-    transformers.Trainer(model=model, args=trainer.args, train_dataset=trainer.train_dataset).train()
+    transformers.Trainer(
+        model=model, args=trainer.args, train_dataset=trainer.train_dataset
+    ).train()
     # The rate falls from its first value.
     most = 6 * trainer.args.learning_rate * 1e-3
     change = math.hypot(*((a - b).norm().item() for a, b in zip(weights(model), before)))
@@ -449,7 +469,7 @@ def test_a_model_can_be_copied_and_pickled_while_it_trains(tmp_path):
             file.seek(0)
             seen.extend([twin, torch.load(file, weights_only=False)])
         inputs, targets = data(16).tensors
-        # A copy's forward pass is none of the training's.
+        # A copy's forward pass does not belong to the training.
         twin(inputs, targets * 1e6)["loss"].backward()
         found = find_non_finite(model, {"inputs": inputs, "labels": targets}, lambda o: o["loss"])
         assert found is None
@@ -462,7 +482,7 @@ def test_a_model_can_be_copied_and_pickled_while_it_trains(tmp_path):
 
 
 class CountsItems(Net):
-    """Divides by the whole update's number of items, as transformers' own language models do."""
+    """Divides by the update's number of items, as transformers' language models do."""
 
     def forward(self, inputs, labels, num_items_in_batch=None, **_):
         output = super().forward(inputs, labels)
@@ -504,7 +524,7 @@ def test_the_place_of_a_fault_survives_the_trainer(tmp_path, max_grad_norm, fact
 
 def test_a_norm_beyond_float32_is_clipped_and_not_lost(tmp_path):
     model = Net()
-    # Each number's square is finite, their sum is not.
+    # Each square is finite, their sum is not.
     model.layers[2].weight.register_hook(lambda gradient: torch.full_like(gradient, 1e19))
     callback = TrainerGuard()
     train(tmp_path, [callback], steps=1, model=model)

@@ -5,12 +5,13 @@ import math
 import warnings
 
 import pytest
+import steadygrad.torch as ours
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from steadygrad import _native
+from steadygrad._gradients import clip_grad, reader
 from torch import nn
-
-import steadygrad.torch as ours
 
 SHAPES = [(5, 3), (7,), (), (2, 3, 4), (0, 3)]
 F16, F32, F64, BF16 = torch.float16, torch.float32, torch.float64, torch.bfloat16
@@ -26,7 +27,7 @@ def with_grads(grads):
 
 
 def pair(grads):
-    """The same gradients twice, for torch and for us."""
+    """Returns the same gradients twice, for PyTorch and for steadygrad."""
     return with_grads(grads), with_grads(copy.deepcopy(grads))
 
 
@@ -92,12 +93,10 @@ def test_every_scale_of_float32_against_float64(scale, norm_type):
     else:
         assert norm.isinf()
     for p, q in zip(wide, mine):
-        torch.testing.assert_close(
-            q.grad.double(), p.grad * coefficient, rtol=1e-6, atol=2e-45
-        )
+        torch.testing.assert_close(q.grad.double(), p.grad * coefficient, rtol=1e-6, atol=2e-45)
 
 
-@pytest.mark.parametrize("dtype, rtol", [(F64, 1e-12), (F16, 2e-3), (BF16, 2e-2)])
+@pytest.mark.parametrize(("dtype", "rtol"), [(F64, 1e-12), (F16, 2e-3), (BF16, 2e-2)])
 def test_other_types(dtype, rtol):
     check_norm(random_grads(3, dtype), rtol=rtol)
     check_norm(random_grads(3, dtype), max_norm=1e4, rtol=rtol)
@@ -154,7 +153,7 @@ LAYOUTS = {
 
 
 def clips_sparse_gradients():
-    """Whether this PyTorch's own clipping does: 2.10's does not."""
+    """Returns whether this PyTorch clips sparse gradients: 2.10 does not."""
     p = nn.Parameter(torch.zeros(2, 2))
     p.grad = torch.eye(2).to_sparse()
     try:
@@ -293,7 +292,7 @@ def test_bounds_at_the_ends():
 
 
 def test_any_number_of_threads():
-    # Each thread is given four million values at least.
+    # Each thread gets at least four million values.
     grads = [torch.randn(3000, 4200), torch.randn(3), torch.randn(500, 800)]
     exact = math.sqrt(sum(grad.double().square().sum().item() for grad in grads))
     before = torch.get_num_threads()
@@ -310,14 +309,14 @@ def test_any_number_of_threads():
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
     for grad, clipped in zip(grads, found[0][1:], strict=True):
-        torch.testing.assert_close(clipped.double(), grad.double() * (0.5 / exact), rtol=1e-5, atol=0.0)
+        torch.testing.assert_close(
+            clipped.double(), grad.double() * (0.5 / exact), rtol=1e-5, atol=0.0
+        )
 
 
 @settings(deadline=None, max_examples=60)
 @given(
-    st.lists(
-        st.lists(st.floats(-1e6, 1e6, width=32), max_size=40), min_size=1, max_size=4
-    ),
+    st.lists(st.lists(st.floats(-1e6, 1e6, width=32), max_size=40), min_size=1, max_size=4),
     st.floats(1e-3, 1e3),
 )
 def test_any_values(rows, max_norm):
@@ -331,17 +330,18 @@ def test_any_values(rows, max_norm):
 
 
 def test_the_older_way_to_read_tensors_gives_the_same(monkeypatch):
-    reader = ours._native.Reader(
+    older = _native.Reader(
         tensor=torch.Tensor,
         parameter=nn.Parameter,
         exchange=None,
-        dtypes=ours._DTYPES,
+        dtypes=reader.DTYPES,
         increment_version=torch.autograd.graph.increment_version,
-        measure=ours._measured,
-        scale=ours._scale_by_torch,
-        clamp=ours._clamp_by_torch,
+        measure=reader.measure_by_torch,
+        scale=reader.scale_by_torch,
+        clamp=reader.clamp_by_torch,
     )
-    monkeypatch.setattr(ours, "_READER", reader)
+    monkeypatch.setattr(reader, "READER", older)
+    monkeypatch.setattr(clip_grad, "READER", older)
     for dtype in (F32, F64):
         check_norm(random_grads(8, dtype))
     for layout in ("transposed", "with gaps", "sparse", "complex"):
@@ -357,7 +357,7 @@ def check_value(grads, clip_value=0.5, rtol=1e-6, **keywords):
     check_same(theirs, mine, rtol)
 
 
-@pytest.mark.parametrize("dtype, rtol", [(F32, 1e-6), (F64, 1e-12), (F16, 1e-3), (BF16, 1e-2)])
+@pytest.mark.parametrize(("dtype", "rtol"), [(F32, 1e-6), (F64, 1e-12), (F16, 1e-3), (BF16, 1e-2)])
 @pytest.mark.parametrize("clip_value", [0.1, 0.7, 6e4, 0.0, math.inf, -0.5])
 def test_values(dtype, rtol, clip_value):
     check_value(random_grads(9, dtype), clip_value, rtol)

@@ -7,11 +7,10 @@ import math
 
 import pytest
 import torch
-
 from steadygrad import clip
 from steadygrad.torch import Clipper
 
-# Relative rounding of one operation.
+# The relative rounding error of one operation.
 EPS = {torch.float32: 1.2e-7, torch.float64: 2.3e-16, torch.float16: 9.8e-4, torch.bfloat16: 7.9e-3}
 BOUND = 0.7
 
@@ -79,7 +78,7 @@ def test_kept_to_the_bit_or_brought_within_the_bound(index, dtype):
         acted += any(action != "keep" for action in stats.actions)
         if all(action == "keep" for action in stats.actions):
             assert all(map(torch.equal, before, after))
-        # No value grows, or turns around.
+        # No value grows or changes its sign.
         for was, now in zip(before, after):
             assert (now.double().abs() <= was.double().abs() * (1 + EPS[dtype])).all()
             assert (now.double() * was.double() >= 0).all()
@@ -114,7 +113,9 @@ def test_what_is_broken_stays_where_it_is(index, dtype):
 def test_fixed_and_relative_bounds_are_scale_equivariant(power):
     factor = 2.0**power
     for one, other in zip(policies(BOUND), policies(BOUND * factor)):
-        if not isinstance(one, (clip.Value, clip.TensorNorm, clip.GlobalNorm, clip.AutoClip, clip.AdaGC)):
+        if not isinstance(
+            one, (clip.Value, clip.TensorNorm, clip.GlobalNorm, clip.AutoClip, clip.AdaGC)
+        ):
             continue
         plain = run(one, stream(1), torch.float64)
         large = run(other, (gradient * factor for gradient in stream(1)), torch.float64)

@@ -1,11 +1,10 @@
-"""Every policy against the golden vectors that the Rust tests are held to as well."""
+"""Every policy against the golden vectors that the Rust tests use."""
 
 import json
 from pathlib import Path
 
 import pytest
 import torch
-
 from steadygrad import clip
 from steadygrad.torch import Clipper
 
@@ -30,7 +29,7 @@ STEPS = 1000
 
 
 class Descent(torch.optim.Optimizer):
-    """w <- w - 0.01 g, with the second moment that the golden vectors were made with."""
+    """Steps by w <- w - 0.01 g, with the second moment of the golden vectors."""
 
     def __init__(self, parameters):
         super().__init__(parameters, {"betas": (0.0, GOLDEN["beta2"])})
@@ -43,7 +42,7 @@ class Descent(torch.optim.Optimizer):
         for parameter in self.param_groups[0]["params"]:
             state = self.state[parameter]
             state["step"] += 1
-            # Of the gradient as it came: the golden vectors' moments do not see what was clipped.
+            # Of the original gradient: the golden vectors' moments do not include clipping.
             squares = self.given[parameter].double() ** 2
             state["exp_avg_sq"].lerp_(squares, 1 - GOLDEN["beta2"])
             parameter.add_(parameter.grad, alpha=-0.01)
@@ -75,7 +74,7 @@ def test_every_policy_agrees_with_its_peer(case):
         clipper.step(optimizer)
         if on_update:
             got = [weight.detach() - value for weight, value in zip(weights, start)]
-            # What is left of an update after it was added to a weight near 1.
+            # The rounding of an update that was added to a weight near 1.
             atol = 3e-7
             changed += int((want - -0.01 * gradient).abs().max() > atol)
         else:

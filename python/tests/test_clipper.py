@@ -8,12 +8,11 @@ import subprocess
 import sys
 
 import pytest
-import torch
-from torch import nn
-
 import steadygrad.torch
+import torch
 from steadygrad import clip
 from steadygrad.torch import Clipper
+from torch import nn
 
 
 def model():
@@ -115,7 +114,7 @@ ALL_POLICIES = [*GRADIENT_POLICIES, clip.SpikeAware(), clip.UpdateRms(), clip.Cl
 
 
 def steps(net, clipper, count, seed):
-    """Clips so many steps of one stream with spikes; what came out."""
+    """Clips some steps of a stream with spikes, and returns the results."""
     generator = torch.Generator().manual_seed(seed)
     out = []
     for step in range(count):
@@ -145,7 +144,7 @@ def test_a_state_of_another_policy_is_refused():
     for policy in (clip.AdaGC(), clip.ZClip(alpha=0.5)):
         with pytest.raises(ValueError, match="of another policy"):
             Clipper(model(), policy).load_state_dict(saved)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="missing field"):
         Clipper(model(), clip.ZClip()).load_state_dict({})
 
 
@@ -166,7 +165,7 @@ def test_a_nan_is_neither_spread_nor_remembered(policy):
 
 
 @pytest.mark.parametrize(
-    "policy, field",
+    ("policy", "field"),
     [
         (clip.Value(0.0), "value.max_abs"),
         (clip.GlobalNorm(math.inf), None),
@@ -282,12 +281,12 @@ print(norm, *counts, threads())
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     norm, before, read, computed = map(float, ran.stdout.split())
     assert norm == pytest.approx((1 << 23) ** 0.5)
-    # The helper that reading starts is the one that PyTorch's next operation finds.
+    # PyTorch's next operation uses the thread that reading has started.
     assert (read - before, computed - read) == (1, 0)
 
 
 def clip_in_child(parameter, queue):
-    # Nothing here starts PyTorch's own threads, which do not survive a fork.
+    # Nothing here starts PyTorch's threads, which do not survive a fork.
     queue.put(steadygrad.torch.clip_grad_norm_([parameter], math.inf).item())
 
 
@@ -329,7 +328,7 @@ def test_clippy_takes_adagrads_own_accumulator():
     optimizer = torch.optim.Adagrad([weight], lr=10.0)
     weight.grad = torch.full((4,), 2.0)
     Clipper([weight], clip.Clippy(accumulator=0.5)).step(optimizer)
-    # Adagrad would move by 10; allowed are 0.1 |w| + 0.5 / sqrt(2^2).
+    # Adagrad would move by 10; the bound is 0.1 |w| + 0.5 / sqrt(2^2).
     torch.testing.assert_close(weight.detach(), torch.full((4,), 1.0 - 0.35), rtol=1e-5, atol=0.0)
 
 

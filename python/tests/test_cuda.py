@@ -1,17 +1,19 @@
-"""What has to hold on a GPU; skipped where there is none."""
+"""Tests on a GPU; skipped without one."""
 
 import copy
 import math
 import warnings
 
 import pytest
+import steadygrad.torch
 import torch
+from steadygrad._gradients import device
+from steadygrad._gradients.reader import READER
+from steadygrad._guard import ahead as ahead_of_judgement
+from steadygrad._guard import copies
+from steadygrad._guard import guard as guard_module
 from test_gradient_stats import ROWS, brute, model_with
 from torch import nn
-
-import steadygrad._guard
-import steadygrad.torch
-from steadygrad import _ahead, _device, _distributed, _snapshot
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -46,7 +48,7 @@ def train(model, optimizer, step, data, scaler=None):
 @pytest.mark.parametrize("kernels", [True, False])
 def test_statistics_against_the_plainest_code(row, kernels, monkeypatch):
     if not kernels:
-        monkeypatch.setattr(_device, "_kernels", lambda _: None)
+        monkeypatch.setattr(device, "kernels_for", lambda _: None)
     grad = ROWS[row].detach()
     on_device = torch.empty_strided(grad.size(), grad.stride(), dtype=grad.dtype, device=CUDA)
     stats = steadygrad.torch.gradient_stats(model_with(it=on_device.copy_(grad)))["it"]
@@ -55,11 +57,11 @@ def test_statistics_against_the_plainest_code(row, kernels, monkeypatch):
 
 
 def test_the_kernels_run_here():
-    assert _device._kernels(torch.device(CUDA, 0)) is not None
+    assert device.kernels_for(torch.device(CUDA, 0)) is not None
 
 
 def measured(tensors, loss=None):
-    reading, loss = _device.measured(steadygrad.torch._READER, tensors, loss)
+    reading, loss = device.measure_tensors(READER, tensors, loss)
     names = tuple(map(str, range(len(tensors))))
     stats = steadygrad.torch.GradientStats.of_reading(names, range(len(tensors)), reading)
     return [row[1:] for row in stats.rows()], loss
@@ -119,7 +121,7 @@ def test_a_healthy_run_is_what_it_would_have_been():
 @pytest.mark.parametrize("files", [False, True])
 def test_a_nan_is_skipped_and_a_ruined_run_goes_back(host, files, monkeypatch, tmp_path):
     if host:
-        monkeypatch.setattr(_snapshot, "_free_at_peak", lambda _: 0)
+        monkeypatch.setattr(copies, "_free_at_peak", lambda _: 0)
     model = net().to(CUDA)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     folder = tmp_path if files else None
@@ -138,22 +140,24 @@ def test_a_nan_is_skipped_and_a_ruined_run_goes_back(host, files, monkeypatch, t
     assert back and back[0] <= 60
     assert model[4].weight.abs().max() < 10.0
     assert all(p.is_cuda for p in model.parameters())
-    kept = [tensor for state in guard._kept.values() for tensor in state._kept[:2]]
+    kept = [
+        tensor for state in guard._snapshots._snapshots.values() for tensor in state._copies[:2]
+    ]
     assert files or all(tensor.is_cuda != host for tensor in kept)
 
 
 @pytest.fixture
 def ahead(monkeypatch):
-    """Of each step that a device may apply before it is judged, whether it did."""
-    applied, step = [], _ahead.StepAhead.step
+    """Records for each step that a device may apply early whether it did."""
+    applied, step = [], ahead_of_judgement.StepAhead.step
 
     def watched(self, way, places, bounds):
         copied, stepped = step(self, way, places, bounds)
         applied.append(stepped)
         return copied, stepped
 
-    monkeypatch.setattr(_ahead.StepAhead, "step", watched)
-    monkeypatch.setattr(_ahead, "_LEAST_VALUES", 0)
+    monkeypatch.setattr(ahead_of_judgement.StepAhead, "step", watched)
+    monkeypatch.setattr(ahead_of_judgement, "_LEAST_VALUES", 0)
     return applied
 
 
@@ -161,7 +165,9 @@ def ahead(monkeypatch):
 def test_a_healthy_run_whose_steps_are_taken_ahead_is_what_it_would_have_been(kind, ahead):
     models = [net().to(CUDA) for _ in range(2)]
     optimizers = [kind(model.parameters(), lr=1e-3, fused=True) for model in models]
-    schedules = [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.999) for optimizer in optimizers]
+    schedules = [
+        torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.999) for optimizer in optimizers
+    ]
     guard = steadygrad.torch.Guard(models[0], optimizers[0])
     torch.backends.cudnn.deterministic = True
 
@@ -190,10 +196,12 @@ def test_what_is_not_healthy_is_never_taken_ahead(ahead, monkeypatch):
         batch[0][3] *= bad
         (step,) = train(model, optimizer, guard.step, [batch])
         assert not step.applied and not ahead[-1]
-        assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), before[0].values()))
+        assert all(
+            torch.equal(a, b) for a, b in zip(model.state_dict().values(), before[0].values())
+        )
         for place, state in optimizer.state_dict()["state"].items():
             assert all(torch.equal(before[1][place][name], value) for name, value in state.items())
-        # The next one is judged first: what it is compared with was not trained on.
+        # The next step is judged first, since the last reading's step was not applied.
         (step,) = train(model, optimizer, guard.step, batches(1))
         assert step.applied and not ahead[-1]
         train(model, optimizer, guard.step, batches(30))
@@ -203,10 +211,10 @@ def test_what_is_not_healthy_is_never_taken_ahead(ahead, monkeypatch):
         model[4].weight.mul_(1e6)
     (step,) = train(model, optimizer, guard.step, batches(1))
     assert step.decision == "rollback" and not ahead[-1]
-    # One is left out, and the next is judged first.
+    # One step is left out, and the next is judged first.
     left_out, step = train(model, optimizer, guard.step, batches(2))
     assert left_out.decision == "skip" and step.applied and not any(ahead[-2:])
-    # Somebody is told of every call to the optimizer: there has to be one a step.
+    # A hook counts the optimizer's calls: there must be one per step.
     optimizer.register_step_post_hook(lambda *_: None)
     seen = len(ahead)
     train(model, optimizer, guard.step, batches(30))
@@ -215,16 +223,18 @@ def test_what_is_not_healthy_is_never_taken_ahead(ahead, monkeypatch):
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_decisions_are_those_of_the_cpu(fused, monkeypatch):
-    monkeypatch.setattr(_ahead, "_LEAST_VALUES", 0)
+    monkeypatch.setattr(ahead_of_judgement, "_LEAST_VALUES", 0)
     decisions = {}
-    for device in ("cpu", CUDA):
-        model = net().double().to(device)
+    for where in ("cpu", CUDA):
+        model = net().double().to(where)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, fused=fused)
         guard = steadygrad.torch.Guard(model, optimizer, clip=0.5)
-        data = [(inputs.double(), targets) for inputs, targets in batches(80, device)]
+        data = [(inputs.double(), targets) for inputs, targets in batches(80, where)]
         data[50][0].mul_(1e6)
         data[60][0][0, 0] = math.inf
-        decisions[device] = [(s.decision, s.applied) for s in train(model, optimizer, guard.step, data)]
+        decisions[where] = [
+            (s.decision, s.applied) for s in train(model, optimizer, guard.step, data)
+        ]
     assert decisions["cpu"] == decisions[CUDA]
     assert {"scale_global", "skip"} <= {decision for decision, _ in decisions[CUDA]}
 
@@ -234,7 +244,9 @@ def test_a_loss_scaler_that_backs_off_is_no_incident():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     scaler = torch.amp.GradScaler(CUDA, init_scale=2.0**40)
     guard = steadygrad.torch.Guard(model, optimizer)
-    steps = train(model, optimizer, lambda loss: guard.step(loss, scaler=scaler), batches(60), scaler)
+    steps = train(
+        model, optimizer, lambda loss: guard.step(loss, scaler=scaler), batches(60), scaler
+    )
     decisions = [step.decision for step in steps]
     assert decisions[0] == "scaler_skip" and decisions[-1] == "keep"
     assert scaler.get_scale() < 2.0**40
@@ -251,13 +263,13 @@ def test_a_compiled_model_and_a_fused_optimizer():
 
 @pytest.fixture
 def nccl(tmp_path, monkeypatch):
-    """A group of one process, joined as several are."""
+    """Makes a group of one process, which the guard joins like several."""
     from torch import distributed
 
     meet = f"file://{tmp_path}/meet"
     distributed.init_process_group("nccl", init_method=meet, rank=0, world_size=1)
-    joined = _distributed.Together
-    monkeypatch.setattr(steadygrad._guard, "together", lambda *of: joined(*of))
+    joined = distributed.Processes
+    monkeypatch.setattr(guard_module, "join_processes", lambda *of: joined(*of))
     yield
     distributed.destroy_process_group()
 
@@ -293,9 +305,11 @@ def test_over_nccl(kind, fault, nccl):
                 optimizer.step()
             else:
                 decisions.append(guard.step(loss).decision)
-        # The statistics of batch normalisation see a bad batch whatever is decided about the step.
+        # Batch normalisation's statistics include a bad batch, whatever the decision is.
         weights = [parameter.detach() for parameter in model.parameters()]
-        return [getattr(each, "full_tensor", lambda each=each: each)() for each in weights], decisions
+        return [
+            getattr(each, "full_tensor", lambda each=each: each)() for each in weights
+        ], decisions
 
     weights, decisions = run(True)
     if fault is None:
@@ -324,7 +338,7 @@ def test_a_guard_waits_once_a_step():
             guard.step(loss)
             torch.cuda.set_sync_debug_mode("default")
         waits.append(sum("synchroniz" in str(each.message) for each in seen))
-    # At a snapshot, the size of the update is one more.
+    # At a snapshot, the norm of the update needs one more.
     assert sorted(waits)[:13] == [1] * 13 and max(waits) <= 2
 
 

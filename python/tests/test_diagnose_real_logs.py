@@ -1,7 +1,7 @@
 """`steadygrad diagnose` reads what real tools write, without a flag.
 
-PyTorch's TensorBoard writer, Lightning's CSVLogger and a Hugging Face Trainer each log a run that is
-well and one that breaks. Nothing is downloaded: the models are made from their configurations.
+PyTorch's TensorBoard writer, Lightning's CSVLogger and a Hugging Face Trainer each log a healthy
+run and one that breaks. Nothing is downloaded: the models are made from their configurations.
 """
 
 import json
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 STEPS = 120
-# From here on the breaking run's learning rate is a thousand times what it was.
+# From here on the breaking run's learning rate is a thousand times higher.
 BREAKS_AT = 80
 
 
@@ -21,7 +21,7 @@ def diagnose(steadygrad):
         assert done.returncode in (0, 1), done.stderr
         runs = json.loads(done.stdout)["runs"]
         assert len(runs) == 1
-        # 1 says that something was found.
+        # Exit code 1 means that something was found.
         faults = [found for found in runs[0]["findings"] if found["level"] != "note"]
         assert done.returncode == (1 if faults else 0)
         return runs[0]
@@ -73,7 +73,7 @@ def test_tensorboard(diagnose, tmp_path, breaks):
             writer.add_scalar("lr", optimizer.param_groups[0]["lr"], step)
             for name, parameter in model.named_parameters():
                 writer.add_scalar(f"gradients/{name}", parameter.grad.norm().item(), step)
-                # The writer raises on the NaN that it is asked to show.
+                # The writer raises an error for NaN.
                 if step % 20 == 0 and parameter.isfinite().all():
                     writer.add_histogram(f"weights/{name}", parameter, step)
     run = diagnose(tmp_path)
@@ -141,7 +141,13 @@ def test_hugging_face_trainer(diagnose, tmp_path, breaks):
     import transformers
 
     config = transformers.GPT2Config(
-        vocab_size=64, n_positions=16, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0
+        vocab_size=64,
+        n_positions=16,
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
     )
     torch.manual_seed(0)
     model = transformers.GPT2LMHeadModel(config)
@@ -163,7 +169,7 @@ def test_hugging_face_trainer(diagnose, tmp_path, breaks):
     )
 
     optimizer = torch.optim.SGD(model.parameters(), lr=3e-3, momentum=0.9)
-    # The schedule itself jumps: the trainer logs the schedule's rate, not the optimizer's.
+    # The schedule itself jumps, since the trainer logs its rate and not the optimizer's.
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate(step, breaks) / learning_rate(0, breaks)
     )
@@ -184,7 +190,7 @@ def test_hugging_face_trainer(diagnose, tmp_path, breaks):
 
 
 def check(run, breaks):
-    """A run that is well has no fault, and one that breaks has its cause first."""
+    """Checks that a healthy run has no finding, and a broken one its cause first."""
     faults = [found for found in run["findings"] if found["level"] != "note"]
     if not breaks:
         assert faults == []

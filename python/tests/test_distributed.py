@@ -1,13 +1,12 @@
-"""Two processes on loopback: one decision for both, made from the whole model's gradients."""
+"""Two processes on loopback make one decision, from the whole model's gradients."""
 
 import math
 import traceback
 
 import pytest
 import torch
-from torch import nn
-
 from steadygrad.torch import Clipper, Guard, GuardStopped, gradient_stats
+from torch import nn
 
 WORLD = 2
 STEPS = 110
@@ -16,8 +15,15 @@ FAULT_AT = 60
 
 def network():
     torch.manual_seed(0)
-    # Widths that two processes cannot share evenly, and one that leaves the second with nothing.
-    layers = [nn.Linear(8, 33), nn.Tanh(), nn.Linear(33, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Linear(16, 1)]
+    # Widths that two processes cannot share evenly; one leaves nothing to the second process.
+    layers = [
+        nn.Linear(8, 33),
+        nn.Tanh(),
+        nn.Linear(33, 16),
+        nn.BatchNorm1d(16),
+        nn.Tanh(),
+        nn.Linear(16, 1),
+    ]
     return nn.Sequential(*layers)
 
 
@@ -30,7 +36,7 @@ def batch(step, rank):
 
 def loss_of(model, step, rank, fault):
     inputs, targets = batch(step, rank)
-    # For good, and for both: other data.
+    # From here on, both processes get different data.
     if fault == "data" and step >= FAULT_AT:
         targets = 30 - targets
     # Only the second process meets the fault.
@@ -60,7 +66,9 @@ def train(model, rank, fault=None, guarded=True, optimizer=None, **settings):
             if fault == "loss" and step == FAULT_AT and rank == 1:
                 shown = math.nan
             seen = guard.step(shown)
-            decisions.append((seen.decision, seen.rolled_back_to, seen.grad_norm, seen.learning_rate_scale))
+            decisions.append(
+                (seen.decision, seen.rolled_back_to, seen.grad_norm, seen.learning_rate_scale)
+            )
     if guard is not None:
         guard.close()
     return decisions
@@ -79,7 +87,7 @@ def parallel(kind):
     from torch.distributed.fsdp import fully_shard
 
     model = network()
-    # Replicated batch norm: its buffers are each process's own.
+    # Batch normalisation is replicated: each process has its own buffers.
     mesh = init_device_mesh("cpu", (WORLD,))
     for layer in model:
         if isinstance(layer, nn.Linear):
@@ -106,7 +114,7 @@ def fault(rank, folder, kind, name):
 
 
 def on_disk(rank, folder, kind):
-    """Back to a snapshot in a file, whose optimizer's state is there or has to be made anew."""
+    """Restores a snapshot from a file, with the optimizer's state present or missing."""
     found = []
     for name in ("memory", "disk", "emptied"):
         model = parallel(kind)
@@ -137,7 +145,7 @@ def _moments(optimizer):
 
 
 def norms(rank, folder, kind):
-    """Of the whole model, as one process with both batches has them."""
+    """The statistics are those of one process with both batches."""
     model, alone = parallel(kind), network()
     guard = Guard(model, torch.optim.SGD(model.parameters(), lr=0.0), "observe")
     loss = loss_of(model, 0, rank, None)
@@ -158,7 +166,7 @@ def norms(rank, folder, kind):
 
 
 def alone_too(rank, folder, kind):
-    """Without a guard: the statistics and the clipping of whole tensors."""
+    """Without a guard, statistics and clipping are those of whole tensors."""
     model, alone = parallel(kind), network()
     loss_of(model, 0, rank, None).backward()
     (sum(loss_of(alone, 0, other, None) for other in range(WORLD)) / WORLD).backward()
@@ -177,7 +185,7 @@ def alone_too(rank, folder, kind):
 
 
 def clipped(rank, folder, kind):
-    """A clip below the usual norm, by one factor for all: the same run as PyTorch's own clipping."""
+    """Clips below the usual norm by one factor: the run equals one with PyTorch's clipping."""
     plain, guarded = parallel(kind), parallel(kind)
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.05)
     for step in range(20):
@@ -199,7 +207,7 @@ def clipped(rank, folder, kind):
 
 
 def scaler(rank, folder, kind):
-    """Infinite values in the part of one process: all skip, and all lower their scale."""
+    """With infinite values in one process, all skip and all lower their scale."""
     model = parallel(kind)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     guard = Guard(model, optimizer)
@@ -244,7 +252,7 @@ def refused(rank, folder, kind):
 
 
 def stops(rank, folder, kind):
-    """Nothing but NaN from one process on: both give up at the same step."""
+    """With only NaN in one process, both give up at the same step."""
     model = parallel(kind)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     guard = Guard(model, optimizer)
@@ -303,12 +311,14 @@ def outcomes(tmp_path_factory):
     return folder, [[load(number, rank) for rank in range(WORLD)] for number in range(len(CASES))]
 
 
-@pytest.mark.parametrize("number", range(len(CASES)), ids=lambda n: "-".join((CASES[n][0].__name__, *CASES[n][1])))
+@pytest.mark.parametrize(
+    "number", range(len(CASES)), ids=lambda n: "-".join((CASES[n][0].__name__, *CASES[n][1]))
+)
 def test_both_processes(outcomes, number):
     first, second = outcomes[1][number]
     for result in (first, second):
         assert not (isinstance(result, str) and "Traceback" in result), result
-    # Every rank takes the same decision, to the bit.
+    # Every rank makes the same decision, to the bit.
     assert repr(first) == repr(second)
 
 
@@ -318,7 +328,7 @@ def test_faults_of_one_are_answered_by_both(outcomes):
         assert by_case["fault", (kind, "nan")][0][FAULT_AT][0] == "skip"
         assert by_case["fault", (kind, "loss")][0][FAULT_AT][0] == "skip"
         assert "rollback" in {seen[0] for seen in by_case["fault", (kind, "weights")][0]}
-        # Back, and to what was left again, since the data are at fault.
+        # A rollback, and one to the abandoned state, since the data are at fault.
         seen = enumerate(by_case["fault", (kind, "data")][0])
         rollbacks = [(step, decided[1]) for step, decided in seen if decided[1] is not None]
         assert len(rollbacks) == 2 and rollbacks[1][1] == rollbacks[0][0]

@@ -1,4 +1,4 @@
-"""`gradient_stats` and what it returns; what importing the package costs."""
+"""`gradient_stats` and its result, and the cost of importing the package."""
 
 import math
 import subprocess
@@ -6,11 +6,10 @@ import sys
 from collections.abc import Mapping
 
 import pytest
+import steadygrad.torch
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-
-import steadygrad.torch
 
 
 def model_with(**grads):
@@ -148,7 +147,8 @@ def test_importing_is_light():
 
 
 def test_other_tensors_are_read_once_for_all_of_them():
-    """Of a device, one wait a step: no value is asked for by itself."""
+    """A device is waited for once: no value is read by itself."""
+
     class Waits(TorchDispatchMode):
         seen = 0
 
@@ -159,7 +159,7 @@ def test_other_tensors_are_read_once_for_all_of_them():
     values = torch.tensor([3.0, -4.0, 0.0, float("nan"), 1e-40, float("inf")])
     parameters = [nn.Parameter(torch.zeros(6)) for _ in range(4)]
     for parameter, scale in zip(parameters, (1.0, 2.0, 0.0, 4.0)):
-        # One that autograd follows is left to PyTorch's own operators.
+        # PyTorch's operators measure a gradient that autograd tracks.
         parameter.grad = (values * scale).requires_grad_()
     with Waits() as waits:
         stats = steadygrad.torch.gradient_stats(parameters)
@@ -175,18 +175,20 @@ def test_other_tensors_are_read_once_for_all_of_them():
 
 
 def test_a_device_without_float64_is_measured_in_float32(monkeypatch):
-    from steadygrad import _device
+    from steadygrad._gradients import operators
 
-    assert _device.accumulating(torch.device("mps")) == torch.float32
-    assert {_device.accumulating(torch.device(name)) for name in ("cpu", "cuda", "xpu")} == {torch.float64}
+    assert operators.accumulation_dtype(torch.device("mps")) == torch.float32
+    assert {
+        operators.accumulation_dtype(torch.device(name)) for name in ("cpu", "cuda", "xpu")
+    } == {torch.float64}
     tensors = {name: row.float() for name, row in ROWS.items() if name != "double"}
-    # Squares that float32 does not hold.
+    # The squares overflow or underflow float32.
     tensors |= {"large": torch.tensor([3e30, -4e30]), "small": torch.tensor([3e-30, -4e-30])}
-    monkeypatch.setattr(_device, "accumulating", lambda device: torch.float32)
+    monkeypatch.setattr(operators, "accumulation_dtype", lambda device: torch.float32)
     for name, tensor in tensors.items():
-        row = _device._by_operators([tensor])[0]
+        row = operators.rows_by_operators([tensor])[0]
         assert row == pytest.approx(tuple(brute(tensor).values()), rel=1e-6, nan_ok=True), name
-        assert _device.norm_of(tensor) == pytest.approx(row[0], nan_ok=True), name
+        assert operators.norm_of(tensor) == pytest.approx(row[0], nan_ok=True), name
 
 
 def test_complex_sparse_and_empty_ones_beside_each_other():

@@ -11,12 +11,24 @@ import subprocess
 import sys
 import time
 
+import pyarrow.ipc
 import pytest
 import torch
-from torch import nn
-
-from steadygrad.clip import AdaptiveGradient, AutoClip, Chain, TensorNorm, UpdateRms, Value
+from steadygrad import clip
+from steadygrad.clip import (
+    AdaGC,
+    AdaptiveGradient,
+    AutoClip,
+    Chain,
+    Clippy,
+    SpikeAware,
+    TensorNorm,
+    UpdateRms,
+    Value,
+    ZClip,
+)
 from steadygrad.torch import Clipper, Guard, GuardStopped
+from torch import nn
 
 
 class Lstm(nn.Module):
@@ -32,9 +44,16 @@ class Lstm(nn.Module):
 def network(kind, seed=0):
     torch.manual_seed(seed)
     if kind == "mlp":
-        return nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
+        return nn.Sequential(
+            nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1)
+        )
     if kind == "cnn":
-        layers = [nn.Unflatten(1, (1, 8)), nn.Conv1d(1, 8, 3, padding=1), nn.BatchNorm1d(8), nn.ReLU()]
+        layers = [
+            nn.Unflatten(1, (1, 8)),
+            nn.Conv1d(1, 8, 3, padding=1),
+            nn.BatchNorm1d(8),
+            nn.ReLU(),
+        ]
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, 1))
     return Lstm()
 
@@ -49,7 +68,7 @@ def optimizer_of(name, parameters):
 
 
 def batches(count, seed=0):
-    # The same function, whatever the batches.
+    # The target function is the same for all batches.
     weight = torch.randn(8, 1, generator=torch.Generator().manual_seed(7)) / 3
     generator = torch.Generator().manual_seed(seed)
     for _ in range(count):
@@ -58,7 +77,7 @@ def batches(count, seed=0):
 
 
 class Plain:
-    """What a guard is compared with."""
+    """Steps without a guard, for comparison."""
 
     def __init__(self, model, optimizer):
         self.optimizer = optimizer
@@ -67,7 +86,9 @@ class Plain:
         self.optimizer.step()
 
 
-def train(model, optimizer, guard, steps, fault=lambda step, inputs, model, optimizer: inputs, seed=0):
+def train(
+    model, optimizer, guard, steps, fault=lambda step, inputs, model, optimizer: inputs, seed=0
+):
     losses = []
     for step, (inputs, targets) in enumerate(batches(steps, seed)):
         inputs = fault(step, inputs, model, optimizer)
@@ -88,7 +109,7 @@ def final_loss(model):
 
 
 def recovered(loss, clean):
-    """Losses are means of squares: targets have one of about .2."""
+    """Losses are mean squares: that of the targets is about 0.2."""
     return loss < 1.5 * clean + 0.005
 
 
@@ -153,7 +174,7 @@ def test_a_run_survives_what_goes_wrong(kind, name, fault):
     clean = run(False, lambda step, inputs, *_: inputs)
     broken, guarded = run(False, fault), run(True, fault)
     if (kind, fault) == ("cnn", huge_batch):
-        # What it cannot see: batch normalisation swallows the size, and keeps it in its means.
+        # The guard cannot see it: batch normalisation rescales the batch, and its means keep it.
         assert guarded == broken
         return
     assert recovered(guarded, clean), (clean, broken, guarded)
@@ -225,7 +246,7 @@ def test_a_rollback_restores_weights_buffers_and_state_but_not_the_schedule():
     assert step < 120 and guard.counts["rolled_back"] == 1
     assert max(tensor.abs().max() for tensor in weights(model)) < 1e3
     assert optimizer.param_groups[0]["lr"] == pytest.approx(3e-3 * 0.99 ** (step + 1))
-    # It goes on from there.
+    # Training continues from there.
     assert train(model, optimizer, guard, 50)[-1] < 1.0
 
 
@@ -234,12 +255,13 @@ def test_a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back(tmp_path, i
     model = network("cnn")
     optimizer = optimizer_of("adam", model.parameters())
     guard = Guard(model, optimizer, snapshot_dir=tmp_path / "kept" if in_files else None)
-    everything = lambda: weights(model) + [
-        value.clone() for state in optimizer.state.values() for value in state.values()
-    ]
+    everything = lambda: (
+        weights(model)
+        + [value.clone() for state in optimizer.state.values() for value in state.values()]
+    )
     left, taken_up, before = {}, None, everything()
     for step, (inputs, targets) in enumerate(batches(300)):
-        # From here on other data, for good, and far worse than an untrained network's.
+        # From here on the data are different, and the losses far above an untrained network's.
         targets = targets if step < 120 else 30 - targets
         optimizer.zero_grad()
         loss = nn.functional.mse_loss(model(inputs), targets)
@@ -262,8 +284,14 @@ def test_giving_up_stops_the_run_with_good_weights():
     model = network("mlp")
     optimizer = optimizer_of("momentum", model.parameters())
     guard = Guard(model, optimizer)
-    with pytest.raises(GuardStopped, match="."):
-        train(model, optimizer, guard, 2000, lambda step, inputs, *_: inputs * (math.nan if step > 60 else 1))
+    with pytest.raises(GuardStopped, match=r"\w"):
+        train(
+            model,
+            optimizer,
+            guard,
+            2000,
+            lambda step, inputs, *_: inputs * (math.nan if step > 60 else 1),
+        )
     assert all(tensor.isfinite().all() for tensor in weights(model))
 
 
@@ -271,8 +299,16 @@ def test_observe_watches_and_never_touches():
     a, b = network("mlp"), network("mlp")
     guard = Guard(a, optimizer := optimizer_of("momentum", a.parameters()), preset="observe")
     train(a, optimizer, guard, 110, huge_batch)
-    train(b, optimizer := optimizer_of("momentum", b.parameters()), Plain(b, optimizer), 110, huge_batch)
-    assert all(torch.equal(x, y) or (x.isnan() == y.isnan()).all() for x, y in zip(weights(a), weights(b)))
+    train(
+        b,
+        optimizer := optimizer_of("momentum", b.parameters()),
+        Plain(b, optimizer),
+        110,
+        huge_batch,
+    )
+    assert all(
+        torch.equal(x, y) or (x.isnan() == y.isnan()).all() for x, y in zip(weights(a), weights(b))
+    )
     assert guard.counts["skipped"] == 0
 
 
@@ -282,7 +318,7 @@ def test_a_lower_learning_rate_is_used_for_the_step_alone():
     guard = Guard(model, optimizer)
     scales = set()
     for inputs, targets in batches(400):
-        # A slope that grows by a tenth a step, whatever the weights.
+        # The gradient grows by a tenth per step, whatever the weights are.
         optimizer.zero_grad()
         loss = nn.functional.mse_loss(model(inputs), targets) * 1.1 ** min(guard._step, 300)
         loss.backward()
@@ -314,10 +350,13 @@ def test_accumulation_is_judged_once_an_update():
 def test_groups_several_optimizers_frozen_shared_and_missing():
     model = network("mlp")
     model[2].weight.requires_grad_(False)
-    # Shared, and never used.
+    # One layer is shared, one is never used.
     model.twin, model.idle = model[0], nn.Linear(3, 3)
     first = torch.optim.SGD(
-        [{"params": model[0].parameters(), "lr": 0.02}, {"params": [model[2].bias, *model.idle.parameters()]}],
+        [
+            {"params": model[0].parameters(), "lr": 0.02},
+            {"params": [model[2].bias, *model.idle.parameters()]},
+        ],
         lr=0.01,
     )
     second = torch.optim.Adam(model[4].parameters(), lr=1e-3)
@@ -357,7 +396,7 @@ def test_a_loss_scaler_s_own_skip_is_no_incident():
     assert 0 < skipped < 40
     assert scaler.get_scale() == 2.0 ** (120 - skipped)
     assert guard.counts["skipped"] == 0 and guard.counts["kept"] > 0
-    # A loss that is not finite is one.
+    # A non-finite loss is an incident.
     optimizer.zero_grad()
     loss = model(torch.full((4, 8), math.nan)).sum()
     scaler.scale(loss).backward()
@@ -373,7 +412,11 @@ def test_a_copy_of_a_module_that_holds_its_guard_has_none():
     file = io.BytesIO()
     torch.save(model, file)
     file.seek(0)
-    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model)), torch.load(file, weights_only=False)]
+    copies = [
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        torch.load(file, weights_only=False),
+    ]
     assert all(twin.guard is None and same(weights(twin), weights(model)) for twin in copies)
     train(model, optimizer, model.guard, 3)
 
@@ -394,7 +437,9 @@ def test_weights_may_change_their_order_in_memory():
         done = guard.step(loss)
         if done.update_norm is not None:
             norms.append(done.update_norm)
-            change = math.hypot(*((a - b).norm().item() for a, b in zip(model.parameters(), before)))
+            change = math.hypot(
+                *((a - b).norm().item() for a, b in zip(model.parameters(), before))
+            )
             assert done.update_norm == pytest.approx(change, rel=1e-4)
     assert len(norms) >= 3
 
@@ -417,12 +462,14 @@ def test_sparse_gradients_are_measured():
     table = nn.Embedding(50, 4, sparse=True)
     optimizer = torch.optim.SGD(table.parameters(), lr=0.1)
     guard = Guard(table, optimizer)
-    for step in range(30):
+    for _step in range(30):
         optimizer.zero_grad()
         loss = table(torch.tensor([1, 2, 1])).pow(2).sum()
         loss.backward()
         assert guard.step(loss).decision == "keep"
-    table.weight.grad = torch.sparse_coo_tensor([[3]], [[math.nan] * 4], (50, 4), check_invariants=True)
+    table.weight.grad = torch.sparse_coo_tensor(
+        [[3]], [[math.nan] * 4], (50, 4), check_invariants=True
+    )
     assert guard.step(1.0).decision == "skip"
 
 
@@ -475,7 +522,10 @@ def test_a_record_is_not_written_over(tmp_path):
         with pytest.raises(OSError, match="another process"):
             other = Guard(model, optimizer, run_dir=tmp_path / "run")
             other.load_state_dict(guard.state_dict())
-    before, kept = weights(model), {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    before, kept = (
+        weights(model),
+        {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()},
+    )
     guard = Guard(model, optimizer, run_dir=tmp_path / "run")
     with pytest.raises(OSError, match="load_state_dict"):
         train(model, optimizer, guard, 1)
@@ -491,9 +541,7 @@ def test_a_record_is_not_written_over(tmp_path):
         Guard(model, optimizer, run_dir=tmp_path / "results")
 
 
-def test_going_back_within_a_run_takes_the_place_of_its_rows(tmp_path):
-    import pyarrow.ipc
-
+def test_going_back_within_a_run_replaces_its_rows(tmp_path):
     model = network("mlp")
     optimizer = optimizer_of("sgd", model.parameters())
     guard = Guard(model, optimizer, run_dir=tmp_path / "run")
@@ -521,7 +569,7 @@ def test_what_cannot_be_guarded_is_refused():
         Guard(model, optimizer, clip=-1.0)
     with pytest.raises(NotImplementedError, match="there are 2"):
         Guard(model, [optimizer, optimizer], clip=UpdateRms())
-    with pytest.raises(NotImplementedError, match="guard.step"):
+    with pytest.raises(NotImplementedError, match=r"guard\.step"):
         Guard(model, optimizer_of("adam", model.parameters()), clip=UpdateRms()).before_step(1.0)
 
 
@@ -534,7 +582,19 @@ def test_a_model_without_gradients_or_parameters_is_no_error():
     assert guard.step(math.nan).decision == "skip"
 
 
-POLICIES = [0.05, AutoClip(), TensorNorm(0.02), Value(1e-3), AdaptiveGradient(), UpdateRms(), Chain(Value(1e-2), TensorNorm(0.02))]
+POLICIES = [
+    0.05,
+    AutoClip(),
+    ZClip(max_norm=0.02),
+    AdaGC(),
+    TensorNorm(0.02),
+    Value(1e-3),
+    AdaptiveGradient(),
+    SpikeAware(ratio=2.0, grace_steps=5),
+    UpdateRms(),
+    Clippy(relative=1e-3),
+    Chain(Value(1e-2), TensorNorm(0.02)),
+]
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
@@ -552,11 +612,48 @@ def test_the_users_own_clipping_is_what_a_clipper_does(policy):
 
     assert losses == train(plain, optimizer, Clipped(), 60)
     assert same(weights(guarded), weights(plain))
-    # And it does something.
+    # The policy does something.
     bare = network("mlp")
     optimizer = optimizer_of("adamw", bare.parameters())
     train(bare, optimizer, Plain(bare, optimizer), 60)
     assert not same(weights(guarded), weights(bare)) or isinstance(policy, (AutoClip, UpdateRms))
+
+
+def test_every_policy_is_tried_with_the_guard():
+    tried = {type(policy).__name__ for policy in POLICIES}
+    assert tried - {"float"} == set(clip.__all__) - {"Policy", "GlobalNorm"}
+
+
+def test_spike_aware_clips_one_large_value_among_small_ones():
+    torch.manual_seed(0)
+    model = nn.Linear(100, 100)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    guard = Guard(model, optimizer, "observe", clip=SpikeAware())
+    for step in range(51):
+        for parameter in model.parameters():
+            parameter.grad = torch.randn_like(parameter)
+        if step == 50:
+            model.weight.grad[3, 4] = 1e4
+            second_moment = optimizer.state[model.weight]["exp_avg_sq"][3, 4].item()
+        done = guard.step(1.0)
+        assert done.applied
+    assert done.decision == "clamp_to_second_moment"
+    assert model.weight.grad[3, 4].item() == pytest.approx((5000 * second_moment) ** 0.5, rel=1e-5)
+    assert done.grad_norm_clipped < 200 < 1e4 < done.grad_norm
+
+
+@pytest.mark.parametrize("policy", [AutoClip(percentile=5.0), ZClip(max_norm=1e-3)], ids=repr)
+def test_policies_of_one_factor_are_the_guards_own(policy, tmp_path):
+    """The record and the counts include them, as they do a plain number."""
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    guard = Guard(model, optimizer, clip=policy, run_dir=tmp_path / "run")
+    train(model, optimizer, guard, 60)
+    guard.close()
+    assert guard.counts["clipped"] > 5
+    with pyarrow.ipc.open_stream(tmp_path / "run" / "steps.arrow") as rows:
+        decisions = rows.read_all().column("decision").to_pylist()
+    assert decisions.count("scale_global") == guard.counts["clipped"]
 
 
 def test_clipping_does_not_hide_what_was_before_it():
@@ -577,7 +674,7 @@ def test_clipping_does_not_hide_what_was_before_it():
 
 
 def test_a_framework_that_steps_itself():
-    """`before_step` and `after_step` around another's step are `step`."""
+    """`before_step` and `after_step` around another step equal `step`."""
     runs = []
     for own in (True, False):
         model = network("mlp")
@@ -601,7 +698,7 @@ def test_a_framework_that_steps_itself():
     assert runs[0][0] == runs[1][0] and same(runs[0][1], runs[1][1])
     decisions = {decision for decision, _, _ in runs[0][0]}
     assert {"skip", "rollback"} <= decisions
-    # The schedule's own rate is never touched, while a lower one was used.
+    # The schedule's own rate stays, although a lower one was used.
     assert {rate for _, _, rate in runs[0][0]} == {0.01}
     assert min(scale for _, scale, _ in runs[0][0]) < 1.0
 
@@ -629,10 +726,10 @@ def test_a_snapshots_memory_is_used_again_and_its_values_hold():
     optimizer = optimizer_of("adamw", model.parameters())
     guard = Guard(model, optimizer)
     train(model, optimizer, guard, 200)
-    step, kept = max(guard._kept.items())
-    held = [tensor.clone() for tensor in kept._kept]
+    _step, kept = max(guard._snapshots._snapshots.items())
+    held = [tensor.clone() for tensor in kept._copies]
     train(model, optimizer, guard, 10, seed=5)
-    assert same(held, kept._kept)
+    assert same(held, kept._copies)
     kept.restore(guard._buffers, guard._optimizers, set())
     live = [p.detach() for p in model.parameters()] + list(model.buffers())
     assert same(live, held[: len(live)])
@@ -641,7 +738,7 @@ def test_a_snapshots_memory_is_used_again_and_its_values_hold():
 
 
 def damaged_for(folder, harm):
-    """A run whose weights are damaged at step 100, with snapshots in files that `harm` was done to before."""
+    """Trains with snapshots in files, harms the files, and damages the weights at step 100."""
     model = network("mlp")
     optimizer = optimizer_of("adam", model.parameters())
     guard = Guard(model, optimizer, snapshot_dir=folder)
@@ -659,7 +756,7 @@ def damaged_for(folder, harm):
 
 
 def test_snapshots_in_files_are_those_in_memory(tmp_path):
-    kept, in_files, loss = damaged_for(tmp_path / "files", lambda files: None)
+    kept, in_files, _loss = damaged_for(tmp_path / "files", lambda files: None)
     model = network("mlp")
     optimizer = optimizer_of("adam", model.parameters())
     guard = Guard(model, optimizer)
@@ -673,7 +770,7 @@ def cut(file):
 
 
 def flip(file):
-    """Some of the first tensor's numbers are NaN."""
+    """Sets some values of the first tensor to NaN."""
     written = file.read_bytes()
     values = torch.load(file)[0].numpy().tobytes()
     assert values in written
@@ -709,7 +806,7 @@ def test_snapshots_that_a_killed_process_left_are_removed_and_a_living_ones_are_
     model = network("mlp")
     optimizer = optimizer_of("sgd", model.parameters())
     guard = Guard(model, optimizer, snapshot_dir=folder)
-    # Another rank's are for it to remove.
+    # Another rank removes its own.
     assert {path.name for path in folder.iterdir()} == {"lock", "step-20-rank1.pt", "mine.pt"}
     with pytest.raises(OSError, match="another process"):
         Guard(model, optimizer, snapshot_dir=folder)
@@ -805,5 +902,5 @@ def test_a_scaler_that_is_off_skips_nothing_for_a_framework(enabled):
     seen = guard.before_step(1.0, scaler=scaler)
     assert seen.decision == ("scaler_skip" if enabled else "skip")
     if not enabled:
-        # It would step: so there is nothing to step with.
+        # The framework would step, so the gradients are gone.
         assert all(p.grad is None for p in model.parameters())

@@ -4,9 +4,8 @@ import math
 
 import pytest
 import torch
-from torch import nn
-
 from steadygrad.torch import find_non_finite
+from torch import nn
 
 mse = nn.functional.mse_loss
 
@@ -17,7 +16,7 @@ class Logs(nn.Module):
 
 
 class Roots(nn.Module):
-    """Finite forwards at 0; its gradient is infinite there."""
+    """Is finite at 0, where its gradient is infinite."""
 
     def forward(self, x):
         return x.abs().sqrt()
@@ -26,7 +25,7 @@ class Roots(nn.Module):
 class Attention(nn.Module):
     def forward(self, x):
         mask = torch.zeros(len(x), 4, dtype=torch.bool)
-        # Of row 2 everything is masked.
+        # Everything in row 2 is masked.
         mask[2] = True
         mask[:, 3] = True
         return torch.softmax(x[:, :4].masked_fill(mask, -math.inf), dim=1)
@@ -39,13 +38,19 @@ def batch(rows=6, width=4):
 
 def model(middle=None, width=4):
     torch.manual_seed(0)
-    layers = [nn.Identity(), middle or nn.Identity(), nn.Linear(width, 8), nn.Tanh(), nn.Linear(8, 1)]
+    layers = [
+        nn.Identity(),
+        middle or nn.Identity(),
+        nn.Linear(width, 8),
+        nn.Tanh(),
+        nn.Linear(8, 1),
+    ]
     return nn.Sequential(*layers)
 
 
 def test_a_healthy_pass_has_none():
     assert find_non_finite(model(), batch(), mse) is None
-    # A mask's infinities come to nothing by themselves.
+    # A mask's infinities do not count.
 
     class Masked(Attention):
         def forward(self, x):
@@ -87,13 +92,15 @@ def test_a_row_that_is_masked_whole():
 
 def test_a_loss_that_overflows_is_outside_of_all_modules():
     inputs, targets = batch()
-    found = find_non_finite(model(), (inputs, targets), lambda out, target: (out * 1e30).pow(2).mean() * 1e10)
+    found = find_non_finite(
+        model(), (inputs, targets), lambda out, target: (out * 1e30).pow(2).mean() * 1e10
+    )
     assert (found.where, found.name, found.operation) == ("forward", "", "aten.pow")
     assert "in the loss" in str(found)
 
 
 class Own(nn.Module):
-    """Works in its own `forward`, before and after its layers."""
+    """Computes in its own `forward`, before and after its layers."""
 
     def __init__(self):
         super().__init__()
@@ -118,8 +125,13 @@ def test_what_the_model_does_itself_is_not_the_loss():
         model.layers[1].bias.zero_()
     found = find_non_finite(model, batch(), mse)
     assert (found.where, found.name) == ("backward", "Last")
-    # The last layer gives what the model gives: its gradient is the layer's.
-    assert find_non_finite(nn.Sequential(nn.Linear(4, 1), Roots()), (torch.zeros(6, 4), torch.ones(6, 1)), mse) is None
+    # The last layer's output is the model's, so the gradient belongs to the layer.
+    assert (
+        find_non_finite(
+            nn.Sequential(nn.Linear(4, 1), Roots()), (torch.zeros(6, 4), torch.ones(6, 1)), mse
+        )
+        is None
+    )
     zero = nn.Sequential(nn.Linear(4, 1, bias=False), Roots())
     assert find_non_finite(zero, (torch.zeros(6, 4), torch.ones(6, 1)), mse).name == "1"
 
@@ -134,13 +146,13 @@ def test_weights_and_inputs_that_are_broken_already():
     with torch.no_grad():
         broken[2].bias[3] = math.inf
     found = find_non_finite(broken, batch(), mse)
-    assert str(found) == "the parameter `2.bias` holds an infinite value already"
+    assert str(found) == "the parameter `2.bias` already holds an infinite value"
 
 
 def test_half_precision_that_overflows():
     inputs, targets = batch()
     net = model().half()
-    # A tanh takes an overflow for 1, and nothing is wrong.
+    # tanh of an overflow is 1, and all results are finite.
     assert find_non_finite(net, (inputs.half(), targets.half()), mse) is None
     net[3] = nn.ReLU()
     with torch.no_grad():
@@ -173,7 +185,7 @@ def test_recurrent_modules_and_what_cannot_be_run():
     assert find_non_finite(Net(), (torch.randn(6, 5, 4), torch.ones(6, 1)), mse) is None
     with pytest.raises(TypeError):
         find_non_finite(model(), 3, mse)
-    with pytest.raises(TypeError, match="not the model but what it gave"):
+    with pytest.raises(TypeError, match=r"is the model's output, here a .*, and not the model"):
         find_non_finite(model(), batch(), lambda model, batch: mse(model(batch[0]), batch[1]))
     with pytest.raises(TypeError, match="one number"):
         find_non_finite(model(), batch(), lambda output, target: output - target)

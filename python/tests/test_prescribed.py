@@ -20,7 +20,7 @@ def seed():
 
 
 def paste(name, **surroundings):
-    """Runs a prescribed file among these names; returns all names it leaves."""
+    """Runs a prescribed file with these names, and returns all names afterwards."""
     names = dict(surroundings)
     code = compile((FOLDER / f"{name}.py").read_text(), f"{name}.py", "exec")
     exec(code, names)
@@ -110,7 +110,7 @@ def test_cap_spectral_norm__holds_while_training_from_zero():
 
 
 def gain(weight):
-    """std * sqrt(fan_in), the standard deviation about zero."""
+    """Returns std * sqrt(fan_in), with the standard deviation about zero."""
     return weight.detach().square().mean().sqrt().item() * math.sqrt(weight.shape[1])
 
 
@@ -151,7 +151,9 @@ def test_rms_norm__of_images():
     torch.testing.assert_close(norm(images).square().mean((1, 2, 3)), torch.ones(4))
     with torch.no_grad():
         norm.weight[2] = 3.0
-    torch.testing.assert_close(norm(images)[:, 2], 3.0 * norm(images)[:, 1] * images[:, 2] / images[:, 1])
+    torch.testing.assert_close(
+        norm(images)[:, 2], 3.0 * norm(images)[:, 1] * images[:, 2] / images[:, 1]
+    )
     assert torch.equal(pasted.layer_norm(1, 7, images=True)(images), images)
 
 
@@ -209,7 +211,7 @@ def test_truncate_bptt__of_a_module(kind, batch_first):
 
 
 def run_recurrent(steps, truncate=lambda state, t, steps: state):
-    """The last state, and the gradient of its size with respect to each input: 0 if none."""
+    """Returns the last state, and the gradient of its norm for each input (0 if there is none)."""
     recurrent = torch.tensor([[0.9, 0.4], [-0.4, 0.9]])
     inputs = [torch.tensor([0.3, 0.1 * t], requires_grad=True) for t in range(steps)]
     state = torch.zeros(2)

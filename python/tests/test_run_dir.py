@@ -1,7 +1,7 @@
-"""A run directory is readable from Python, with nothing but pyarrow.
+"""A run directory is readable from Python with pyarrow alone.
 
-Reads the run directory that STEADYGRAD_RUN names; without it, one that the core's example
-`write_run` writes, whose values are known.
+The tests read the directory that STEADYGRAD_RUN names. Without it they read the one that the core's
+example `write_run` writes, whose values are known.
 """
 
 import json
@@ -30,17 +30,19 @@ COLUMNS = {
     "batch": pa.uint64(),
     "decision": pa.string(),
 }
-# What a run need not measure.
+# Columns that a run may leave out.
 OPTIONAL = {"update_norm", "weight_norm", "batch"}
 
 
 def write_example(folder):
     cargo = os.environ.get("CARGO", "cargo")
-    # With the whole workspace's features: with its own the crate and all below it would be built anew.
+    # With the whole workspace's features, else the crate and its dependencies are built again.
     command = [cargo, "build", "--release", "-q", "--workspace", "--example", "write_run"]
     command += ["--message-format", "json"]
     built = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    program = next(filter(None, (json.loads(line).get("executable") for line in built.stdout.splitlines())))
+    program = next(
+        filter(None, (json.loads(line).get("executable") for line in built.stdout.splitlines()))
+    )
     subprocess.run([program, str(folder)], check=True)
     return folder
 
@@ -94,7 +96,7 @@ def test_the_incidents_are_one_json_object_a_line(run):
         assert incident.keys() >= {"step", "decision", "rung", "learning_rate_scale", "detections"}
         for seen in incident["detections"]:
             assert seen.keys() >= {"detector", "place", "value", "threshold", "message"}
-            # Python reads the words for what JSON has no number for.
+            # Python reads the words that stand for non-finite numbers.
             assert isinstance(float(seen["value"]), float)
 
 

@@ -10,19 +10,19 @@ import pytest
 import torch
 from test_gradient_stats import ROWS, brute
 
-# Triton decides once, when it is imported, whether it interprets.
+# Triton decides on its interpreter once, when it is imported.
 SCRIPT = """
 import json, sys, torch
 from array import array
-from steadygrad import _triton
+from steadygrad._gradients import triton as kernels
 rounds = torch.load(sys.argv[1])
-_triton._CHUNK = int(sys.argv[2])
+kernels._CHUNK = int(sys.argv[2])
 types = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 kinds = [(types.index(tensor.dtype), tensor.numel()) for tensor in rounds[0]]
-layout = _triton.Layout(kinds, torch.device("cpu"))
+layout = kernels.Layout(kinds, torch.device("cpu"))
 measured = []
 for tensors in rounds:
-    rows = torch.full((len(tensors), _triton.COLUMNS), -1.0, dtype=torch.float64)
+    rows = torch.full((len(tensors), kernels.COLUMNS), -1.0, dtype=torch.float64)
     layout.measure(array("q", [tensor.data_ptr() for tensor in tensors]).tobytes(), rows)
     measured.append(rows.tolist())
 print(json.dumps(measured))
@@ -68,20 +68,20 @@ def test_kernels_against_the_plainest_code(tmp_path):
     assert len(rows) == len(tensors) > 15
     for tensor, row, row_later in zip(tensors, rows, later):
         check(tensor, row)
-        # Other tensors of the same shapes are read where they lie.
+        # Other tensors of the same shapes are read at their own addresses.
         check(tensor * -2, row_later)
 
 
 GATE = """
 import json, sys, torch
 from collections import namedtuple
-from steadygrad import _triton
+from steadygrad._gradients import triton as kernels
 Bounds = namedtuple("Bounds", "global_norm loss least_weight_norm weight_norm weight_rise")
 answers = []
 for rows, before, bounds in json.loads(sys.stdin.read()):
     rows, before = (torch.tensor(part, dtype=torch.float64) for part in (rows, before))
     flag = torch.full((), 7.0)
-    _triton.gate(rows, before, Bounds(*bounds), flag)
+    kernels.gate(rows, before, Bounds(*bounds), flag)
     answers.append([flag.item(), rows[-1, 1].item()])
 print(json.dumps(answers))
 """
@@ -105,9 +105,15 @@ def test_the_gate_is_open_within_the_bounds_and_for_nothing_else():
     open_ += [rows(weight=5.01), rows(weight=19.9), rows(first=1.55)]
     closed += [rows(norm=3.0001), rows(norm=math.nan), rows(norm=math.inf), rows(bad=1.0)]
     closed += [rows(loss=1.5001), rows(loss=math.nan), rows(loss=math.inf), rows(loss=-math.inf)]
-    closed += [rows(weight=4.99), rows(weight=20.1), rows(weight=math.nan), rows(first=1.6), rows(first=math.nan)]
+    closed += [
+        rows(weight=4.99),
+        rows(weight=20.1),
+        rows(weight=math.nan),
+        rows(first=1.6),
+        rows(first=math.nan),
+    ]
     cases = [(case, rows(), bounds) for case in open_ + closed]
-    # A bound that float32 cannot hold.
+    # A bound beyond float32.
     cases += [(rows(), rows(), (3.0, 1e300, 5.0, 20.0, 1.0))]
     run = subprocess.run(
         [sys.executable, "-c", GATE],

@@ -244,17 +244,10 @@ impl Cure {
         );
         self.baseline = Some(baseline.0.clone());
         if !self.case.plain {
+            let residual = self.case.measurements.is_residual();
             for trial in &mut self.trials {
-                // Residual branches have a scale of their own.
-                if let (
-                    TrialKind::Family(_),
-                    Some(Remedy::CriticalInit { .. } | Remedy::CapSpectralNorm { .. }),
-                ) = (&trial.kind, &trial.remedy)
-                {
-                    not_tried(
-                        trial,
-                        "its layers are not plain ones, for which alone the critical weight scale is known",
-                    );
+                if needs_plain_layers(trial, residual) {
+                    not_tried(trial, NOT_PLAIN);
                 }
             }
         }
@@ -330,6 +323,23 @@ impl Cure {
             interrupted,
             seconds,
         })
+    }
+}
+
+const NOT_PLAIN: &str =
+    "its layers are not plain ones, for which alone the critical weight scale is known";
+
+/// Whether a family's trial follows from the critical weight scale, or would follow from it.
+fn needs_plain_layers(trial: &Candidate, residual: bool) -> bool {
+    match (&trial.kind, &trial.remedy) {
+        (
+            TrialKind::Family(_),
+            Some(Remedy::CriticalInit { .. } | Remedy::CapSpectralNorm { .. }),
+        )
+        | (TrialKind::Family(Family::Regularize), None) => true,
+        // Residual branches have a scale of their own.
+        (TrialKind::Family(Family::Initialize), None) => !residual,
+        _ => false,
     }
 }
 

@@ -2,17 +2,12 @@ use super::{Basis, Derivation, NotApplicable, steps_within_safe_product};
 use crate::Evidence;
 use crate::remedy::Remedy;
 
-/// A residual network's mean diagonal is at least a half, a plain layer's 0 up to what few random
-/// directions leave.
-const RESIDUAL: f64 = 0.25;
-
 /// The weight scale is the activation's critical gain; the first matrix is divided by the
 /// input's measured size as well. A residual network, which has no critical gain, has its branches
 /// scaled instead.
 pub(super) fn derive(basis: Basis<'_>) -> Result<(Remedy, Derivation), NotApplicable> {
-    let skip_share = basis.measurements.skip_share.unwrap_or(0.0);
-    if skip_share >= RESIDUAL {
-        scaled_branches(basis, skip_share)
+    if basis.measurements.is_residual() {
+        scaled_branches(basis, basis.measurements.skip_share.unwrap_or(0.0))
     } else {
         critical_init(basis)
     }
