@@ -16,7 +16,7 @@ use crate::study;
 
 /// `steadygrad cure`
 pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
-    let mut study = study::chosen(args.study.as_deref(), &args.subject, args.seed)?;
+    let mut study = study::chosen(&args.study)?;
     if let Some(steps) = args.steps {
         study.plan.steps = steps;
     }
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
     }
     if report.interrupted {
         output::say(&format!(
-            "interrupted; what was done is in {}",
+            "interrupted; the finished trials are in {}",
             out.display()
         ));
         return Ok(ExitCode::from(INTERRUPTED));

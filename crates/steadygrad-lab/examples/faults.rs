@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use anstream::println;
 use burn::tensor::Device;
-use steadygrad_lab::faults::{Fault, Faults, train_unguarded};
+use steadygrad_lab::faults::{Fault, Faults};
 use steadygrad_lab::subjects::healthy;
+use steadygrad_lab::unstable::train_unguarded;
 use steadygrad_lab::{Plan, Subject};
 
 /// Apart from the seeds that the healthy plans were chosen on, 1000 to 1009.

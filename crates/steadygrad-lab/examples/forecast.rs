@@ -17,7 +17,7 @@ use burn::tensor::Device;
 use steadygrad::diagnose::{Evidence, Forecast, History};
 use steadygrad::trace::Role;
 use steadygrad_lab::Optimizer;
-use steadygrad_lab::zoo::{Configuration, Part, configurations, fresh, risk, run};
+use steadygrad_lab::unstable::zoo::{Configuration, Part, configurations, fresh, risk, run};
 
 /// One run, as it began and as it ended.
 struct Begun {
@@ -110,7 +110,7 @@ fn main() {
                         bare: Said::new(bare.probability, &bare.features),
                         start: Said::new(risk.probability, &risk.features),
                         already: jumped || run.first_non_finite.is_some_and(|step| step < SEEN),
-                        failed: run.became.failed(),
+                        failed: run.final_state.failed(),
                     };
                     begun.lock().expect("no thread panics").push(row);
                 }

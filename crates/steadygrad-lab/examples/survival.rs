@@ -20,8 +20,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use burn::tensor::Device;
 use steadygrad::guard::Preset;
 use steadygrad::remedy::Remedy;
-use steadygrad_lab::faults::{Fault, Faults, train_unguarded};
+use steadygrad_lab::faults::{Fault, Faults};
 use steadygrad_lab::subjects::healthy;
+use steadygrad_lab::unstable::train_unguarded;
 use steadygrad_lab::{Control, Plan, Rollback, Silent, Subject, TrainEnd, TrainOptions, train};
 
 const FIRST_SEED: u64 = 9_000;

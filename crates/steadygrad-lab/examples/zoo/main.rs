@@ -21,7 +21,7 @@ use burn::tensor::Device;
 use steadygrad::detect::{Detector, Severity};
 use steadygrad::diagnose::{Finding, History, Level, diagnose_run};
 use steadygrad_lab::faults::Fault;
-use steadygrad_lab::zoo::{Became, PEERS, Part, Run, configurations, fresh, run};
+use steadygrad_lab::unstable::zoo::{FinalState, PEERS, Part, Run, configurations, fresh, run};
 
 /// A run and what was said of it.
 struct Judged {
@@ -108,12 +108,15 @@ fn is_clean(one: &Judged) -> bool {
 
 /// Healthy, and nothing was put into it.
 fn is_healthy(one: &Judged) -> bool {
-    one.run.became == Became::Healthy && is_clean(one)
+    one.run.final_state == FinalState::Healthy && is_clean(one)
 }
 
 /// Nothing happened to it, whether it learnt or not.
 fn stayed_well(one: &Judged) -> bool {
-    matches!(one.run.became, Became::Healthy | Became::Unlearnt)
+    matches!(
+        one.run.final_state,
+        FinalState::Healthy | FinalState::Unlearnt
+    )
 }
 
 /// What is said of a run: a note is no alarm.
@@ -125,25 +128,25 @@ fn alarms(judged: &Judged) -> bool {
 }
 
 fn kinds(judged: &[Judged]) {
-    let mut counts: BTreeMap<&str, BTreeMap<Became, usize>> = BTreeMap::new();
+    let mut counts: BTreeMap<&str, BTreeMap<FinalState, usize>> = BTreeMap::new();
     for one in judged {
         let family = counts
             .entry(one.run.configuration.architecture.family())
             .or_default();
-        *family.entry(one.run.became).or_default() += 1;
+        *family.entry(one.run.final_state).or_default() += 1;
     }
     println!(
         "| family | healthy | learnt nothing | recovered | diverged | non-finite |\n|---|---|---|---|---|---|"
     );
     for (family, of) in counts {
-        let count = |became| of.get(&became).copied().unwrap_or(0);
+        let count = |final_state| of.get(&final_state).copied().unwrap_or(0);
         println!(
             "| {family} | {} | {} | {} | {} | {} |",
-            count(Became::Healthy),
-            count(Became::Unlearnt),
-            count(Became::Recovered),
-            count(Became::Diverged),
-            count(Became::NonFinite)
+            count(FinalState::Healthy),
+            count(FinalState::Unlearnt),
+            count(FinalState::Recovered),
+            count(FinalState::Diverged),
+            count(FinalState::NonFinite)
         );
     }
 }
@@ -220,10 +223,10 @@ fn row(name: &str, judged: &[Judged], alarm: impl Fn(&Judged) -> Option<Option<u
         None => "-".into(),
     };
     let healthy = of(&is_healthy);
-    let unlearnt = |one: &Judged| one.run.became == Became::Unlearnt && is_clean(one);
+    let unlearnt = |one: &Judged| one.run.final_state == FinalState::Unlearnt && is_clean(one);
     println!(
         "| {name} | {} | {healthy} | {} | {lead} |",
-        of(&|one| one.run.became.failed()),
+        of(&|one| one.run.final_state.failed()),
         of(&unlearnt)
     );
 }
@@ -256,6 +259,7 @@ fn expected(fault: &Fault) -> &'static [&'static str] {
         Fault::BitFlip(_) | Fault::WeightGrowth(_) => &["SG008"],
         Fault::F16Overflow(_) => &["SG010"],
         Fault::LabelNoise(_) => &["SG005", "SG009", "SG015"],
+        other => unimplemented!("no rule is listed for {}", other.name()),
     }
 }
 
@@ -376,10 +380,10 @@ fn confidence(judged: &[Judged]) {
 fn wrong(judged: &[Judged]) {
     println!("\n## Judged wrong\n");
     for one in judged {
-        let missed = one.run.became.failed() && !alarms(one);
+        let missed = one.run.final_state.failed() && !alarms(one);
         let false_alarm = is_healthy(one) && alarms(one);
         let misnamed = one.run.configuration.fault.as_ref().is_some_and(|fault| {
-            (alarms(one) || one.run.became.failed()) && !right_rule(one, fault)
+            (alarms(one) || one.run.final_state.failed()) && !right_rule(one, fault)
         });
         let why = match (missed, false_alarm, misnamed) {
             (true, ..) => "missed",
@@ -409,7 +413,7 @@ fn wrong(judged: &[Judged]) {
             one.run.configuration.name(),
             begin.join(" "),
             end.join(" "),
-            one.run.became.name(),
+            one.run.final_state.name(),
             one.run.validation_metric,
             said.join("; ")
         );
