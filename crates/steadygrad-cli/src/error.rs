@@ -8,7 +8,10 @@ use steadygrad_record::RecordError;
 /// An error that ends the tool before its work is done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    #[error("cannot read the study `{}`: {source}; `steadygrad study` prints one to start from", path.display())]
+    #[error(
+        "cannot read the study `{}`: {source}; `steadygrad study` prints one to start from",
+        path.display()
+    )]
     ReadStudy {
         path: PathBuf,
         source: std::io::Error,

@@ -54,7 +54,8 @@ fn table<S: Subject>(
     let (clean, _) = metrics(&[])?;
     let (mean, sd) = mean_and_sd(&clean);
     println!(
-        "\n{name}, {} steps, {seeds} seeds: clean {mean:.4} (sd {sd:.4}, worst {:.4}), {:.2} s a run",
+        "\n{name}, {} steps, {seeds} seeds: clean {mean:.4} (sd {sd:.4}, worst {:.4}), \
+         {:.2} s a run",
         plan.steps,
         clean.iter().copied().fold(f64::INFINITY, f64::min),
         begin.elapsed().as_secs_f64() / seeds as f64,

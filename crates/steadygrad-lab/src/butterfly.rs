@@ -47,9 +47,9 @@ impl Default for Twins {
 /// Both have the plan's optimizer and remedies and see the same batches. The perturbation of the
 /// weights or of the inputs is random.
 ///
-/// If [`Subject::computes_in_f64`], the twins train in f64, where 1e-8 is far above round-off. Other
-/// twins train in f32, where 1e-8 would be rounded away. Their perturbation is raised to twice the
-/// floor of [`ButterflySettings`], 2.4e-6, which is then the `applied` one.
+/// If [`Subject::computes_in_f64`], the twins train in f64, where 1e-8 is far above round-off.
+/// Other twins train in f32, where 1e-8 would be rounded away. Their perturbation is raised to
+/// twice the floor of [`ButterflySettings`], 2.4e-6, which is then the `applied` one.
 ///
 /// A twin may diverge: the first step with a non-finite loss, weight or gradient is the last one in
 /// the outcome. The outcome is an error in these cases:
@@ -211,7 +211,7 @@ impl<S: Subject> Twin<'_, S> {
     }
 }
 
-/// The model, moved in a random direction by this fraction of its norm.
+/// The model, moved in a random direction by this share of its norm.
 fn perturbed<M: Module>(model: &M, size: f64, rng: &mut dyn Rng) -> Result<M, ButterflyError> {
     let mut weights = flat::weights(model);
     let direction: Vec<f64> = weights.iter().map(|_| StandardNormal.sample(rng)).collect();
@@ -228,7 +228,8 @@ fn perturbed<M: Module>(model: &M, size: f64, rng: &mut dyn Rng) -> Result<M, Bu
     Ok(flat::with_weights(model.clone(), &weights))
 }
 
-/// Values moved in a random direction by this fraction of their norm; zeros stay zeros.
+/// The values, moved in a random direction by this share of their norm. Values that are all zero
+/// stay zero.
 pub(crate) fn moved(values: &[f32], size: f64, rng: &mut dyn Rng) -> Vec<f64> {
     let values: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
     let direction: Vec<f64> = values.iter().map(|_| StandardNormal.sample(rng)).collect();

@@ -34,6 +34,18 @@ pub struct Job {
     pub study: Option<String>,
 }
 
+impl Default for Job {
+    /// No records, a worker on each core and three new seeds.
+    fn default() -> Self {
+        Self {
+            out: None,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            fresh_seeds: 3,
+            study: None,
+        }
+    }
+}
+
 /// Finds, explains and cures exploding gradients.
 ///
 /// It measures the subject, runs the baseline, tries the six families and the controls, ranks them,

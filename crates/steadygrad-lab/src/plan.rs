@@ -13,7 +13,8 @@ pub struct Plan {
     pub optimizer: Optimizer,
     /// Learning rate after the warm-up and before the decay.
     pub learning_rate: f64,
-    /// Momentum coefficient of SGD, from 0 up to but excluding 1. The other optimizers have their own.
+    /// Momentum coefficient of SGD, from 0 up to but excluding 1. The other optimizers have their
+    /// own.
     pub momentum: f64,
     /// Warm-up and decay of the learning rate.
     pub schedule: Schedule,
@@ -23,6 +24,23 @@ pub struct Plan {
     pub batch_size: usize,
     /// Remedies that the baseline has. Of two that change the same setting, the last one counts.
     pub remedies: Vec<Remedy>,
+}
+
+impl Default for Plan {
+    /// 1,000 steps of SGD on batches of 64, at a constant learning rate of 0.01 without momentum,
+    /// from seed 42.
+    fn default() -> Self {
+        Self {
+            seed: 42,
+            optimizer: Optimizer::Sgd,
+            learning_rate: 0.01,
+            momentum: 0.0,
+            schedule: Schedule::default(),
+            steps: 1000,
+            batch_size: 64,
+            remedies: vec![],
+        }
+    }
 }
 
 impl Plan {

@@ -59,9 +59,9 @@ impl SharpnessBudget {
 /// The relative step `h` at this resolution of the gradients.
 ///
 /// The error of a product has two parts: round-off, about `resolution |g| / h`, and the third
-/// derivative's, which grows with `h^2`. Third derivatives of networks are large, so the best `h` is
-/// below the cube root of the resolution (6e-6 and 5e-3). The values have the least error against
-/// dense Hessians of a small tanh network (docs/LOG.md, 2026-11-24).
+/// derivative's, which grows with `h^2`. Third derivatives of networks are large, so the best `h`
+/// is below the cube root of the resolution (6e-6 and 5e-3). The values have the least error
+/// against dense Hessians of a small tanh network (docs/LOG.md, 2026-11-24).
 fn relative_step(resolution: f64) -> f64 {
     if resolution == f64::EPSILON {
         STEP_F64

@@ -125,8 +125,8 @@ pub trait Subject: Send + Sync {
         None
     }
 
-    /// The subject with each training input `x` moved by `size |x|` in its own random direction. Of a
-    /// sequence only the input of the first time step moves.
+    /// The subject with each training input `x` moved by `size |x|` in its own random direction. Of
+    /// a sequence only the input of the first time step moves.
     ///
     /// The inputs are f64 if [`Subject::computes_in_f64`]. Twins train on them; `None` skips the
     /// twins whose inputs differ.
@@ -149,7 +149,8 @@ pub trait Subject: Send + Sync {
         None
     }
 
-    /// Loss and gradients on these rows, by Burn's autodiff. Override it for a faster backward pass.
+    /// Loss and gradients on these rows, by Burn's autodiff. Override it for a faster backward
+    /// pass.
     fn loss_and_gradients(
         &self,
         model: &Self::Model,
@@ -176,8 +177,8 @@ pub trait Subject: Send + Sync {
         distortion.is_none().then(|| self.loss(model, rows, tape))
     }
 
-    /// [`Subject::loss_and_gradients`] on these rows after a faulty data pipeline. A distortion that
-    /// changes nothing gives the same numbers to the bit.
+    /// [`Subject::loss_and_gradients`] on these rows after a faulty data pipeline. A distortion
+    /// that changes nothing gives the same numbers to the bit.
     ///
     /// `None` if the subject cannot distort its data.
     fn distorted_loss_and_gradients(
@@ -194,9 +195,9 @@ pub trait Subject: Send + Sync {
         Some(tape.backward(loss, model))
     }
 
-    /// Whether [`Subject::loss_and_gradients`] computes in f64 throughout once this model's trainable
-    /// parameters are cast to f64. All other tensors must then take the parameters' type. Sharpness
-    /// and twins are measured in f64 if this is true.
+    /// Whether [`Subject::loss_and_gradients`] computes in f64 throughout once this model's
+    /// trainable parameters are cast to f64. All other tensors must then take the parameters' type.
+    /// Sharpness and twins are measured in f64 if this is true.
     fn computes_in_f64(&self, _model: &Self::Model) -> bool {
         false
     }
@@ -207,8 +208,8 @@ pub trait Subject: Send + Sync {
         self.computes_in_f64(model)
     }
 
-    /// Multiplications of one training step on one sample, up to a constant factor. They compare the
-    /// cost of remedies without a clock.
+    /// Multiplications of one training step on one sample, up to a constant factor. They compare
+    /// the cost of remedies without a clock.
     fn work(&self, model: &Self::Model) -> f64 {
         model.num_params() as f64
     }

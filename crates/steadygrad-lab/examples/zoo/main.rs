@@ -1,10 +1,10 @@
 //! The zoo: about a thousand runs, and what steadygrad and others say of them.
 //!
-//! `cargo run --release -p steadygrad-lab --example zoo -- [tuning | held-out | fresh DRAW] [--list] [--traces FILE]`
-//! takes about three minutes a part on two cores and prints Markdown; `--list` adds every run that was judged wrong,
-//! `--traces` writes the runs' losses, norms and learning rates to an Arrow file.
-//! Thresholds may be chosen on the tuning part only. `fresh` is both parts' size, and held out until its tables are
-//! read.
+//! `cargo run --release -p steadygrad-lab --example zoo -- [tuning | held-out | fresh DRAW]
+//! [--list] [--traces FILE]` takes about three minutes a part on two cores and prints Markdown;
+//! `--list` adds every run that was judged wrong, `--traces` writes the runs' losses, norms and
+//! learning rates to an Arrow file. Thresholds may be chosen on the tuning part only. `fresh` is
+//! both parts' size, and held out until its tables are read.
 #![allow(
     clippy::print_stdout,
     reason = "an experiment reports to its standard output"
@@ -23,12 +23,13 @@ use steadygrad::diagnose::{Finding, History, Level, diagnose_run};
 use steadygrad_lab::faults::Fault;
 use steadygrad_lab::unstable::zoo::{FinalState, PEERS, Part, Run, configurations, fresh, run};
 
-/// A run and what was said of it.
+/// A run with its findings.
 struct Judged {
     run: Run,
     findings: Vec<Finding>,
-    /// First step at which the guard's detectors would have said something that an action follows.
+    /// The first step with a suspicious detection of the guard's detectors.
     suspicious: Option<u64>,
+    /// The first step with a harmful detection.
     harmful: Option<u64>,
 }
 
@@ -101,17 +102,17 @@ fn judge(run: Run) -> Judged {
     }
 }
 
-/// Nothing was put into it.
+/// Whether the run has no fault.
 fn is_clean(one: &Judged) -> bool {
     one.run.configuration.fault.is_none()
 }
 
-/// Healthy, and nothing was put into it.
+/// Whether the run is healthy and has no fault.
 fn is_healthy(one: &Judged) -> bool {
     one.run.final_state == FinalState::Healthy && is_clean(one)
 }
 
-/// Nothing happened to it, whether it learnt or not.
+/// Whether the run did not fail or spike; it need not have learnt anything.
 fn stayed_well(one: &Judged) -> bool {
     matches!(
         one.run.final_state,
@@ -119,7 +120,7 @@ fn stayed_well(one: &Judged) -> bool {
     )
 }
 
-/// What is said of a run: a note is no alarm.
+/// Whether a finding is more than a note.
 fn alarms(judged: &Judged) -> bool {
     judged
         .findings
@@ -136,7 +137,8 @@ fn kinds(judged: &[Judged]) {
         *family.entry(one.run.final_state).or_default() += 1;
     }
     println!(
-        "| family | healthy | learnt nothing | recovered | diverged | non-finite |\n|---|---|---|---|---|---|"
+        "| family | healthy | learnt nothing | recovered | diverged | non-finite |\n\
+         |---|---|---|---|---|---|"
     );
     for (family, of) in counts {
         let count = |final_state| of.get(&final_state).copied().unwrap_or(0);
@@ -154,12 +156,13 @@ fn kinds(judged: &[Judged]) {
 fn detection(judged: &[Judged]) {
     println!(
         "\n## Failing runs found, and healthy runs with an alarm (95 % intervals)\n\n\
-         Lead: steps from the alarm to the first value that is not finite, median over runs without a fault, \
-         or with one that builds up, that fail after step 20; -1: never. Runs that learnt nothing are \
-         neither healthy nor failing.\n\n| rule | failing runs found | healthy runs with an alarm | of those that learnt \
-         nothing | lead |\n|---|---|---|---|---|"
+         Lead: median number of steps from the alarm to the first non-finite value, over runs \
+         without a fault or with one that builds up, that fail after step 20; -1: no such run. \
+         Runs that learnt nothing are neither healthy nor failing.\n\n\
+         | rule | failing runs found | healthy runs with an alarm | of those that learnt nothing \
+         | lead |\n|---|---|---|---|---|"
     );
-    // A diagnosis is made afterwards: it has no lead.
+    // A diagnosis is made after the run: it has no lead.
     row("steadygrad diagnose, any warning or error", judged, |one| {
         alarms(one).then_some(None)
     });
@@ -187,7 +190,7 @@ fn detection(judged: &[Judged]) {
     });
 }
 
-/// A value that is not finite is an alarm too.
+/// The first alarm of a detector; a non-finite value is one too.
 fn online(one: &Judged, seen: Option<u64>) -> Option<Option<u64>> {
     let first = [seen, one.run.first_non_finite].into_iter().flatten().min();
     first.map(Some)
@@ -199,7 +202,7 @@ fn row(name: &str, judged: &[Judged], alarm: impl Fn(&Judged) -> Option<Option<u
         let found = all.iter().filter(|one| alarm(one).is_some()).count();
         interval(found, all.len())
     };
-    // What comes from one step to the next leads by nothing.
+    // A sudden failure cannot be seen earlier.
     let builds_up = |one: &&Judged| {
         let fault = one.run.configuration.fault.as_ref();
         fault.is_none_or(Fault::builds_up)
@@ -249,11 +252,11 @@ fn interval(found: usize, all: usize) -> String {
     )
 }
 
-/// The rules that name a fault rightly.
+/// The rules that are right for a fault.
 fn expected(fault: &Fault) -> &'static [&'static str] {
     match fault {
         Fault::ScaledBatch(_) | Fault::PoisonedBatch(_) => &["SG009"],
-        // Batches that are odd for a while.
+        // These faults distort batches over several steps.
         Fault::RotatedLabels(_) | Fault::ShiftedData(_) => &["SG009", "SG005"],
         Fault::LearningRateSpike(_) | Fault::LearningRateGrowth(_) => &["SG014"],
         Fault::BitFlip(_) | Fault::WeightGrowth(_) => &["SG008"],
@@ -284,7 +287,8 @@ fn right_time(one: &Judged, fault: &Fault) -> bool {
 
 fn faults(judged: &[Judged]) {
     println!(
-        "\n## Faults put in\n\n| fault | runs | without effect | right rule first | right steps | headlines |\n\
+        "\n## Faults put in\n\n\
+         | fault | runs | without effect | right rule first | right steps | headlines |\n\
          |---|---|---|---|---|---|"
     );
     let mut by_fault: BTreeMap<&str, Vec<(&Judged, &Fault)>> = BTreeMap::new();
@@ -295,7 +299,7 @@ fn faults(judged: &[Judged]) {
     }
     let mut all = (0, 0, 0);
     for (name, runs) in &by_fault {
-        // Nothing was said and nothing happened.
+        // No alarm, and the run stayed healthy.
         let idle = |(one, _): &&(&Judged, &Fault)| stayed_well(one) && !alarms(one);
         let shown: Vec<_> = runs.iter().filter(|run| !idle(run)).collect();
         let rule = shown
@@ -335,8 +339,8 @@ fn faults(judged: &[Judged]) {
     );
 }
 
-/// Whether the headline names what was put into the run, and where; or, where nothing was, stands on a run
-/// that did not stay healthy.
+/// Whether the headline names the fault and its steps. In a run without a fault a headline is right
+/// if the run did not stay healthy.
 fn is_right(one: &Judged) -> bool {
     match &one.run.configuration.fault {
         Some(fault) => right_rule(one, fault) && right_time(one, fault),
@@ -344,13 +348,14 @@ fn is_right(one: &Judged) -> bool {
     }
 }
 
-/// What the findings claim of themselves, and what is so.
+/// Compares the confidence that headlines claim with their hit rate.
 fn confidence(judged: &[Judged]) {
     println!(
-        "\n## Confidence: headlines that are right\n\nRight: it names the fault that was put in and its steps, or \
-         nothing was put in and the run did not stay healthy.\n\n| headline | runs | claimed | right |\n|---|---|---|---|"
+        "\n## Confidence: headlines that are right\n\n\
+         A headline is right if it names the fault and its steps; in a run without a fault, if the \
+         run did not stay healthy.\n\n| headline | runs | claimed | right |\n|---|---|---|---|"
     );
-    // What a headline claims is its rule's.
+    // A headline claims its rule's confidence.
     let mut by_code: BTreeMap<&str, (Option<f64>, usize, usize)> = BTreeMap::new();
     for one in judged.iter().filter(|one| alarms(one)) {
         let headline = &one.findings[0];

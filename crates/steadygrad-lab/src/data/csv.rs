@@ -72,8 +72,8 @@ pub enum CsvError {
     },
     /// A feature, or the target of a regression, is not a finite number.
     #[error(
-        "`{}` line {line}, column `{column}`: `{found}` is not a finite number; only the target of a \
-         classification may be text",
+        "`{}` line {line}, column `{column}`: `{found}` is not a finite number; only the target of \
+         a classification may be text",
         path.display()
     )]
     NotANumber {

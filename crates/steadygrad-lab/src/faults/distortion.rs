@@ -4,8 +4,8 @@ use rand_chacha::ChaCha8Rng;
 /// A faulty data pipeline's changes of one batch.
 ///
 /// A subject calls [`Distortion::inputs`] on the values that go into the model, and
-/// [`Distortion::classes`] or [`Distortion::targets`] on the values that the loss compares with. The
-/// data set itself is not changed.
+/// [`Distortion::classes`] or [`Distortion::targets`] on the values that the loss compares with.
+/// The data set itself is not changed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Distortion {
     inputs: Vec<InputChange>,

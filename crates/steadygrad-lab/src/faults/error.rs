@@ -41,8 +41,9 @@ pub enum FaultError {
     Clip(#[from] steadygrad::clip::ClipConfigError),
     /// The subject cannot distort its batches.
     #[error(
-        "`{subject}` cannot distort its batches: implement `Subject::distorted_loss_and_gradients`, \
-         or use faults of weights, gradients and learning rates only"
+        "`{subject}` cannot distort its batches: implement \
+         `Subject::distorted_loss_and_gradients`, or use faults of weights, gradients and learning \
+         rates only"
     )]
     CannotDistort {
         /// The subject's name.

@@ -85,7 +85,8 @@ impl Fault {
         self.injection().window().steps
     }
 
-    /// Whether it grows from harmless to fatal over its attempts, so that a detector can warn early.
+    /// Whether it grows from harmless to fatal over its attempts, so that a detector can warn
+    /// early.
     pub fn builds_up(&self) -> bool {
         self.injection().builds_up()
     }

@@ -57,8 +57,8 @@ impl Faults {
         Ok(())
     }
 
-    /// Checks that the model has every parameter that a fault names. A fault of an unknown parameter
-    /// would silently do nothing: call this once before training.
+    /// Checks that the model has every parameter that a fault names. A fault of an unknown
+    /// parameter would silently do nothing: call this once before training.
     ///
     /// # Errors
     /// [`FaultError::UnknownParameter`] names the most similar parameter.
@@ -89,8 +89,8 @@ impl Faults {
         distortion
     }
 
-    /// Before the forward pass: the model with this attempt's faults in its weights. A model that no
-    /// fault changes keeps its tensors.
+    /// Before the forward pass: the model with this attempt's faults in its weights. A model that
+    /// no fault changes keeps its tensors.
     pub fn model<M: Module>(&self, attempt: u64, mut model: M) -> M {
         for (injection, _, mut rng) in self.at(attempt) {
             if let Some(change) = injection.weights(rng.next_u64()) {
@@ -124,8 +124,8 @@ impl Faults {
             })
     }
 
-    /// The faults that act in this attempt, each with the number of attempts since its first one and
-    /// its generator. The numbers of a fault and attempt do not depend on earlier draws.
+    /// The faults that act in this attempt, each with the number of attempts since its first one
+    /// and its generator. The numbers of a fault and attempt do not depend on earlier draws.
     fn at(&self, attempt: u64) -> impl Iterator<Item = (&dyn Injection, u64, ChaCha8Rng)> {
         let all = self.faults.iter().zip(0u64..);
         all.filter_map(move |(fault, index)| {

@@ -4,8 +4,8 @@ use super::error::{check, check_steps};
 use super::injection::{Injection, Window};
 use super::{Distortion, FaultError};
 
-/// Every label is wrong in the same way: class `c` becomes class `c + by`, as when the columns of an
-/// annotation file are shifted. The targets of a regression are mirrored at their mean.
+/// Every label is wrong in the same way: class `c` becomes class `c + by`, as when the columns of
+/// an annotation file are shifted. The targets of a regression are mirrored at their mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RotatedLabels {

@@ -25,8 +25,8 @@ pub enum ReplayError {
     },
     /// The dump has no incident.
     #[error(
-        "dump {number} has no incident: it was not written by `steadygrad train`; give the number of \
-         another one"
+        "dump {number} has no incident: it was not written by `steadygrad train`; give the number \
+         of another one"
     )]
     Empty {
         /// The number of the dump.

@@ -139,8 +139,8 @@ impl Pass {
         self.loss.is_finite() && self.grad_norm.is_finite()
     }
 
-    /// The first place with a non-finite value. Without one, the first place whose values are out of
-    /// proportion to those of `before`, a step on an ordinary batch.
+    /// The first place with a non-finite value. Without one, the first place whose values are out
+    /// of proportion to those of `before`, a step on an ordinary batch.
     pub(super) fn culprit(&self, before: Option<&Pass>) -> Option<Culprit> {
         // A place that the step before does not have is not compared.
         let usual = |index: usize| {

@@ -1,8 +1,8 @@
 //! A replay of an incident: which operation failed first, and would the run have survived?
 //!
-//! `run` repeats the steps before the incident to the bit, from the last snapshot (`record` compares
-//! them). `locate` finds the first place with a bad value in the incident's own step. The `report`
-//! also has the step in f64, and `counterfactual` continues with and without the guard.
+//! `run` repeats the steps before the incident to the bit, from the last snapshot (`record`
+//! compares them). `locate` finds the first place with a bad value in the incident's own step. The
+//! `report` also has the step in f64, and `counterfactual` continues with and without the guard.
 
 mod counterfactual;
 mod error;

@@ -6,7 +6,7 @@ use steadygrad::remedy::Remedy;
 use crate::data::CsvTask;
 use crate::models::{CnnConfig, MlpConfig};
 use crate::remedies::effect_of;
-use crate::{Decay, Optimizer, Plan, Schedule};
+use crate::{Decay, Plan, Schedule};
 
 pub(super) const DIGITS_MLP: &str = "digits-mlp";
 pub(super) const TEMPORAL_ORDER_RNN: &str = "temporal-order-rnn";
@@ -81,14 +81,10 @@ impl Study {
                 },
                 goal: 0.95,
                 plan: Plan {
-                    seed: 42,
                     learning_rate: 0.3,
-                    momentum: 0.0,
                     steps: 5000,
                     batch_size: 20,
-                    optimizer: Optimizer::Sgd,
-                    schedule: Schedule::default(),
-                    remedies: vec![],
+                    ..Plan::default()
                 },
             }),
             DIGITS_CNN => Some(Self {
@@ -99,8 +95,6 @@ impl Study {
                 }),
                 goal: 0.95,
                 plan: Plan {
-                    seed: 42,
-                    optimizer: Optimizer::Sgd,
                     learning_rate: 0.05,
                     momentum: 0.9,
                     schedule: Schedule {
@@ -108,8 +102,7 @@ impl Study {
                         decay: Decay::Cosine,
                     },
                     steps: 300,
-                    batch_size: 64,
-                    remedies: vec![],
+                    ..Plan::default()
                 },
             }),
             _ => None,
@@ -138,14 +131,8 @@ impl Study {
                 },
             },
             plan: Plan {
-                seed: 42,
                 learning_rate: 0.005,
-                momentum: 0.0,
-                steps: 1000,
-                batch_size: 64,
-                optimizer: Optimizer::Sgd,
-                schedule: Schedule::default(),
-                remedies: vec![],
+                ..Plan::default()
             },
         }
     }

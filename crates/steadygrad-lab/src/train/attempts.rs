@@ -106,8 +106,8 @@ impl<'a, S: Subject> Attempts<'a, S> {
         Ok((restored, model))
     }
 
-    /// Continues with a guard that only observes. The plan's clip stays, and so does the learning rate
-    /// that the guard has set.
+    /// Continues with a guard that only observes. The plan's clip stays, and so does the learning
+    /// rate that the guard has set.
     pub(crate) fn unguarded(self) -> Result<Self, GuardConfigError> {
         let scale = self.optimizer.guard().learning_rate_scale();
         let mut config = GuardConfig::from(Preset::Observe);

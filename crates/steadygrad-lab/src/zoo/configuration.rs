@@ -59,8 +59,8 @@ impl Configuration {
         name
     }
 
-    /// The configuration's part. It does not depend on the seed: all seeds of a configuration are in
-    /// the same part.
+    /// The configuration's part. It does not depend on the seed: all seeds of a configuration are
+    /// in the same part.
     pub fn part(&self) -> Part {
         let mut hash = Fnv::default();
         let fault = self.fault.as_ref().map(Fault::name);

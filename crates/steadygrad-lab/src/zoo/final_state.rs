@@ -15,13 +15,14 @@ pub enum FinalState {
     /// better than at the start and than chance.
     Healthy,
     /// Like a healthy run, but the last model is not better than chance and no loss was far below
-    /// chance's. Most of these runs have too small a learning rate; in some it is too large from the
-    /// first step.
+    /// chance's. Most of these runs have too small a learning rate; in some it is too large from
+    /// the first step.
     Unlearnt,
     /// A loss was above three times the first one, and the run recovered from it.
     Recovered,
-    /// The run ended worse than it began, or it lost what it had learnt: the last model is not better
-    /// than chance, after a loss above three times the first one or below 0.7 times chance's.
+    /// The run ended worse than it began, or it lost what it had learnt: the last model is not
+    /// better than chance, after a loss above three times the first one or below 0.7 times
+    /// chance's.
     Diverged,
     /// A loss or a gradient was NaN or infinite.
     NonFinite,

@@ -78,8 +78,8 @@ impl List {
     }
 }
 
-/// As many new runs of the same kinds, which belong to neither part. They are a held-out set that no
-/// earlier table has used.
+/// As many new runs of the same kinds, which belong to neither part. They are a held-out set that
+/// no earlier table has used.
 ///
 /// Each run has a new seed, a learning rate up to a quarter of a decade from the list's and a new
 /// step for its fault. Another `sample` number gives other runs.

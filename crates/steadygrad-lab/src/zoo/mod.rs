@@ -1,4 +1,5 @@
-//! Training runs of many kinds, labelled by their final state: data to judge rules and detectors on.
+//! Training runs of many kinds, labelled by their final state: data to judge rules and detectors
+//! on.
 //!
 //! `list` has all configurations; `configuration` splits them once into a part for tuning and a
 //! held-out part. Thresholds are chosen on the tuning part only. Once the held-out part has been
