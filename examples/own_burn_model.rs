@@ -1,5 +1,5 @@
-//! Cures a Burn model that steadygrad does not know: ten ReLU layers that learn a sine. Their weights
-//! are drawn from N(0, 1), so that the loss is NaN within a few steps.
+//! Cures a Burn model that steadygrad does not know: ten ReLU layers that learn a sine. Their
+//! weights are drawn from N(0, 1), so that the loss is NaN within a few steps.
 //!
 //! Run it with `cargo run --release -p steadygrad-lab --example own_burn_model`.
 use burn::module::{Initializer, Module};

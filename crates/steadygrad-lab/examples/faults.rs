@@ -1,5 +1,5 @@
-//! What each fault does to a run that nobody guards: the final metric of the healthy subjects with
-//! each fault in turn, beside the clean run's, over some seeds.
+//! The effect of each fault on a run without a guard: the final metric of the healthy subjects with
+//! each fault, compared with the clean run's, over some seeds.
 //!
 //! Run it with `cargo run --release -p steadygrad-lab --example faults -- 5` for five seeds.
 use std::time::Instant;
@@ -11,7 +11,7 @@ use steadygrad_lab::subjects::healthy;
 use steadygrad_lab::unstable::train_unguarded;
 use steadygrad_lab::{Plan, Subject};
 
-/// Apart from the seeds that the healthy plans were chosen on, 1000 to 1009.
+/// The first seed. The healthy plans were chosen on other seeds, 1000 to 1009.
 const FIRST_SEED: u64 = 2000;
 
 type Failure = Box<dyn std::error::Error>;
@@ -66,7 +66,7 @@ fn table<S: Subject>(
     );
     for fault in Fault::all(plan.steps / 8) {
         let (faulty, non_finite) = metrics(std::slice::from_ref(&fault))?;
-        // A model that predicts no number is worth nothing.
+        // A model whose predictions are not finite scores 0.
         let worth: Vec<f64> = faulty.iter().map(|metric| metric.max(0.0)).collect();
         let harmed = worth
             .iter()

@@ -10,7 +10,8 @@ use steadygrad::cure::{
     BASELINE, CureReport, End, Outcome, SeedOutcome, Start, SubjectSummary, Trial, Verification,
     contenders, prescribe, ranking, winner,
 };
-use steadygrad::diagnose::{Case, diagnose};
+use steadygrad::diagnose::{Case, Finding, diagnose};
+use steadygrad::measurements::{Measurements, TrainingSetup};
 use steadygrad::remedy::Remedy;
 use steadygrad_record::RecordError;
 
@@ -72,15 +73,7 @@ pub fn cure<S: Subject>(
         device,
         control,
     };
-    control.progress.phase("measure");
-    let measurements = measure(subject, plan, device);
-    control.progress.phase(BASELINE);
-    let outcome = bench.run(plan, BASELINE, None, true, BASELINE.into())?;
-    let findings = diagnose(Case {
-        measurements: &measurements,
-        setup: &setup,
-        outcome: Some(&outcome),
-    });
+    let (measurements, outcome, findings) = bench.diagnose(&setup)?;
     control.progress.phase("remedies");
     let start = Start {
         measurements: &measurements,
@@ -146,6 +139,23 @@ struct Bench<'a, S> {
 }
 
 impl<S: Subject> Bench<'_, S> {
+    /// The measurements, the baseline's outcome and the findings.
+    fn diagnose(
+        &self,
+        setup: &TrainingSetup,
+    ) -> Result<(Measurements, Outcome, Vec<Finding>), RecordError> {
+        self.control.progress.phase("measure");
+        let measurements = measure(self.subject, self.plan, self.device);
+        self.control.progress.phase(BASELINE);
+        let outcome = self.run(self.plan, BASELINE, None, true, BASELINE.into())?;
+        let findings = diagnose(Case {
+            measurements: &measurements,
+            setup,
+            outcome: Some(&outcome),
+        });
+        Ok((measurements, outcome, findings))
+    }
+
     fn subject_summary(&self, summary: Summary) -> SubjectSummary {
         let (model, _) = build(self.subject, self.plan, &self.plan.remedies, self.device);
         summary.with_parameters(model.num_params())

@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use steadygrad::clip::Policy;
 use steadygrad::cure::{End, Outcome, TrialEnd, TrialRecorder};
@@ -72,58 +73,46 @@ fn train<S: Subject>(
 ) -> Result<Outcome, RecordError> {
     let summary = subject.summary();
     let remedies: Vec<Remedy> = plan.remedies.iter().chain(spec.remedy).copied().collect();
-    let (mut model, mut effects) = build(subject, plan, &remedies, device);
+    let (mut model, effects) = build(subject, plan, &remedies, device);
     let work = subject.work(&model);
     let learning_rate = speed * effects.learning_rate(plan);
-    let (mut guard, mut end) = guard(&effects, spec.observe);
+    let (guard, mut end) = guard(&effects, spec.observe);
     let steps = if end == End::Completed { plan.steps } else { 0 };
-    let mut optimizer = plan.optimizer.init(plan.momentum);
-    let mut record = spec
+    let record = spec
         .run_dir
         .map(|path| RunDir::create(path, manifest(subject, plan, spec.name, &model)))
         .transpose()?;
-
+    let mut run = Run {
+        subject,
+        guard,
+        optimizer: plan.optimizer.init(plan.momentum),
+        effects,
+        record,
+        recorder: TrialRecorder::default(),
+        seconds: 0.0,
+    };
     let mut batches = Batches::new(summary.training_samples, plan.batch_size, plan.seed);
-    let mut recorder = TrialRecorder::default();
-    let mut seconds = 0.0;
     for step in 0..steps {
         if control.is_cancelled() {
             end = End::Interrupted;
             break;
         }
-        let begin = Instant::now();
-        let (loss, gradients) =
-            subject.loss_and_gradients(&model, batches.next_batch(), &mut Tape::off());
         let rate = plan.scheduled(learning_rate, step);
-        let done = guarded_step(
-            &mut guard,
-            model,
-            gradients,
-            &mut optimizer,
-            step,
-            loss,
-            rate,
-        );
-        model = effects.cap_weights(done.model);
-        seconds += begin.elapsed().as_secs_f64();
-
-        let ended = recorder.step(&done.reading, &done.judgement);
-        if let Some(record) = &mut record {
-            record_step(record, step, &done.reading, &done.judgement)?;
-        }
+        let done = run.step(model, batches.next_batch(), step, rate)?;
+        model = done.model;
         let progress = StepProgress {
             step,
-            loss,
-            grad_norm: done.reading.gradients.global_norm(),
-            guard: guard.summary(),
+            loss: done.loss,
+            grad_norm: done.grad_norm,
+            guard: run.guard.summary(),
         };
         control.progress.stepped(spec.name, progress);
-        if let Some(ended) = ended {
+        if let Some(ended) = done.end {
             end = ended;
             break;
         }
     }
-    if let Some(record) = record {
+    if let Some(record) = run.record {
         record.finish(match end {
             End::Interrupted => RunStatus::Interrupted,
             _ => RunStatus::Ended,
@@ -137,9 +126,67 @@ fn train<S: Subject>(
         validation_metric,
         goal: summary.goal,
         work,
-        seconds,
+        seconds: run.seconds,
     };
-    Ok(recorder.finish(end, at))
+    Ok(run.recorder.finish(end, at))
+}
+
+/// A trial in progress, without its model.
+struct Run<'a, S> {
+    subject: &'a S,
+    guard: Guard,
+    optimizer: ModuleOptimizer,
+    effects: StepEffects,
+    record: Option<RunDir>,
+    recorder: TrialRecorder,
+    /// Seconds of training, without the record.
+    seconds: f64,
+}
+
+/// The result of a step.
+struct StepResult<M> {
+    model: M,
+    loss: f64,
+    grad_norm: f64,
+    /// How the trial has ended, if it has.
+    end: Option<End>,
+}
+
+impl<S: Subject> Run<'_, S> {
+    /// Makes one step and records it.
+    fn step(
+        &mut self,
+        model: S::Model,
+        rows: &[usize],
+        step: u64,
+        learning_rate: f64,
+    ) -> Result<StepResult<S::Model>, RecordError> {
+        let begin = Instant::now();
+        let mut tape = Tape::off();
+        let (loss, gradients) = self.subject.loss_and_gradients(&model, rows, &mut tape);
+        let done = guarded_step(
+            &mut self.guard,
+            model,
+            gradients,
+            &mut self.optimizer,
+            step,
+            loss,
+            learning_rate,
+        );
+        let model = self.effects.cap_weights(done.model);
+        self.seconds += begin.elapsed().as_secs_f64();
+
+        let end = self.recorder.step(&done.reading, &done.judgement);
+        if let Some(record) = &mut self.record {
+            record_step(record, step, &done.reading, &done.judgement)?;
+        }
+        Ok(StepResult {
+            model,
+            loss,
+            grad_norm: done.reading.gradients.global_norm(),
+            end,
+        })
+    }
 }
 
 /// The trial's guard, and how the trial has ended if the clip has a setting out of range.

@@ -1,6 +1,6 @@
-//! The zoo: about a thousand runs, and what steadygrad and others say of them.
+//! The zoo: about a thousand runs, judged by steadygrad's rules and by other tools' rules.
 //!
-//! `cargo run --release -p steadygrad-lab --example zoo -- [tuning | held-out | fresh DRAW]
+//! `cargo run --release -p steadygrad-lab --example zoo -- [tuning | held-out | fresh SAMPLE]
 //! [--list] [--traces FILE]` takes about three minutes a part on two cores and prints Markdown;
 //! `--list` adds every run that was judged wrong, `--traces` writes the runs' losses, norms and
 //! learning rates to an Arrow file. Thresholds may be chosen on the tuning part only. `fresh` is
@@ -42,14 +42,14 @@ fn main() {
     let (name, all) = match arguments.first().map(String::as_str) {
         Some("tuning") => ("tuning part".into(), of_part(Part::Tuning)),
         Some("fresh") => {
-            let draw = arguments.get(1).and_then(|draw| draw.parse().ok());
-            let draw = draw.expect("`fresh` takes a number");
-            (format!("fresh draw {draw}"), fresh(draw))
+            let sample = arguments.get(1).and_then(|sample| sample.parse().ok());
+            let sample = sample.expect("`fresh` takes a number");
+            (format!("fresh sample {sample}"), fresh(sample))
         }
         first if first.is_none_or(|first| first == "held-out" || first.starts_with("--")) => {
             ("held-out part".to_owned(), of_part(Part::HeldOut))
         }
-        other => panic!("`tuning`, `held-out` or `fresh DRAW` come first, not {other:?}"),
+        other => panic!("give `tuning`, `held-out` or `fresh SAMPLE` first, not {other:?}"),
     };
     let list = arguments.iter().any(|argument| argument == "--list");
     let traces = arguments
@@ -215,7 +215,7 @@ fn row(name: &str, judged: &[Judged], alarm: impl Fn(&Judged) -> Option<Option<u
             Some(match alarm(one) {
                 Some(Some(step)) if step <= end => (end - step) as i64,
                 Some(None) => return None,
-                // Never, or too late.
+                // There is no alarm, or it is too late.
                 _ => -1,
             })
         })
@@ -234,7 +234,7 @@ fn row(name: &str, judged: &[Judged], alarm: impl Fn(&Judged) -> Option<Option<u
     );
 }
 
-/// A share with Wilson's interval.
+/// A share with its Wilson interval.
 fn interval(found: usize, all: usize) -> String {
     const Z: f64 = 1.96;
     if all == 0 {
@@ -272,7 +272,7 @@ fn right_rule(one: &Judged, fault: &Fault) -> bool {
         .is_some_and(|finding| expected(fault).contains(&finding.code.as_str()))
 }
 
-/// Whether the headline's steps touch the fault's, or the twenty after it in which it shows.
+/// Whether the headline's steps overlap the fault's, or the twenty steps after it.
 fn right_time(one: &Judged, fault: &Fault) -> bool {
     let (from, until) = (
         fault.at_step(),

@@ -1,4 +1,4 @@
-//! The zoo's traces as one Arrow file: a row for each run, its columns of numbers as lists.
+//! The zoo's traces as one Arrow file. Each run is a row whose columns of numbers are lists.
 
 use std::fs::File;
 use std::path::Path;
@@ -11,7 +11,7 @@ use arrow_schema::ArrowError;
 use steadygrad::trace::Role;
 use steadygrad_lab::unstable::zoo::Run;
 
-/// What of a trace is kept. Norms by parameter are many times as much.
+/// The columns that are written. Norms of each parameter would take many times the space.
 const COLUMNS: [Role; 4] = [
     Role::Loss,
     Role::GradNorm,

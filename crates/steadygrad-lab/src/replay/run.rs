@@ -2,6 +2,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use steadygrad::GuardConfig;
+use steadygrad::guard::Incident;
 use steadygrad_record::{Dump, Problem, list_dumps, read_dump};
 
 use super::counterfactual;
@@ -46,11 +47,7 @@ pub fn replay<S: Subject>(
     options: &ReplayOptions<'_>,
     device: &Device,
 ) -> Result<(ReplayReport, Vec<Problem>), ReplayError> {
-    let (dump, problems) = read(options)?;
-    let incident = dump.incidents.first().cloned();
-    let incident = incident.ok_or(ReplayError::Empty {
-        number: options.incident,
-    })?;
+    let (dump, incident, problems) = read(options)?;
     let (guard, faults) = (&options.guard, options.faults);
     let (mut attempts, mut model) = Attempts::start(subject, plan, guard, faults, device)?;
     // A snapshot that the guard took when the incident fired is later than the incident's step.
@@ -102,7 +99,8 @@ pub fn replay<S: Subject>(
     Ok((report, problems))
 }
 
-fn read(options: &ReplayOptions<'_>) -> Result<(Dump, Vec<Problem>), ReplayError> {
+/// The dump, its incident, and what was damaged.
+fn read(options: &ReplayOptions<'_>) -> Result<(Dump, Incident, Vec<Problem>), ReplayError> {
     let there = list_dumps(options.run)?;
     if !there.contains(&options.incident) {
         return Err(ReplayError::NoIncident {
@@ -112,7 +110,11 @@ fn read(options: &ReplayOptions<'_>) -> Result<(Dump, Vec<Problem>), ReplayError
         });
     }
     let found = read_dump(options.run, options.incident)?;
-    Ok((found.value, found.problems))
+    let incident = found.value.incidents.first().cloned();
+    let incident = incident.ok_or(ReplayError::Empty {
+        number: options.incident,
+    })?;
+    Ok((found.value, incident, found.problems))
 }
 
 /// A subject with its run's faults, whose steps are inspected.

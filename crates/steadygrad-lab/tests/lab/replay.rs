@@ -1,5 +1,5 @@
-//! An incident is run again to the bit, and what went wrong first is named: each fault that was put
-//! in is found where it was put.
+//! A replay repeats an incident to the bit and names the place that failed first: it finds each
+//! fault where it was put in.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -57,7 +57,7 @@ fn again<S: Subject>(
     })
 }
 
-/// Records a run with this fault and replays its first incident; the rows of its batch beside it.
+/// Records a run with this fault and replays its first incident. Also returns the batch's rows.
 fn incident<S: Subject>(
     subject: &S,
     plan: &Plan,
@@ -114,7 +114,7 @@ fn a_poisoned_batch_is_found_in_its_sample() {
         incident(&subject, &short(plan), poison(Poison::Inf)),
         "input",
     );
-    // Its time step is the input's place: the symbol that was replaced.
+    // The place is the time step of the replaced symbol.
     let (subject, plan) = healthy::rnn();
     let (replayed, rows) = incident(&subject, &short(plan), poison(Poison::Nan));
     let layer = replayed.culprit.as_ref().unwrap().layer.clone();
@@ -149,7 +149,7 @@ fn an_overflow_of_f16_is_found_after_the_backward_pass() {
 }
 
 #[test]
-fn another_study_is_told_from_the_record() {
+fn a_replay_with_another_study_differs_from_the_record() {
     let (subject, plan) = healthy::cnn(&device());
     let plan = short(plan);
     let faults = Faults::new(
