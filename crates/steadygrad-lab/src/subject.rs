@@ -137,8 +137,8 @@ pub trait Subject: Send + Sync {
         None
     }
 
-    /// Mean-field theory's `sigma_b`: the standard deviation of the repeated layers' biases, plus
-    /// that of the input for a recurrent network.
+    /// Mean-field theory's `sigma_b`: the standard deviation of the terms that are added to the
+    /// repeated layers' weighted sums. These are the biases and a recurrent network's input.
     fn bias_std(&self, _model: &Self::Model) -> f64 {
         0.0
     }

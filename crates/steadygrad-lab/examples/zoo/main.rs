@@ -262,7 +262,7 @@ fn expected(fault: &Fault) -> &'static [&'static str] {
         Fault::BitFlip(_) | Fault::WeightGrowth(_) => &["SG008"],
         Fault::F16Overflow(_) => &["SG010"],
         Fault::LabelNoise(_) => &["SG005", "SG009", "SG015"],
-        other => unimplemented!("no rule is listed for {}", other.name()),
+        other => panic!("no rule is listed for {}", other.name()),
     }
 }
 

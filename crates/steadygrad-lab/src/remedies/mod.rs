@@ -38,7 +38,7 @@ pub(crate) static ALL: [LabRemedy; 8] = [
 pub(crate) fn effect_of(remedy: &Remedy) -> Effect {
     ALL.iter()
         .find_map(|entry| (entry.effect)(remedy))
-        .unwrap_or_else(|| unimplemented!("the lab cannot apply this remedy: {remedy}"))
+        .unwrap_or_else(|| panic!("the lab cannot apply this remedy: {remedy}"))
 }
 
 /// The structure that these remedies ask for. The last one decides where two disagree.
