@@ -3,9 +3,16 @@
 mod args;
 mod cure;
 mod error;
+mod fault_arg;
+mod follow;
+mod interrupt;
+mod lines;
+mod output_folder;
 mod probe;
 mod progress;
 mod replay;
+mod replay_text;
+mod run_settings;
 mod study;
 mod train;
 

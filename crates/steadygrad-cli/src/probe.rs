@@ -2,9 +2,10 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
+use steadygrad::probe::ProbeReport;
 use steadygrad_commands::OutputError;
 use steadygrad_commands::output::{self, check_writable};
-use steadygrad_lab::{Control, LoadedSubject};
+use steadygrad_lab::{Control, Plan, ProbeOptions, Subject, SubjectVisitor, probe};
 use steadygrad_record::write_atomic;
 
 use crate::args::ProbeArgs;
@@ -12,34 +13,30 @@ use crate::error::CliError;
 use crate::progress::Bars;
 use crate::study;
 
-/// A finding is no failure of the tool, but a build that asks for a healthy network should stop.
+/// Exit code for findings, so that a build can stop on them.
 const FINDINGS: u8 = 1;
 
 /// `steadygrad probe`
 pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
-    let study = study::chosen(args.study.as_deref(), &args.subject, args.seed)?;
+    let study = study::chosen(&args.study)?;
     if let Some(path) = &args.html {
         check_writable(path)?;
     }
     let device = Device::default().autodiff();
     let subject = study.load(&device)?;
     let (bars, cancelled) = (Bars::new(), AtomicBool::new(false));
-    let control = Control {
-        cancelled: &cancelled,
-        progress: &bars,
-    };
-    let text = Some(study.to_toml());
-    let report = match &subject {
-        LoadedSubject::Mlp(subject) => {
-            steadygrad_lab::probe(subject, &study.plan, text, args.twins, &device, control)
-        }
-        LoadedSubject::Rnn(subject) => {
-            steadygrad_lab::probe(subject, &study.plan, text, args.twins, &device, control)
-        }
-        LoadedSubject::Cnn(subject) => {
-            steadygrad_lab::probe(subject, &study.plan, text, args.twins, &device, control)
-        }
-    };
+    let report = subject.visit(Probe {
+        plan: &study.plan,
+        options: ProbeOptions {
+            study: Some(study.to_toml()),
+            always_twins: args.twins,
+        },
+        device: &device,
+        control: Control {
+            cancelled: &cancelled,
+            progress: &bars,
+        },
+    });
     if args.json {
         let json = steadygrad_report::json::probe(&report)
             .map_err(|error| OutputError::Json(error.to_string()))?;
@@ -47,7 +44,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
     } else {
         output::print(&steadygrad_report::terminal::probe(&report))?;
     }
-    // After the printing: a disk that has filled up since must not cost the result.
+    // The page comes after the text: a disk that has become full must not cost the result.
     if let Some(path) = &args.html {
         write_atomic(path, steadygrad_report::html::probe(&report).as_bytes())?;
         output::say(&format!("page: {}", path.display()));
@@ -57,4 +54,19 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
     } else {
         ExitCode::from(FINDINGS)
     })
+}
+
+struct Probe<'a> {
+    plan: &'a Plan,
+    options: ProbeOptions,
+    device: &'a Device,
+    control: Control<'a>,
+}
+
+impl SubjectVisitor for Probe<'_> {
+    type Output = ProbeReport;
+
+    fn visit<S: Subject>(self, subject: &S) -> Self::Output {
+        probe(subject, self.plan, self.options, self.device, self.control)
+    }
 }

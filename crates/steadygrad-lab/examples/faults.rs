@@ -1,16 +1,17 @@
-//! What each fault does to a run that nobody guards: the final metric of the healthy subjects with
-//! each fault in turn, beside the clean run's, over some seeds.
+//! The effect of each fault on a run without a guard: the final metric of the healthy subjects with
+//! each fault, compared with the clean run's, over some seeds.
 //!
 //! Run it with `cargo run --release -p steadygrad-lab --example faults -- 5` for five seeds.
 use std::time::Instant;
 
 use anstream::println;
 use burn::tensor::Device;
-use steadygrad_lab::faults::{Fault, Faults, train_unguarded};
+use steadygrad_lab::faults::{Fault, Faults};
 use steadygrad_lab::subjects::healthy;
+use steadygrad_lab::unstable::train_unguarded;
 use steadygrad_lab::{Plan, Subject};
 
-/// Apart from the seeds that the healthy plans were chosen on, 1000 to 1009.
+/// The first seed. The healthy plans were chosen on other seeds, 1000 to 1009.
 const FIRST_SEED: u64 = 2000;
 
 type Failure = Box<dyn std::error::Error>;
@@ -53,7 +54,8 @@ fn table<S: Subject>(
     let (clean, _) = metrics(&[])?;
     let (mean, sd) = mean_and_sd(&clean);
     println!(
-        "\n{name}, {} steps, {seeds} seeds: clean {mean:.4} (sd {sd:.4}, worst {:.4}), {:.2} s a run",
+        "\n{name}, {} steps, {seeds} seeds: clean {mean:.4} (sd {sd:.4}, worst {:.4}), \
+         {:.2} s a run",
         plan.steps,
         clean.iter().copied().fold(f64::INFINITY, f64::min),
         begin.elapsed().as_secs_f64() / seeds as f64,
@@ -64,7 +66,7 @@ fn table<S: Subject>(
     );
     for fault in Fault::all(plan.steps / 8) {
         let (faulty, non_finite) = metrics(std::slice::from_ref(&fault))?;
-        // A model that predicts no number is worth nothing.
+        // A model whose predictions are not finite scores 0.
         let worth: Vec<f64> = faulty.iter().map(|metric| metric.max(0.0)).collect();
         let harmed = worth
             .iter()

@@ -1,9 +1,9 @@
-//! The forecasts: their weights, fitted to the zoo's tuning part, and how often they are right on the held-out
-//! one or, with a number after `--`, on that fresh draw. One is made from a log's first rows (`diagnose`), the other
-//! before the first step (`probe`).
+//! The forecasts: fits their weights to the zoo's tuning part, and counts how often they are right
+//! on the held-out part or, with a number after `--`, on that fresh sample. One forecast uses the
+//! first rows of a log (`diagnose`), the other is made before the first step (`probe`).
 //!
-//! `cargo run --release -p steadygrad-lab --example forecast` takes about three minutes on two cores and prints
-//! Markdown.
+//! `cargo run --release -p steadygrad-lab --example forecast` takes about three minutes on two
+//! cores and prints Markdown.
 #![allow(
     clippy::print_stdout,
     reason = "an experiment reports to its standard output"
@@ -18,34 +18,34 @@ use steadygrad::Evidence;
 use steadygrad::diagnose::{DivergenceForecast, History};
 use steadygrad::trace::Role;
 use steadygrad_lab::Optimizer;
-use steadygrad_lab::zoo::{Configuration, Part, configurations, fresh, risk, run};
+use steadygrad_lab::unstable::zoo::{Configuration, Part, configurations, fresh, risk, run};
 
-/// One run, as it began and as it ended.
-struct Begun {
+/// A run's forecasts and its outcome.
+struct Row {
     part: Part,
     family: &'static str,
     learning_rate: f64,
     normalized: bool,
     first_norm: f64,
     optimizer: Optimizer,
-    /// From the first rows.
-    rows: Said,
-    /// From the first rows of a log without the weights' norm.
-    bare: Said,
-    /// From before the first step.
-    start: Said,
-    /// Whether it had failed by the last row that the forecast sees.
+    /// The forecast from the first rows.
+    rows: Prediction,
+    /// The forecast from the first rows of a log without the weights' norm.
+    bare: Prediction,
+    /// The forecast before the first step.
+    start: Prediction,
+    /// Whether it failed within the rows that the forecast uses.
     already: bool,
     failed: bool,
 }
 
-/// A probability and what it was made from.
-struct Said {
+/// A probability and its features.
+struct Prediction {
     probability: f64,
     features: Vec<f64>,
 }
 
-impl Said {
+impl Prediction {
     fn new(probability: f64, features: &[Evidence]) -> Self {
         Self {
             probability,
@@ -54,16 +54,16 @@ impl Said {
     }
 }
 
-/// Which of the two.
-type Which = fn(&Begun) -> &Said;
+/// Selects one of the forecasts.
+type Which = fn(&Row) -> &Prediction;
 
-/// Rows that the forecast sees.
+/// Rows that the forecast uses.
 const SEEN: u64 = 8;
 
 fn main() {
     let draw: Option<u64> = std::env::args()
         .nth(1)
-        .map(|text| text.parse().expect("the draw is a number"));
+        .map(|text| text.parse().expect("the sample is a number"));
     let (tuning, held_out): (Vec<_>, Vec<_>) = configurations()
         .into_iter()
         .partition(|one| one.part() == Part::Tuning);
@@ -100,18 +100,18 @@ fn main() {
                         .iter()
                         .take(SEEN as usize)
                         .any(|loss| *loss > 3.0 * losses[0]);
-                    let row = Begun {
+                    let row = Row {
                         part: *part,
                         family: one.architecture.family(),
                         learning_rate: one.learning_rate,
                         normalized: matches!(one.architecture.family(), "mlp-norm" | "transformer"),
                         first_norm: column(&Role::GradNorm)[0],
                         optimizer: one.optimizer,
-                        rows: Said::new(forecast.probability, &forecast.features),
-                        bare: Said::new(bare.probability, &bare.features),
-                        start: Said::new(risk.probability, &risk.features),
+                        rows: Prediction::new(forecast.probability, &forecast.features),
+                        bare: Prediction::new(bare.probability, &bare.features),
+                        start: Prediction::new(risk.probability, &risk.features),
                         already: jumped || run.first_non_finite.is_some_and(|step| step < SEEN),
-                        failed: run.became.failed(),
+                        failed: run.final_state.failed(),
                     };
                     begun.lock().expect("no thread panics").push(row);
                 }
@@ -123,7 +123,7 @@ fn main() {
         begun
             .iter()
             .filter(|one| one.part == part)
-            .collect::<Vec<&Begun>>()
+            .collect::<Vec<&Row>>()
     };
     let (tuning, held_out) = (of(Part::Tuning), of(Part::HeldOut));
     let name = draw.map_or("held out".into(), |draw| format!("fresh draw {draw}"));
@@ -141,8 +141,8 @@ fn main() {
         ("before training, sgd", false),
         ("before training, adam", true),
     ] {
-        let of_rule = |one: &&Begun| (one.optimizer != Optimizer::Sgd) == is_adam;
-        let part: Vec<&Begun> = tuning.iter().copied().filter(of_rule).collect();
+        let of_rule = |one: &&Row| (one.optimizer != Optimizer::Sgd) == is_adam;
+        let part: Vec<&Row> = tuning.iter().copied().filter(of_rule).collect();
         fit(name, &part, start);
     }
     println!("\n# From the first rows, {name}: {} runs\n", held_out.len());
@@ -151,7 +151,7 @@ fn main() {
     table(&held_out, bare);
     println!("\n# Before training, {name}: {} runs\n", held_out.len());
     table(&held_out, start);
-    let open: Vec<&Begun> = held_out.into_iter().filter(|one| !one.already).collect();
+    let open: Vec<&Row> = held_out.into_iter().filter(|one| !one.already).collect();
     println!(
         "\n# Those that had not failed within the first rows: {} runs\n\nFrom the first rows:\n",
         open.len()
@@ -163,9 +163,9 @@ fn main() {
     table(&open, start);
 }
 
-/// Logistic regression by gradient descent on standardised features, with a little weight decay against
-/// the separable.
-fn fit(name: &str, runs: &[&Begun], which: Which) {
+/// Logistic regression by gradient descent on standardised features. A small weight decay keeps the
+/// weights of separable data finite.
+fn fit(name: &str, runs: &[&Row], which: Which) {
     const STEPS: usize = 20_000;
     const DECAY: f64 = 1e-3;
     let width = which(runs[0]).features.len();
@@ -215,10 +215,10 @@ fn fit(name: &str, runs: &[&Begun], which: Which) {
     );
 }
 
-/// What a run is ordered by.
-type Score<'a> = &'a dyn Fn(&Begun) -> f64;
+/// The score that orders runs.
+type Score<'a> = &'a dyn Fn(&Row) -> f64;
 
-fn table(runs: &[&Begun], which: Which) {
+fn table(runs: &[&Row], which: Which) {
     println!("| score | AUROC | within family and half a decade of rates |\n|---|---|---|");
     let scores: [(&str, Score<'_>); 4] = [
         ("forecast", &|run| which(run).probability),
@@ -229,7 +229,7 @@ fn table(runs: &[&Begun], which: Which) {
         ("control: first gradient norm", &|run| run.first_norm),
     ];
     for (name, score) in scores {
-        let mut strata: BTreeMap<(&str, i64), Vec<&Begun>> = BTreeMap::new();
+        let mut strata: BTreeMap<(&str, i64), Vec<&Row>> = BTreeMap::new();
         for run in runs {
             strata
                 .entry((run.family, half_decade(run.learning_rate)))
@@ -269,13 +269,15 @@ fn table(runs: &[&Begun], which: Which) {
     );
 }
 
-/// Learning rates that are compared with one another: one of the zoo's grid, and what a fresh draw made of it.
+/// A group of learning rates that are compared: one of the zoo's list, and those of a fresh sample
+/// near it.
 fn half_decade(rate: f64) -> i64 {
     (2.0 * rate.log10()).round() as i64
 }
 
-/// Pairs of a failed and another run that the score puts in order, halves for ties, and all pairs.
-fn ordered(runs: &[&Begun], score: Score<'_>) -> (f64, f64) {
+/// The pairs of a failed and another run that the score orders rightly, half of those that tie, and
+/// the number of all pairs.
+fn ordered(runs: &[&Row], score: Score<'_>) -> (f64, f64) {
     let (mut right, mut pairs) = (0.0, 0.0);
     for failed in runs.iter().filter(|run| run.failed) {
         for other in runs.iter().filter(|run| !run.failed) {

@@ -1,20 +1,23 @@
-//! What the guard costs: a step with everything on (detectors, record, snapshots at their default
-//! interval) against a bare step of the same training loop. Bare has Burn's own optimizer; beside it,
-//! bare with the one that makes a step in one pass, which the guarded ones have, and a guard in a loop
-//! of one's own around Burn's.
+//! The cost of the guard: a guarded step (detectors, record, snapshots at their default interval)
+//! relative to a bare step of the same training loop.
 //!
-//! All of them train side by side, each in a process of its own, and take turns of [`LAP`] steps, so
-//! that a machine that is slower for a while is slower for all of them. Where a process happens to have
-//! its memory makes it faster or slower by some percent for as long as it lives: all are started
-//! again for each heat. Shown is the median over the heats of each one's time over the bare one's, with the
-//! quartiles. Snapshots are due by the clock, which goes on in others' turns: they are left out,
-//! and come in again by the share of the time that they take in a run by itself.
+//! The bare loop has Burn's own optimizer. The other loops are: a bare one with the one-pass
+//! optimizer that guarded runs have, a guard around Burn's optimizer, a guarded run, and a recorded
+//! one.
 //!
-//! glibc gives memory back to the system and asks for it again, at some steps more than at others; with
-//! `MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_MMAP_THRESHOLD_=4000000000` in the environment, no way to
-//! train does.
+//! Each loop runs in its own process. The processes alternate every [`TURN`] steps, so that a
+//! machine that slows down slows all of them. The memory layout of a process changes its speed by
+//! some percent: all processes are started again for each round. The output is the median over the
+//! rounds of each loop's time over the bare one's, with the quartiles. Snapshots are due by the
+//! clock, which also runs in the turns of other processes. Their time is therefore left out, and
+//! added again as the share that they take in a run of its own.
 //!
-//! Run it with `cargo run --release -p steadygrad-lab --example overhead [HEATS] [mlp] [cnn] [rnn]`.
+//! glibc returns memory to the system and allocates it again, at some steps more than at others.
+//! The environment `MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_MMAP_THRESHOLD_=4000000000` prevents
+//! that.
+//!
+//! Run it with `cargo run --release -p steadygrad-lab --example overhead [ROUNDS] [mlp] [cnn]
+//! [rnn]`.
 #![allow(clippy::print_stdout)]
 
 use std::io::{BufRead, BufReader, Lines, Write, stdin};
@@ -36,17 +39,17 @@ use steadygrad_burn::GuardedOptimizer;
 use steadygrad_lab::faults::Faults;
 use steadygrad_lab::subjects::healthy;
 use steadygrad_lab::{
-    Control, Optimizer, Plan, Progress, Stepped, Structure, Subject, Tape, TrainOptions, train,
+    Control, Optimizer, Plan, Progress, StepProgress, Structure, Subject, Tape, TrainOptions, train,
 };
 
-/// Steps of a turn. Growth through depth or time is measured once in as many.
-const LAP: u64 = 50;
+/// Steps of a turn. Growth through depth or time is measured once in this many steps.
+const TURN: u64 = 50;
 
-/// Turns that each way has in a heat, after a first one that is not counted.
-const LAPS: u64 = 10;
+/// Turns of each loop in a round, after a first one that is not counted.
+const TURNS: u64 = 10;
 
-/// The ways to train; each is a process.
-const WAYS: [&str; 5] = [
+/// The training loops; each runs in its own process.
+const LOOPS: [&str; 5] = [
     "burns-own",
     "one-pass",
     "guarded-burns-own",
@@ -54,47 +57,48 @@ const WAYS: [&str; 5] = [
     "recorded",
 ];
 
-/// One way's own view of the turns: it waits for a line, takes its lap, and answers with the seconds.
+/// The turns of one process. It waits for a line on its input, makes its steps and prints the
+/// seconds that they took.
 #[derive(Default)]
-struct Laps(Mutex<Lap>);
+struct Turns(Mutex<Turn>);
 
 #[derive(Default)]
-struct Lap {
+struct Turn {
     steps: u64,
     begun: Option<Instant>,
 }
 
-impl Laps {
+impl Turns {
     fn begin(&self) {
         let mut line = String::new();
-        stdin().read_line(&mut line).expect("whose turn it is");
+        stdin().read_line(&mut line).expect("a line for each turn");
         self.0.lock().unwrap().begun = Some(Instant::now());
     }
 
     fn step(&self) {
-        let mut lap = self.0.lock().unwrap();
-        lap.steps += 1;
-        if lap.steps.is_multiple_of(LAP) {
-            let begun = lap.begun.take().expect("a lap that began");
+        let mut turn = self.0.lock().unwrap();
+        turn.steps += 1;
+        if turn.steps.is_multiple_of(TURN) {
+            let begun = turn.begun.take().expect("the turn has begun");
             println!("{}", begun.elapsed().as_secs_f64());
-            drop(lap);
+            drop(turn);
             self.begin();
         }
     }
 }
 
-impl Progress for Laps {
+impl Progress for Turns {
     fn started(&self, _trial: &str, _steps: u64) {
         self.begin();
     }
-    fn stepped(&self, _trial: &str, _done: Stepped<'_>) {
+    fn stepped(&self, _trial: &str, _done: StepProgress<'_>) {
         self.step();
     }
     fn ended(&self, _trial: &str, _outcome: &Outcome) {}
     fn phase(&self, _name: &str) {}
 }
 
-/// Burn's own optimizer with the plan's settings: what the training loop without steadygrad has.
+/// Burn's own optimizer with the plan's settings, as in a training loop without steadygrad.
 fn burns_own(plan: &Plan) -> ModuleOptimizer {
     match plan.optimizer {
         Optimizer::Sgd => SgdConfig::new()
@@ -109,19 +113,18 @@ fn burns_own(plan: &Plan) -> ModuleOptimizer {
     }
 }
 
-/// A loop of one's own.
+/// A training loop that a user writes.
 fn by_hand<S: Subject>(
     subject: &S,
     plan: &Plan,
     mut step: impl FnMut(f64, S::Model, GradientsParams, f64) -> S::Model,
     device: &Device,
-    laps: &Laps,
+    turns: &Turns,
 ) {
-    laps.begin();
+    turns.begin();
     let rng = &mut ChaCha8Rng::seed_from_u64(plan.seed);
     let mut model = subject.build(&Structure::default(), rng, device);
-    // In an order of chance anew for each epoch, as `train` has it: rows that lie one after the other
-    // are read faster.
+    // A new random order for each epoch, as in `train`: rows in their own order are read faster.
     let mut order: Vec<usize> = (0..subject.summary().training_samples).collect();
     let batch = plan.batch_size.min(order.len());
     let mut left = 0;
@@ -135,17 +138,17 @@ fn by_hand<S: Subject>(
         let (loss, gradients) = subject.loss_and_gradients(&model, &rows, &mut Tape::off());
         let learning_rate = plan.scheduled(plan.learning_rate, number);
         model = step(learning_rate, model, gradients, loss);
-        laps.step();
+        turns.step();
     }
 }
 
-/// Gives the seconds that snapshots took.
+/// A guarded run. Returns the seconds that its snapshots took.
 fn guarded<S: Subject>(
     subject: &S,
     plan: &Plan,
     recorded: bool,
     device: &Device,
-    laps: &Laps,
+    turns: &Turns,
 ) -> f64 {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let run = folder.path().join("run");
@@ -159,21 +162,21 @@ fn guarded<S: Subject>(
     };
     let control = Control {
         cancelled: &AtomicBool::new(false),
-        progress: laps,
+        progress: turns,
     };
-    let (trained, _) = train(subject, plan, &options, device, control).expect("a run");
-    assert_eq!(trained.guard.kept, trained.steps, "a healthy run");
-    trained.snapshot_seconds
+    let (outcome, _) = train(subject, plan, &options, device, control).expect("a run");
+    assert_eq!(outcome.guard.kept, outcome.steps, "a healthy run");
+    outcome.snapshot_seconds
 }
 
-/// Trains in one of the ways, lap by lap; at last the seconds that snapshots took.
-fn take_part<S: Subject>(way: &str, subject: &S, plan: &Plan, laps: u64, device: &Device) {
+/// Runs one of the loops turn by turn. At the end it prints the seconds that snapshots took.
+fn run_loop<S: Subject>(name: &str, subject: &S, plan: &Plan, count: u64, device: &Device) {
     let plan = &Plan {
-        steps: laps * LAP,
+        steps: count * TURN,
         ..plan.clone()
     };
-    let turns = &Laps::default();
-    let snapshots = match way {
+    let turns = &Turns::default();
+    let snapshots = match name {
         "guarded" => guarded(subject, plan, false, device, turns),
         "recorded" => guarded(subject, plan, true, device, turns),
         "guarded-burns-own" => {
@@ -183,7 +186,7 @@ fn take_part<S: Subject>(way: &str, subject: &S, plan: &Plan, laps: u64, device:
             0.0
         }
         _ => {
-            let mut own = match way {
+            let mut own = match name {
                 "one-pass" => plan.optimizer.init(plan.momentum),
                 _ => burns_own(plan),
             };
@@ -195,17 +198,17 @@ fn take_part<S: Subject>(way: &str, subject: &S, plan: &Plan, laps: u64, device:
     println!("{snapshots}");
 }
 
-/// A process that trains in one of the ways.
-struct Part {
+/// A process that runs one of the loops.
+struct Process {
     child: Child,
     turn: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
 }
 
-impl Part {
-    fn start(subject: &str, laps: u64, way: &str) -> Self {
+impl Process {
+    fn start(subject: &str, turns: u64, name: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args([&laps.to_string(), subject, way])
+            .args([&turns.to_string(), subject, name])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -230,21 +233,21 @@ impl Part {
     }
 }
 
-/// Each way's seconds of one heat, without those of snapshots.
-fn heat(subject: &str) -> [f64; WAYS.len()] {
-    let mut parts = WAYS.map(|way| Part::start(subject, LAPS + 1, way));
-    // One by one, and not counted: the first lap waits for the data and builds the model.
+/// The seconds of each loop in a round, without those of snapshots.
+fn round(subject: &str) -> [f64; LOOPS.len()] {
+    let mut parts = LOOPS.map(|name| Process::start(subject, TURNS + 1, name));
+    // The first turn reads the data and builds the model: it is not counted.
     for part in &mut parts {
         part.turn();
     }
-    let mut seconds = [0.0; WAYS.len()];
-    for lap in 0..LAPS as usize {
-        // Nobody always comes after the same one.
-        for turn in 0..WAYS.len() {
-            let at = if lap % 2 == 0 {
+    let mut seconds = [0.0; LOOPS.len()];
+    for number in 0..TURNS as usize {
+        // The order alternates, so that no process always follows the same one.
+        for turn in 0..LOOPS.len() {
+            let at = if number % 2 == 0 {
                 turn
             } else {
-                WAYS.len() - 1 - turn
+                LOOPS.len() - 1 - turn
             };
             seconds[at] += parts[at].turn();
         }
@@ -252,16 +255,16 @@ fn heat(subject: &str) -> [f64; WAYS.len()] {
     for (part, seconds) in parts.iter_mut().zip(&mut seconds) {
         *seconds -= part.turn();
     }
-    parts.into_iter().for_each(Part::end);
+    parts.into_iter().for_each(Process::end);
     seconds
 }
 
-/// The share of the time that snapshots take in a run by itself.
-fn snapshot_share(subject: &str, laps: u64) -> f64 {
-    let mut by_itself = Part::start(subject, laps, "recorded");
-    let whole: f64 = (0..laps).map(|_| by_itself.turn()).sum();
-    let share = by_itself.turn() / whole;
-    by_itself.end();
+/// The share of the time that snapshots take in a run of its own.
+fn snapshot_share(subject: &str, turns: u64) -> f64 {
+    let mut process = Process::start(subject, turns, "recorded");
+    let whole: f64 = (0..turns).map(|_| process.turn()).sum();
+    let share = process.turn() / whole;
+    process.end();
     share
 }
 
@@ -271,23 +274,27 @@ fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     [1, 2, 3].map(|quarter| values[quarter * (values.len() - 1) / 4])
 }
 
-fn compare(subject: &str, heats: u64) {
-    assert!(heats > 0, "no heat, no time");
-    let heats: Vec<_> = (0..heats).map(|_| heat(subject)).collect();
-    let share = snapshot_share(subject, LAPS * heats.len() as u64);
-    let [_, bare, _] = quartiles(heats.iter().map(|seconds| seconds[0]).collect());
+fn compare(subject: &str, rounds: u64) {
+    assert!(rounds > 0, "at least one round");
+    let rounds: Vec<_> = (0..rounds).map(|_| round(subject)).collect();
+    let share = snapshot_share(subject, TURNS * rounds.len() as u64);
+    let [_, bare, _] = quartiles(rounds.iter().map(|seconds| seconds[0]).collect());
     println!(
         "{subject}, bare {:.1} us a step, snapshots {:.1} %",
-        1e6 * bare / (LAPS * LAP) as f64,
+        1e6 * bare / (TURNS * TURN) as f64,
         100.0 * share,
     );
-    for (at, way) in WAYS.iter().enumerate().skip(1) {
-        let snapshots = if *way == "recorded" { 1.0 - share } else { 1.0 };
-        let ratios = heats
+    for (at, name) in LOOPS.iter().enumerate().skip(1) {
+        let snapshots = if *name == "recorded" {
+            1.0 - share
+        } else {
+            1.0
+        };
+        let ratios = rounds
             .iter()
             .map(|seconds| seconds[at] / seconds[0] / snapshots);
         let [low, median, high] = quartiles(ratios.collect());
-        println!("  {way:<18} {median:.3}x ({low:.3} to {high:.3})");
+        println!("  {name:<18} {median:.3}x ({low:.3} to {high:.3})");
     }
 }
 
@@ -297,18 +304,18 @@ fn main() {
     let count = count.unwrap_or(25);
     let device = Device::flex().autodiff();
     match &arguments[..] {
-        [_, subject, way] if WAYS.contains(&&way[..]) => match &subject[..] {
+        [_, subject, name] if LOOPS.contains(&&name[..]) => match &subject[..] {
             "cnn" => {
                 let (subject, plan) = healthy::cnn(&device);
-                take_part(way, &subject, &plan, count, &device);
+                run_loop(name, &subject, &plan, count, &device);
             }
             "rnn" => {
                 let (subject, plan) = healthy::rnn();
-                take_part(way, &subject, &plan, count, &device);
+                run_loop(name, &subject, &plan, count, &device);
             }
             _ => {
                 let (subject, plan) = healthy::mlp(&device);
-                take_part(way, &subject, &plan, count, &device);
+                run_loop(name, &subject, &plan, count, &device);
             }
         },
         [_, subjects @ ..] if !subjects.is_empty() => {

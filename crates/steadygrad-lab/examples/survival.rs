@@ -1,13 +1,13 @@
-//! Faulty runs with and without a guard, and clean ones: does an unattended run survive, and is a
-//! healthy one left alone?
+//! Faulty and clean runs with and without a guard: does a faulty run survive, and does the guard
+//! leave a healthy one alone?
 //!
-//! `cargo run --release -p steadygrad-lab --example survival -- [FAULTY_SEEDS] [CLEAN_SEEDS] [FIRST]`
-//! takes about 12 minutes on two cores with the defaults, 10, 100 and 9,000: seeds apart from those
-//! that the baselines (below 1,000) and the guard's settings (1,000 to 1,099, and 5,000 and 5,001) were
-//! chosen on. Prints Markdown.
+//! `cargo run --release -p steadygrad-lab --example survival -- [FAULTY_SEEDS] [CLEAN_SEEDS]
+//! [FIRST]` takes about 12 minutes on two cores with the defaults, 10, 100 and 9,000. The seeds
+//! differ from those of the baselines (below 1,000) and of the guard's settings (1,000 to 1,099,
+//! 5,000 and 5,001). It prints Markdown.
 //!
-//! A run is recovered when its last model is finite and its validation metric is at most 1 % (2 % where
-//! the fault changes weights) below that of the clean run of the same seed.
+//! A run has recovered if its last model is finite and its validation metric is at most 1 % below
+//! that of the clean run of the same seed, or 2 % for a fault that changes weights.
 #![allow(
     clippy::print_stdout,
     reason = "an experiment reports to its standard output"
@@ -20,14 +20,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use burn::tensor::Device;
 use steadygrad::guard::Preset;
 use steadygrad::remedy::Remedy;
-use steadygrad_lab::faults::{Fault, Faults, train_unguarded};
+use steadygrad_lab::faults::{Fault, Faults};
 use steadygrad_lab::subjects::healthy;
+use steadygrad_lab::unstable::train_unguarded;
 use steadygrad_lab::{Control, Plan, Rollback, Silent, Subject, TrainEnd, TrainOptions, train};
 
 const FIRST_SEED: u64 = 9_000;
 const SUBJECTS: [&str; 3] = ["mlp", "cnn", "rnn"];
 
-/// One run, compared.
+/// A run in all variants.
 struct Row {
     subject: &'static str,
     /// `None` for a clean run.
@@ -105,7 +106,7 @@ fn compare<S: Subject>(
     };
     let none = Faults::default();
     let clean = unguarded(&plan, &none).validation_metric;
-    // At a quarter of the run; the CNN and the RNN learn until then.
+    // The fault is at a quarter of the run, when the CNN and the RNN still learn.
     let faults = Fault::all(plan.steps / 4);
     let wanted = std::iter::once(None).chain(faults.into_iter().filter(|_| faulty).map(Some));
     wanted
@@ -132,7 +133,7 @@ fn compare<S: Subject>(
             let (run, _) =
                 train(subject, &plan, &options, device, control).expect("nothing is recorded");
             let at = fault.as_ref().map(Fault::at_step);
-            // An alarm before the fault is not about it.
+            // An alarm before the fault has another cause.
             let alarm = run
                 .first_alarm
                 .filter(|alarm| at.is_none_or(|at| *alarm >= at));
@@ -161,7 +162,7 @@ fn compare<S: Subject>(
         .collect()
 }
 
-/// Steps whose updates are lost, by rollback. One that is taken back loses what came after it.
+/// Steps whose updates are lost, by rollback. A rollback also loses the steps after its target.
 fn lost(rollbacks: &[Rollback]) -> Vec<u64> {
     let mut lost = Vec::new();
     for (index, rollback) in rollbacks.iter().enumerate() {
@@ -185,7 +186,8 @@ fn report(rows: &[Row]) {
         |rows: &[&Row], good: &dyn Fn(&Row) -> bool| rows.iter().filter(|row| good(row)).count();
     println!("## Faulty runs: {}\n", faulty.len());
     println!(
-        "| fault | subject | runs | recovered: nobody | clip=1 | guard | stopped | skips, median | rollbacks | lead to the first non-finite value, least and median |"
+        "| fault | subject | runs | recovered: no guard | clip=1 | guard | stopped | skips, median \
+         | rollbacks | lead to the first non-finite value, least and median |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut groups: BTreeMap<(&str, &str), Vec<&Row>> = BTreeMap::new();
@@ -260,7 +262,8 @@ fn report(rows: &[Row]) {
         .collect();
     for row in unseen {
         println!(
-            "- not recovered: {} {}: clean {:.4}, guarded {:.4}, unguarded {:.4}, alarm {:?}, skips {}, rollbacks {}, stopped {}",
+            "- not recovered: {} {}: clean {:.4}, guarded {:.4}, unguarded {:.4}, alarm {:?}, \
+             skips {}, rollbacks {}, stopped {}",
             row.fault.as_ref().map_or("", Fault::name),
             row.subject,
             row.clean,
@@ -278,7 +281,8 @@ fn report(rows: &[Row]) {
     let skipped: u64 = clean.iter().map(|row| row.skipped).sum();
     println!("\n## Clean runs: {}\n", clean.len());
     println!(
-        "Rollbacks {}, skips {skipped} of {readings} steps ({:.4} %), runs touched in any way {}, stopped {}.",
+        "Rollbacks {}, skips {skipped} of {readings} steps ({:.4} %), runs touched in any way {}, \
+         stopped {}.",
         clean.iter().map(|row| row.rolled_back).sum::<usize>(),
         100.0 * skipped as f64 / readings.max(1) as f64,
         count(&clean, &|row| row.touched),
@@ -303,7 +307,7 @@ fn median(values: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Mean of paired differences with its standard error, and how many differ at all.
+/// Mean of paired differences with its standard error, and the number of non-zero differences.
 fn paired(differences: &[f64]) -> String {
     let n = differences.len() as f64;
     let mean = differences.iter().sum::<f64>() / n;

@@ -1,4 +1,4 @@
-//! The zoo's traces as one Arrow file: a row for each run, its columns of numbers as lists.
+//! The zoo's traces as one Arrow file. Each run is a row whose columns of numbers are lists.
 
 use std::fs::File;
 use std::path::Path;
@@ -9,9 +9,9 @@ use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::ArrowError;
 use steadygrad::trace::Role;
-use steadygrad_lab::zoo::Run;
+use steadygrad_lab::unstable::zoo::Run;
 
-/// What of a trace is kept. Norms by parameter are many times as much.
+/// The columns that are written. Norms of each parameter would take many times the space.
 const COLUMNS: [Role; 4] = [
     Role::Loss,
     Role::GradNorm,
@@ -32,7 +32,7 @@ pub(crate) fn write(path: &Path, runs: &[&Run]) -> Result<(), ArrowError> {
             "family",
             text(&|run| run.configuration.architecture.family().into()),
         ),
-        ("became", text(&|run| run.became.name().into())),
+        ("became", text(&|run| run.final_state.name().into())),
         (
             "fault",
             text(&|run| {

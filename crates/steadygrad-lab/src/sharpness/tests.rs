@@ -10,7 +10,7 @@ use super::*;
 use crate::data::{Table, Target};
 use crate::models::MlpConfig;
 use crate::subjects::TableMlp;
-use crate::{Structure, trial};
+use crate::{Structure, build};
 
 /// A tanh network on 12 rows of made-up data with 3 features and 3 classes.
 fn small(width: usize) -> TableMlp {
@@ -89,7 +89,7 @@ fn the_steps_lie_where_the_error_is_least() {
             let relative_step = 10f64.powf(f64::from(halves) / 2.0);
             // Converged, so that what is left is the differences' error. In f32 no product is
             // good to more than a few digits.
-            let how = How {
+            let precision = Precision {
                 in_f64,
                 relative_step,
                 tolerance: if in_f64 { 1e-7 } else { 1e-4 },
@@ -100,7 +100,7 @@ fn the_steps_lie_where_the_error_is_least() {
             };
             let errors = (0..).zip(truths).map(|(seed, truth)| {
                 let model = built(&subject, seed);
-                let found = measure(&subject, &model, &rows, seed, budget, how);
+                let found = measure(&subject, &model, &rows, seed, budget, precision);
                 found.map_or(f64::INFINITY, |found| {
                     (found.lambda_max / truth - 1.0).abs()
                 })
@@ -179,7 +179,7 @@ fn a_normalised_network_is_measured_in_f32() {
         remedies: vec![steadygrad::remedy::Remedy::RmsNorm { every: 1 }],
     };
     let device = Device::flex().autodiff();
-    let (model, _) = trial::build(&subject, &plan, &plan.remedies, &device);
+    let (model, _) = build::build(&subject, &plan, &plan.remedies, &device);
     assert!(structure.normalizes(0) && !subject.computes_in_f64(&model));
     let found = sharpness(&subject, &model, &[0, 1, 2], 1).unwrap();
     assert_eq!(found.relative_step, STEP_F32);

@@ -1,4 +1,4 @@
-//! Twins on the embedded subjects: which part, and which do not.
+//! Twins on the embedded subjects: which ones separate, and which do not.
 
 #![allow(
     clippy::print_stdout,
@@ -62,7 +62,7 @@ fn network(init_std: f64) -> TableMlp {
 }
 
 #[test]
-fn twins_part_where_training_is_chaotic_and_not_where_it_is_stable() {
+fn twins_separate_in_chaotic_training_and_not_in_stable_training() {
     let device = Device::flex().autodiff();
     let subject = network(0.29);
     let twins = Twins {
@@ -78,7 +78,7 @@ fn twins_part_where_training_is_chaotic_and_not_where_it_is_stable() {
             found.weights,
             found.loss.horizon
         );
-        // f64 twins hold 1e-8.
+        // Twins in f64 keep a difference of 1e-8.
         assert_eq!(found.settings.resolution, f64::EPSILON);
         assert!((found.steps[0].weights.relative() / 1e-8 - 1.0).abs() < 1e-6);
     }
@@ -165,7 +165,7 @@ fn a_twin_that_diverges_is_an_outcome_and_no_difference_an_error() {
 }
 
 #[test]
-fn inputs_that_differ_part_the_weights_too() {
+fn different_inputs_separate_the_weights_too() {
     let device = Device::flex().autodiff();
     let (table, twins) = (network(0.29), |steps| Twins {
         steps,
@@ -177,7 +177,7 @@ fn inputs_that_differ_part_the_weights_too() {
     for found in [&stable, &chaotic] {
         let first = &found.steps[0];
         assert_eq!(first.weights.distance, 0.0);
-        // Relative changes of the loss and the gradient are of the inputs' order.
+        // The relative changes of the loss and the gradient have the order of the inputs' change.
         for apart in [first.loss, first.gradients] {
             assert!((1e-10..1e-6).contains(&apart.relative()), "{apart:?}");
         }
@@ -187,7 +187,7 @@ fn inputs_that_differ_part_the_weights_too() {
     let farthest = chaotic.steps.iter().map(|step| step.weights.relative());
     let farthest = farthest.fold(0.0, f64::max);
     assert!(farthest > 1e-2, "{farthest}");
-    // The control: weights part at first, since the gradients differ, and never far.
+    // The control: the gradients differ, so that the weights separate at first, but never far.
     assert!(!matches!(stable.weights.horizon, Horizon::Measured { .. }));
     let last = stable.steps.last().unwrap().weights.relative();
     assert!(last < 1e-6, "{last}");

@@ -1,4 +1,4 @@
-//! The number of workers decides how long a cure takes, and nothing else.
+//! The number of workers changes how long a cure takes, and nothing else.
 
 use std::sync::atomic::AtomicBool;
 
@@ -6,12 +6,11 @@ use burn::module::{Initializer, Module};
 use burn::nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
-use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use steadygrad::cure::{CureReport, Goal};
 use steadygrad::dynamics::Activation;
 use steadygrad_lab::{
-    Control, Job, Optimizer, Plan, Schedule, Silent, Structure, Subject, Summary, Tape, cure,
+    Control, Job, Optimizer, Plan, Rng, Schedule, Silent, Structure, Subject, Summary, Tape, cure,
 };
 
 const ROWS: usize = 80;
@@ -26,7 +25,7 @@ struct Net {
     output: Linear,
 }
 
-/// A ReLU network whose weights come from Burn's own generator, the one that all threads share.
+/// A ReLU network whose weights come from Burn's own generator, which all threads share.
 struct Tiny(Device);
 
 impl Tiny {
@@ -71,7 +70,7 @@ impl Subject for Tiny {
         }
     }
 
-    fn build(&self, structure: &Structure, _rng: &mut ChaCha8Rng, device: &Device) -> Net {
+    fn build(&self, structure: &Structure, _rng: &mut dyn Rng, device: &Device) -> Net {
         let linear = |inputs, outputs| {
             LinearConfig::new(inputs, outputs)
                 .with_initializer(Initializer::Normal {
@@ -139,7 +138,7 @@ fn cured(workers: usize, seed: u64) -> CureReport {
     .expect("no record is written")
 }
 
-/// The report as JSON, each `seconds` blanked.
+/// The report as JSON without its `seconds`.
 fn without_seconds(report: &CureReport) -> Value {
     fn blank(value: &mut Value, blanked: &mut usize) {
         match value {
@@ -168,7 +167,7 @@ fn without_seconds(report: &CureReport) -> Value {
 #[test]
 fn the_number_of_workers_changes_nothing() {
     let (one, two) = (cured(1, 5), cured(2, 5));
-    // It exploded, there were trials to mix up, and something was verified.
+    // The run exploded, several trials ran side by side, and the winner was verified.
     assert!(!one.baseline().expect("it ran").verdict.survived());
     let ran = one.trials.iter().filter(|trial| trial.outcome.is_some());
     assert!(ran.count() >= 7);

@@ -1,5 +1,5 @@
-//! Faults in the embedded subjects: what is distorted is what the model sees, what is not stays
-//! the same to the bit, and a run without a guard is harmed.
+//! Faults in the embedded subjects: the model sees the distorted batch, other batches stay the same
+//! to the bit, and the faults harm a run without a guard.
 
 use std::sync::atomic::AtomicBool;
 
@@ -12,14 +12,12 @@ use steadygrad_burn::gradient_values;
 use steadygrad_lab::data::{Target, digits};
 use steadygrad_lab::faults::{
     Distortion, Fault, FaultError, Faults, LearningRateGrowth, LearningRateSpike, Poison,
-    PoisonedBatch, RotatedLabels, ScaledBatch, ShiftedData, Unguarded, WeightGrowth,
-    train_unguarded,
+    PoisonedBatch, RotatedLabels, ScaledBatch, ShiftedData, WeightGrowth,
 };
 use steadygrad_lab::models::{CnnConfig, MlpConfig};
 use steadygrad_lab::subjects::{DigitsCnn, TableMlp, healthy};
-use steadygrad_lab::{
-    Control, Optimizer, Plan, Silent, Structure, Subject, Summary, Tape, TrialSpec, run_trial,
-};
+use steadygrad_lab::unstable::{TrialSpec, UnguardedRun, run_trial, train_unguarded};
+use steadygrad_lab::{Control, Optimizer, Plan, Rng, Silent, Structure, Subject, Summary, Tape};
 
 fn device() -> Device {
     Device::flex().autodiff()
@@ -69,7 +67,7 @@ fn unchanged_without_a_distortion<S: Subject>(subject: &S) {
     let model = model(subject);
     let same = distorted(subject, &model, &Distortion::default());
     assert_eq!(bits::<S>(&model, same), clean(subject, &model));
-    // A factor of one goes all the way through the distorted path.
+    // A factor of one takes the distorted path through all of its code.
     let one = batch(Fault::ScaledBatch(ScaledBatch {
         factor: 1.0,
         ..ScaledBatch::at(0)
@@ -79,7 +77,7 @@ fn unchanged_without_a_distortion<S: Subject>(subject: &S) {
 }
 
 #[test]
-fn without_a_distortion_all_is_the_same_to_the_bit() {
+fn a_distortion_that_changes_nothing_gives_the_same_bits() {
     unchanged_without_a_distortion(&healthy::mlp(&device()).0);
     unchanged_without_a_distortion(&healthy::cnn(&device()).0);
     unchanged_without_a_distortion(&healthy::rnn().0);
@@ -107,7 +105,7 @@ fn bad_batches_reach_every_subject() {
 
 /// A distorted batch is a batch of a distorted data set.
 #[test]
-fn a_distortion_is_what_other_data_would_be() {
+fn a_distortion_equals_other_data() {
     let table = digits();
     let config = MlpConfig {
         depth: 2,
@@ -138,7 +136,7 @@ fn a_distortion_is_what_other_data_would_be() {
     assert_eq!(found, clean(&on(turned), &model));
 }
 
-/// A subject that has not said how its batches are distorted.
+/// A subject that cannot distort its batches.
 struct Plain(TableMlp);
 
 impl Subject for Plain {
@@ -147,7 +145,7 @@ impl Subject for Plain {
     fn summary(&self) -> Summary {
         self.0.summary()
     }
-    fn build(&self, structure: &Structure, rng: &mut ChaCha8Rng, device: &Device) -> Self::Model {
+    fn build(&self, structure: &Structure, rng: &mut dyn Rng, device: &Device) -> Self::Model {
         self.0.build(structure, rng, device)
     }
     fn loss(&self, model: &Self::Model, rows: &[usize], tape: &mut Tape) -> Tensor<1> {
@@ -161,7 +159,7 @@ impl Subject for Plain {
     }
 }
 
-/// A perceptron and a plan of a few steps, on seeds of its own.
+/// A perceptron and a plan of a few steps.
 fn short() -> (TableMlp, Plan) {
     let (subject, plan) = healthy::mlp(&device());
     let plan = Plan {
@@ -172,13 +170,13 @@ fn short() -> (TableMlp, Plan) {
     (subject, plan)
 }
 
-fn unguarded(plan: &Plan, faults: Vec<Fault>) -> Unguarded {
+fn unguarded(plan: &Plan, faults: Vec<Fault>) -> UnguardedRun {
     let faults = Faults::new(faults, plan.seed).expect("they can be used");
     train_unguarded(&short().0, plan, &faults, &device()).expect("it can be distorted")
 }
 
 #[test]
-fn a_fault_that_cannot_act_is_an_error_not_a_silence() {
+fn a_fault_that_cannot_act_is_an_error() {
     let (subject, plan) = short();
     let subject = Plain(subject);
     let run = |fault| {
@@ -194,7 +192,7 @@ fn a_fault_that_cannot_act_is_an_error_not_a_silence() {
 }
 
 #[test]
-fn without_faults_it_is_the_trial_to_the_bit() {
+fn a_run_without_faults_equals_the_trial_to_the_bit() {
     let (subject, plan) = short();
     let clip = Remedy::ClipGlobalNorm { max_norm: 0.5 };
     for (optimizer, remedies) in [
@@ -253,7 +251,7 @@ fn optimizers_and_schedules_lead_to_different_runs() {
     }
 }
 
-/// Every fault leaves the run before it alone, and what should harm does.
+/// No fault changes the run before it, and every harmful fault harms the run.
 #[test]
 fn an_unguarded_run_is_harmed() {
     const AT: u64 = 10;
@@ -287,15 +285,16 @@ fn an_unguarded_run_is_harmed() {
                 let harmed = left.is_nan() || left < 0.99 * clean.validation_metric;
                 assert!(harmed, "{fault:?}: {left} of {}", clean.validation_metric);
             }
-            // What these do in so short a run depends on the seed: examples/faults.rs.
+            // The effect of these faults in such a short run depends on the seed (see
+            // examples/faults.rs).
             _ => (),
         }
     }
 }
 
-/// A failure that builds up is not there at once, so that there is something to be early for.
+/// A failure that builds up takes some steps, so that a detector can warn early.
 #[test]
-fn what_builds_up_takes_more_than_five_steps() {
+fn a_fault_that_builds_up_takes_more_than_five_steps() {
     const AT: u64 = 5;
     let (_, plan) = short();
     let plan = Plan { steps: 90, ..plan };

@@ -1,4 +1,4 @@
-//! The lab's tests: one program, since each one compiles Burn's generic code for itself.
+//! The lab's tests. They are one program, because each program compiles Burn's generic code again.
 
 mod butterfly;
 mod determinism;

@@ -1,4 +1,4 @@
-//! `probe` on real subjects: what it says follows from how the subject was made.
+//! `probe` on real subjects: its report follows from how the subject was built.
 
 use std::sync::atomic::AtomicBool;
 
@@ -10,7 +10,7 @@ use steadygrad::remedy::Remedy;
 use steadygrad_lab::data::digits;
 use steadygrad_lab::models::MlpConfig;
 use steadygrad_lab::subjects::{TableMlp, TemporalOrderRnn};
-use steadygrad_lab::{Control, Optimizer, Plan, Schedule, Silent, Subject, probe};
+use steadygrad_lab::{Control, Optimizer, Plan, ProbeOptions, Schedule, Silent, Subject, probe};
 
 fn run<S: Subject>(subject: &S, learning_rate: f64) -> ProbeReport {
     run_with(subject, learning_rate, None)
@@ -33,7 +33,8 @@ fn run_with<S: Subject>(subject: &S, learning_rate: f64, remedy: Option<Remedy>)
         progress: &Silent,
     };
     let device = Device::flex().autodiff();
-    probe(subject, &plan, None, false, &device, control)
+    let options = ProbeOptions::default();
+    probe(subject, &plan, options, &device, control)
 }
 
 /// `gain` of the hidden layers' weights.
@@ -54,7 +55,7 @@ fn a_linear_network_grows_by_its_gain() {
     let report = run(&mlp(Activation::Linear, 21, 1.5), 1e-12);
     let spectrum = report.measurements.spectrum.as_ref().unwrap();
     assert_eq!((spectrum.axis, spectrum.steps), (Axis::Depth, 20));
-    // Mean over all directions: ln 1.5, whatever the width. A linear network has the same
+    // The mean over all directions is ln 1.5 for every width. A linear network has the same
     // Jacobian at every sample.
     let mean = spectrum.mean_log_growth().unwrap().value;
     assert!((mean - 1.5f64.ln()).abs() < 0.02, "{mean}");
@@ -77,8 +78,8 @@ fn a_linear_network_grows_by_its_gain() {
 
 #[test]
 fn a_critical_network_on_scaled_input_is_healthy() {
-    // Raw pixels have a root mean square of 7.9; a first layer of its own would scale them, so
-    // here the whole table is scaled.
+    // Raw pixels have a root mean square of 7.9. The whole table is scaled instead of the first
+    // layer.
     let mut table = digits();
     table.values.iter_mut().for_each(|value| *value /= 7.9);
     let config = MlpConfig {
@@ -126,7 +127,7 @@ fn products_beyond_f32_are_told() {
     assert_eq!(forecast.gradient_growth.source, GrowthSource::MeanField);
     let growth = forecast.gradient_growth.rate.value;
     assert!((growth - 1.5f64.ln()).abs() < 0.02, "{growth}");
-    // tanh bounds the state, so its Jacobians can be read; their product lies beyond f32.
+    // tanh bounds the state, so that its Jacobians are finite; their product is beyond f32.
     let report = run(&mlp(Activation::Tanh, 301, 4.0), 1e-3);
     let spectrum = report.measurements.spectrum.as_ref().unwrap();
     let log_product = spectrum.lambda_1().unwrap().value * spectrum.steps as f64;
@@ -140,7 +141,7 @@ fn products_beyond_f32_are_told() {
     assert!((mean - theory).abs() < 0.05, "{mean} {theory}");
 }
 
-/// What `cure` prescribes against a fault is no fault itself.
+/// A prescribed remedy must not cause a finding.
 #[test]
 fn a_remedy_in_the_plan_is_taken_into_account() {
     let codes = |remedy: Option<Remedy>| -> Vec<String> {
@@ -182,8 +183,8 @@ fn time_steps_of_a_recurrent_network() {
     let spectrum = report.measurements.spectrum.as_ref().unwrap();
     assert_eq!((spectrum.axis, spectrum.steps), (Axis::Time, 24));
     assert_eq!(spectrum.layers[3].name, "t=3");
-    // The stages are the very network that is trained: the batch's gradient grows as a random
-    // direction does. The control, the weights' gain alone, is far off: tanh damps.
+    // The stages are the network that is trained: the batch's gradient grows like a random
+    // direction. The control, the weights' gain alone, is far off because tanh damps.
     let growth = &report.measurements.growth;
     let measured = growth.backward_growth_rate().unwrap().ln();
     let mean = spectrum.mean_log_growth().unwrap().value;
@@ -201,9 +202,9 @@ fn time_steps_of_a_recurrent_network() {
     );
 }
 
-/// 1,500 layers of 40 units are beyond two million parameters.
+/// 1,500 layers of 40 units have more than two million parameters.
 #[test]
-fn twins_of_a_large_network_wait_to_be_asked_for() {
+fn twins_of_a_large_network_are_trained_on_request() {
     let config = MlpConfig {
         depth: 1_500,
         width: 40,

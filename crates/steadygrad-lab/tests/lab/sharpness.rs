@@ -1,5 +1,5 @@
 //! The sharpness of linear regressions, whose Hessian is known (`2 / n X^T X`), and of small
-//! networks beside a dense Hessian of an independent f64 implementation.
+//! networks, compared with a dense Hessian of an independent f64 implementation.
 
 #![allow(
     clippy::print_stdout,
@@ -12,10 +12,9 @@ mod descent;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use rand_chacha::ChaCha8Rng;
 use steadygrad::cure::Goal;
 use steadygrad::dynamics::Activation;
-use steadygrad_lab::{Structure, Subject, Summary, Tape, sharpness};
+use steadygrad_lab::{Rng, Structure, Subject, Summary, Tape, sharpness};
 
 #[derive(Module, Debug)]
 struct Line {
@@ -97,7 +96,7 @@ impl Subject for Regression {
         }
     }
 
-    fn build(&self, _structure: &Structure, _rng: &mut ChaCha8Rng, device: &Device) -> Line {
+    fn build(&self, _structure: &Structure, _rng: &mut dyn Rng, device: &Device) -> Line {
         let layer = LinearConfig::new(self.inputs[0].len(), 1).init(device);
         Line { layer }
     }
@@ -146,12 +145,12 @@ fn assert_close(regression: &Regression, rows: &[usize]) {
 }
 
 #[test]
-fn it_is_the_largest_eigenvalue_of_the_hessian() {
+fn the_sharpness_is_the_largest_eigenvalue_of_the_hessian() {
     assert_close(&Regression::new(&INPUTS, false), &[0, 1, 2, 3, 4]);
 }
 
 #[test]
-fn it_is_that_of_the_rows_asked_for() {
+fn the_sharpness_belongs_to_the_given_rows() {
     let regression = Regression::new(&INPUTS, false);
     let (some, all) = (
         regression.largest_eigenvalue(&[0, 3]),
@@ -163,17 +162,17 @@ fn it_is_that_of_the_rows_asked_for() {
 
 #[test]
 fn parameters_are_taken_together() {
-    // The Hessian's largest eigenvector lies neither in the weight nor in the bias alone.
+    // The Hessian's largest eigenvector has components in both the weight and the bias.
     let inputs: [&[f32]; 4] = [&[1.0], &[2.0], &[0.5], &[1.5]];
     assert_close(&Regression::new(&inputs, true), &[0, 1, 2, 3]);
 }
 
 #[test]
-fn what_is_not_finite_has_no_sharpness() {
+fn a_non_finite_loss_has_no_sharpness() {
     for odd in [f32::NAN, f32::INFINITY, f32::MAX] {
         let regression = Regression::new(&[&[1.0, odd], &[2.0, 1.0]], false);
         assert_eq!(regression.measured(&[0, 1], 1), None, "{odd}");
-        // The odd row alone is to blame.
+        // Only the odd row is non-finite.
         assert!(regression.measured(&[1], 1).is_some());
     }
 }

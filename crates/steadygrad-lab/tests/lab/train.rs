@@ -1,4 +1,5 @@
-//! Guarded runs: nothing is touched without need, nothing is lost, and a resumed run is the run.
+//! Guarded runs: healthy runs stay the same, nothing is lost, and a resumed run equals one that was
+//! never stopped.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,25 +8,24 @@ use burn::tensor::Device;
 use steadygrad::cure::Outcome;
 use steadygrad::detect::Detector;
 use steadygrad::guard::Preset;
-use steadygrad_lab::faults::{
-    BitFlip, Fault, Faults, LearningRateSpike, Poison, PoisonedBatch, train_unguarded,
-};
+use steadygrad_lab::faults::{BitFlip, Fault, Faults, LearningRateSpike, Poison, PoisonedBatch};
 use steadygrad_lab::subjects::{DigitsCnn, TemporalOrderRnn, healthy};
+use steadygrad_lab::unstable::train_unguarded;
 use steadygrad_lab::{
-    Control, Plan, Progress, Stepped, Subject, TrainEnd, TrainError, TrainOptions, Trained,
-    measure, train,
+    Control, Plan, Progress, StepProgress, Subject, TrainEnd, TrainError, TrainOptions,
+    TrainOutcome, measure, train,
 };
 use steadygrad_record::{
     Snapshot, SnapshotStore, list_dumps, read_dump, read_incidents, read_steps,
 };
 use tempfile::tempdir;
 
-/// Says stop after this step.
+/// Cancels the run after this step.
 struct StopAt<'a>(u64, &'a AtomicBool);
 
 impl Progress for StopAt<'_> {
     fn started(&self, _: &str, _: u64) {}
-    fn stepped(&self, _: &str, done: Stepped<'_>) {
+    fn stepped(&self, _: &str, done: StepProgress<'_>) {
         if done.step == self.0 {
             self.1.store(true, Ordering::Relaxed);
         }
@@ -50,7 +50,7 @@ fn run<S: Subject>(
     run_dir: Option<&Path>,
     stop_at: Option<u64>,
     resume: bool,
-) -> Result<Trained, TrainError> {
+) -> Result<TrainOutcome, TrainError> {
     let cancelled = AtomicBool::new(false);
     let stop = StopAt(stop_at.unwrap_or(u64::MAX), &cancelled);
     let control = Control {
@@ -71,8 +71,8 @@ fn run<S: Subject>(
     Ok(trained)
 }
 
-/// The weights at the end, to the bit. The optimizer's bytes hold identities that differ between
-/// two builds of the same model.
+/// The final weights, to the bit. The optimizer's bytes are left out: they hold identities that
+/// differ between two builds of the same model.
 fn weights(run_dir: &Path) -> Vec<(String, Vec<u8>)> {
     let snapshot: Snapshot = SnapshotStore::new(run_dir)
         .newest_good(None)
@@ -88,7 +88,7 @@ fn weights(run_dir: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_healthy_run_is_bit_for_bit_what_it_was_without_a_guard() {
+fn a_guard_does_not_change_a_healthy_run() {
     let (subject, plan) = rnn();
     let folder = tempdir().unwrap();
     let dir = folder.path().join("run");
@@ -109,9 +109,10 @@ fn a_healthy_run_is_bit_for_bit_what_it_was_without_a_guard() {
     );
 }
 
-/// With a fault before and after the cut, Adam's moments, and a rollback to a state from before it.
+/// The run has Adam's moments, a fault before and after the cut, and a rollback to a state before
+/// it.
 #[test]
-fn a_resumed_run_is_the_run_to_the_bit() {
+fn a_resumed_run_equals_the_whole_run_to_the_bit() {
     let (subject, plan) = rnn();
     let faults = Faults::new(
         vec![
@@ -142,7 +143,7 @@ fn a_resumed_run_is_the_run_to_the_bit() {
 }
 
 #[test]
-fn what_would_have_ended_the_run_is_skipped_and_on_record() {
+fn a_fatal_step_is_skipped_and_recorded() {
     let (subject, plan) = cnn();
     let fault = Fault::PoisonedBatch(PoisonedBatch::at(75, Poison::Nan));
     let faults = Faults::new(vec![fault], plan.seed).unwrap();
@@ -150,7 +151,7 @@ fn what_would_have_ended_the_run_is_skipped_and_on_record() {
     let dir = folder.path().join("run");
     let guarded = run(&subject, &plan, &faults, Some(&dir), None, false).unwrap();
     let device = Device::flex().autodiff();
-    // The control: nobody looks on.
+    // The control: a run without a guard.
     let bare = train_unguarded(&subject, &plan, &faults, &device).unwrap();
     let clean = train_unguarded(&subject, &plan, &Faults::default(), &device).unwrap();
     assert!(bare.validation_metric.is_nan());
@@ -168,7 +169,7 @@ fn what_would_have_ended_the_run_is_skipped_and_on_record() {
 }
 
 #[test]
-fn growth_through_time_is_on_record_as_it_was_measured_before_training() {
+fn the_recorded_growth_through_time_begins_with_the_measured_one() {
     let wild = TemporalOrderRnn::new(20, 32, 16.0 / 32.0_f64.sqrt(), 0.9);
     let (tame, plan) = rnn();
     let plan = Plan { steps: 120, ..plan };
@@ -196,7 +197,7 @@ fn growth_through_time_is_on_record_as_it_was_measured_before_training() {
 }
 
 #[test]
-fn another_run_is_not_gone_on_with() {
+fn a_run_of_another_study_is_not_resumed() {
     let (subject, plan) = rnn();
     let plan = Plan { steps: 5, ..plan };
     let none = Faults::default();
@@ -216,7 +217,7 @@ fn another_run_is_not_gone_on_with() {
     let missing = folder.path().join("missing");
     assert!(run(&subject, &plan, &none, Some(&missing), None, true).is_err());
     assert!(!missing.exists(), "nothing is made of a mistyped name");
-    // A finished run that is resumed has nothing left to do.
+    // Resuming a finished run makes no steps.
     let done = run(&subject, &plan, &none, Some(&dir), None, true).unwrap();
     assert_eq!((done.end, done.steps), (TrainEnd::Completed, 5));
 }

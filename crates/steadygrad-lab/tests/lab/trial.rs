@@ -1,5 +1,5 @@
-//! One trial: repeatable, equal to a plain Burn loop when it only watches, and changed by each
-//! remedy in just the way the remedy says.
+//! One trial: it is repeatable, it equals a plain Burn loop if it only observes, and each remedy
+//! changes it as described.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,7 +11,6 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use rand_chacha::ChaCha8Rng;
 use steadygrad::clip::GlobalNormClip;
 use steadygrad::cure::{End, Outcome};
 use steadygrad::dynamics::{Activation, SpectralNorm};
@@ -21,9 +20,10 @@ use steadygrad_burn::{GuardedStep, for_each_parameter, guarded_step};
 use steadygrad_lab::data::digits;
 use steadygrad_lab::models::{Mlp, MlpConfig};
 use steadygrad_lab::subjects::TableMlp;
+use steadygrad_lab::unstable::{TrialSpec, run_trial};
 use steadygrad_lab::{
-    Control, Optimizer, Plan, Progress, Schedule, Silent, Stepped, Structure, Subject, Summary,
-    Tape, TrialSpec, run_trial,
+    Control, Optimizer, Plan, Progress, Rng, Schedule, Silent, StepProgress, Structure, Subject,
+    Summary, Tape,
 };
 use steadygrad_record::{Manifest, RecordError, RunStatus, StepTable, read_steps};
 
@@ -33,7 +33,7 @@ const STEPS: u64 = 30;
 const HEALTHY_STD: f64 = 0.3;
 const EXPLODING_STD: f64 = 30.0;
 
-/// A small perceptron on the digits that notes each model and batch whose loss is asked for.
+/// A small perceptron on the digits that notes the model and the batch of each loss.
 struct Watched {
     inner: TableMlp,
     /// At this step the loss, and so every gradient, is NaN.
@@ -70,7 +70,7 @@ impl Subject for Watched {
         self.inner.summary()
     }
 
-    fn build(&self, structure: &Structure, rng: &mut ChaCha8Rng, device: &Device) -> Mlp {
+    fn build(&self, structure: &Structure, rng: &mut dyn Rng, device: &Device) -> Mlp {
         self.inner.build(structure, rng, device)
     }
 
@@ -157,7 +157,7 @@ fn run(subject: &impl Subject, plan: &Plan, spec: TrialSpec<'_>) -> Outcome {
 }
 
 fn bits(values: &[f64]) -> Vec<u64> {
-    // One NaN is as good as another.
+    // All NaN are equal here.
     let bits = |value: &f64| {
         if value.is_nan() {
             f64::NAN.to_bits()
@@ -196,11 +196,11 @@ fn the_seed_decides_an_explosion_too() {
     let subject = Watched::new(EXPLODING_STD);
     let [first, second] = [(); 2].map(|()| run(&subject, &plan(), spec(None)));
     assert!(first.first_non_finite_step.is_some());
-    // NaN is not equal to itself, but it is written the same.
+    // NaN is not equal to itself, but its text is.
     assert_eq!(format!("{first:?}"), format!("{second:?}"));
 }
 
-/// Burn alone: from the trial's first model, on the trial's batches.
+/// A plain Burn loop from the trial's first model, on the trial's batches.
 fn plain_burn(subject: &Watched, plan: &Plan) -> (Vec<f64>, f64) {
     let seen = std::mem::take(&mut *subject.seen.lock().expect("no panic"));
     let momentum = MomentumConfig::new()
@@ -221,7 +221,7 @@ fn plain_burn(subject: &Watched, plan: &Plan) -> (Vec<f64>, f64) {
 }
 
 #[test]
-fn a_trial_that_only_watches_is_plain_burn_bit_for_bit() {
+fn a_trial_that_only_observes_equals_plain_burn_to_the_bit() {
     for momentum in [0.0, 0.9] {
         let plan = Plan { momentum, ..plan() };
         let subject = Watched::new(HEALTHY_STD);
@@ -236,12 +236,12 @@ fn a_trial_that_only_watches_is_plain_burn_bit_for_bit() {
 }
 
 #[test]
-fn watching_an_explosion_does_not_soften_it() {
+fn observing_an_explosion_does_not_soften_it() {
     let subject = Watched::new(EXPLODING_STD);
     let outcome = run(&subject, &plan(), spec(None));
     let (losses, _) = plain_burn(&subject, &plan());
     let lost = losses.iter().position(|loss| !loss.is_finite());
-    // It goes on after the first loss that is lost.
+    // The trial continues after the first non-finite loss.
     assert!(
         lost.is_some_and(|lost| lost + 1 < losses.len()),
         "{losses:?}"
@@ -267,7 +267,7 @@ fn clipping_bounds_every_move_of_the_weights() {
     let bound = plan().learning_rate * max_norm;
     for pair in subject.weights().windows(2) {
         let moved = moved(&pair[0], &pair[1]);
-        // Weights are rounded to f32, so a little more than the bound can come out.
+        // The weights are rounded to f32, so that a move can exceed the bound a little.
         assert!((moved / bound - 1.0).abs() < 1e-3, "{moved} for {bound}");
     }
 
@@ -279,7 +279,7 @@ fn clipping_bounds_every_move_of_the_weights() {
     assert!(moved(before, after) > 2.0 * bound);
 }
 
-/// One guarded step of a linear layer on a batch of this value.
+/// A guarded step of a linear layer on a batch of this value.
 fn linear_step(config: GuardConfig, input: f32) -> (Weights, GuardedStep<Linear>) {
     const LEARNING_RATE: f64 = 0.1;
     let device = device();
@@ -334,7 +334,7 @@ fn a_nan_batch_reaches_no_weight_when_the_guard_stops() {
 }
 
 #[test]
-fn a_nan_loss_ends_a_guarded_trial_at_once_and_a_watched_one_soon() {
+fn a_nan_loss_ends_a_guarded_trial_at_once_and_an_observed_one_soon() {
     let mut subject = Watched::new(HEALTHY_STD);
     subject.nan_at = Some(7);
     let clip = Remedy::ClipGlobalNorm { max_norm: 1e30 };
@@ -349,12 +349,12 @@ fn a_nan_loss_ends_a_guarded_trial_at_once_and_a_watched_one_soon() {
     assert!(matches!(watched.end, End::Failed { .. }));
     assert_eq!(watched.first_non_finite_step, Some(7));
     assert!(watched.trace.loss.len() > 8 && watched.steps_done < STEPS);
-    // Only step 7 was made NaN: what follows is NaN because the update was applied.
+    // Only step 7 was made NaN. Later steps are NaN because its update was applied.
     assert!(watched.trace.loss[8].is_nan());
     assert!(subject.weights()[8][&hidden(1)].iter().all(|w| w.is_nan()));
 }
 
-/// A trial with its record and the weights of each step.
+/// A trial with its record, and the weights of each step.
 struct Recorded {
     outcome: Outcome,
     manifest: Manifest,
@@ -387,7 +387,7 @@ fn recorded_at(learning_rate: f64, remedy: Option<Remedy>) -> Recorded {
 }
 
 #[test]
-fn the_record_is_the_trial() {
+fn the_record_equals_the_trial() {
     let Recorded {
         outcome,
         manifest,
@@ -414,7 +414,7 @@ fn the_record_is_the_trial() {
 }
 
 #[test]
-fn clip_global_norm_scales_the_gradients_and_leaves_the_start() {
+fn clip_global_norm_scales_the_gradients_and_not_the_initial_weights() {
     let plain = recorded(None);
     let treated = recorded(Some(Remedy::ClipGlobalNorm { max_norm: 0.5 }));
     assert_eq!(treated.outcome.initial_loss, plain.outcome.initial_loss);
@@ -429,7 +429,8 @@ fn clip_global_norm_scales_the_gradients_and_leaves_the_start() {
 #[test]
 fn cap_spectral_norm_holds_the_hidden_matrices_at_every_step() {
     const CAP: f64 = 1.0;
-    // Fast enough for every hidden matrix to grow past the cap again, were it set only once.
+    // The learning rate is so large that every hidden matrix would exceed a cap that acts only
+    // once.
     const LEARNING_RATE: f64 = 0.2;
     let norm = |weights: &Weights, name: &str| {
         SpectralNorm::new(WIDTH).estimate(weights[name].as_slice(), 500)
@@ -444,7 +445,7 @@ fn cap_spectral_norm_holds_the_hidden_matrices_at_every_step() {
         let name = hidden(layer);
         assert!(norm(&plain.weights[0], &name) > 1.5 * CAP);
         for weights in &treated.weights {
-            // One power iteration a step estimates the norm from below.
+            // One power iteration a step underestimates the norm.
             let norm = norm(weights, &name);
             assert!(norm < 1.15 * CAP, "{name}: {norm}");
         }
@@ -475,7 +476,7 @@ fn critical_init_sets_the_gains() {
         assert!((now / wanted - 1.0).abs() < 1e-5, "{name}: {now}");
         let before = measured(&plain.weights[0], &name, fan_in);
         assert!((before / wanted - 1.0).abs() > 0.03, "{name}: {before}");
-        // Only scaled: the random numbers are the same.
+        // The matrix is only scaled: the random numbers are the same.
         let ratio = treated.weights[0][&name][0] / plain.weights[0][&name][0];
         assert!((f64::from(ratio) * before / now - 1.0).abs() < 1e-5);
     }
@@ -502,7 +503,7 @@ fn rms_norm_adds_a_norm_to_every_nth_layer() {
 }
 
 #[test]
-fn reduce_depth_leaves_so_many_layers() {
+fn reduce_depth_builds_fewer_layers() {
     let plain = recorded(None);
     let treated = recorded(Some(Remedy::ReduceDepth { depth: 2 }));
     assert_eq!(treated.manifest.parameters.len(), 2 * (2 + 1));
@@ -532,13 +533,13 @@ fn lower_learning_rate_shortens_the_first_step_in_proportion() {
 }
 
 #[test]
-fn remedies_of_the_plan_are_there_before_those_of_the_trial() {
+fn remedies_of_the_plan_act_before_those_of_the_trial() {
     let subject = Watched::new(HEALTHY_STD);
     let mut plan = plan();
     plan.remedies = vec![Remedy::ReduceDepth { depth: 2 }];
     let clip = Remedy::ClipGlobalNorm { max_norm: 0.5 };
     let outcome = run(&subject, &plan, spec(Some(&clip)));
-    // The baseline has the plan's remedies too, so the work is the same.
+    // The baseline has the plan's remedies too, so that the work is the same.
     assert_eq!((outcome.work, outcome.clip_rate), (1.0, 1.0));
     assert!(!subject.weights()[0].contains_key(&hidden(2)));
 }
@@ -548,7 +549,7 @@ struct CancelAfter<'a>(u64, &'a AtomicBool);
 
 impl Progress for CancelAfter<'_> {
     fn started(&self, _trial: &str, _steps: u64) {}
-    fn stepped(&self, _trial: &str, done: Stepped<'_>) {
+    fn stepped(&self, _trial: &str, done: StepProgress<'_>) {
         self.1.fetch_or(done.step == self.0, Ordering::Relaxed);
     }
     fn ended(&self, _trial: &str, outcome: &Outcome) {
@@ -578,13 +579,13 @@ fn a_cancelled_trial_is_interrupted_after_its_current_step() {
     let steps = read_steps(&run_dir).expect("whole").value;
     assert_eq!(steps.rows.len(), 5);
 
-    // The flag is still up: nothing is begun.
+    // The flag is still set: no step is made.
     let outcome = run_trial(&subject, &plan(), spec(None), &device(), control).expect("no record");
     assert_eq!((outcome.end, outcome.steps_done), (End::Interrupted, 0));
 }
 
 #[test]
-fn a_run_directory_that_cannot_be_made_is_an_error() {
+fn a_run_directory_that_cannot_be_created_is_an_error() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("file");
     std::fs::write(&file, "not a folder").expect("it can be written");

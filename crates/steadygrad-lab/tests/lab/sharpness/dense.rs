@@ -1,5 +1,5 @@
-//! Dense Hessians in f64, by second differences of a loss that is written out here: no Burn, no
-//! gradient, no Lanczos.
+//! Dense Hessians in f64, by second differences of a loss that is written out here, without Burn,
+//! gradients or Lanczos iteration.
 
 use burn::tensor::Device;
 use rand::SeedableRng;
@@ -14,7 +14,7 @@ use steadygrad_lab::{Structure, Subject, sharpness};
 
 /// Both ends of the spectrum of the Hessian of `loss` at `at`.
 fn extremes(at: &[f64], loss: impl Fn(&[f64]) -> f64) -> (f64, f64) {
-    // Truncation h^2, round-off 1e-16 / h^2: both near 1e-8.
+    // The truncation error h^2 and the round-off 1e-16 / h^2 are both about 1e-8.
     let (h, n) = (2e-4, at.len());
     let moved = |i: usize, a: f64, j: usize, b: f64| {
         let mut point = at.to_vec();
@@ -45,7 +45,7 @@ fn parameters<M: burn::module::Module>(model: &M) -> Vec<f64> {
     all
 }
 
-/// Reads `[fan_in, fan_out]` weights (and biases) off a flat list and applies them.
+/// Takes `[fan_in, fan_out]` weights (and biases) from a flat list and applies them.
 fn affine(list: &mut &[f64], input: &[f64], outputs: usize) -> Vec<f64> {
     let (matrix, rest) = list.split_at(input.len() * outputs);
     let (bias, rest) = rest.split_at(outputs);
@@ -116,8 +116,9 @@ fn a_tanh_network_has_its_dense_hessians_sharpness() {
             let found = sharpness(&subject, &model, &all, seed).expect("finite");
             let error = (found.lambda_max / largest - 1.0).abs();
             println!(
-                "tanh, std {init_std}, seed {seed}: {largest:.6} found {} (relative error {error:.1e}, \
-                 bound {:.1e}, {} products), smallest {smallest:.6} found {}",
+                "tanh, std {init_std}, seed {seed}: {largest:.6} found {} \
+                 (relative error {error:.1e}, bound {:.1e}, {} products), \
+                 smallest {smallest:.6} found {}",
                 found.lambda_max,
                 found.relative_error(),
                 found.iterations,

@@ -61,7 +61,7 @@ fn training_is_stable_below_the_reported_learning_rate_and_not_above() {
             let problem = regression(features, conditioning, seed as u64);
             let model = problem.model();
             let found = sharpness(&problem, &model, &rows, 1).expect("finite");
-            // A guess that asks for no curvature: 2 over the gradient's norm.
+            // The control, a guess without the curvature: 2 over the gradient's norm.
             let (_, gradients) = problem.loss_and_gradients(&model, &rows, &mut Tape::off());
             let norm = steadygrad_burn::gradient_stats(&model, &gradients).global_norm();
             for momentum in [0.0, 0.9] {
