@@ -8,7 +8,7 @@ use steadygrad::dynamics::{
 };
 use steadygrad::probe::{Perturbed, TwinRun};
 use steadygrad::{Guard, GuardConfig};
-use steadygrad_burn::guarded_step;
+use steadygrad_burn::StepWithoutRollback;
 
 use crate::batches::Batches;
 use crate::random::{Purpose, generator};
@@ -154,15 +154,9 @@ fn train<S: Subject>(
                 flat::weights(&model),
                 flat::gradient(&model, &gradients),
             ));
-            let done = guarded_step(
-                &mut guards[index],
-                model,
-                gradients,
-                &mut optimizers[index],
-                step,
-                loss,
-                plan.scheduled(learning_rate, step),
-            );
+            let learning_rate = plan.scheduled(learning_rate, step);
+            let done = StepWithoutRollback::new(&mut guards[index], &mut optimizers[index], step)
+                .run(learning_rate, model, gradients, loss);
             models[index] = Some(match &mut caps[index] {
                 Some(cap) => cap.apply(done.model),
                 None => done.model,

@@ -11,7 +11,7 @@ use steadygrad::guard::{GuardSummary, Preset, Response};
 use steadygrad::measurements::MatrixRole;
 use steadygrad::remedy::Remedy;
 use steadygrad::{Guard, GuardConfig};
-use steadygrad_burn::{SpectralCap, for_each_parameter, guarded_step, scale_weights};
+use steadygrad_burn::{SpectralCap, StepWithoutRollback, for_each_parameter, scale_weights};
 use steadygrad_record::{Manifest, RecordError, RunDir, RunStatus, StepRecord};
 
 use crate::batches::Batches;
@@ -243,14 +243,11 @@ fn train<S: Subject>(
         let begin = Instant::now();
         let (loss, gradients) =
             subject.loss_and_gradients(&model, batches.next_batch(), &mut Tape::off());
-        let done = guarded_step(
-            &mut guard,
+        let done = StepWithoutRollback::new(&mut guard, &mut optimizer, step).run(
+            plan.scheduled(learning_rate, step),
             model,
             gradients,
-            &mut optimizer,
-            step,
             loss,
-            plan.scheduled(learning_rate, step),
         );
         model = done.model;
         if let Some(cap) = &mut acting.cap {
@@ -258,20 +255,20 @@ fn train<S: Subject>(
         }
         seconds += begin.elapsed().as_secs_f64();
 
-        let judgement = done.judgement;
-        let ended = recorder.step(&done.reading, &judgement);
+        let judgement = done.report.judgement;
+        let ended = recorder.step(&done.report.reading, &judgement);
         if let (Some(record), Some(incident)) = (&mut record, judgement.incident(step)) {
             record.push_incident(&incident)?;
         }
         if let Some(record) = &mut record {
-            record.push_step(StepRecord::new(&done.reading, &judgement.decision))?;
+            record.push_step(StepRecord::new(&done.report.reading, &judgement.decision))?;
         }
         control.progress.stepped(
             spec.name,
             Stepped {
                 step,
                 loss,
-                grad_norm: done.reading.gradients.global_norm(),
+                grad_norm: done.report.reading.gradients.global_norm(),
                 guard: guard.summary(),
             },
         );

@@ -102,7 +102,7 @@ pub fn train_watched<S: Subject>(
             Some(clipper) => {
                 clipper
                     .step(&mut optimizer, learning_rate, model, gradients)
-                    .0
+                    .model
             }
             None => optimizer.step(learning_rate, model, gradients),
         };
