@@ -1,9 +1,9 @@
-//! Global-norm clipping with per-parameter statistics, beside Burn's own clipping by each
-//! parameter's norm, on the same model and gradients.
+//! Compares the time of global-norm clipping here, statistics included, with Burn's own clipping by
+//! each parameter's norm. Both get the same model and gradients.
 //!
-//! `cargo bench --workspace --bench clip`; part of `cargo xtask bench clip`. Prints JSON: one
-//! object a model and mode, medians in microseconds of rounds that alternate. Burn's
-//! clipping runs on one thread; ours with the number given.
+//! Run it with `cargo bench --workspace --bench clip`; it is part of `cargo xtask bench clip`. It
+//! prints one JSON object for each model and mode, with medians in microseconds. The rounds
+//! alternate between the two. Burn clips on one thread, steadygrad on the number given.
 #![allow(
     clippy::print_stdout,
     reason = "a benchmark reports to its standard output"
@@ -56,7 +56,7 @@ fn gpt2_small(device: &Device) -> Model {
     }
 }
 
-/// A gradient of ones, in memory of its own, for every parameter.
+/// A gradient of ones for every parameter, each in its own memory.
 fn gradients(model: &Model) -> GradientsParams {
     struct Visitor(GradientsParams);
     impl ModuleVisitor for Visitor {
@@ -73,7 +73,7 @@ fn gradients(model: &Model) -> GradientsParams {
     visitor.0
 }
 
-/// What Burn's optimizers do with a clipping config: each parameter by itself.
+/// Clips as Burn's optimizers do: each parameter by its own norm.
 fn clip_as_burn(model: &Model, gradients: GradientsParams, max_norm: f32) -> GradientsParams {
     struct Visitor(GradientsParams, GradientClipping);
     impl ModuleVisitor for Visitor {

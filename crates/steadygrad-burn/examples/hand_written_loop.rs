@@ -1,5 +1,5 @@
-//! The guard around a loop of your own, with what such loops have: gradients accumulated over
-//! several batches, two optimizers for two parts of a model, and a batch that is broken (NaN).
+//! A guard in a training loop of your own. The loop accumulates gradients over several batches and
+//! has two optimizers for two parts of the model. One batch is broken (NaN).
 //!
 //! Run it with `cargo run --release -p steadygrad-burn --example hand_written_loop`.
 #![allow(clippy::print_stdout)]
@@ -18,11 +18,12 @@ struct Body {
 }
 
 const UPDATES: u64 = 300;
-/// Batches whose gradients are added up for one update.
+/// Number of batches whose gradients are added up for one update.
 const ACCUMULATE: u64 = 4;
+/// The update with a broken batch.
 const BROKEN: u64 = 150;
 
-/// 32 points of `sin(3 x)`, others for each batch.
+/// 32 points of `sin(3 x)`, different ones for each batch.
 fn batch(number: u64, device: &Device) -> (Tensor<2>, Tensor<2>) {
     let x = (0..32u64).map(|row| ((row * 67 + number * 13) % 200) as f32 / 100.0 - 1.0);
     let x: Vec<f32> = x.collect();
@@ -31,7 +32,7 @@ fn batch(number: u64, device: &Device) -> (Tensor<2>, Tensor<2>) {
     (column(x), column(y))
 }
 
-/// A test runs it too.
+/// A test runs it, too.
 pub(crate) fn main() {
     let device = Device::flex().autodiff();
     device.seed(1);
@@ -40,12 +41,13 @@ pub(crate) fn main() {
         second: LinearConfig::new(32, 32).init(&device),
     };
     let mut head: Linear = LinearConfig::new(32, 1).init(&device);
-    // Each part has a guard of its own: what goes wrong in one does not stop the other.
-    let mut for_body = GuardedOptimizer::new(Guard::default(), AdamConfig::new().init());
-    let mut for_head = GuardedOptimizer::new(Guard::default(), SgdConfig::new().init());
+    // Each part has its own guard, so that a fault in one does not stop the other.
+    let mut body_optimizer = GuardedOptimizer::new(Guard::default(), AdamConfig::new().init());
+    let mut head_optimizer = GuardedOptimizer::new(Guard::default(), SgdConfig::new().init());
     let mut last_loss = f64::NAN;
     for update in 0..UPDATES {
-        let (mut of_body, mut of_head) = (GradientsAccumulator::new(), GradientsAccumulator::new());
+        let mut body_gradients = GradientsAccumulator::new();
+        let mut head_gradients = GradientsAccumulator::new();
         let mut loss = 0.0;
         for part in 0..ACCUMULATE {
             let (mut x, y) = batch(update * ACCUMULATE + part, &device);
@@ -56,20 +58,26 @@ pub(crate) fn main() {
             let error = (head.forward(hidden) - y).square().mean() / ACCUMULATE as f32;
             loss += error.clone().into_scalar::<f64>();
             let mut gradients = error.backward();
-            of_body.accumulate(&body, GradientsParams::from_module(&mut gradients, &body));
-            of_head.accumulate(&head, GradientsParams::from_module(&mut gradients, &head));
+            let part = GradientsParams::from_module(&mut gradients, &body);
+            body_gradients.accumulate(&body, part);
+            let part = GradientsParams::from_module(&mut gradients, &head);
+            head_gradients.accumulate(&head, part);
         }
-        // Measured once, at the boundary: the gradients of the whole update.
-        let done = for_body.step(0.003, body, of_body.grads(), loss);
-        body = done.model;
-        if let Decision::Skip { reason } = &done.judgement.decision {
+        // One guarded step for each update, with the accumulated gradients.
+        let outcome = body_optimizer.step(0.003, body, body_gradients.grads(), loss);
+        body = outcome.model;
+        if let Decision::Skip { reason } = &outcome.report.judgement.decision {
             println!("update {update} of the body was skipped: {reason}");
         }
-        head = for_head.step(0.02, head, of_head.grads(), loss).model;
+        let outcome = head_optimizer.step(0.02, head, head_gradients.grads(), loss);
+        head = outcome.model;
         last_loss = loss;
     }
     println!("loss of the last update: {last_loss:.4}");
-    let (body, head) = (for_body.guard().summary(), for_head.guard().summary());
+    let (body, head) = (
+        body_optimizer.guard().summary(),
+        head_optimizer.guard().summary(),
+    );
     assert_eq!((body.skipped, head.skipped), (1, 1));
     assert_eq!((body.readings, body.kept), (UPDATES, UPDATES - 1));
     assert!(last_loss < 0.05, "{last_loss}");

@@ -1,20 +1,17 @@
-//! Acting on a decision, tensor by tensor, on the tensors' own device.
+//! Acts on a decision: changes gradients or updates, tensor by tensor, on the tensors' own device.
 
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use steadygrad::stats::Units;
 use steadygrad::{Decision, Workers};
 
-use crate::device::beyond_mask;
-use crate::host::HostTensor;
-use crate::moments::Moments;
-use crate::walk::Walk;
+use crate::measure::{HostTensor, Moments, Walk, beyond_mask, weights};
 
-/// Changes the tensors in `target` as decided; those of exempt parameters stay.
+/// Changes the tensors in `target` as decided. The tensors of exempt parameters stay as they are.
 pub(crate) fn apply<M: Module>(
     module: &M,
     target: &mut GradientsParams,
@@ -26,7 +23,7 @@ pub(crate) fn apply<M: Module>(
     if !decision.applies() || *decision == Decision::Keep {
         return;
     }
-    let mut visitor = Visitor {
+    let mut visitor = Applier {
         walk: Walk::new(exempt),
         index: 0,
         target,
@@ -40,24 +37,53 @@ pub(crate) fn apply<M: Module>(
         .iter_mut()
         .filter_map(|(_, host, coefficient)| Some((host.values_mut()?, *coefficient)));
     workers.scale(values);
-    module.visit(&mut PutBack {
+    module.visit(&mut HostRegistrar {
         hosts: hosts.into_iter().peekable(),
         target,
     });
 }
 
-struct Visitor<'a> {
+/// The model a share of the way from `before` to `after`: each parameter is
+/// `before + share (after - before)`.
+pub(crate) fn shorten_update<M: Module>(before: &M, after: M, share: f64) -> M {
+    struct Shortener {
+        before: GradientsParams,
+        share: f64,
+    }
+    impl ModuleMapper for Shortener {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(before) = self.before.remove::<D>(param.id) else {
+                return param;
+            };
+            let share = self.share;
+            param.map(|after| {
+                let trainable = after.is_require_grad();
+                let change = (after.inner() - before.clone()).mul_scalar(share);
+                let tensor = Tensor::from_inner(before + change);
+                if trainable {
+                    tensor.require_grad()
+                } else {
+                    tensor
+                }
+            })
+        }
+    }
+    let before = weights(before);
+    after.map(&mut Shortener { before, share })
+}
+
+struct Applier<'a> {
     walk: Walk<'a>,
-    /// Of the next tensor, in the order in which they were measured.
+    /// Index of the next tensor, in the order of the measurements.
     index: usize,
     target: &'a mut GradientsParams,
     decision: &'a Decision,
     moments: Option<&'a Moments>,
-    /// Tensors in this machine's memory that are to be scaled, all together at the end.
+    /// CPU tensors with their factors, which `workers` scale together at the end.
     hosts: Vec<(ParamId, HostTensor, f64)>,
 }
 
-impl ModuleVisitor for Visitor<'_> {
+impl ModuleVisitor for Applier<'_> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.walk.enter(name, container_type);
     }
@@ -68,19 +94,19 @@ impl ModuleVisitor for Visitor<'_> {
         if self.walk.arrive(param.id).is_none() {
             return;
         }
-        // Also without a tensor here, the parameter has its place among the measured ones.
         if let Some(tensor) = self.target.remove::<D>(param.id) {
             let moment = self.moments.and_then(|moments| moments.get::<D>(param.id));
             if let Some(changed) = self.change(param.id, tensor, moment) {
                 self.target.register(param.id, changed);
             }
         }
+        // A parameter without a tensor has its place among the measurements, too.
         self.index += 1;
     }
 }
 
-impl Visitor<'_> {
-    /// The tensor as decided, or nothing when it waits among the hosts.
+impl Applier<'_> {
+    /// The tensor as decided; `None` if it now waits in `hosts`.
     fn change<const D: usize>(
         &mut self,
         id: ParamId,
@@ -94,7 +120,7 @@ impl Visitor<'_> {
             | Decision::Rollback { .. }
             | Decision::Stop { .. } => tensor,
             Decision::Clamp { max_abs } => {
-                // By masks, which leave NaN what it is on every backend.
+                // By masks, which leave NaN as it is on every backend.
                 let above = tensor.clone().greater_scalar(*max_abs);
                 let below = tensor.clone().lower_scalar(-max_abs);
                 tensor.mask_fill(above, *max_abs).mask_fill(below, -max_abs)
@@ -142,13 +168,13 @@ impl Visitor<'_> {
     }
 }
 
-/// Registers the tensors that were scaled where they lay.
-struct PutBack<'a> {
+/// Registers the CPU tensors again after they were scaled in place.
+struct HostRegistrar<'a> {
     hosts: Peekable<IntoIter<(ParamId, HostTensor, f64)>>,
     target: &'a mut GradientsParams,
 }
 
-impl ModuleVisitor for PutBack<'_> {
+impl ModuleVisitor for HostRegistrar<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some((id, host, _)) = self.hosts.next_if(|(id, ..)| *id == param.id) {
             self.target.register(id, host.into_tensor::<D>());
@@ -156,6 +182,7 @@ impl ModuleVisitor for PutBack<'_> {
     }
 }
 
+/// Multiplies each output unit by its coefficient.
 fn scale_units<const D: usize>(tensor: Tensor<D>, units: Units, coefficients: &[f64]) -> Tensor<D> {
     let dims = tensor.dims();
     let len = tensor.shape().num_elements();

@@ -1,3 +1,5 @@
+use std::convert::Infallible;
+
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
@@ -8,12 +10,12 @@ use steadygrad::setting::SettingError;
 use steadygrad::{Decision, Workers};
 
 use crate::apply::apply;
-use crate::measure::{Tensors, measure};
-use crate::moments::{Moments, SavedMoment, looks_at_moments};
-use crate::norms::difference;
-use crate::walk::Walk;
+use crate::measure::{Moments, SavedMoment, Tensors, Walk, difference, measure};
+use crate::outcome::StepOutcome;
 
-/// Any clipping policy on a Burn module's gradients.
+/// Clips a Burn module's gradients, or the optimizer's updates, by any policy.
+///
+/// A policy never spreads a NaN: a value that it cannot bound stays as it is.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -29,8 +31,9 @@ use crate::walk::Walk;
 ///
 /// let loss = model.forward(Tensor::<2>::random([16, 8], Distribution::Default, &device)).mean();
 /// let gradients = GradientsParams::from_grads(loss.backward(), &model);
-/// let (model, clipped) = clipper.step(&mut optimizer, 0.1, model, gradients);
-/// println!("norm before clipping: {}", clipped.before.global_norm());
+/// let outcome = clipper.step(&mut optimizer, 0.1, model, gradients);
+/// let model = outcome.model;
+/// assert!(outcome.report.before.global_norm() > 0.0);
 /// # let _ = model;
 /// ```
 #[derive(Debug)]
@@ -42,10 +45,10 @@ pub struct GradientClipper {
 }
 
 impl GradientClipper {
-    /// A policy that has seen nothing yet, on this thread.
+    /// Creates a clipper from a policy. It works on the calling thread.
     ///
     /// # Errors
-    /// When a setting of the policy cannot be used.
+    /// [`SettingError`] names the setting of the policy that is out of range.
     pub fn new(policy: impl Into<Policy>) -> Result<Self, SettingError> {
         Ok(Self {
             clipper: Clipper::new(policy)?,
@@ -55,20 +58,26 @@ impl GradientClipper {
         })
     }
 
-    /// Lets several threads share the work on CPU tensors. The result is the same to the bit.
+    /// Lets several threads share the work on CPU tensors. The result stays the same, bit for bit.
+    #[must_use]
     pub fn with_workers(mut self, workers: Workers) -> Self {
         self.workers = workers;
         self
     }
 
     /// Leaves these parameters out, by dotted path: they are neither measured nor changed.
-    pub fn exempt(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    #[must_use]
+    pub fn with_exempt(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.exempt.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// How fast the second moment forgets, for the policies that look at it; 0.999 unless set, as
-    /// in Adam. The clipper keeps its own, since an optimizer's is out of reach: one value a weight.
+    /// Sets the decay rate of the second moment, for the policies that read it. The default is
+    /// Adam's 0.999.
+    ///
+    /// The clipper keeps its own second moment, one value for each weight: Burn does not show the
+    /// optimizer's.
+    #[must_use]
     pub fn with_beta2(mut self, beta2: f64) -> Self {
         self.moments.beta2 = beta2;
         self
@@ -79,11 +88,11 @@ impl GradientClipper {
         self.clipper.policy()
     }
 
-    /// Clips the gradients. A policy that acts on the update only measures here: use
-    /// [`step`](Self::step).
+    /// Clips the gradients. A policy that acts on the update only measures here; for such a policy
+    /// use [`step`](Self::step).
     ///
-    /// Gradients on the CPU backend are measured where they lie; on other devices all statistics
-    /// come back in one read a policy.
+    /// CPU gradients are measured in place. On other devices each policy needs one read of all
+    /// statistics.
     pub fn clip<M: Module>(
         &mut self,
         module: &M,
@@ -92,76 +101,72 @@ impl GradientClipper {
         if self.policy().target() == Target::Update {
             let tensors = self.tensors(&gradients, None);
             let before = measure(module, tensors, Needs::Stats, &self.workers).reading;
-            return (
-                gradients,
-                Clipped {
-                    before,
-                    decisions: vec![Decision::Keep],
-                },
-            );
+            let decisions = vec![Decision::Keep];
+            return (gradients, Clipped { before, decisions });
         }
         let (gradients, clipped) = self.run(module, gradients, None);
-        if looks_at_moments(self.policy()) {
+        if self.policy().looks_at_moments() {
             self.moments.push(module, &gradients);
         }
         (gradients, clipped)
     }
 
-    /// Clips, and lets the optimizer step. A policy that acts on the update lets it step first and
-    /// then scales the change of each parameter.
+    /// Clips, and lets the optimizer step.
+    ///
+    /// A policy that acts on the update lets the optimizer step first. It then scales the change of
+    /// each parameter.
     pub fn step<M: Module>(
         &mut self,
         optimizer: &mut ModuleOptimizer,
         learning_rate: f64,
         module: M,
         gradients: GradientsParams,
-    ) -> (M, Clipped) {
+    ) -> StepOutcome<M, Clipped> {
         if self.policy().target() == Target::Gradient {
-            let (gradients, clipped) = self.clip(&module, gradients);
-            return (optimizer.step(learning_rate, module, gradients), clipped);
+            let (gradients, report) = self.clip(&module, gradients);
+            let model = optimizer.step(learning_rate, module, gradients);
+            return StepOutcome { model, report };
         }
-        if looks_at_moments(self.policy()) {
+        if self.policy().looks_at_moments() {
             self.moments.push(&module, &gradients);
         }
-        // The optimizer takes the gradients: the policy is shown copies, which share their memory.
-        let shown = copy(&module, &gradients);
+        // The optimizer consumes the gradients, so the policy reads copies. These share the memory.
+        let copies = copy(&module, &gradients);
         let before = module.clone();
         let after = optimizer.step(learning_rate, module, gradients);
         let updates = difference(&before, &after);
-        let (updates, clipped) = self.run(&before, shown, Some(updates));
-        let coefficients = clipped
-            .decisions
-            .iter()
-            .find_map(|decision| match decision {
-                Decision::ScalePerTensor { coefficients } => Some(&coefficients[..]),
-                _ => None,
-            });
-        let module = match coefficients {
-            Some(coefficients) => self.take_back(&before, after, updates, coefficients),
+        let (updates, report) = self.run(&before, copies, Some(updates));
+        let mut decisions = report.decisions.iter();
+        let coefficients = decisions.find_map(|decision| match decision {
+            Decision::ScalePerTensor { coefficients } => Some(&coefficients[..]),
+            _ => None,
+        });
+        let model = match coefficients {
+            Some(coefficients) => self.replace_updates(&before, after, updates, coefficients),
             None => after,
         };
-        (module, clipped)
+        StepOutcome { model, report }
     }
 
-    /// The module after its step, but with the scaled update where the coefficient is not 1.
-    fn take_back<M: Module>(
+    /// The module after its step, with the scaled update where the coefficient is not 1.
+    fn replace_updates<M: Module>(
         &self,
         before: &M,
         after: M,
         updates: GradientsParams,
         coefficients: &[f64],
     ) -> M {
-        let mut weights = WithUpdate {
+        let mut adder = UpdateAdder {
             walk: Walk::new(&self.exempt),
             coefficients: coefficients.iter(),
             updates,
             sums: GradientsParams::new(),
         };
-        before.visit(&mut weights);
-        after.map(&mut Replace(weights.sums))
+        before.visit(&mut adder);
+        after.map(&mut Replacer(adder.sums))
     }
 
-    /// What has to be saved to go on as if nothing had happened.
+    /// Returns the state to save. A clipper that loads it goes on as if it had never stopped.
     pub fn state<M: Module>(&self, module: &M) -> GradientClipperState {
         GradientClipperState {
             clipper: self.clipper.clone(),
@@ -169,7 +174,7 @@ impl GradientClipper {
         }
     }
 
-    /// Goes on from a saved state; workers, exemptions and beta2 stay as they are here.
+    /// Goes on from a saved state. Workers, exemptions and beta2 stay as they are in `self`.
     pub fn load_state<M: Module>(&mut self, module: &M, state: GradientClipperState) {
         self.clipper = state.clipper;
         self.moments.load(module, state.second_moments);
@@ -189,7 +194,7 @@ impl GradientClipper {
         }
     }
 
-    /// Runs the policy; gives back what it acted on.
+    /// Runs the policy. Returns what it acted on: the updates if there are any, or the gradients.
     fn run<M: Module>(
         &mut self,
         module: &M,
@@ -197,37 +202,39 @@ impl GradientClipper {
         updates: Option<GradientsParams>,
     ) -> (GradientsParams, Clipped) {
         let mut clipper = self.clipper.clone();
-        let mut view = View {
+        let mut target = ClipTarget {
             module,
             owner: self,
             gradients,
             updates,
         };
-        let Ok(clipped) = clipper.clip(&mut view);
-        let View {
+        let Ok(clipped) = clipper.clip(&mut target);
+        let ClipTarget {
             gradients, updates, ..
-        } = view;
+        } = target;
         self.clipper = clipper;
         (updates.unwrap_or(gradients), clipped)
     }
 }
 
-/// A saved [`GradientClipper`].
+/// The saved state of a [`GradientClipper`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GradientClipperState {
     clipper: Clipper,
-    /// One entry a parameter, in module order; empty for those without a gradient so far.
+    /// One entry a parameter, in module order. It is empty for a parameter that never had a
+    /// gradient.
     second_moments: Vec<SavedMoment>,
 }
 
-struct View<'a, M> {
+/// A module's tensors, as the core's clipper reads and changes them.
+struct ClipTarget<'a, M> {
     module: &'a M,
     owner: &'a GradientClipper,
     gradients: GradientsParams,
     updates: Option<GradientsParams>,
 }
 
-impl<M: Module> Gradients for View<'_, M> {
+impl<M: Module> Gradients for ClipTarget<'_, M> {
     type Error = Infallible;
 
     fn read(&mut self, needs: Needs) -> Result<ClipReading, Infallible> {
@@ -237,43 +244,49 @@ impl<M: Module> Gradients for View<'_, M> {
 
     fn apply(&mut self, decision: &Decision) -> Result<(), Infallible> {
         let target = self.updates.as_mut().unwrap_or(&mut self.gradients);
-        let moments = Some(&self.owner.moments);
+        let GradientClipper {
+            moments,
+            exempt,
+            workers,
+            ..
+        } = self.owner;
         apply(
             self.module,
             target,
             decision,
-            moments,
-            &self.owner.exempt,
-            &self.owner.workers,
+            Some(moments),
+            exempt,
+            workers,
         );
         Ok(())
     }
 }
 
+/// Clones the container. The tensors share their memory with the original.
 fn copy<M: Module>(module: &M, gradients: &GradientsParams) -> GradientsParams {
-    struct Visitor<'a>(&'a GradientsParams, GradientsParams);
-    impl ModuleVisitor for Visitor<'_> {
+    struct Copier<'a>(&'a GradientsParams, GradientsParams);
+    impl ModuleVisitor for Copier<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.0.get::<D>(param.id) {
                 self.1.register(param.id, gradient);
             }
         }
     }
-    let mut visitor = Visitor(gradients, GradientsParams::new());
-    module.visit(&mut visitor);
-    visitor.1
+    let mut copier = Copier(gradients, GradientsParams::new());
+    module.visit(&mut copier);
+    copier.1
 }
 
 /// Adds the scaled updates to the weights before the step.
-struct WithUpdate<'a> {
+struct UpdateAdder<'a> {
     walk: Walk<'a>,
-    /// Of the parameters that were measured, in their order.
+    /// One for each measured parameter, in the order of the measurements.
     coefficients: std::slice::Iter<'a, f64>,
     updates: GradientsParams,
     sums: GradientsParams,
 }
 
-impl ModuleVisitor for WithUpdate<'_> {
+impl ModuleVisitor for UpdateAdder<'_> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.walk.enter(name, container_type);
     }
@@ -295,10 +308,10 @@ impl ModuleVisitor for WithUpdate<'_> {
     }
 }
 
-/// Puts tensors in the place of the parameters' values.
-struct Replace(GradientsParams);
+/// Replaces the values of those parameters that have a new tensor.
+struct Replacer(GradientsParams);
 
-impl ModuleMapper for Replace {
+impl ModuleMapper for Replacer {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let new = self.0.get::<D>(param.id);
         param.map(|tensor| match new {

@@ -1,19 +1,33 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
 
-/// One trainable float parameter of a module.
+/// Name, identity and shape of one trainable float parameter of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Parameter {
-    /// Dotted path of the fields that lead to it, for example `hidden.3.weight`.
+    /// Dotted path of the fields that lead to the parameter, for example `hidden.3.weight`.
     pub name: String,
-    /// Burn's identity of it, which survives cloning and training.
+    /// Burn's identity of the parameter, which survives cloning and training.
     pub id: ParamId,
-    /// Its shape.
+    /// The parameter's shape.
     pub shape: Vec<usize>,
 }
 
 /// Calls `visit` with every trainable float parameter and its values, in module order.
-/// Reads each parameter from its device.
+///
+/// Each parameter is read from its device, as f32.
+///
+/// ```
+/// use burn::nn::{Linear, LinearConfig};
+/// use burn::tensor::Device;
+///
+/// let model: Linear = LinearConfig::new(3, 2).init(&Device::flex().autodiff());
+/// let mut sizes = Vec::new();
+/// steadygrad_burn::for_each_parameter(&model, |parameter, values| {
+///     sizes.push((parameter.name, values.len()));
+/// });
+/// assert_eq!(sizes, [("weight".to_owned(), 6), ("bias".to_owned(), 2)]);
+/// ```
 pub fn for_each_parameter<M: Module>(module: &M, visit: impl FnMut(Parameter, &[f32])) {
     struct Visitor<F> {
         path: Vec<String>,
@@ -44,8 +58,10 @@ pub fn for_each_parameter<M: Module>(module: &M, visit: impl FnMut(Parameter, &[
     });
 }
 
-/// Lets `change` edit the values of every trainable float parameter; those for which it returns
-/// `false` stay untouched, on their device.
+/// Lets `change` edit the values of every trainable float parameter, in module order.
+///
+/// `change` gets the dotted path, the shape and the values as f32. Where it returns `false`, the
+/// parameter stays as it is. A changed parameter is f32, whatever it was before.
 pub fn map_parameters<M: Module>(
     module: M,
     change: impl FnMut(&str, &[usize], &mut [f32]) -> bool,
@@ -83,7 +99,7 @@ pub fn map_parameters<M: Module>(
     })
 }
 
-/// The tensor's values as f32, whatever its type and device.
+/// Reads the tensor's values as f32, whatever its type and device.
 pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let data = tensor.inner().into_data();
     data.try_into_vec_as::<f32>()

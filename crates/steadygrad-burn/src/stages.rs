@@ -1,11 +1,38 @@
+use std::fmt;
+
 use burn::tensor::{Tensor, TensorData};
 use steadygrad::dynamics::{Block, DynamicsError, TangentSystem};
 
-type StageFn<'a> = Box<dyn Fn(Tensor<2>) -> Tensor<2> + 'a>;
+/// A state `[rows, ...]` of any rank, with each row flattened.
+struct FlatState {
+    /// `[rows, width]`.
+    rows: Tensor<2>,
+    /// The shape before flattening.
+    shape: Vec<usize>,
+}
 
-/// A model as a list of stages, each `[batch, in] -> [batch, out]`: the layers through depth, or
-/// one recurrent step again and again. Its Jacobians are read by backward passes, so any
-/// differentiable Burn code can be a stage.
+impl FlatState {
+    fn new<const D: usize>(state: Tensor<D>) -> Self {
+        let shape = state.dims().to_vec();
+        let flat = [shape[0], shape[1..].iter().product()];
+        let rows = if flat.contains(&0) {
+            // In a reshape, 0 means "keep this dimension". The caller refuses an empty state.
+            Tensor::zeros(flat, &state.device())
+        } else {
+            state.reshape(flat)
+        };
+        Self { rows, shape }
+    }
+}
+
+/// One stage on flattened states. The second argument is the shape that one row of the input has.
+type FlatStage<'a> = Box<dyn Fn(Tensor<2>, &[usize]) -> FlatState + 'a>;
+
+/// A model as a list of stages: the layers through depth, or one recurrent step repeated.
+///
+/// Each stage maps a tensor `[batch, ...]` of rank `I` to one of rank `O`; ranks and widths may
+/// change from stage to stage. The Jacobian of a stage is that of the flattened output by the
+/// flattened input. It is read by backward passes, so any differentiable Burn code can be a stage.
 ///
 /// ```
 /// use burn::nn::{Linear, LinearConfig};
@@ -26,30 +53,50 @@ type StageFn<'a> = Box<dyn Fn(Tensor<2>) -> Tensor<2> + 'a>;
 /// assert_eq!(product.log_singular_values.len(), 8);
 /// # Ok::<(), steadygrad::dynamics::DynamicsError>(())
 /// ```
-#[derive(Default)]
-pub struct Stages<'a> {
+pub struct Stages<'a, const I: usize = 2, const O: usize = 2> {
     names: Vec<String>,
-    stages: Vec<StageFn<'a>>,
+    stages: Vec<FlatStage<'a>>,
 }
 
-impl<'a> Stages<'a> {
-    /// No stages yet.
-    pub fn new() -> Self {
-        Self::default()
+impl<const D: usize> Default for Stages<'_, D, D> {
+    fn default() -> Self {
+        Self::new()
     }
+}
 
-    /// Adds a stage. Every row of its output may depend on the same row of its input only: no
-    /// batch statistics. A tensor that it captures must be a parameter or detached: Burn forgets a
-    /// computation once it has been differentiated.
+impl<const D: usize> Stages<'_, D, D> {
+    /// Starts an empty list.
+    pub fn new() -> Self {
+        Self {
+            names: Vec::new(),
+            stages: Vec::new(),
+        }
+    }
+}
+
+impl<'a, const I: usize, const O: usize> Stages<'a, I, O> {
+    /// Adds a stage at the end.
+    ///
+    /// The first axis is the batch. Every row of the output may depend on the same row of the input
+    /// only: no batch statistics. A tensor that the stage captures must be a parameter or detached,
+    /// because Burn drops a computation after its backward pass.
     #[must_use]
-    pub fn stage(
-        mut self,
+    pub fn stage<const N: usize>(
+        self,
         name: impl Into<String>,
-        stage: impl Fn(Tensor<2>) -> Tensor<2> + 'a,
-    ) -> Self {
-        self.names.push(name.into());
-        self.stages.push(Box::new(stage));
-        self
+        stage: impl Fn(Tensor<O>) -> Tensor<N> + 'a,
+    ) -> Stages<'a, I, N> {
+        let Self {
+            mut names,
+            mut stages,
+        } = self;
+        names.push(name.into());
+        stages.push(Box::new(move |rows, shape| {
+            let mut dims = [rows.dims()[0]; O];
+            dims[1..].copy_from_slice(shape);
+            FlatState::new(stage(rows.reshape(dims)))
+        }));
+        Stages { names, stages }
     }
 
     /// The stages' names, in forward order.
@@ -57,53 +104,54 @@ impl<'a> Stages<'a> {
         &self.names
     }
 
-    /// Runs one sample `[1, in]` forward and keeps the states that the backward pass needs.
+    /// Runs one sample `[1, ...]` forward and keeps the states that the backward pass needs.
     ///
     /// # Errors
-    /// [`DynamicsError::StateShape`] for an input of more or fewer rows than one, and for a stage,
-    /// counted from 1, that makes more or fewer; [`DynamicsError::NonFinite`] naming the stage whose
-    /// output is not finite; [`DynamicsError::ZeroWidth`] for a state without units.
-    pub fn linearize(&self, input: Tensor<2>) -> Result<BackwardProduct<'_, 'a>, DynamicsError> {
-        let mut state = input.detach();
+    /// Shapes in errors are flattened to `[rows, width]`. Stages count from 1; 0 is the input.
+    /// - [`DynamicsError::StateShape`] for an input, or a stage's output, that is not one row.
+    /// - [`DynamicsError::NonFinite`] naming the stage whose output holds NaN or infinity.
+    /// - [`DynamicsError::ZeroWidth`] for a state without units.
+    pub fn linearize(&self, input: Tensor<I>) -> Result<BackwardProduct<'_, 'a>, DynamicsError> {
+        let mut state = FlatState::new(input.detach());
         let mut states = Vec::with_capacity(self.stages.len());
-        check(&state, 0)?;
+        check(&state.rows, 0)?;
         for (index, stage) in self.stages.iter().enumerate() {
-            let next = stage(state.clone()).detach();
-            check(&next, index + 1)?;
+            let mut next = stage(state.rows.clone(), &state.shape[1..]);
+            next.rows = next.rows.detach();
+            check(&next.rows, index + 1)?;
             states.push(state);
             state = next;
         }
         Ok(BackwardProduct {
-            stages: self,
+            stages: &self.stages,
             states,
-            output: state.dims()[1],
+            width: state.rows.dims()[1],
         })
     }
 }
 
+impl<const I: usize, const O: usize> fmt::Debug for Stages<'_, I, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stages").field(&self.names).finish()
+    }
+}
+
+/// One row, at least one unit, and finite values only.
 fn check(state: &Tensor<2>, step: usize) -> Result<(), DynamicsError> {
     let found @ [_, width] = state.dims();
-    shape(step, found, [1, width])?;
+    check_shape(step, found, [1, width])?;
     if width == 0 {
         return Err(DynamicsError::ZeroWidth { step });
     }
-    let finite = state
-        .clone()
-        .inner()
-        .into_data()
-        .iter::<f64>()
-        .all(f64::is_finite);
-    if finite {
-        Ok(())
-    } else {
-        Err(DynamicsError::NonFinite {
-            what: "state",
-            step,
-        })
+    let data = state.clone().inner().into_data();
+    if data.iter::<f64>().all(f64::is_finite) {
+        return Ok(());
     }
+    let what = "state";
+    Err(DynamicsError::NonFinite { what, step })
 }
 
-fn shape(step: usize, found: [usize; 2], expected: [usize; 2]) -> Result<(), DynamicsError> {
+fn check_shape(step: usize, found: [usize; 2], expected: [usize; 2]) -> Result<(), DynamicsError> {
     if found == expected {
         return Ok(());
     }
@@ -114,32 +162,82 @@ fn shape(step: usize, found: [usize; 2], expected: [usize; 2]) -> Result<(), Dyn
     })
 }
 
-/// The backward pass through [`Stages`] at one sample: from the last stage to the first, each
-/// step multiplies by a transposed Jacobian. It has the singular values of the forward product.
+/// The backward pass through [`Stages`] at one sample, from the last stage to the first.
 ///
-/// The sample is repeated once for each tangent vector, so that one backward pass gives all
-/// columns. Tangents pass through the number type of each stage's output: a growth rate has about
-/// six digits with f32, all of them with f64, three with f16 and two with bf16.
+/// Each step multiplies by the transposed Jacobian of one stage. The product has the singular
+/// values of the forward product.
+///
+/// The sample is repeated once for each tangent vector, so one backward pass gives all columns.
+/// Tangents pass through the number type of each stage's output. A growth rate has about six digits
+/// with f32, all digits with f64, three with f16 and two with bf16.
 pub struct BackwardProduct<'s, 'a> {
-    stages: &'s Stages<'a>,
-    /// Inputs of the stages that are left.
-    states: Vec<Tensor<2>>,
-    output: usize,
+    stages: &'s [FlatStage<'a>],
+    /// Inputs of the stages that are still to go through.
+    states: Vec<FlatState>,
+    /// Width of the current state.
+    width: usize,
 }
 
 impl BackwardProduct<'_, '_> {
-    /// Width of the narrowest state: the most tangent vectors it can carry.
+    /// The width of the narrowest state on the rest of the way: the most tangent vectors that it
+    /// can carry.
     pub fn width(&self) -> usize {
         self.states
             .iter()
-            .map(|state| state.dims()[1])
-            .fold(self.output, usize::min)
+            .map(|state| state.rows.dims()[1])
+            .fold(self.width, usize::min)
+    }
+
+    /// Multiplies the columns of `block` by the transposed Jacobian of stage number `index`,
+    /// counted from 1, at the state before it.
+    fn multiply(
+        &self,
+        block: &mut Block,
+        state: &FlatState,
+        index: usize,
+    ) -> Result<(), DynamicsError> {
+        let vectors = block.cols();
+        let [_, width] = state.rows.dims();
+        let device = state.rows.device();
+        let input = state.rows.clone().repeat_dim(0, vectors);
+        let input = input.detach().require_grad();
+        let output = (self.stages[index - 1])(input.clone(), &state.shape[1..]).rows;
+        check_shape(index, output.dims(), [vectors, self.width])?;
+        // The block's columns, one after the other, are the rows of `[vectors, width]`.
+        let weights = Tensor::<2>::from_data(
+            TensorData::new(block.values().to_vec(), [vectors, self.width]),
+            (&device, output.dtype()),
+        );
+        // Zero. A stage that ignores its input would otherwise have an output without a gradient.
+        // The cast serves stages that change the number type.
+        let nothing = (input.clone() * 0.0).cast(output.dtype()).sum();
+        let scalar = (output * weights).sum() + nothing;
+        let gradients = scalar.backward();
+        block.resize_rows(width);
+        // Without a gradient the output does not depend on the input: zeros.
+        block.values_mut().fill(0.0);
+        if let Some(gradient) = input.grad(&gradients) {
+            let data = gradient.into_data();
+            for (to, from) in block.values_mut().iter_mut().zip(data.iter::<f64>()) {
+                *to = from;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for BackwardProduct<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackwardProduct")
+            .field("remaining", &self.states.len())
+            .field("width", &self.width)
+            .finish_non_exhaustive()
     }
 }
 
 impl TangentSystem for BackwardProduct<'_, '_> {
     fn dim(&self) -> usize {
-        self.output
+        self.width
     }
 
     fn remaining(&self) -> Option<usize> {
@@ -150,40 +248,17 @@ impl TangentSystem for BackwardProduct<'_, '_> {
         let index = self.states.len();
         let Some(state) = self.states.pop() else {
             return Err(DynamicsError::TooFewSteps {
-                available: self.stages.stages.len(),
+                available: self.stages.len(),
                 transient: 0,
-                needed: self.stages.stages.len() + 1,
+                needed: self.stages.len() + 1,
             });
         };
         let vectors = block.cols();
-        let width = state.dims()[1];
-        shape(index, [vectors, block.rows()], [vectors, self.output])?;
+        check_shape(index, [vectors, block.rows()], [vectors, self.width])?;
         if vectors > 0 {
-            let device = state.device();
-            let input = state.repeat_dim(0, vectors).detach().require_grad();
-            let output = (self.stages.stages[index - 1])(input.clone());
-            shape(index, output.dims(), [vectors, self.output])?;
-            // Column after column is row after row of `[vectors, out]`.
-            let weights = Tensor::<2>::from_data(
-                TensorData::new(block.values().to_vec(), [vectors, self.output]),
-                (&device, output.dtype()),
-            );
-            // It is zero. It is there for a stage that ignores its input, whose output could not
-            // be differentiated; and in the output's type, for a stage that changes it.
-            let nothing = (input.clone() * 0.0).cast(output.dtype()).sum();
-            let scalar = (output * weights).sum() + nothing;
-            let gradients = scalar.backward();
-            block.resize_rows(width);
-            // Without a gradient the input does not matter: zeros.
-            block.values_mut().fill(0.0);
-            if let Some(gradient) = input.grad(&gradients) {
-                let data = gradient.into_data();
-                for (to, from) in block.values_mut().iter_mut().zip(data.iter::<f64>()) {
-                    *to = from;
-                }
-            }
+            self.multiply(block, &state, index)?;
         }
-        self.output = width;
+        self.width = state.rows.dims()[1];
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use steadygrad::dynamics::{
 };
 use steadygrad::probe::{Perturbed, TwinError, TwinRun};
 use steadygrad::{Guard, GuardConfig};
-use steadygrad_burn::guarded_step;
+use steadygrad_burn::StepWithoutRollback;
 
 use crate::batches::Batches;
 use crate::build::{StepEffects, build};
@@ -195,15 +195,8 @@ impl<S: Subject> Twin<'_, S> {
             weights: flat::weights(&model),
             gradient: flat::gradient(&model, &gradients),
         };
-        let done = guarded_step(
-            &mut self.guard,
-            model,
-            gradients,
-            &mut self.optimizer,
-            step,
-            loss,
-            learning_rate,
-        );
+        let done = StepWithoutRollback::new(&mut self.guard, &mut self.optimizer, step)
+            .run(learning_rate, model, gradients, loss);
         self.model = Some(self.effects.cap_weights(done.model));
         Some(state)
     }

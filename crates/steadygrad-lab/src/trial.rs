@@ -8,7 +8,7 @@ use steadygrad::cure::{End, Outcome, TrialEnd, TrialRecorder};
 use steadygrad::guard::{Judgement, Preset, Response};
 use steadygrad::remedy::Remedy;
 use steadygrad::{Guard, GuardConfig, StepReading};
-use steadygrad_burn::guarded_step;
+use steadygrad_burn::StepWithoutRollback;
 use steadygrad_record::{RecordError, RunDir, RunStatus, StepRecord};
 
 use crate::batches::Batches;
@@ -164,26 +164,19 @@ impl<S: Subject> Run<'_, S> {
         let begin = Instant::now();
         let mut tape = Tape::off();
         let (loss, gradients) = self.subject.loss_and_gradients(&model, rows, &mut tape);
-        let done = guarded_step(
-            &mut self.guard,
-            model,
-            gradients,
-            &mut self.optimizer,
-            step,
-            loss,
-            learning_rate,
-        );
+        let done = StepWithoutRollback::new(&mut self.guard, &mut self.optimizer, step)
+            .run(learning_rate, model, gradients, loss);
         let model = self.effects.cap_weights(done.model);
         self.seconds += begin.elapsed().as_secs_f64();
 
-        let end = self.recorder.step(&done.reading, &done.judgement);
+        let end = self.recorder.step(&done.report.reading, &done.report.judgement);
         if let Some(record) = &mut self.record {
-            record_step(record, step, &done.reading, &done.judgement)?;
+            record_step(record, step, &done.report.reading, &done.report.judgement)?;
         }
         Ok(StepResult {
             model,
             loss,
-            grad_norm: done.reading.gradients.global_norm(),
+            grad_norm: done.report.reading.gradients.global_norm(),
             end,
         })
     }

@@ -100,8 +100,9 @@ pub fn train_unguarded_logged<S: Subject>(
         run.losses.push(loss);
         model = match &mut clipper {
             Some(clipper) => {
-                let step = clipper.step(&mut optimizer, learning_rate, model, gradients);
-                step.0
+                clipper
+                    .step(&mut optimizer, learning_rate, model, gradients)
+                    .model
             }
             None => optimizer.step(learning_rate, model, gradients),
         };

@@ -1,5 +1,5 @@
-//! A guard inside `burn-train`'s learner: a small network learns a sine from samples of which two are
-//! broken (NaN). Without the guard the first of them ends the run.
+//! A guard inside `burn-train`'s learner. A small network learns a sine; two of its samples are
+//! broken (NaN). Without the guard the first of them ruins the run.
 //!
 //! Run it with `cargo run --release --manifest-path examples/burn-train/Cargo.toml`.
 
@@ -27,7 +27,7 @@ struct Network {
     output: Linear,
 }
 
-/// The network with its guard: what the learner trains.
+/// The module that the learner trains: the network with its guard.
 #[derive(Module, Debug)]
 struct Guarded {
     network: Network,
@@ -74,7 +74,7 @@ impl TrainStep for Guarded {
 
     fn step(&self, batch: Batch) -> TrainOutput<RegressionOutput> {
         let output = self.loss(batch);
-        self.guard.saw_loss(output.loss.clone().into_scalar());
+        self.guard.record_loss(output.loss.clone().into_scalar());
         TrainOutput::new(self, output.loss.backward(), output)
     }
 
@@ -99,7 +99,7 @@ impl InferenceStep for Guarded {
     }
 }
 
-/// Samples of `sin(3 x)`; those at `broken` are NaN.
+/// Samples of `sin(3 x)`. The inputs at the indices `broken` are NaN.
 fn samples(broken: &[usize]) -> InMemDataset<(f32, f32)> {
     let items = (0..512).map(|index| {
         let x = index as f32 / 256.0 - 1.0;
@@ -109,7 +109,7 @@ fn samples(broken: &[usize]) -> InMemDataset<(f32, f32)> {
     InMemDataset::new(items.collect())
 }
 
-/// Trains for forty epochs; returns the mean error of the trained network, and what the guard did.
+/// Trains for forty epochs. Returns the mean error of the trained network and the guard's counts.
 fn train(preset: Preset) -> (f32, GuardSummary) {
     let device = Device::flex();
     let loader = |broken: &[usize]| {
@@ -149,11 +149,11 @@ fn train(preset: Preset) -> (f32, GuardSummary) {
 fn main() {
     let (error, summary) = train(Preset::Default);
     println!(
-        "with the guard: mean error {error:.3}; of {} steps {} skipped",
-        summary.readings, summary.skipped
+        "with the guard: mean error {error:.3}; it skipped {} of {} steps",
+        summary.skipped, summary.readings
     );
     let (error, _) = train(Preset::Observe);
-    println!("with a guard that only looks on: mean error {error}");
+    println!("with a guard that only observes: mean error {error}");
 }
 
 #[cfg(test)]
@@ -161,10 +161,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_guard_saves_the_run_and_looking_on_does_not() {
+    fn the_guard_saves_the_run_and_observing_does_not() {
         let (error, summary) = train(Preset::Default);
         assert!(error < 0.2, "{error}");
-        // Two samples in forty epochs; seldom both in one batch.
+        // Two broken samples in each of forty epochs, rarely both in one batch.
         assert!((40..=80).contains(&summary.skipped), "{summary:?}");
         assert_eq!(summary.stopped, 0);
         let (error, _) = train(Preset::Observe);

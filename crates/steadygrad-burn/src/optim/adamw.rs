@@ -3,7 +3,7 @@ use burn::optim::{AdamWState, AdaptiveMomentumState, Optimizer};
 use burn::tensor::{Device, Tensor};
 use steadygrad::update::AdamWStep;
 
-use super::BoxedState;
+use super::boxed_state::BoxedState;
 use super::in_place::by_tensors;
 use super::moments::{Betas, step};
 
@@ -27,21 +27,21 @@ impl Default for AdamW {
 }
 
 impl AdamW {
-    /// How slowly the means of the gradient and of its square move, in `0..1`.
+    /// Sets the decay rates of the means of the gradient and of its square, in `0..1`.
     #[must_use]
     pub fn with_betas(mut self, beta_1: f32, beta_2: f32) -> Self {
         self.betas = Betas([beta_1, beta_2]);
         self
     }
 
-    /// Added to the square root of the second mean.
+    /// Sets the number that is added to the square root of the second mean.
     #[must_use]
     pub fn with_epsilon(mut self, epsilon: f32) -> Self {
         self.epsilon = epsilon;
         self
     }
 
-    /// The share of the weights that a step at a learning rate of 1 takes away.
+    /// Sets the share of the weights that a step at a learning rate of 1 removes.
     #[must_use]
     pub fn with_weight_decay(mut self, weight_decay: f32) -> Self {
         self.weight_decay = weight_decay;

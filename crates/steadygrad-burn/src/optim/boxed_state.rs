@@ -1,9 +1,11 @@
 use burn::optim::{RecordState, StateSink, StateSource};
 use burn::tensor::Device;
 
-/// An optimizer's state of one parameter, as big as a pointer. Burn moves states about and gives them
-/// new memory several times a step: tensors by value would be copied, and lie in memory that is aligned
-/// more than the allocator's usual, which takes it longer to find. A record of it is one of `T`.
+/// An optimizer's state of one parameter, in a box. A record of it is a record of `T`.
+///
+/// Burn moves states and allocates memory for them several times a step. A box makes this cheap: it
+/// is as large as a pointer, while tensors by value are larger and need a wider alignment, which
+/// slows the allocator down.
 #[derive(Clone, Debug)]
 pub struct BoxedState<T>(pub(super) Box<T>);
 
@@ -12,33 +14,26 @@ impl<T> BoxedState<T> {
         Self(Box::new(state))
     }
 
-    /// The next state, in the memory of the last one if there is one.
+    /// Makes the next state from the last one, in the same box if there is one.
     pub(super) fn stepped<R>(
         last: Option<Self>,
         step: impl FnOnce(Option<T>) -> (R, T),
     ) -> (R, Self) {
         match last {
             Some(Self(mut place)) => {
-                let (done, state) = step(Some(*place));
+                let (result, state) = step(Some(*place));
                 *place = state;
-                (done, Self(place))
+                (result, Self(place))
             }
             None => {
-                let (done, state) = step(None);
-                (done, Self::new(state))
+                let (result, state) = step(None);
+                (result, Self::new(state))
             }
         }
     }
 
-    /// The state itself.
-    pub fn into_inner(self) -> T {
+    pub(super) fn into_inner(self) -> T {
         *self.0
-    }
-}
-
-impl<T> AsRef<T> for BoxedState<T> {
-    fn as_ref(&self) -> &T {
-        &self.0
     }
 }
 

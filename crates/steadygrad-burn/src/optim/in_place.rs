@@ -1,13 +1,15 @@
+//! One pass over CPU memory for a step, where all its tensors allow it.
+
 #![allow(
     clippy::result_large_err,
-    reason = "a tensor that is given back is as large as one that is taken"
+    reason = "the error is the tensors themselves, as large as the success"
 )]
 #![cfg_attr(
     not(feature = "flex"),
     allow(
         unreachable_code,
         unused_variables,
-        reason = "there is no tensor on the host"
+        reason = "without the CPU backend there is no such tensor"
     )
 )]
 
@@ -16,32 +18,32 @@ use steadygrad::stats::TensorStats;
 use steadygrad::update::StepNorms;
 
 use super::ledger;
-use crate::host::HostTensor;
+use crate::measure::HostTensor;
 
-/// Tensors that cannot be stepped in one pass, with the values they had.
-pub(super) struct Apart<const D: usize, const STATES: usize> {
+/// The unchanged tensors of a step that cannot be made in one pass.
+pub(super) struct TensorsElsewhere<const D: usize, const STATES: usize> {
     pub(super) weights: Tensor<D>,
     pub(super) gradient: Tensor<D>,
     pub(super) states: [Tensor<D>; STATES],
 }
 
-/// The weights and states after a step in one pass over this machine's memory; [`Apart`] gives the
-/// tensors back when they do not all lie there as f32.
+/// Makes a step in one pass and returns the new weights and states. Gives the tensors back as
+/// [`TensorsElsewhere`] if they are not all f32 in CPU memory.
 ///
-/// `work` gets weights, gradient, states, and whether it is to measure. Memory that another tensor
-/// shares is copied first, and so are values that do not lie in the order of their axes.
+/// `work` gets weights, gradient, states, and whether it should measure. Memory that another tensor
+/// shares is copied first, and so are values that are not in row-major order.
 pub(super) fn in_place<const D: usize, const STATES: usize>(
     weights: Tensor<D>,
     gradient: Tensor<D>,
     states: [Tensor<D>; STATES],
     work: impl FnOnce(&mut [f32], &[f32], [&mut [f32]; STATES], bool) -> Option<StepNorms>,
-) -> Result<(Tensor<D>, [Tensor<D>; STATES]), Apart<D, STATES>> {
+) -> Result<(Tensor<D>, [Tensor<D>; STATES]), TensorsElsewhere<D, STATES>> {
     let weights = HostTensor::take_f32(weights);
     let gradient = HostTensor::take_f32(gradient);
     let states = states.map(HostTensor::take_f32);
     let all_here = weights.is_ok() && gradient.is_ok() && states.iter().all(Result::is_ok);
     if !all_here {
-        return Err(Apart {
+        return Err(TensorsElsewhere {
             weights: tensor(weights),
             gradient: tensor(gradient),
             states: states.map(tensor),
@@ -63,21 +65,22 @@ pub(super) fn in_place<const D: usize, const STATES: usize>(
     Ok((weights.into_tensor(), states.map(HostTensor::into_tensor)))
 }
 
-type Found<const D: usize> = Result<HostTensor, Tensor<D>>;
+/// A tensor in CPU memory, or one that is not.
+type HostOrElsewhere<const D: usize> = Result<HostTensor, Tensor<D>>;
 
-fn tensor<const D: usize>(found: Found<D>) -> Tensor<D> {
-    found.map_or_else(|tensor| tensor, HostTensor::into_tensor)
+fn tensor<const D: usize>(taken: HostOrElsewhere<D>) -> Tensor<D> {
+    taken.map_or_else(|tensor| tensor, HostTensor::into_tensor)
 }
 
-fn on_host<const D: usize>(found: Found<D>) -> HostTensor {
-    match found {
+fn on_host<const D: usize>(taken: HostOrElsewhere<D>) -> HostTensor {
+    match taken {
         Ok(host) if host.is_row_major() => host,
         Ok(host) => host.row_major(),
-        Err(_) => unreachable!("looked at before"),
+        Err(_) => unreachable!("the caller has checked that all tensors are in CPU memory"),
     }
 }
 
-/// A step made by operations on tensors, measured where its results can be read.
+/// Makes a step by tensor operations, and measures it if the results are f32 in CPU memory.
 pub(super) fn by_tensors<const D: usize>(
     weights: Tensor<D>,
     change: impl FnOnce(Tensor<D>) -> Tensor<D>,
@@ -128,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_shares_is_changed_where_it_lies() {
+    fn memory_that_nobody_shares_is_changed_in_place() {
         let (weights, state) = (ramp(2, 3), ramp(2, 3));
         let at = [address(&weights), address(&state)];
         let stepped = in_place(weights, ramp(2, 3), [state], add);
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_shares_is_copied_first() {
+    fn shared_memory_is_copied_first() {
         let (weights, state) = (ramp(2, 3), ramp(2, 3));
         let shared = (weights.clone(), state.clone());
         let stepped = in_place(weights, ramp(2, 3), [state], add);
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_otherwise_is_brought_into_order() {
+    fn another_memory_order_becomes_row_major() {
         let turned = || ramp(3, 2).transpose();
         let narrow = ramp(2, 4).narrow(1, 0, 3);
         for (weights, gradient, state) in [
@@ -177,11 +180,11 @@ mod tests {
             (ramp(2, 3), ramp(2, 3), half()),
         ] {
             let before = [&weights, &gradient, &state].map(Tensor::to_data);
-            let Err(apart) = in_place(weights, gradient, [state], add) else {
+            let Err(elsewhere) = in_place(weights, gradient, [state], add) else {
                 panic!("stepped in one pass");
             };
-            let [state] = apart.states;
-            let after = [apart.weights, apart.gradient, state].map(Tensor::into_data);
+            let [state] = elsewhere.states;
+            let after = [elsewhere.weights, elsewhere.gradient, state].map(Tensor::into_data);
             assert_eq!(after, before);
         }
     }

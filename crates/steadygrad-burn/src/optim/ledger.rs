@@ -1,28 +1,27 @@
-//! What optimizers measure of their own steps, for whoever let them step.
+//! Carries the norms that optimizers measure of their own steps to the code that called the step.
 
 use std::cell::RefCell;
 
 use steadygrad::update::StepNorms;
 
-use crate::host::HostTensor;
-use crate::walk::PARAMETERS;
+use crate::measure::{HostTensor, PARAMETERS};
 
-/// The weights after a step, and their norms. As long as an entry is kept, nobody can write into the
-/// weights: another tensor shares them.
+/// The weights after a step, and their norms. An entry shares the memory of the weights, so nobody
+/// can write into them while it is kept.
 pub(crate) type Entry = (HostTensor, StepNorms);
 
 thread_local! {
-    /// Burn hands an optimizer tensors, and nothing else back and forth; a step and who asked for it
-    /// are on one thread.
+    /// `None` unless a step is being recorded. Burn passes tensors to an optimizer and nothing
+    /// else, and a step runs on its caller's thread.
     static LEDGER: RefCell<Option<Vec<Entry>>> = const { RefCell::new(None) };
 }
 
-/// Whether somebody wants steps measured.
+/// Whether the caller of the step wants it measured.
 pub(super) fn is_open() -> bool {
     LEDGER.with_borrow(Option::is_some)
 }
 
-/// Enters a measured step. Without anybody who wants it, nothing.
+/// Adds the measurement of one parameter's step, if a step is being recorded.
 pub(super) fn enter(weights: HostTensor, norms: StepNorms) {
     LEDGER.with_borrow_mut(|ledger| {
         if let Some(entries) = ledger {
@@ -31,17 +30,17 @@ pub(super) fn enter(weights: HostTensor, norms: StepNorms) {
     });
 }
 
-/// Does the work, and hands over what the optimizers in it measured.
-pub(crate) fn during<T>(work: impl FnOnce() -> T) -> (T, Vec<Entry>) {
-    struct Close;
-    impl Drop for Close {
+/// Does the work, and returns the entries that optimizers made meanwhile.
+pub(crate) fn record<T>(work: impl FnOnce() -> T) -> (T, Vec<Entry>) {
+    struct Closer;
+    impl Drop for Closer {
         fn drop(&mut self) {
             LEDGER.set(None);
         }
     }
     LEDGER.set(Some(Vec::with_capacity(PARAMETERS)));
-    // Also when the work panics.
-    let _close = Close;
-    let done = work();
-    (done, LEDGER.take().unwrap_or_default())
+    // Closes the ledger even if the work panics.
+    let _closer = Closer;
+    let result = work();
+    (result, LEDGER.take().unwrap_or_default())
 }

@@ -1,20 +1,26 @@
-//! Burn's SGD, Adam and AdamW, in one pass over the memory.
+//! Burn's SGD, Adam and AdamW, in one pass over CPU memory.
 //!
-//! The weights and states they give are those of Burn's own optimizers, to the bit, and a record of
-//! one is read by the other. Burn's make a pass, and often a new tensor, for each operation; these
-//! make one, in place, from the second step on, where weights, gradient and state lie in this machine's
-//! memory as f32; what lies there with gaps or in another order than its axes is copied together first.
-//! Elsewhere they go tensor by tensor as Burn's do.
+//! Weights and states are the same as with Burn's own optimizers, bit for bit. Each reads the
+//! other's records.
+//!
+//! Burn's optimizers make one pass, and often a new tensor, for each operation. These make a single
+//! pass in place, from the second step on, if weights, gradient and state are f32 in CPU memory. A
+//! tensor with gaps, or not in row-major order, is copied first. On a device, and with other number
+//! types, they use the same tensor operations as Burn.
 //!
 //! A [`GuardedOptimizer`](crate::GuardedOptimizer) or [`LearnerGuard`](crate::LearnerGuard) around
-//! them gets the norms of updates and weights from that pass, and keeps no copy of the weights before
-//! a step to measure them by.
+//! one of them gets the norms of updates and weights from that pass. It needs no copy of the
+//! weights from before the step.
 //!
 //! ```
 //! use burn::optim::ModuleOptimizer;
+//! use steadygrad::Guard;
+//! use steadygrad_burn::GuardedOptimizer;
 //! use steadygrad_burn::optim::Adam;
 //!
-//! let optimizer: ModuleOptimizer = Adam::default().into();
+//! let optimizer: ModuleOptimizer = Adam::default().with_betas(0.9, 0.95).into();
+//! let guarded = GuardedOptimizer::<burn::nn::Linear>::new(Guard::default(), optimizer);
+//! assert_eq!(guarded.next_step(), 0);
 //! ```
 
 mod adam;
@@ -27,5 +33,4 @@ mod sgd;
 
 pub use adam::Adam;
 pub use adamw::AdamW;
-pub use boxed_state::BoxedState;
-pub use sgd::{Sgd, SgdState};
+pub use sgd::Sgd;

@@ -2,9 +2,9 @@ use burn::optim::AdaptiveMomentumState;
 use burn::tensor::Tensor;
 use steadygrad::update::StepNorms;
 
-use super::in_place::{Apart, in_place};
+use super::in_place::{TensorsElsewhere, in_place};
 
-/// How slowly the running means of the gradient and of its square move.
+/// The decay rates of the running means of the gradient and of its square.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Betas(pub(super) [f32; 2]);
 
@@ -15,12 +15,12 @@ impl Default for Betas {
 }
 
 impl Betas {
-    /// `1 - beta^t` of both.
+    /// The corrections for the start from zero, `1 - beta^t` of both.
     pub(super) fn corrections(self, time: usize) -> [f32; 2] {
         self.0.map(|beta| 1.0 - beta.powi(time as i32))
     }
 
-    /// The means with one gradient more, by operations on tensors.
+    /// Adds a gradient to the means, by tensor operations.
     pub(super) fn push<const D: usize>(
         self,
         gradient: Tensor<D>,
@@ -41,10 +41,11 @@ impl Betas {
     }
 }
 
-/// One step: in one pass from the second on, where it can be, else by operations on tensors.
+/// Takes one step: in one pass, or by tensor operations at the first step and where one pass is not
+/// possible.
 ///
-/// `one_pass` gets which step it is, counted from 1, and what
-/// [`AdamStep::step`](steadygrad::update::AdamStep::step) gets.
+/// `one_pass` gets the number of the step, counted from 1, and then the arguments of
+/// [`AdamStep::step`](steadygrad::update::AdamStep::step).
 pub(super) fn step<const D: usize>(
     weights: Tensor<D>,
     gradient: Tensor<D>,
@@ -73,7 +74,7 @@ pub(super) fn step<const D: usize>(
             one_pass(time as i32 + 1, weights, gradient, moments, measured)
         },
     );
-    // Of a record of AMSGrad's: it stays as it is.
+    // `max_moment_2` comes from a record of AMSGrad. It stays as it is.
     let state = |time, [moment_1, moment_2]: [Tensor<D>; 2]| AdaptiveMomentumState {
         time,
         moment_1,
@@ -82,7 +83,7 @@ pub(super) fn step<const D: usize>(
     };
     match stepped {
         Ok((weights, moments)) => (weights, state(time + 1, moments)),
-        Err(Apart {
+        Err(TensorsElsewhere {
             weights,
             gradient,
             states,

@@ -5,21 +5,21 @@ use burn::optim::{Optimizer, RecordState, StateSink, StateSource, join_path};
 use burn::tensor::{Device, Tensor};
 use steadygrad::update::SgdStep;
 
-use super::BoxedState;
-use super::in_place::{Apart, by_tensors, in_place};
+use super::boxed_state::BoxedState;
+use super::in_place::{TensorsElsewhere, by_tensors, in_place};
 
-/// [`burn::optim::Sgd`] in one pass.
+/// [`burn::optim::Sgd`] in one pass. The defaults are Burn's: no momentum, no weight decay.
 #[derive(Debug, Clone, Default)]
 pub struct Sgd {
     momentum: Option<MomentumConfig>,
     weight_decay: Option<WeightDecayConfig>,
 }
 
-/// State of [`Sgd`]; a record of it is one of [`burn::optim::SgdState`].
-#[derive(Clone)]
+/// State of [`Sgd`]. A record of it is a record of [`burn::optim::SgdState`].
+#[derive(Clone, Debug)]
 pub struct SgdState<const D: usize> {
-    /// The running sum of a parameter's gradients: with momentum, from the first step on.
-    pub velocity: Option<Tensor<D>>,
+    /// The running sum of a parameter's gradients; `None` without momentum.
+    velocity: Option<Tensor<D>>,
 }
 
 impl<const D: usize> RecordState for SgdState<D> {
@@ -41,21 +41,22 @@ impl<const D: usize> RecordState for SgdState<D> {
 }
 
 impl Sgd {
-    /// With momentum.
+    /// Sets the momentum.
     #[must_use]
     pub fn with_momentum(mut self, momentum: Option<MomentumConfig>) -> Self {
         self.momentum = momentum;
         self
     }
 
-    /// With an L2 penalty, added to the gradient.
+    /// Sets an L2 penalty, which is added to the gradient.
     #[must_use]
     pub fn with_weight_decay(mut self, weight_decay: Option<WeightDecayConfig>) -> Self {
         self.weight_decay = weight_decay;
         self
     }
 
-    fn in_one_pass(&self, learning_rate: LearningRate) -> SgdStep {
+    /// The step in one pass at this learning rate.
+    fn rule(&self, learning_rate: LearningRate) -> SgdStep {
         let momentum = self.momentum.as_ref();
         SgdStep {
             learning_rate: learning_rate as f32,
@@ -73,7 +74,7 @@ impl Sgd {
         gradient: Tensor<D>,
         velocity: Option<Tensor<D>>,
     ) -> (Tensor<D>, Option<Tensor<D>>) {
-        let rule = self.in_one_pass(learning_rate);
+        let rule = self.rule(learning_rate);
         match (velocity, &self.momentum) {
             (Some(velocity), Some(_)) => {
                 let work = |weights: &mut [f32],
@@ -84,7 +85,7 @@ impl Sgd {
                 };
                 match in_place(weights, gradient, [velocity], work) {
                     Ok((weights, [velocity])) => (weights, Some(velocity)),
-                    Err(Apart {
+                    Err(TensorsElsewhere {
                         weights,
                         gradient,
                         states: [velocity],
@@ -99,18 +100,18 @@ impl Sgd {
                     };
                 match in_place(weights, gradient, [], work) {
                     Ok((weights, [])) => (weights, velocity),
-                    Err(Apart {
+                    Err(TensorsElsewhere {
                         weights, gradient, ..
-                    }) => (
-                        self.by_tensors(learning_rate, weights, gradient, None).0,
-                        velocity,
-                    ),
+                    }) => {
+                        let (weights, _) = self.by_tensors(learning_rate, weights, gradient, None);
+                        (weights, velocity)
+                    }
                 }
             }
         }
     }
 
-    /// The same by operations on tensors. The first velocity is the gradient, not damped.
+    /// Makes the step by tensor operations. The first velocity is the gradient, not damped.
     fn by_tensors<const D: usize>(
         &self,
         learning_rate: LearningRate,

@@ -1,5 +1,5 @@
-//! Every policy on a Burn module against the core on plain slices, which the peers' golden vectors
-//! hold to account.
+//! Every policy on a Burn module, compared with the core on plain slices. The core is tested
+//! against golden vectors from other implementations.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
@@ -35,7 +35,7 @@ fn model() -> Model {
     }
 }
 
-/// Module order, as a visit gives it: matrices of `Linear` are `[in, out]`.
+/// The units of each parameter, in module order. Matrices of `Linear` are `[in, out]`.
 const UNITS: [Units; 4] = [
     Units::Rows(6),
     Units::Columns(7),
@@ -201,7 +201,7 @@ impl Reference {
 }
 
 #[test]
-fn every_policy_does_on_a_module_what_it_does_on_slices() {
+fn every_policy_gives_the_same_on_a_module_as_on_slices() {
     for policy in policies() {
         let mut model = model();
         let mut optimizer = SgdConfig::new().init();
@@ -217,19 +217,11 @@ fn every_policy_does_on_a_module_what_it_does_on_slices() {
         };
         let mut acted = 0;
         for (step, values) in stream(40).iter().enumerate() {
-            let (next, clipped) = clipper.step(
-                &mut optimizer,
-                LEARNING_RATE,
-                model.clone(),
-                gradients(&model, values),
-            );
-            model = next;
-            acted += usize::from(
-                clipped
-                    .decisions
-                    .iter()
-                    .any(|decision| *decision != Decision::Keep),
-            );
+            let given = gradients(&model, values);
+            let outcome = clipper.step(&mut optimizer, LEARNING_RATE, model, given);
+            model = outcome.model;
+            let mut decisions = outcome.report.decisions.iter();
+            acted += usize::from(decisions.any(|decision| *decision != Decision::Keep));
             reference.step(values);
             for (ours, theirs) in weights(&model)
                 .iter()
@@ -244,18 +236,18 @@ fn every_policy_does_on_a_module_what_it_does_on_slices() {
         }
         assert!(
             acted > 3,
-            "{policy:?} acted {acted} times: that proves little"
+            "{policy:?} acted {acted} times, too few for a test"
         );
     }
 }
 
 #[test]
-fn saved_and_loaded_in_mid_stream_it_goes_on_to_the_bit() {
+fn a_clipper_saved_and_loaded_in_mid_stream_goes_on_bit_for_bit() {
     for policy in policies() {
         let run = |save: bool| {
             let mut model = model();
             let fixed = weights(&model);
-            // Weights are drawn anew for every model: start both from the same.
+            // Every model gets new random weights, but both runs must start from the same.
             model = steadygrad_burn::map_parameters(model, |_, _, values| {
                 values
                     .iter_mut()
@@ -278,7 +270,8 @@ fn saved_and_loaded_in_mid_stream_it_goes_on_to_the_bit() {
                     clipper.load_state(&model, state);
                 }
                 let given = gradients(&model, values);
-                model = clipper.step(&mut optimizer, LEARNING_RATE, model, given).0;
+                let outcome = clipper.step(&mut optimizer, LEARNING_RATE, model, given);
+                model = outcome.model;
             }
             weights(&model)
         };
@@ -317,7 +310,7 @@ fn an_exempt_parameter_is_neither_measured_nor_changed() {
     let values = &stream(1)[0];
     let mut clipper = GradientClipper::new(GlobalNormClip::new(0.1))
         .unwrap()
-        .exempt(["hidden.weight"]);
+        .with_exempt(["hidden.weight"]);
     let (clipped, seen) = clipper.clip(&model, gradients(&model, values));
     assert_eq!(seen.before.tensors.len(), 3);
     let clipped = steadygrad_burn::gradient_values(&model, &clipped);
@@ -366,7 +359,7 @@ fn a_shared_parameter_counts_once() {
     }
 }
 
-/// The gradients without that of the first parameter, as a frozen or unused layer has none.
+/// The gradients without the first parameter's: a frozen or unused layer has none.
 fn without_first(model: &Model, values: &[Vec<f32>]) -> GradientsParams {
     let mut given = gradients(model, values);
     given.remove::<2>(model.embedding.weight.id);
@@ -384,15 +377,10 @@ fn a_parameter_without_a_gradient_shifts_no_other() {
     let mut optimizer = SgdConfig::new().init();
     let mut clipper = GradientClipper::new(Clippy::default()).unwrap();
     let given = without_first(&model, &values);
-    let (next, clipped) = clipper.step(&mut optimizer, LEARNING_RATE, model, given);
-    model = next;
-    assert_eq!(
-        (
-            clipped.before.tensors.len(),
-            clipped.before.tensors[0].stats.len
-        ),
-        (4, 0)
-    );
+    let outcome = clipper.step(&mut optimizer, LEARNING_RATE, model, given);
+    model = outcome.model;
+    let tensors = outcome.report.before.tensors;
+    assert_eq!((tensors.len(), tensors[0].stats.len), (4, 0));
     let after = weights(&model);
     assert_eq!(after[0], before[0]);
     for (new, old) in after.iter().flatten().zip(before.iter().flatten()) {
@@ -402,7 +390,7 @@ fn a_parameter_without_a_gradient_shifts_no_other() {
         );
     }
 
-    // A policy that remembers by place finds each parameter where it was.
+    // A policy that remembers parameters by their place finds each of them where it was.
     let mut clipper = GradientClipper::new(AdaGC {
         warmup_steps: 1,
         warmup_max_norm: 1e9,
@@ -415,7 +403,7 @@ fn a_parameter_without_a_gradient_shifts_no_other() {
 }
 
 #[test]
-fn only_the_scaled_parameters_are_taken_back() {
+fn only_the_scaled_parameters_get_another_update() {
     let mut model = model();
     let mut plain = model.clone();
     let mut values = stream(1)[0]
@@ -432,14 +420,15 @@ fn only_the_scaled_parameters_are_taken_back() {
     .unwrap();
     plain = optimizer.step(LEARNING_RATE, plain.clone(), gradients(&plain, &values));
     let given = gradients(&model, &values);
-    model = clipper.step(&mut optimizer, LEARNING_RATE, model, given).0;
+    let outcome = clipper.step(&mut optimizer, LEARNING_RATE, model, given);
+    model = outcome.model;
     let (ours, theirs) = (weights(&model), weights(&plain));
     assert_eq!(ours[..3], theirs[..3]);
     assert_ne!(ours[3], theirs[3]);
 }
 
 #[test]
-fn a_chain_is_shown_what_any_of_its_policies_needs() {
+fn a_chain_gets_the_measurements_that_each_of_its_policies_needs() {
     let model = model();
     let policies = vec![
         GlobalNormClip::new(1e9).into(),
@@ -472,7 +461,8 @@ fn a_nan_does_not_enter_the_second_moment() {
     steps[1][0][0] = f32::NAN;
     for values in &steps {
         let given = gradients(&model, values);
-        model = clipper.step(&mut optimizer, LEARNING_RATE, model, given).0;
+        let outcome = clipper.step(&mut optimizer, LEARNING_RATE, model, given);
+        model = outcome.model;
     }
     let text = serde_json::to_string(&clipper.state(&model)).unwrap();
     assert!(
@@ -481,11 +471,12 @@ fn a_nan_does_not_enter_the_second_moment() {
     );
     let spike: Vec<Vec<f32>> = steps[0].iter().map(|row| vec![100.0; row.len()]).collect();
     let given = gradients(&model, &spike);
-    let (_, clipped) = clipper.step(&mut optimizer, LEARNING_RATE, model, given);
-    let Decision::ScalePerTensor { coefficients } = &clipped.decisions[0] else {
-        panic!("{:?}", clipped.decisions);
+    let outcome = clipper.step(&mut optimizer, LEARNING_RATE, model, given);
+    let decisions = &outcome.report.decisions;
+    let Decision::ScalePerTensor { coefficients } = &decisions[0] else {
+        panic!("{decisions:?}");
     };
-    // v is 0.1 * 100^2 and next to nothing else, corrected by 1 - 0.9^4.
+    // v is close to 0.1 * 100^2; the correction is 1 - 0.9^4.
     let expected = (0.1f64 / (1.0 - BETA2.powi(4))).sqrt();
     assert!(
         coefficients

@@ -1,4 +1,4 @@
-//! The examples do what they say: each asserts it at its end.
+//! Runs the examples. Each asserts at its end what it claims.
 
 #[path = "../../examples/hand_written_loop.rs"]
 mod hand_written_loop;

@@ -1,4 +1,4 @@
-//! What is saved comes back to the bit, and a rollback restores what was.
+//! A saved run goes on bit for bit, and a rollback restores the weights of its snapshot.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -6,7 +6,10 @@ use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 use steadygrad::detect::Detector;
 use steadygrad::{Decision, Guard};
-use steadygrad_burn::{Beside, GuardedOptimizer, RestoreError, TrainingState, for_each_parameter};
+use steadygrad_burn::{
+    GuardReport, GuardedOptimizer, LoopMeasurements, RestoreError, TrainingState,
+    for_each_parameter,
+};
 use steadygrad_record::Snapshot;
 
 #[derive(Module, Debug)]
@@ -27,7 +30,7 @@ fn adam() -> ModuleOptimizer {
     AdamConfig::new().init()
 }
 
-/// Deterministic inputs of batch `step`, times `scale`.
+/// Loss and gradients of the deterministic batch `step`, whose inputs are multiplied by `scale`.
 fn gradients(model: &Net, step: u64, scale: f32) -> (f64, GradientsParams) {
     let values: Vec<f32> = (0..32)
         .map(|i| (i as f32 * 0.7 + step as f32).sin() * scale)
@@ -49,7 +52,7 @@ fn bits(model: &Net) -> Vec<u32> {
 }
 
 #[test]
-fn saved_and_restored_goes_on_as_if_it_had_not_been() {
+fn a_restored_run_goes_on_as_if_it_had_never_stopped() {
     let mut model = net(5);
     let mut optimizer = GuardedOptimizer::new(Guard::default(), adam());
     for step in 0..30 {
@@ -58,20 +61,20 @@ fn saved_and_restored_goes_on_as_if_it_had_not_been() {
     }
     let snapshot = optimizer.save(&model).unwrap();
     assert_eq!(snapshot.step, 30);
-    // Another build: other weights, other identities.
+    // A new model of the same layers has other weights and other identities.
     let fresh = GuardedOptimizer::new(Guard::default(), adam());
     let (mut resumed, mut again) = fresh.restore(net(5), &snapshot).unwrap();
     assert_eq!(bits(&again), bits(&model));
     for step in 30..60 {
-        // A NaN on the way is skipped by both.
+        // Both skip the NaN.
         let scale = if step == 40 { f32::NAN } else { 1.0 };
         let (loss, one) = gradients(&model, step, scale);
         let done = optimizer.step(0.01, model, one, loss);
         let (loss, other) = gradients(&again, step, scale);
         let same = resumed.step(0.01, again, other, loss);
         assert_eq!(
-            done.judgement.decision.name(),
-            same.judgement.decision.name()
+            done.report.judgement.decision.name(),
+            same.report.judgement.decision.name()
         );
         (model, again) = (done.model, same.model);
         assert_eq!(bits(&again), bits(&model), "{step}");
@@ -101,12 +104,17 @@ fn a_jump_of_the_weights_is_rolled_back() {
         let done = optimizer.step(0.01, model, gradients, loss);
         model = done.model;
         if step == 60 {
-            let to_step = done.rolled_back_to.expect("rolled back");
-            assert!(matches!(done.judgement.decision, Decision::Rollback { .. }));
+            let GuardReport {
+                rolled_back_to,
+                judgement,
+                ..
+            } = done.report;
+            let to_step = rolled_back_to.expect("rolled back");
+            assert!(matches!(judgement.decision, Decision::Rollback { .. }));
             assert!(to_step <= 52, "a snapshot is on probation at first");
             assert_eq!(bits(&model), before[to_step as usize]);
         } else {
-            assert_eq!(done.rolled_back_to, None, "{step}");
+            assert_eq!(done.report.rolled_back_to, None, "{step}");
         }
     }
     assert_eq!(optimizer.guard().summary().rolled_back, 1);
@@ -125,18 +133,18 @@ fn a_run_that_is_stopped_is_left_with_the_last_good_state() {
         let (loss, gradients) = gradients(&model, step, 1.0);
         let done = optimizer.step(0.01, model, gradients, loss);
         model = done.model;
-        if let Decision::Stop { .. } = done.judgement.decision {
+        if let Decision::Stop { .. } = done.report.judgement.decision {
             let last = optimizer.guard().last_good().unwrap();
             assert!(0 < last && last < 100, "{last}");
             assert_eq!(bits(&model), good[last as usize]);
             return;
         }
     }
-    panic!("it was never stopped");
+    panic!("the guard never stopped the run");
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn an_error_names_the_entry_that_does_not_fit() {
     let state = TrainingState {
         model: net(5),
         optimizer: adam(),
@@ -187,19 +195,20 @@ fn what_does_not_fit_is_named() {
     assert!(matches!(error, RestoreError::Missing { .. }), "{error}");
 }
 
-/// Runs `steps` of training; what `beside` gives for a step is shown beside its gradients. Returns which
-/// detectors spoke, and when.
-fn spoke(
+/// Trains for `steps`; `measurements` adds to the loss of a step. Returns each detection with its
+/// step.
+fn detections(
     steps: u64,
-    beside: impl Fn(u64) -> Beside,
+    measurements: impl Fn(u64, LoopMeasurements) -> LoopMeasurements,
 ) -> (Vec<(u64, Detector)>, GuardedOptimizer<Net>) {
     let mut model = net(5);
     let mut optimizer = GuardedOptimizer::new(Guard::default(), adam());
     let mut seen = Vec::new();
     for step in 0..steps {
         let (loss, gradients) = gradients(&model, 0, 1.0);
-        let done = optimizer.step_with(0.001, model, gradients, loss, beside(step));
-        let detections = done.judgement.detections.iter();
+        let measured = measurements(step, LoopMeasurements::new(loss));
+        let done = optimizer.step(0.001, model, gradients, measured);
+        let detections = done.report.judgement.detections.iter();
         seen.extend(detections.map(|detection| (step, detection.detector)));
         model = done.model;
     }
@@ -207,48 +216,47 @@ fn spoke(
 }
 
 #[test]
-fn what_the_loop_measures_beside_the_gradients_is_judged() {
-    let (seen, _) = spoke(60, |_| Beside::default());
+fn the_guard_judges_the_measurements_of_the_loop() {
+    let (seen, _) = detections(60, |_, measured| measured);
     assert_eq!(seen, []);
-    let growing = |step| Beside {
-        depth_growth: (step % 10 == 0).then_some(3f64.ln()),
-        time_growth: (step == 25).then_some(1.2f64.ln()),
-        ..Beside::default()
+    let growing = |step, measured: LoopMeasurements| {
+        measured
+            .with_depth_growth((step % 10 == 0).then_some(3f64.ln()))
+            .with_time_growth((step == 25).then_some(1.2f64.ln()))
     };
-    let (seen, optimizer) = spoke(60, growing);
-    // Told once, and nothing is done about it.
+    let (seen, optimizer) = detections(60, growing);
+    // Each is reported once, without an intervention.
     let expected = [
         (0, Detector::GrowthThroughDepth),
         (25, Detector::GrowthThroughTime),
     ];
     assert_eq!(seen, expected);
     assert_eq!(optimizer.guard().summary().kept, 60);
-    // A step that ruined its own batch is gone back behind, before the next one is made.
-    let ruined = |step| Beside {
-        loss_after: (step == 50).then_some(f64::INFINITY),
-        ..Beside::default()
+    // A step that ruined the loss of its own batch is rolled back before the next one is made.
+    let ruined = |step, measured: LoopMeasurements| {
+        measured.with_loss_after((step == 50).then_some(f64::INFINITY))
     };
-    let (seen, optimizer) = spoke(60, ruined);
+    let (seen, optimizer) = detections(60, ruined);
     assert_eq!(seen, [(50, Detector::Overshoot)]);
     assert_eq!(optimizer.guard().summary().rolled_back, 1);
 }
 
-/// The data changes for good, to a loss that no untrained network has.
+/// From step 100 on, the data have a loss that no untrained network has.
 #[test]
 fn a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back() {
     let mut model = net(5);
     let mut optimizer = GuardedOptimizer::new(Guard::default(), adam());
-    let mut left: Option<(u64, Vec<u32>)> = None;
+    let mut abandoned: Option<(u64, Vec<u32>)> = None;
     for step in 0..200 {
         let (loss, gradients) = gradients(&model, step, 1.0);
         let worse = if step < 100 { 0.0 } else { 1e3 };
         let before = bits(&model);
         let done = optimizer.step(0.001, model, gradients, loss + worse);
         model = done.model;
-        match (&left, done.rolled_back_to) {
+        match (&abandoned, done.report.rolled_back_to) {
             (None, Some(_)) => {
                 assert_ne!(bits(&model), before);
-                left = Some((step, before));
+                abandoned = Some((step, before));
             }
             (Some((at, weights)), Some(to_step)) => {
                 assert_eq!(to_step, *at);
@@ -259,12 +267,12 @@ fn a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back() {
             (_, None) => {}
         }
     }
-    panic!("never taken up again");
+    panic!("the abandoned state was never restored");
 }
 
-/// The loss is back for the fifth time in a row at step 100, before which a snapshot is due as well.
+/// The guard rolls back at step 100, before which a regular snapshot is due as well.
 #[test]
-fn what_a_rollback_leaves_is_kept_once_and_survives_the_disk() {
+fn the_state_that_a_rollback_abandons_is_kept_once_and_is_saved() {
     let mut model = net(5);
     let mut optimizer = GuardedOptimizer::new(Guard::default(), adam());
     for step in 0..=100u64 {
@@ -273,7 +281,8 @@ fn what_a_rollback_leaves_is_kept_once_and_survives_the_disk() {
         let loss = if step < 96 { learning } else { 1.4 };
         let (_, gradients) = gradients(&model, 0, 1.0);
         let done = optimizer.step(1e-4, model, gradients, loss);
-        assert_eq!(done.rolled_back_to, (step == 100).then_some(80), "{step}");
+        let expected = (step == 100).then_some(80);
+        assert_eq!(done.report.rolled_back_to, expected, "{step}");
         model = done.model;
     }
     assert_eq!(

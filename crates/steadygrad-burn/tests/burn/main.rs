@@ -1,10 +1,10 @@
-//! The adapter's tests: one program, since each one compiles Burn's generic code for itself.
+//! The adapter's tests, in one program: each program compiles Burn's generic code again.
 
 mod clipper;
 mod examples;
 mod guarded_optimizer;
-mod guarded_step;
 mod optim;
 mod prescribed;
 mod readme;
 mod stages;
+mod step_without_rollback;

@@ -1,5 +1,5 @@
-//! A step in one pass is Burn's own step, to the bit, and what it measures of itself is what a guard
-//! would have measured.
+//! A step in one pass equals Burn's own step, bit for bit. The norms that it measures are those
+//! that a guard would measure.
 
 use burn::module::{Module, ModuleMapper, Param, ParamGroup};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -18,11 +18,11 @@ use steadygrad_burn::{GuardedOptimizer, for_each_parameter, map_parameters};
 
 #[derive(Module, Debug)]
 struct Net {
-    /// Has a gradient with gaps, for its stride.
+    /// Its gradient has gaps, because of the stride.
     strided: Conv2d,
     first: Linear,
     norm: LayerNorm,
-    /// Lies the other way round than its gradient.
+    /// A transposed view: its memory order differs from its gradient's.
     second: Param<Tensor<2>>,
     /// Has no gradient.
     unused: Linear,
@@ -65,7 +65,7 @@ fn bits(model: &Net) -> Vec<Vec<u32>> {
     all
 }
 
-/// Each optimizer here and Burn's own of the same settings.
+/// Each optimizer of this crate, and Burn's own with the same settings.
 fn pairs() -> Vec<(&'static str, ModuleOptimizer, ModuleOptimizer)> {
     let momentum = |dampening, nesterov| {
         let config = MomentumConfig::new().with_dampening(dampening);
@@ -125,12 +125,12 @@ fn pairs() -> Vec<(&'static str, ModuleOptimizer, ModuleOptimizer)> {
 }
 
 #[test]
-fn weights_are_those_of_burns_own_to_the_bit() {
+fn weights_equal_those_of_burns_optimizers_bit_for_bit() {
     for (name, mut ours, mut burns) in pairs() {
         let mut model = net();
         let mut other = model.clone();
         for step in 0..12 {
-            // At last a gradient that is not finite, which no guard keeps away here.
+            // The last gradient is not finite: there is no guard here.
             let scale = if step == 11 { f32::INFINITY } else { 1.0 };
             let (_, one) = gradients(&model, step, scale);
             let (_, two) = gradients(&other, step, scale);
@@ -141,9 +141,9 @@ fn weights_are_those_of_burns_own_to_the_bit() {
     }
 }
 
-/// Nothing there is f32: operations on tensors, as Burn's.
+/// No tensor is f32, so these steps use tensor operations.
 #[test]
-fn weights_in_f64_are_those_of_burns_own() {
+fn weights_in_f64_equal_those_of_burns_optimizers() {
     for (name, mut ours, mut burns) in pairs() {
         let wide = |tensor: Tensor<2>| tensor.cast(DType::F64).detach().require_grad();
         let mut model = net();
@@ -173,7 +173,7 @@ fn weights_in_f64_are_those_of_burns_own() {
 }
 
 #[test]
-fn a_record_of_one_is_read_by_the_other() {
+fn each_optimizer_reads_the_others_records() {
     let (fresh, again) = (pairs(), pairs());
     for (((name, mut ours, mut burns), (_, our_new, _)), (_, _, burns_new)) in
         pairs().into_iter().zip(fresh).zip(again)
@@ -199,9 +199,9 @@ fn a_record_of_one_is_read_by_the_other() {
     }
 }
 
-/// The state that a guard keeps shares its memory with what is trained on.
+/// A guard's snapshot shares its memory with the model in training.
 #[test]
-fn a_state_that_is_kept_is_not_written_into() {
+fn training_does_not_write_into_a_snapshot() {
     for (name, mut optimizer, _) in pairs() {
         let mut model = net();
         for step in 0..3 {
@@ -223,7 +223,7 @@ fn a_state_that_is_kept_is_not_written_into() {
     }
 }
 
-/// Puts bounds on what another optimizer has stepped to.
+/// Bounds the weights after another optimizer's step.
 #[derive(Clone)]
 struct Bounded<O>(O);
 
@@ -260,35 +260,33 @@ fn distance(before: &Net, after: &Net) -> f64 {
         .sqrt()
 }
 
-/// What a guard reads, with an optimizer that measures itself and with one that does not: also
-/// after steps that are skipped, after weights that somebody else changed, and with groups of both.
-#[test]
-fn a_guard_reads_the_same_of_both() {
-    let mixed = |norms: ModuleOptimizer, burns: bool| {
+/// Pairs in which not every parameter, or not every step, is measured by the optimizer.
+fn mixed_pairs() -> [(&'static str, ModuleOptimizer, ModuleOptimizer); 3] {
+    let mixed = |optimizer: ModuleOptimizer, burns: bool| {
         let group = ParamGroup::from_paths(vec!["norm.gamma", "norm.beta"]);
         if burns {
-            norms.with_group(group, AdamConfig::new().build(), None)
+            optimizer.with_group(group, AdamConfig::new().build(), None)
         } else {
-            norms.with_group(group, Adam::default(), None)
+            optimizer.with_group(group, Adam::default(), None)
         }
     };
-    let mut cases = pairs();
-    cases.push((
-        "half",
-        mixed(Sgd::default().into(), true),
-        mixed(SgdConfig::new().init(), true),
-    ));
-    cases.push((
-        "groups",
-        mixed(Sgd::default().into(), false),
-        mixed(SgdConfig::new().init(), true),
-    ));
-    cases.push((
-        "bounded",
-        Bounded(Adam::default()).into(),
-        Bounded(AdamConfig::new().build()).into(),
-    ));
-    for (name, ours, burns) in cases {
+    let burns = || mixed(SgdConfig::new().init(), true);
+    [
+        ("half", mixed(Sgd::default().into(), true), burns()),
+        ("groups", mixed(Sgd::default().into(), false), burns()),
+        (
+            "bounded",
+            Bounded(Adam::default()).into(),
+            Bounded(AdamConfig::new().build()).into(),
+        ),
+    ]
+}
+
+/// Compares a guard around an optimizer that measures itself with a guard around one that does not.
+/// Includes a skipped step, weights that were changed from outside, and groups of both kinds.
+#[test]
+fn a_guard_reads_the_same_from_both() {
+    for (name, ours, burns) in pairs().into_iter().chain(mixed_pairs()) {
         let mut model = net();
         let mut other = model.clone();
         let mut ours = GuardedOptimizer::new(Guard::default(), ours);
@@ -308,19 +306,18 @@ fn a_guard_reads_the_same_of_both() {
             let before = model.clone();
             let done = ours.step(0.01, model, one, loss);
             let same = burns.step(0.01, other, two, loss);
-            let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
-            assert_eq!(
-                text(&done.reading),
-                text(&same.reading),
-                "{name}, step {step}"
-            );
-            assert_eq!(done.update_norm, same.update_norm, "{name}, step {step}");
-            assert_eq!(done.update_norm.is_none(), step == 7, "{name}, step {step}");
+            let [report, other_report] = [&done.report, &same.report];
+            // As text: NaN equals NaN there.
+            let readings = [report, other_report].map(|report| format!("{:?}", report.reading));
+            assert_eq!(readings[0], readings[1], "{name}, step {step}");
+            let update_norm = report.update_norm;
+            assert_eq!(update_norm, other_report.update_norm, "{name}, step {step}");
+            assert_eq!(update_norm.is_none(), step == 7, "{name}, step {step}");
             (model, other) = (done.model, same.model);
             assert_eq!(bits(&model), bits(&other), "{name}, step {step}");
-            // Also of the first step of a parameter whose values lie the other way round.
+            // From the first step on, also for the parameter in another memory order.
             let expected = distance(&before, &model);
-            let found = done.update_norm.unwrap_or_default();
+            let found = update_norm.unwrap_or_default();
             assert!(
                 (found - expected).abs() <= 1e-6 * expected,
                 "{name}, step {step}: {found} {expected}"
@@ -329,7 +326,7 @@ fn a_guard_reads_the_same_of_both() {
     }
 }
 
-/// In f64 nothing is stepped in one pass, and the norms come of operations on tensors.
+/// In f64 no step is made in one pass, and the norms come from tensor operations.
 #[test]
 fn a_guard_reads_f64() {
     struct Double;
@@ -346,19 +343,15 @@ fn a_guard_reads_f64() {
         let done = optimizer.step(0.01, model, gradients, loss);
         model = done.model;
         let expected = distance(&before, &model);
-        let found = done.update_norm.unwrap();
+        let found = done.report.update_norm.unwrap();
         assert!((found / expected - 1.0).abs() < 1e-4, "{found} {expected}");
-        assert!(
-            done.reading
-                .weight_norms
-                .iter()
-                .all(|norm| *norm > 0.0 || step == 0)
-        );
+        let mut norms = done.report.reading.weight_norms.iter();
+        assert!(norms.all(|norm| *norm > 0.0 || step == 0));
     }
 }
 
-/// From its tenth step on, gives the model half of what another optimizer has stepped to, and keeps
-/// that or not.
+/// From its tenth step on, halves the weights after another optimizer's step. It may keep the
+/// weights that the other optimizer made.
 #[derive(Clone)]
 struct Halves<O> {
     optimizer: O,
@@ -411,10 +404,11 @@ impl<O: Optimizer> Optimizer for Halves<O> {
     }
 }
 
-/// What is measured is the model's, however late an optimizer around the one that measures changes it.
-/// One that keeps what was measured as well is found out a step later, and no reading has it.
+/// The norms are the model's, even if a wrapper starts late to change the weights after they were
+/// measured. A wrapper that also keeps the measured weights is found out one step later, and the
+/// guard never reads the wrong norm.
 #[test]
-fn an_optimizer_that_changes_late_what_was_measured() {
+fn a_wrapper_that_changes_measured_weights_is_found_out() {
     for keeps in [false, true] {
         let optimizer = Halves {
             optimizer: Adam::default(),
@@ -428,19 +422,20 @@ fn an_optimizer_that_changes_late_what_was_measured() {
             let before = model.clone();
             let done = optimizer.step(0.01, model, gradients, loss);
             model = done.model;
-            let read = &done.reading.update_norms;
+            let update_norm = done.report.update_norm;
+            let read = &done.report.reading.update_norms;
             let read = (!read.is_empty()).then(|| read.iter().fold(0.0f64, |a, b| a.hypot(*b)));
-            // At step 10 nobody knows, or takes it for what the inner one did.
+            // At step 10 the norm is unknown, or that of the inner optimizer's step.
             let known = |found: Option<f64>, expected: f64| {
                 found.is_some_and(|found| (found - expected).abs() <= 1e-6 * expected)
             };
             let expected = distance(&before, &model);
             if step != 10 {
-                assert!(known(done.update_norm, expected), "{keeps}, step {step}");
+                assert!(known(update_norm, expected), "{keeps}, step {step}");
             } else if keeps {
-                assert!(done.update_norm.is_some_and(|found| found < 0.5 * expected));
+                assert!(update_norm.is_some_and(|found| found < 0.5 * expected));
             } else {
-                assert_eq!(done.update_norm, None);
+                assert_eq!(update_norm, None);
             }
             match (step, last) {
                 (11, _) => assert_eq!(read, None, "{keeps}"),

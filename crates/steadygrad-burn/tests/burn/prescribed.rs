@@ -1,4 +1,4 @@
-//! The Burn code that is prescribed compiles as it is pasted, and does what its remedy says.
+//! The prescribed Burn code compiles as it is pasted, and does what its remedy says.
 
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
@@ -11,7 +11,7 @@ fn assert_prescribed(remedy: Remedy, file: &str, tested: &str) {
     let prescribed = Prescription::new("x".into(), &remedy, None).burn;
     assert!(
         prescribed == tested,
-        "prescribed/{file} is not what is prescribed now:\n{prescribed}"
+        "prescribed/{file} differs from the code that is prescribed now:\n{prescribed}"
     );
 }
 
@@ -70,7 +70,7 @@ mod clip_global_norm {
     include!("prescribed/clip_global_norm.rs");
 
     #[test]
-    fn is_what_is_prescribed() {
+    fn the_file_is_the_prescribed_code() {
         assert_prescribed(
             steadygrad::remedy::Remedy::ClipGlobalNorm { max_norm: 2.5 },
             "clip_global_norm.rs",
@@ -88,7 +88,7 @@ mod clip_global_norm {
     #[test]
     fn a_larger_norm_is_scaled_to_the_bound_and_keeps_its_direction() {
         let model = Mlp::new(3, &device());
-        // 1e30: its squares overflow f32.
+        // The squares of 1e30 overflow f32.
         for norm in [2.6, 40.0, 1e30] {
             let grads = gradients(&model, norm);
             let before = gradient_values(&model, &grads).concat();
@@ -140,7 +140,7 @@ mod cap_spectral_norm {
     include!("prescribed/cap_spectral_norm.rs");
 
     #[test]
-    fn is_what_is_prescribed() {
+    fn the_file_is_the_prescribed_code() {
         assert_prescribed(
             steadygrad::remedy::Remedy::CapSpectralNorm {
                 max_spectral_norm: 4.0 / 3.0,
@@ -185,7 +185,7 @@ mod cap_spectral_norm {
     }
 
     #[test]
-    fn a_matrix_that_began_at_zero_is_capped_once_it_grows() {
+    fn a_matrix_that_starts_at_zero_is_capped_once_it_grows() {
         let mut direction = None;
         cap_spectral_norm(&mut weight([[0.0; 3]; 2]), &mut direction);
         let mut grown = weight([[3.0, 0.0, 4.0], [0.0, 1.0, 0.0]]);
@@ -224,7 +224,7 @@ mod critical_init {
     include!("prescribed/critical_init.rs");
 
     #[test]
-    fn is_what_is_prescribed() {
+    fn the_file_is_the_prescribed_code() {
         let gain = std::f64::consts::SQRT_2;
         assert_prescribed(
             steadygrad::remedy::Remedy::CriticalInit {
@@ -262,7 +262,7 @@ mod critical_init {
 
         let loss = model.loss(input(INPUT_RMS, &device()));
         let grads = burn::optim::GradientsParams::from_grads(loss.backward(), &model);
-        // Every weight and bias is still trained.
+        // Every weight and bias still has a gradient.
         assert_eq!(gradient_stats(&model, &grads).tensors.len(), 10);
     }
 
@@ -282,7 +282,7 @@ mod scale_residual {
     include!("prescribed/scale_residual.rs");
 
     #[test]
-    fn is_what_is_prescribed() {
+    fn the_file_is_the_prescribed_code() {
         assert_prescribed(
             steadygrad::remedy::Remedy::ScaleResidual { scale: 0.25 },
             "scale_residual.rs",
@@ -291,7 +291,7 @@ mod scale_residual {
     }
 
     #[test]
-    fn a_quarter_of_what_the_block_adds_is_left() {
+    fn a_quarter_of_what_the_block_adds_remains() {
         let input = Tensor::<1>::from_data([1.0, -2.0, 0.0], &device());
         let output = Tensor::<1>::from_data([5.0, 2.0, f32::NAN], &device());
         let scaled = values(scale_residual(input, output));
@@ -307,7 +307,7 @@ mod rms_norm {
     include!("prescribed/rms_norm.rs");
 
     #[test]
-    fn is_what_is_prescribed() {
+    fn the_file_is_the_prescribed_code() {
         assert_prescribed(
             steadygrad::remedy::Remedy::RmsNorm { every: 3 },
             "rms_norm.rs",
@@ -342,7 +342,7 @@ mod reduce_depth {
     include!("prescribed/reduce_depth.rs");
 
     #[test]
-    fn is_what_is_prescribed() {
+    fn the_file_is_the_prescribed_code() {
         assert_prescribed(
             steadygrad::remedy::Remedy::ReduceDepth { depth: 5 },
             "reduce_depth.rs",
@@ -368,7 +368,7 @@ mod truncate_bptt {
     include!("prescribed/truncate_bptt.rs");
 
     #[test]
-    fn is_what_is_prescribed() {
+    fn the_file_is_the_prescribed_code() {
         assert_prescribed(
             steadygrad::remedy::Remedy::TruncateBptt { time_steps: 4 },
             "truncate_bptt.rs",
@@ -376,8 +376,8 @@ mod truncate_bptt {
         );
     }
 
-    /// The last state of a small recurrent network, and the gradient of its size with respect to
-    /// the input of each time step: 0 where there is none.
+    /// The L2 norm of a small recurrent network's last state, and the norm of its gradient with
+    /// respect to the input of each time step. Without a gradient the norm is 0.
     fn run(steps: usize, truncated: bool) -> (f64, Vec<f64>) {
         let device = device();
         let recurrent = Param::from_data([[0.9, 0.4], [-0.4, 0.9]], &device);
@@ -426,7 +426,7 @@ mod lower_learning_rate {
     include!("prescribed/lower_learning_rate.rs");
 
     #[test]
-    fn is_what_is_prescribed() {
+    fn the_file_is_the_prescribed_code() {
         assert_prescribed(
             steadygrad::remedy::Remedy::LowerLearningRate {
                 learning_rate: 1.25e-5,
@@ -437,7 +437,7 @@ mod lower_learning_rate {
     }
 
     #[test]
-    fn the_optimizer_steps_by_it() {
+    fn the_optimizer_steps_by_this_rate() {
         let mut model = LinearConfig::new(2, 2).init(&device());
         let mut optimizer = SgdConfig::new().init();
         let before = model.weight.val().inner();

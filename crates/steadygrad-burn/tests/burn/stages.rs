@@ -1,5 +1,6 @@
-//! A Burn model's Jacobians against closed forms and central differences.
+//! A Burn model's Jacobians, compared with closed forms and central differences.
 
+use burn::nn::conv::Conv2dConfig;
 use burn::tensor::activation::{relu, tanh};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
@@ -8,7 +9,7 @@ use steadygrad::dynamics::{
     Block, DynamicsError, JacobianProduct, LayerJacobian, LyapunovSettings, LyapunovSpectrum,
     ProductSettings, TangentSystem, jacobians,
 };
-use steadygrad_burn::Stages;
+use steadygrad_burn::{BackwardProduct, Stages};
 
 fn matrix(rows: usize, cols: usize, scale: f32, seed: u64, device: &Device) -> Tensor<2> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -18,7 +19,7 @@ fn matrix(rows: usize, cols: usize, scale: f32, seed: u64, device: &Device) -> T
     Tensor::from_data(TensorData::new(values, [rows, cols]), device)
 }
 
-fn values(tensor: Tensor<2>) -> Vec<f64> {
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.inner().into_data().iter::<f64>().collect()
 }
 
@@ -37,30 +38,190 @@ fn a_backward_pass_is_the_transposed_jacobian() {
     backward.step(&mut block).unwrap();
     backward.step(&mut block).unwrap();
     assert_eq!((block.rows(), backward.remaining()), (4, Some(0)));
-    // Brute force: central differences of the whole network.
     let network = |x: Tensor<2>| tanh(tanh(x.matmul(first.clone())).matmul(second.clone()));
-    let h = 1e-3;
-    for i in 0..4 {
-        let nudge = |sign: f32| {
-            let mut at: Vec<f32> = values(input.clone()).iter().map(|v| *v as f32).collect();
-            at[i] += sign * h;
-            values(network(Tensor::from_data(
-                TensorData::new(at, [1, 4]),
-                &device,
-            )))
+    assert_jacobian(&block, input, network);
+}
+
+/// Compares a transposed Jacobian with central differences of the whole network.
+fn assert_jacobian<const I: usize, const O: usize>(
+    transposed: &Block,
+    input: Tensor<I>,
+    network: impl Fn(Tensor<I>) -> Tensor<O>,
+) {
+    let (shape, device) = (input.dims(), input.device());
+    let dtype = input.dtype();
+    // Truncation and rounding errors of the differences are about equal at this step.
+    let (h, tolerance) = if dtype == DType::F64 {
+        (1e-5, 1e-8)
+    } else {
+        (1e-3, 2e-3)
+    };
+    let start = values(input);
+    assert_eq!(transposed.rows(), start.len());
+    for i in 0..start.len() {
+        let moved = |change: f64| {
+            let mut at = start.clone();
+            at[i] += change;
+            let at = Tensor::from_data(TensorData::new(at, shape), (&device, dtype));
+            values(network(at))
         };
-        let (ahead, behind) = (nudge(1.0), nudge(-1.0));
-        for j in 0..3 {
-            let slope = (ahead[j] - behind[j]) / (2.0 * f64::from(h));
-            let found = block.values()[4 * j + i];
-            assert!((found - slope).abs() < 2e-3, "{i} {j}: {found} {slope}");
+        let (ahead, behind) = (moved(h), moved(-h));
+        assert_eq!(transposed.cols(), ahead.len());
+        for (j, column) in transposed.columns().enumerate() {
+            let (found, slope) = (column[i], (ahead[j] - behind[j]) / (2.0 * h));
+            assert!(
+                (found - slope).abs() < tolerance,
+                "{i} {j}: {found} {slope}"
+            );
         }
     }
 }
 
+/// The transposed Jacobian of the whole network: the backward pass on every unit vector of the
+/// output.
+fn transposed_jacobian(mut backward: BackwardProduct<'_, '_>) -> Block {
+    let width = backward.dim();
+    let mut block = Block::zeros(width, width);
+    (0..width).for_each(|j| block.values_mut()[(width + 1) * j] = 1.0);
+    while backward.remaining() != Some(0) {
+        backward.step(&mut block).unwrap();
+    }
+    block
+}
+
+/// The singular values of a small matrix, largest first, by one-sided Jacobi rotations of its
+/// columns.
+fn singular_values(matrix: &Block) -> Vec<f64> {
+    let mut columns: Vec<Vec<f64>> = matrix.columns().map(<[f64]>::to_vec).collect();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    for _ in 0..60 {
+        for p in 0..columns.len() {
+            for q in p + 1..columns.len() {
+                let (a, b) = (columns[p].clone(), columns[q].clone());
+                let (alpha, beta, gamma) = (dot(&a, &a), dot(&b, &b), dot(&a, &b));
+                let angle = 0.5 * (2.0 * gamma).atan2(alpha - beta);
+                let (sin, cos) = angle.sin_cos();
+                for (row, (a, b)) in a.iter().zip(&b).enumerate() {
+                    columns[p][row] = cos * a + sin * b;
+                    columns[q][row] = cos * b - sin * a;
+                }
+            }
+        }
+    }
+    let mut all: Vec<f64> = columns
+        .iter()
+        .map(|column| dot(column, column).sqrt())
+        .collect();
+    all.sort_by(|a, b| b.total_cmp(a));
+    all
+}
+
+/// The product's singular values are those of the explicit Jacobian.
+fn assert_singular_values<const I: usize, const O: usize>(
+    stages: &Stages<'_, I, O>,
+    input: Tensor<I>,
+    narrowest: usize,
+) {
+    let backward = stages.linearize(input.clone()).unwrap();
+    assert_eq!(backward.width(), narrowest);
+    let exact = singular_values(&transposed_jacobian(backward));
+    let mut backward = stages.linearize(input).unwrap();
+    // From explicit factors, because they give exact values for fewer vectors than outputs.
+    let factors = jacobians(&mut backward, None).unwrap();
+    let product = JacobianProduct::of_factors(&factors, None, 0).unwrap();
+    assert_eq!(product.log_singular_values.len(), narrowest);
+    for (log, exact) in product.log_singular_values.iter().zip(exact) {
+        assert!((log - exact.ln()).abs() < 1e-4, "{log} {exact}");
+    }
+}
+
+#[test]
+fn layers_that_change_the_width() {
+    let device = Device::flex().autodiff();
+    for widths in [[3, 8, 8], [8, 8, 3], [6, 2, 6], [2, 6, 2]] {
+        let layers: Vec<Tensor<2>> = widths
+            .windows(2)
+            .zip(1..)
+            .map(|(pair, seed)| matrix(pair[0], pair[1], 1.0, seed, &device))
+            .collect();
+        let mut stages = Stages::new();
+        for (l, layer) in layers.iter().enumerate() {
+            stages = stages.stage(format!("hidden.{l}"), |x: Tensor<2>| {
+                tanh(x.matmul(layer.clone()))
+            });
+        }
+        let input = matrix(1, widths[0], 0.5, 9, &device);
+        let network = |x: Tensor<2>| {
+            let layers = layers.iter();
+            layers.fold(x, |x, layer| tanh(x.matmul(layer.clone())))
+        };
+        let backward = stages.linearize(input.clone()).unwrap();
+        assert_jacobian(&transposed_jacobian(backward), input.clone(), network);
+        let narrowest = widths.into_iter().min().unwrap();
+        assert_singular_values(&stages, input, narrowest);
+    }
+}
+
+#[test]
+fn a_sequence_of_rank_3() {
+    let device = Device::flex().autodiff();
+    let mix = matrix(5, 3, 1.0, 1, &device).cast(DType::F64);
+    let inner = matrix(4, 6, 1.0, 2, &device).cast(DType::F64);
+    // `[batch, time 5, features 4]`, then `[batch, time 3, features 6]`, then `[batch, 18]`.
+    let features = |x: Tensor<3>| tanh(x.matmul(inner.clone().unsqueeze()));
+    let times = |x: Tensor<3>| {
+        let mixed = x.swap_dims(1, 2).matmul(mix.clone().unsqueeze());
+        tanh(mixed.swap_dims(1, 2))
+    };
+    let stages = Stages::new()
+        .stage("features", features)
+        .stage("times", times)
+        .stage("flat", |x: Tensor<3>| x.flatten::<2>(1, 2));
+    let input = matrix(1, 20, 0.5, 3, &device).cast(DType::F64);
+    let input: Tensor<3> = input.reshape([1, 5, 4]);
+    let backward = stages.linearize(input.clone()).unwrap();
+    assert_eq!((backward.dim(), backward.width()), (18, 18));
+    let jacobian = transposed_jacobian(backward);
+    assert_jacobian(&jacobian, input, |x| times(features(x)));
+}
+
+#[test]
+fn a_convolutional_network() {
+    let device = Device::flex().autodiff();
+    device.seed(5);
+    let first = Conv2dConfig::new([2, 3], [3, 3]).init(&device);
+    let second = Conv2dConfig::new([3, 1], [2, 2])
+        .with_stride([2, 2])
+        .init(&device);
+    // `[batch, 2, 6, 6]`, then `[batch, 3, 4, 4]`, then `[batch, 1, 2, 2]`, then `[batch, 4]`.
+    let stages = Stages::new()
+        .stage("first", |x| tanh(first.forward(x)))
+        .stage("second", |x| tanh(second.forward(x)))
+        .stage("flat", |x: Tensor<4>| x.flatten::<2>(1, 3));
+    let input: Tensor<4> = matrix(1, 72, 1.0, 3, &device).reshape([1, 2, 6, 6]);
+    let backward = stages.linearize(input.clone()).unwrap();
+    assert_eq!((backward.dim(), backward.width()), (4, 4));
+    let jacobian = transposed_jacobian(backward);
+    let network = |x| tanh(second.forward(tanh(first.forward(x))));
+    assert_jacobian(&jacobian, input.clone(), network);
+    assert_singular_values(&stages, input, 4);
+}
+
+#[test]
+fn a_state_of_rank_1_has_one_unit() {
+    let device = Device::flex().autodiff();
+    let stages = Stages::new().stage("sum", |x: Tensor<3>| {
+        x.sum_dim(2).sum_dim(1).flatten::<1>(0, 2) * 3.0
+    });
+    let input = Tensor::<3>::ones([1, 2, 2], &device);
+    let backward = stages.linearize(input).unwrap();
+    assert_eq!(backward.dim(), 1);
+    assert_eq!(transposed_jacobian(backward).values(), [3.0; 4]);
+}
+
 #[test]
 fn a_deep_linear_network_is_exact() {
-    // Rotations times a gain: every direction grows alike.
+    // Rotations times a gain: all directions grow by the same factor.
     let device = Device::flex().autodiff();
     let (sin, cos) = 0.4f32.sin_cos();
     let gain = 1.5;
@@ -121,7 +282,7 @@ fn odd_stages() {
         Err(DynamicsError::RankDeficient { rank: 0, .. })
     ));
     // No stages, and one step too many.
-    let none = Stages::new();
+    let none: Stages = Stages::new();
     let mut backward = none.linearize(Tensor::ones([1, 2], &device)).unwrap();
     assert!(backward.step(&mut Block::zeros(2, 1)).is_err());
     assert!(JacobianProduct::measure(&mut backward, ProductSettings::default()).is_err());
@@ -133,7 +294,7 @@ fn odd_stages() {
     assert_eq!(block.values(), [0.0, 0.0]);
 }
 
-/// A rotation by 0.4 times a gain of 1.5, thrice, in this number type.
+/// The growth of three rotations by 0.4 times a gain of 1.5, in this number type.
 fn log_growth(dtype: DType) -> Vec<f64> {
     let device = Device::flex().autodiff();
     let (sin, cos) = 0.4f64.sin_cos();
@@ -152,7 +313,7 @@ fn log_growth(dtype: DType) -> Vec<f64> {
 
 #[test]
 fn a_model_in_any_number_type_has_the_digits_of_its_type() {
-    // Three roundings of the gain, of a unit in the last place each, and the product's own.
+    // The gain is rounded three times, by a unit in the last place each; the product rounds, too.
     for (dtype, digits) in [
         (DType::F64, 1e-15),
         (DType::F32, 1e-7),
@@ -180,7 +341,7 @@ fn a_stage_may_change_the_number_type() {
 }
 
 #[test]
-fn rows_that_do_not_fit_are_told() {
+fn an_error_names_rows_that_do_not_fit() {
     let device = Device::flex().autodiff();
     let wrong = |step, found, expected| {
         Some(DynamicsError::StateShape {
@@ -197,7 +358,7 @@ fn rows_that_do_not_fit_are_told() {
     let one = || Tensor::<2>::ones([1, 3], &device);
     let doubling = Stages::new().stage("doubles", |x: Tensor<2>| x.repeat_dim(0, 2));
     assert_eq!(doubling.linearize(one()).err(), wrong(1, [2, 3], [1, 3]));
-    // One row of one, but also one row of many.
+    // This stage makes one row of one, but also one row of many.
     let mean = Stages::new().stage("mean", |x: Tensor<2>| x.mean_dim(0));
     let mut backward = mean.linearize(one()).unwrap();
     let done = backward.step(&mut Block::zeros(3, 2));

@@ -2,7 +2,7 @@ use burn::tensor::Device;
 use steadygrad::dynamics::Axis;
 use steadygrad::guard::{GuardConfigError, Judgement, Preset};
 use steadygrad::{Guard, GuardConfig, StepReading};
-use steadygrad_burn::{Beside, GuardedOptimizer, RestoreError};
+use steadygrad_burn::{GuardedOptimizer, LoopMeasurements, RestoreError};
 use steadygrad_record::Snapshot;
 
 use super::error::TrainError;
@@ -158,40 +158,33 @@ impl<'a, S: Subject> Attempts<'a, S> {
         let gradients = self.faults.gradients(step, &model, gradients);
         let scheduled = self.plan.scheduled(self.full, step);
         let learning_rate = self.faults.learning_rate(step, scheduled);
-        let beside = if tape.is_on() {
-            self.growth(tape)
-        } else {
-            Beside::default()
-        };
+        let mut measurements = LoopMeasurements::new(loss);
+        if tape.is_on() {
+            measurements = self.with_growth(measurements, tape);
+        }
         let done = self
             .optimizer
-            .step_with(learning_rate, model, gradients, loss, beside);
+            .step(learning_rate, model, gradients, measurements);
         let mut model = done.model;
-        if done.judgement.decision.applies() {
+        if done.report.judgement.decision.applies() {
             model = self.effects.cap_weights(model);
         }
         Ok(Attempt {
             model,
             loss,
-            reading: done.reading,
-            judgement: done.judgement,
-            rolled_back_to: done.rolled_back_to,
-            update_norm: done.update_norm,
+            reading: done.report.reading,
+            judgement: done.report.judgement,
+            rolled_back_to: done.report.rolled_back_to,
+            update_norm: done.report.update_norm,
         })
     }
 
-    fn growth(&self, tape: Tape) -> Beside {
+    fn with_growth(&self, measurements: LoopMeasurements, tape: Tape) -> LoopMeasurements {
         let axis = self.subject.summary().growth_axis();
         let growth = tape.into_profile(axis).backward_growth_rate().map(f64::ln);
         match axis {
-            Axis::Depth => Beside {
-                depth_growth: growth,
-                ..Beside::default()
-            },
-            Axis::Time => Beside {
-                time_growth: growth,
-                ..Beside::default()
-            },
+            Axis::Depth => measurements.with_depth_growth(growth),
+            Axis::Time => measurements.with_time_growth(growth),
         }
     }
 }

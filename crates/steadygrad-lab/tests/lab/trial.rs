@@ -16,7 +16,7 @@ use steadygrad::cure::{End, Outcome};
 use steadygrad::dynamics::{Activation, SpectralNorm};
 use steadygrad::remedy::Remedy;
 use steadygrad::{Decision, Guard, GuardConfig};
-use steadygrad_burn::{GuardedStep, for_each_parameter, guarded_step};
+use steadygrad_burn::{StepOutcome, StepWithoutRollback, for_each_parameter};
 use steadygrad_lab::data::digits;
 use steadygrad_lab::models::{Mlp, MlpConfig};
 use steadygrad_lab::subjects::TableMlp;
@@ -279,8 +279,8 @@ fn clipping_bounds_every_move_of_the_weights() {
     assert!(moved(before, after) > 2.0 * bound);
 }
 
-/// A guarded step of a linear layer on a batch of this value.
-fn linear_step(config: GuardConfig, input: f32) -> (Weights, GuardedStep<Linear>) {
+/// One guarded step of a linear layer on a batch of this value.
+fn linear_step(config: GuardConfig, input: f32) -> (Weights, StepOutcome<Linear>) {
     const LEARNING_RATE: f64 = 0.1;
     let device = device();
     let mut model = LinearConfig::new(3, 2).init(&device);
@@ -293,14 +293,11 @@ fn linear_step(config: GuardConfig, input: f32) -> (Weights, GuardedStep<Linear>
     let gradients = GradientsParams::from_grads(loss.backward(), &model);
     let mut optimizer = SgdConfig::new().init();
     let mut guard = Guard::new(config).unwrap();
-    let done = guarded_step(
-        &mut guard,
+    let done = StepWithoutRollback::new(&mut guard, &mut optimizer, 0).run(
+        LEARNING_RATE,
         model,
         gradients,
-        &mut optimizer,
-        0,
         value,
-        LEARNING_RATE,
     );
     (before, done)
 }
@@ -309,9 +306,9 @@ fn linear_step(config: GuardConfig, input: f32) -> (Weights, GuardedStep<Linear>
 fn an_oversized_gradient_moves_the_weights_by_the_bound() {
     let clipping = GuardConfig::default().with_clip(GlobalNormClip::new(2.0));
     let (before, done) = linear_step(clipping, 1e4);
-    assert!(done.reading.gradients.global_norm() > 1e6);
+    assert!(done.report.reading.gradients.global_norm() > 1e6);
     assert!(matches!(
-        done.judgement.decision,
+        done.report.judgement.decision,
         Decision::ScaleGlobal { .. }
     ));
     let distance = moved(&before, &weights(&done.model));
@@ -324,11 +321,14 @@ fn an_oversized_gradient_moves_the_weights_by_the_bound() {
 #[test]
 fn a_nan_batch_reaches_no_weight_when_the_guard_stops() {
     let (before, done) = linear_step(GuardConfig::stop_on_non_finite(), f32::NAN);
-    assert!(matches!(done.judgement.decision, Decision::Stop { .. }));
+    assert!(matches!(
+        done.report.judgement.decision,
+        Decision::Stop { .. }
+    ));
     assert_eq!(weights(&done.model), before);
 
     let (_, done) = linear_step(GuardConfig::observe(), f32::NAN);
-    assert_eq!(done.judgement.decision, Decision::Keep);
+    assert_eq!(done.report.judgement.decision, Decision::Keep);
     let after = weights(&done.model);
     assert!(after["weight"].iter().all(|value| value.is_nan()));
 }

@@ -5,23 +5,24 @@ use std::collections::HashSet;
 use burn::module::ParamId;
 use steadygrad::stats::Units;
 
-/// So many parameters are made room for at first: growing again and again costs a small network more
-/// than looking at them.
+/// Lists with one entry a parameter start with room for this many. For a small network, growing
+/// them step by step would cost more than reading its parameters.
 pub(crate) const PARAMETERS: usize = 32;
 
-/// A way through a module that comes to each parameter once, without those that are exempt. Every
-/// list of one entry a parameter is in its order.
+/// A walk through a module that meets each parameter once and leaves the exempt ones out.
+///
+/// Every list with one entry a parameter is in the order of this walk.
 pub(crate) struct Walk<'a> {
-    /// The dotted path of where it is.
+    /// Dotted path of the current module.
     path: String,
-    /// The path's length before each module on it, and whether that is an embedding.
+    /// For each module on the path: the path's length before it, and whether it is an embedding.
     modules: Vec<(usize, bool)>,
     exempt: &'a [String],
     seen: HashSet<ParamId>,
 }
 
 impl<'a> Walk<'a> {
-    /// `exempt` are dotted paths.
+    /// A walk that leaves out the parameters with these dotted paths.
     pub(crate) fn new(exempt: &'a [String]) -> Self {
         Self {
             path: String::new(),
@@ -46,14 +47,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The dotted path of the parameter that is here, unless it is exempt or was come to before:
-    /// a module may hold one in two places.
+    /// The dotted path of the current parameter. It is `None` for an exempt parameter and at the
+    /// second visit of one that the module holds in two places.
     pub(crate) fn arrive(&mut self, id: ParamId) -> Option<&str> {
         let exempt = self.exempt.contains(&self.path);
         (!exempt && self.seen.insert(id)).then_some(&self.path)
     }
 
-    /// Where the output units of the parameter that is here lie: Burn's matrices are `[in, out]`,
+    /// The axis of the output units of the current parameter. Burn's matrices are `[in, out]`,
     /// embeddings `[row, features]`, convolutions `[out, in, ...]`.
     pub(crate) fn units(&self, dims: &[usize]) -> Units {
         let embedding = self.modules.iter().any(|(_, embedding)| *embedding);

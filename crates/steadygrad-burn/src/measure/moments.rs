@@ -1,5 +1,5 @@
-//! A running mean of the squared gradient of every parameter, as Adam keeps: an optimizer's own is
-//! out of reach.
+//! Running means of the squared gradient of every parameter, as Adam keeps them. Those inside an
+//! optimizer are out of reach.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,11 +7,10 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{FloatDType, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use steadygrad::clip::Policy;
 
 use crate::parameters::read;
 
-/// The moments in f32, with the number of gradients that each has seen.
+/// The means in f32, with the number of gradients in each.
 #[derive(Debug)]
 pub(crate) struct Moments {
     pub(crate) beta2: f64,
@@ -19,7 +18,7 @@ pub(crate) struct Moments {
     values: GradientsParams,
 }
 
-/// One parameter's saved moment.
+/// The saved mean of one parameter.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedMoment {
     step: i32,
@@ -36,40 +35,39 @@ impl Default for Moments {
     }
 }
 
-/// Whether a policy, or one in its chain, looks at second moments.
-pub(crate) fn looks_at_moments(policy: &Policy) -> bool {
-    policy.looks_at_moments()
-}
-
 impl Moments {
-    /// A parameter's moment; `None` before its first gradient.
+    /// The mean of one parameter; `None` before its first gradient.
     pub(crate) fn get<const D: usize>(&self, id: ParamId) -> Option<Tensor<D>> {
         self.values.get::<D>(id)
     }
 
-    /// The same, corrected for its start from zero: `v / (1 - beta2^t)`.
+    /// The mean of one parameter, corrected for its start from zero: `v / (1 - beta2^t)`.
     pub(crate) fn corrected<const D: usize>(&self, id: ParamId) -> Option<Tensor<D>> {
         let step = *self.steps.get(&id)?;
         Some(self.get::<D>(id)? * (1.0 / (1.0 - self.beta2.powi(step))))
     }
 
-    /// `v <- beta2 v + (1 - beta2) g^2` where g is finite; elsewhere v stays.
+    /// Updates `v <- beta2 v + (1 - beta2) g^2` where g is finite. Elsewhere v stays as it is.
     pub(crate) fn push<M: Module>(&mut self, module: &M, gradients: &GradientsParams) {
-        struct Visitor<'a>(&'a GradientsParams, &'a mut Moments, HashSet<ParamId>);
-        impl ModuleVisitor for Visitor<'_> {
+        struct Pusher<'a> {
+            gradients: &'a GradientsParams,
+            moments: &'a mut Moments,
+            seen: HashSet<ParamId>,
+        }
+        impl ModuleVisitor for Pusher<'_> {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                let Some(gradient) = self.0.get::<D>(param.id) else {
+                let Some(gradient) = self.gradients.get::<D>(param.id) else {
                     return;
                 };
                 // A parameter that the module holds in two places has one gradient.
-                if !self.2.insert(param.id) {
+                if !self.seen.insert(param.id) {
                     return;
                 }
                 let Moments {
                     beta2,
                     steps,
                     values,
-                } = &mut *self.1;
+                } = &mut *self.moments;
                 let gradient = gradient.cast(FloatDType::F32);
                 let old = values.remove::<D>(param.id);
                 let old = old.unwrap_or_else(|| gradient.zeros_like());
@@ -79,13 +77,17 @@ impl Moments {
                 *steps.entry(param.id).or_default() += 1;
             }
         }
-        module.visit(&mut Visitor(gradients, self, HashSet::new()));
+        module.visit(&mut Pusher {
+            gradients,
+            moments: self,
+            seen: HashSet::new(),
+        });
     }
 
-    /// One entry a parameter, in module order.
+    /// Saves the means, one entry a parameter, in module order.
     pub(crate) fn save<M: Module>(&self, module: &M) -> Vec<SavedMoment> {
-        struct Visitor<'a>(&'a Moments, Vec<SavedMoment>);
-        impl ModuleVisitor for Visitor<'_> {
+        struct Saver<'a>(&'a Moments, Vec<SavedMoment>);
+        impl ModuleVisitor for Saver<'_> {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
                 self.1.push(SavedMoment {
                     step: self.0.steps.get(&param.id).copied().unwrap_or_default(),
@@ -93,14 +95,15 @@ impl Moments {
                 });
             }
         }
-        let mut visitor = Visitor(self, Vec::new());
-        module.visit(&mut visitor);
-        visitor.1
+        let mut saver = Saver(self, Vec::new());
+        module.visit(&mut saver);
+        saver.1
     }
 
+    /// Replaces the means by saved ones. An entry of another length than its parameter is left out.
     pub(crate) fn load<M: Module>(&mut self, module: &M, saved: Vec<SavedMoment>) {
-        struct Visitor<'a>(std::vec::IntoIter<SavedMoment>, &'a mut Moments);
-        impl ModuleVisitor for Visitor<'_> {
+        struct Loader<'a>(std::vec::IntoIter<SavedMoment>, &'a mut Moments);
+        impl ModuleVisitor for Loader<'_> {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
                 let weight = param.val().inner();
                 let len = weight.shape().num_elements();
@@ -114,6 +117,6 @@ impl Moments {
         }
         self.values = GradientsParams::new();
         self.steps.clear();
-        module.visit(&mut Visitor(saved.into_iter(), self));
+        module.visit(&mut Loader(saved.into_iter(), self));
     }
 }

@@ -1,4 +1,4 @@
-//! The guard's decisions, asserted on the weights themselves.
+//! The guard's decisions without rollback, asserted on the weights themselves.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -6,7 +6,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use steadygrad::clip::GlobalNormClip;
 use steadygrad::{Decision, Guard, GuardConfig};
-use steadygrad_burn::{for_each_parameter, guarded_step};
+use steadygrad_burn::{StepWithoutRollback, for_each_parameter};
 
 const LEARNING_RATE: f64 = 0.1;
 
@@ -35,16 +35,14 @@ fn step(config: GuardConfig, scale: f32) -> (Vec<f32>, Vec<f32>, Decision) {
     let (loss, gradients) = gradients(&model, scale);
     let mut optimizer: ModuleOptimizer = SgdConfig::new().init();
     let mut guard = Guard::new(config).unwrap();
-    let done = guarded_step(
-        &mut guard,
+    let outcome = StepWithoutRollback::new(&mut guard, &mut optimizer, 0).run(
+        LEARNING_RATE,
         model,
         gradients,
-        &mut optimizer,
-        0,
         loss,
-        LEARNING_RATE,
     );
-    (before, weights(&done.model), done.judgement.decision)
+    let decision = outcome.report.judgement.decision;
+    (before, weights(&outcome.model), decision)
 }
 
 fn distance(a: &[f32], b: &[f32]) -> f64 {
@@ -56,7 +54,7 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
 }
 
 #[test]
-fn keeping_is_what_the_optimizer_would_have_done_alone() {
+fn a_kept_step_equals_that_of_the_optimizer_alone() {
     let (alone, guarded) = (model(), model());
     // Both start from the same weights.
     let guarded = guarded.load_record(alone.clone().into_record());
@@ -64,11 +62,12 @@ fn keeping_is_what_the_optimizer_would_have_done_alone() {
     let (loss, theirs) = gradients(&guarded, 1.0);
     let (mut a, mut b) = (SgdConfig::new().init(), SgdConfig::new().init());
     let mut guard = Guard::default();
-    let done = guarded_step(&mut guard, guarded, theirs, &mut b, 0, loss, LEARNING_RATE);
-    assert_eq!(done.judgement.decision, Decision::Keep);
+    let outcome =
+        StepWithoutRollback::new(&mut guard, &mut b, 0).run(LEARNING_RATE, guarded, theirs, loss);
+    assert_eq!(outcome.report.judgement.decision, Decision::Keep);
     assert_eq!(
         weights(&a.step(LEARNING_RATE, alone, own)),
-        weights(&done.model)
+        weights(&outcome.model)
     );
 }
 
@@ -85,7 +84,7 @@ fn an_oversized_gradient_moves_the_weights_no_further_than_the_bound() {
         (moved / (LEARNING_RATE * max_norm) - 1.0).abs() < 1e-3,
         "{moved}"
     );
-    // The control: without the clip the same gradient carries them away.
+    // The control: without the clip the same gradient moves them far.
     let (before, after, _) = step(GuardConfig::default(), 1e4);
     assert!(distance(&before, &after) > 1e3);
 }
@@ -99,7 +98,7 @@ fn a_nan_gradient_never_reaches_a_weight() {
             assert_eq!(before, after);
         }
     }
-    // The control: an observing guard lets it through, as no guard would.
+    // The control: an observing guard lets it through, just as no guard would.
     let (_, after, _) = step(GuardConfig::observe(), f32::NAN);
     assert!(after.iter().all(|weight| weight.is_nan()));
 }

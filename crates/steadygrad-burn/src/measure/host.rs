@@ -1,35 +1,40 @@
-//! The CPU backend's own memory, read and written without a copy where it has no gaps.
+//! Reads and writes the memory of CPU tensors, without a copy where it has no gaps.
 
 #![allow(
     clippy::result_large_err,
-    reason = "a tensor that is given back is as large as one that is taken"
+    reason = "the error is the tensor itself, as large as the success"
 )]
 #![cfg_attr(
     not(feature = "flex"),
-    allow(unreachable_code, reason = "there is no tensor on the host")
+    allow(
+        unreachable_code,
+        reason = "without the CPU backend there is no such tensor"
+    )
 )]
 
 use burn::tensor::{DType, Tensor};
 use steadygrad::stats::{Values, ValuesMut, distance};
 
-/// A tensor whose values lie densely in this machine's memory, in some order. One with gaps, as the
-/// gradient of a convolution with a stride is, is copied together first.
+/// A tensor whose values lie densely in CPU memory, in any order of the axes.
+///
+/// A tensor with gaps, such as the gradient of a convolution with a stride, is first copied into
+/// dense memory.
 #[cfg(feature = "flex")]
 #[derive(Clone)]
 pub(crate) struct HostTensor(burn::backend::flex::FlexTensor);
 
-/// No backend with memory of this machine is compiled in.
+/// No such tensor exists: the CPU backend is not compiled in.
 #[cfg(not(feature = "flex"))]
 #[derive(Clone)]
 pub(crate) enum HostTensor {}
 
 impl HostTensor {
-    /// The tensor's memory; `None` when it lies elsewhere.
+    /// The tensor's memory; `None` when the tensor lies on a device.
     pub(crate) fn new<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
         Self::take(tensor.clone()).ok()
     }
 
-    /// The tensor itself if it is one of f32, given back as by [`HostTensor::take`].
+    /// Takes an f32 tensor in CPU memory, and gives any other back.
     pub(crate) fn take_f32<const D: usize>(tensor: Tensor<D>) -> Result<Self, Tensor<D>> {
         match tensor.dtype() {
             DType::F32 => Self::take(tensor),
@@ -37,7 +42,7 @@ impl HostTensor {
         }
     }
 
-    /// The values of a tensor of f32.
+    /// The values; `None` if they are not f32.
     pub(crate) fn f32_values(&self) -> Option<&[f32]> {
         match self.values() {
             Some(Values::F32(values)) => Some(values),
@@ -45,7 +50,7 @@ impl HostTensor {
         }
     }
 
-    /// The same, to be changed.
+    /// The values for writing; `None` if they are not f32.
     pub(crate) fn f32_values_mut(&mut self) -> Option<&mut [f32]> {
         match self.values_mut() {
             Some(ValuesMut::F32(values)) => Some(values),
@@ -53,8 +58,10 @@ impl HostTensor {
         }
     }
 
-    /// How far `after` is from these weights, of f32 both: summed in the order of memory where both
-    /// lie in the order of their axes, and brought into it where they do not.
+    /// The L2 norm of `after - self`; `None` if one is not f32.
+    ///
+    /// The sum runs in row-major order, which fixes its last digits. Tensors in another order are
+    /// copied first.
     pub(crate) fn distance(&self, after: &Self) -> Option<f64> {
         if self.is_row_major() && after.is_row_major() {
             return Some(distance(self.f32_values()?, after.f32_values()?));
@@ -63,8 +70,8 @@ impl HostTensor {
         Some(distance(before.f32_values()?, after.f32_values()?))
     }
 
-    /// Whether both are views of the same memory: then they hold the same values as long as both
-    /// exist, for nobody writes into memory that is shared.
+    /// Whether both are views of the same memory. Then they hold the same values as long as both
+    /// exist: nobody writes into shared memory.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self.f32_values(), other.f32_values()) {
             (Some(a), Some(b)) => std::ptr::eq(a, b),
@@ -81,7 +88,7 @@ mod flex {
     use super::{DType, HostTensor, Tensor, Values, ValuesMut};
 
     impl HostTensor {
-        /// The tensor itself; given back when it lies elsewhere.
+        /// Takes a tensor of floats in CPU memory, and gives any other back.
         pub(crate) fn take<const D: usize>(tensor: Tensor<D>) -> Result<Self, Tensor<D>> {
             #[cfg(test)]
             if super::elsewhere::is_next() {
@@ -93,7 +100,7 @@ mod flex {
                 DType::F16 | DType::BF16 => 2,
                 _ => return Err(tensor),
             };
-            // Asked for first: a conversion that fails swallows the tensor.
+            // Checked first: a conversion that fails drops the tensor.
             if tensor.device() != Device::flex() {
                 return Err(tensor);
             }
@@ -118,7 +125,7 @@ mod flex {
             let mut steps: Vec<_> = layout.strides().iter().zip(layout.shape().iter()).collect();
             steps.retain(|(_, size)| **size != 1);
             steps.sort_unstable();
-            // Each step reaches just as far as the smaller ones together: no gap, no overlap.
+            // Each stride equals the size of the block below it: no gap and no overlap.
             let mut reach = 1;
             steps.into_iter().all(|(&stride, &size)| {
                 let fits = stride == reach;
@@ -127,7 +134,7 @@ mod flex {
             })
         }
 
-        /// Its values, in the order of its memory.
+        /// The values, in memory order.
         pub(crate) fn values(&self) -> Option<Values<'_>> {
             match self.0.dtype() {
                 DType::F32 => Some(Values::F32(self.0.storage())),
@@ -138,7 +145,7 @@ mod flex {
             }
         }
 
-        /// Its values to be changed; copied first only when another tensor shares them.
+        /// The values for writing. They are copied first only if another tensor shares them.
         pub(crate) fn values_mut(&mut self) -> Option<ValuesMut<'_>> {
             match self.0.dtype() {
                 DType::F32 => Some(ValuesMut::F32(self.0.storage_mut())),
@@ -149,35 +156,35 @@ mod flex {
             }
         }
 
-        /// Whether its values lie in the order of its axes, the last one fastest.
+        /// Whether the values lie in row-major order.
         pub(crate) fn is_row_major(&self) -> bool {
             self.0.layout().contiguous_offsets().is_some()
         }
 
-        /// Whether another tensor has the same memory.
+        /// Whether another tensor shares the memory.
         pub(crate) fn is_shared(&self) -> bool {
             !self.0.is_unique()
         }
 
-        /// The same with its values in the order of its axes, and nothing beside them in its memory.
+        /// The same values in row-major order, alone in their memory.
         pub(crate) fn row_major(&self) -> Self {
             Self(self.0.to_contiguous())
         }
 
-        /// The tensor, with the changes.
+        /// The tensor with the changes.
         pub(crate) fn into_tensor<const D: usize>(self) -> Tensor<D> {
             Tensor::from_primitive::<Flex>(self.0)
         }
     }
 }
 
-/// Tensors that tests take for another device's.
+/// Lets tests treat CPU tensors as tensors on a device.
 #[cfg(all(test, feature = "flex"))]
 pub(crate) mod elsewhere {
     use std::cell::Cell;
 
     thread_local! {
-        /// Of so many tensors that are asked for, all but one are here.
+        /// One in so many tensors counts as a device tensor.
         static ONE_IN: Cell<usize> = const { Cell::new(usize::MAX) };
         static ASKED: Cell<usize> = const { Cell::new(0) };
     }
@@ -187,7 +194,7 @@ pub(crate) mod elsewhere {
         ASKED.get().is_multiple_of(ONE_IN.get())
     }
 
-    /// Does the work with every tensor elsewhere, or every second.
+    /// Does the work with one in `count` tensors on a device.
     pub(crate) fn one_in<T>(count: usize, work: impl FnOnce() -> T) -> T {
         ONE_IN.set(count);
         ASKED.set(0);
@@ -278,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transposed_tensor_is_a_view_and_a_slice_is_copied_together() {
+    fn a_transposed_tensor_is_a_view_and_a_slice_is_a_copy() {
         let ramp = Tensor::<1, Int>::arange(0..12, &Device::flex()).float();
         let tensor = ramp.clone().reshape([3, 4]);
         let at = address(&HostTensor::new(&tensor).unwrap());
@@ -289,7 +296,7 @@ mod tests {
             tensor.clone().narrow(0, 1, 2),
             tensor.clone().narrow(1, 1, 2),
             tensor.clone().transpose().narrow(0, 1, 2),
-            // As many values as the memory holds, but one of them twice and the other not at all.
+            // As many values as the memory holds, but some of them repeated and others left out.
             ramp.narrow(0, 1, 1).expand([3, 4]),
         ] {
             let host = HostTensor::new(&slice).unwrap();

@@ -1,15 +1,16 @@
-//! Statistics by tensor operations, for gradients that lie on a device: every function gives a
-//! short list of f32 values, so that all of them can be read back at once.
+//! Statistics by tensor operations, for gradients on a device. Every function gives a short list of
+//! f32 values, so that the caller can read all lists back at once.
 
 use burn::tensor::{Bool, FloatDType, Int, Tensor};
 use steadygrad::stats::{TensorStats, Units};
 
-/// Values in a [`summary`].
+/// Number of values in a [`summary`].
 pub(crate) const SUMMARY: usize = 10;
 
-/// `[max_abs, sum (g / max_abs)^2, NaN, infinite, subnormal, zero]`, each count in two numbers.
+/// Computes `[max_abs, sum (g / max_abs)^2, NaN, infinite, subnormal, zero]`. The last four are
+/// counts, each in two numbers.
 ///
-/// Divided by the largest value first, the squares stay in f32's range.
+/// The division by the largest value keeps the squares in f32's range.
 pub(crate) fn summary<const D: usize>(gradient: Tensor<D>) -> Tensor<1> {
     let smallest_normal = match gradient.dtype() {
         burn::tensor::DType::F16 => 6.103_515_6e-5,
@@ -32,7 +33,7 @@ pub(crate) fn summary<const D: usize>(gradient: Tensor<D>) -> Tensor<1> {
     Tensor::cat(all, 0)
 }
 
-/// What a [`summary`] tells.
+/// The statistics in a [`summary`] of `len` values.
 pub(crate) fn stats(len: usize, summary: &[f32]) -> TensorStats {
     let count = |index: usize| read_count(&summary[2 + 2 * index..]);
     let (nan, infinite) = (count(0), count(1));
@@ -72,7 +73,7 @@ pub(crate) fn unit_norms<const D: usize>(tensor: Tensor<D>, units: Units) -> Ten
     flat(scaled.powi_scalar(2).sum_dim(summed)).sqrt() * scale
 }
 
-/// How many values have `g^2 > ratio v`, in two numbers.
+/// The number of values with `g^2 > ratio v`, in two numbers.
 pub(crate) fn beyond<const D: usize>(
     gradient: Tensor<D>,
     moment: Tensor<D>,
@@ -81,7 +82,7 @@ pub(crate) fn beyond<const D: usize>(
     count(beyond_mask(flat(gradient), flat(moment), ratio).0)
 }
 
-/// Where `g^2 > ratio v` with v above zero, and `sqrt(ratio v)`.
+/// The mask of values with `g^2 > ratio v` and v above zero, and the limit `sqrt(ratio v)`.
 pub(crate) fn beyond_mask<const D: usize>(
     gradient: Tensor<D>,
     moment: Tensor<D>,
@@ -98,7 +99,7 @@ pub(crate) fn beyond_mask<const D: usize>(
     )
 }
 
-/// `sqrt(mean(g^2 / max(v, eps^2)))`.
+/// The root mean square of the normalised update, `sqrt(mean(g^2 / max(v, eps^2)))`.
 pub(crate) fn update_rms<const D: usize>(
     gradient: Tensor<D>,
     moment: Tensor<D>,
@@ -108,7 +109,8 @@ pub(crate) fn update_rms<const D: usize>(
     (flat(gradient) / root).powi_scalar(2).mean().sqrt()
 }
 
-/// The least `(relative |w| + by_moment + absolute) / |update|`, and how many updates are not finite.
+/// The smallest `(relative |w| + by_moment + absolute) / |update|`, and the number of updates that
+/// are not finite.
 pub(crate) fn headroom<const D: usize>(
     update: Tensor<D>,
     weight: Tensor<D>,
@@ -132,7 +134,7 @@ pub(crate) fn headroom<const D: usize>(
     Tensor::cat(vec![room.min(), count(broken)], 0)
 }
 
-/// What [`headroom`] tells: NaN when an update is not finite.
+/// Reads the result of [`headroom`]: NaN when an update is not finite.
 pub(crate) fn read_headroom(values: &[f32]) -> f64 {
     if read_count(&values[1..]) > 0 {
         f64::NAN
@@ -141,12 +143,12 @@ pub(crate) fn read_headroom(values: &[f32]) -> f64 {
     }
 }
 
-/// What two numbers of a count tell.
+/// Reads a count from its two numbers.
 pub(crate) fn read_count(halves: &[f32]) -> u64 {
     halves[0] as u64 * HALF as u64 + halves[1] as u64
 }
 
-/// An f32 counts to 2^24 only: counts travel as a quotient and a remainder.
+/// A count travels as quotient and remainder of this divisor: an f32 holds whole numbers to 2^24.
 const HALF: i32 = 1 << 20;
 
 fn count(mask: Tensor<1, Bool>) -> Tensor<1> {
@@ -156,7 +158,7 @@ fn count(mask: Tensor<1, Bool>) -> Tensor<1> {
     Tensor::cat(vec![high.float(), low.float()], 0).cast(FloatDType::F32)
 }
 
-/// The largest value; 0 when there is none.
+/// The largest value; 0 for an empty tensor.
 fn largest(values: Tensor<1>) -> Tensor<1> {
     if values.shape().num_elements() == 0 {
         Tensor::zeros([1], &values.device())
@@ -167,13 +169,13 @@ fn largest(values: Tensor<1>) -> Tensor<1> {
 
 fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     if tensor.shape().num_elements() == 0 {
-        // A reshape takes a zero to mean the dimension that stood there.
+        // In a reshape, 0 means "keep this dimension", so an empty tensor needs its own way.
         return Tensor::empty([0], &tensor.device());
     }
     single(tensor).flatten(0, D - 1)
 }
 
-/// As f32, so that squares and sums have its range whatever the type.
+/// Casts to f32, so that squares and sums have its range whatever the type.
 fn single<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     tensor.cast(FloatDType::F32)
 }
@@ -192,9 +194,9 @@ mod tests {
         tensor.into_data().try_into_vec_as().unwrap()
     }
 
-    /// The CPU kernel is the oracle for what a device's operations tell.
+    /// The CPU kernel is the oracle.
     #[test]
-    fn a_summary_tells_what_the_kernel_tells() {
+    fn a_summary_agrees_with_the_cpu_kernel() {
         let rows: [&[f32]; 7] = [
             &[3.0, -4.0, 0.0, 1e-3],
             &[0.0, -0.0],
@@ -228,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_beyond_an_f32s_whole_numbers_survive() {
+    fn a_count_beyond_the_whole_numbers_of_f32_is_exact() {
         assert_eq!(read_count(&[16.0, 1.0]), 16 * 1_048_576 + 1);
         let many = Tensor::<1>::zeros([1_200_000], &Device::flex());
         assert_eq!(stats(1_200_000, &values(summary(many))).zero, 1_200_000);
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn headroom_as_the_core_defines_it() {
+    fn headroom_is_as_the_core_defines_it() {
         let room = |update: &[f32], weight: &[f32]| {
             let dims = [1, update.len()];
             let by_moment = Some(tensor(&vec![0.5; update.len()], dims));

@@ -1,67 +1,26 @@
-//! Weights and optimizer of one moment: in memory, and to the bit in a snapshot on the disk.
+//! A training state is saved to a snapshot and restored from it bit for bit.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Bytes, DType, Int, Tensor, TensorData};
 use serde_json::json;
-use steadygrad_record::{Dtype, Snapshot, Tensor as Saved};
+use steadygrad_record::{Dtype, Snapshot, Tensor as SavedTensor};
 
-/// The optimizer's state among a snapshot's tensors.
+use super::restore_error::RestoreError;
+
+/// Name of the optimizer's state among a snapshot's tensors.
 const OPTIMIZER: &str = "optimizer";
-/// The parameters' identities among a snapshot's values: the optimizer's state is kept by them.
+/// Name of the parameters' identities among a snapshot's values. The optimizer's state refers to
+/// parameters by their identities.
 const IDENTITIES: &str = "parameter_ids";
 
-/// Why a snapshot cannot be restored into a model.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RestoreError {
-    /// The snapshot lacks something.
-    #[error("the snapshot has no `{name}`; it was taken of another model")]
-    Missing {
-        /// Its name in the snapshot.
-        name: String,
-    },
-    /// A tensor does not fit the model's parameter.
-    #[error(
-        "`{name}` is {found:?} in the snapshot and {expected:?} in the model; build the model that the run was started with"
-    )]
-    Shape {
-        /// The parameter.
-        name: String,
-        /// In the snapshot.
-        found: Vec<usize>,
-        /// In the model.
-        expected: Vec<usize>,
-    },
-    /// Burn has a number type that a snapshot has not.
-    #[error(
-        "`{name}` holds {dtype:?}, which a snapshot cannot; use a float, integer or boolean type"
-    )]
-    Type {
-        /// The parameter.
-        name: String,
-        /// Its type.
-        dtype: DType,
-    },
-    /// A value does not read back.
-    #[error("`{name}` in the snapshot cannot be read: {reason}; it was written by another version")]
-    Value {
-        /// Its name in the snapshot.
-        name: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Burn cannot write or read the optimizer's state.
-    #[error("the optimizer's state cannot be carried over: {reason}")]
-    Optimizer {
-        /// Burn's answer.
-        reason: String,
-    },
-}
-
-/// Weights and optimizer of one moment. A clone shares their memory until training goes on, which
-/// then writes into memory of its own: one copy of what changes.
+/// Weights and optimizer at one moment.
+///
+/// A clone shares their memory. Once training goes on, it writes into new memory, so a clone costs
+/// one copy of what changes.
 #[derive(Clone)]
 pub struct TrainingState<M> {
     /// The model.
@@ -71,12 +30,13 @@ pub struct TrainingState<M> {
 }
 
 impl<M: Module> TrainingState<M> {
-    /// Adds everything to a snapshot, under names that begin with `prefix`.
+    /// Adds the state to a snapshot, under names that begin with `prefix`. NaN and infinity are
+    /// saved like any value.
     ///
     /// # Errors
     /// [`RestoreError::Type`] and [`RestoreError::Optimizer`].
     pub fn save(&self, prefix: &str, snapshot: &mut Snapshot) -> Result<(), RestoreError> {
-        let mut visitor = Save {
+        let mut visitor = Saver {
             path: Vec::new(),
             prefix,
             tensors: &mut snapshot.tensors,
@@ -94,21 +54,23 @@ impl<M: Module> TrainingState<M> {
             .map_err(|error| RestoreError::Optimizer {
                 reason: error.to_string(),
             })?;
-        snapshot.tensors.push(Saved {
+        snapshot.tensors.push(SavedTensor {
             name: format!("{prefix}{OPTIMIZER}"),
             dtype: Dtype::U8,
             shape: vec![bytes.len()],
             bytes: bytes.to_vec(),
         });
-        // As text: JSON's numbers are floats to many readers.
+        // As text: many JSON readers turn numbers into floats, which lose digits.
         let identities: Vec<String> = identities.iter().map(u64::to_string).collect();
         let key = format!("{prefix}{IDENTITIES}");
         snapshot.state.insert(key, json!(identities));
         Ok(())
     }
 
-    /// The state that was saved under `prefix`, put into `self`: a model of the same build and an
-    /// optimizer of the same settings. The parameters take the identities that they had.
+    /// Returns `self` with the values that were saved under `prefix`.
+    ///
+    /// `self` needs a model with the same layers and an optimizer with the same settings. The
+    /// parameters get the identities that they had.
     ///
     /// # Errors
     /// [`RestoreError::Missing`], [`RestoreError::Shape`] and [`RestoreError::Optimizer`].
@@ -126,7 +88,7 @@ impl<M: Module> TrainingState<M> {
             let name = tensor.name.strip_prefix(prefix)?;
             Some((name, tensor))
         });
-        let mut mapper = Restore {
+        let mut mapper = Restorer {
             path: Vec::new(),
             tensors: tensors.collect(),
             identities: identities.ok_or_else(|| missing(IDENTITIES))?.into_iter(),
@@ -149,20 +111,29 @@ impl<M: Module> TrainingState<M> {
     }
 }
 
-struct Save<'a> {
+// Not derived: Burn's optimizer has no `Debug`.
+impl<M: fmt::Debug> fmt::Debug for TrainingState<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrainingState")
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Saver<'a> {
     path: Vec<String>,
     prefix: &'a str,
-    tensors: &'a mut Vec<Saved>,
+    tensors: &'a mut Vec<SavedTensor>,
     identities: Vec<u64>,
     error: Option<RestoreError>,
 }
 
-impl Save<'_> {
+impl Saver<'_> {
     fn push(&mut self, id: ParamId, data: TensorData) {
         let name = format!("{}{}", self.prefix, self.path.join("."));
         self.identities.push(id.val());
         match dtype(data.dtype()) {
-            Some(dtype) => self.tensors.push(Saved {
+            Some(dtype) => self.tensors.push(SavedTensor {
                 name,
                 dtype,
                 shape: data.shape().to_vec(),
@@ -178,7 +149,7 @@ impl Save<'_> {
     }
 }
 
-impl ModuleVisitor for Save<'_> {
+impl ModuleVisitor for Saver<'_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
     }
@@ -193,15 +164,15 @@ impl ModuleVisitor for Save<'_> {
     }
 }
 
-struct Restore<'a> {
+struct Restorer<'a> {
     path: Vec<String>,
-    tensors: HashMap<&'a str, &'a Saved>,
+    tensors: HashMap<&'a str, &'a SavedTensor>,
     identities: std::vec::IntoIter<u64>,
     error: Option<RestoreError>,
 }
 
-impl Restore<'_> {
-    /// What belongs into the parameter that is here; `None` after an error.
+impl Restorer<'_> {
+    /// Identity and values for the current parameter; `None` after an error.
     fn take(&mut self, expected: &[usize]) -> Option<(ParamId, TensorData)> {
         let name = self.path.join(".");
         let found = self.tensors.get(name.as_str()).copied();
@@ -224,7 +195,7 @@ impl Restore<'_> {
     }
 }
 
-impl ModuleMapper for Restore<'_> {
+impl ModuleMapper for Restorer<'_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
     }
@@ -253,7 +224,7 @@ impl ModuleMapper for Restore<'_> {
     }
 }
 
-/// A snapshot's name of Burn's type; `None` for quantised ones.
+/// The snapshot's number type for one of Burn's; `None` for quantised ones.
 fn dtype(dtype: DType) -> Option<Dtype> {
     Some(match dtype {
         DType::F64 => Dtype::F64,

@@ -1,5 +1,5 @@
-//! Measuring a module's gradients: in place where they lie in this machine's memory, and with one
-//! read-back of all devices' summaries where they do not.
+//! Measures all gradients of a module: CPU tensors in place, and device tensors with one read of
+//! all their results.
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
@@ -8,10 +8,10 @@ use steadygrad::Workers;
 use steadygrad::clip::{ClipReading, Needs, TensorReading, UnitNorms};
 use steadygrad::stats::{GradientStats, NamedStats, TensorStats, Values};
 
-use crate::device;
-use crate::host::HostTensor;
-use crate::moments::Moments;
-use crate::walk::{PARAMETERS, Walk};
+use super::device;
+use super::host::HostTensor;
+use super::moments::Moments;
+use super::walk::{PARAMETERS, Walk};
 
 /// The tensors of one step, by parameter.
 #[derive(Clone, Copy)]
@@ -19,29 +19,29 @@ pub(crate) struct Tensors<'a> {
     pub(crate) gradients: &'a GradientsParams,
     /// The running means of the squared gradient.
     pub(crate) moments: &'a Moments,
-    /// The change the optimizer made.
+    /// The changes that the optimizer made.
     pub(crate) updates: Option<&'a GradientsParams>,
-    /// Parameters that are left out, by dotted path.
+    /// Parameters to leave out, by dotted path.
     pub(crate) exempt: &'a [String],
-    /// Whether the parameters themselves are asked for.
+    /// Whether to collect the parameters themselves, too.
     pub(crate) parameters: bool,
 }
 
-/// What was measured.
-pub(crate) struct Measured {
-    /// The parameters' dotted paths; `None` where there was no gradient.
+/// The measurements of a module's gradients.
+pub(crate) struct Measurement {
+    /// The parameters' dotted paths; `None` for a parameter without a gradient.
     pub(crate) names: Vec<Option<String>>,
     pub(crate) reading: ClipReading,
-    /// The parameters themselves that had a gradient, if they were asked for. While they are kept,
-    /// their memory is shared.
-    pub(crate) parameters: Vec<OnHost>,
+    /// The parameters that have a gradient, if [`Tensors::parameters`] asked for them. While they
+    /// are kept here, they share the model's memory.
+    pub(crate) parameters: Vec<ParameterOnHost>,
 }
 
-/// A parameter, and the tensor if it is in this machine's memory.
-pub(crate) type OnHost = (ParamId, Option<HostTensor>);
+/// A parameter and its tensor; `None` if the tensor lies on a device.
+pub(crate) type ParameterOnHost = (ParamId, Option<HostTensor>);
 
-impl Measured {
-    /// The statistics by name; a parameter without a gradient has no entry.
+impl Measurement {
+    /// The statistics by name. A parameter without a gradient has no entry.
     pub(crate) fn gradient_stats(&self) -> GradientStats {
         let pairs = self.names.iter().zip(&self.reading.tensors);
         GradientStats {
@@ -57,21 +57,21 @@ impl Measured {
     }
 }
 
-/// [`measure`] of every parameter's gradient and nothing else, on the calling thread.
+/// Measures every parameter's gradient on the calling thread.
 pub(crate) fn measure_gradients<M: Module>(
     module: &M,
     gradients: &GradientsParams,
     needs: Needs,
-) -> Measured {
+) -> Measurement {
     measure_all(module, gradients, needs, false)
 }
 
-/// The same, with the parameters themselves.
+/// Measures every parameter's gradient on the calling thread, and collects the parameters.
 pub(crate) fn measure_with_parameters<M: Module>(
     module: &M,
     gradients: &GradientsParams,
     needs: Needs,
-) -> Measured {
+) -> Measurement {
     measure_all(module, gradients, needs, true)
 }
 
@@ -80,7 +80,7 @@ fn measure_all<M: Module>(
     gradients: &GradientsParams,
     needs: Needs,
     parameters: bool,
-) -> Measured {
+) -> Measurement {
     let tensors = Tensors {
         gradients,
         moments: &Moments::default(),
@@ -91,65 +91,67 @@ fn measure_all<M: Module>(
     measure(module, tensors, needs, &Workers::single())
 }
 
-/// Measures every parameter that is not exempt, in module order. One without a gradient has an empty
-/// entry: a policy that remembers by place must find each parameter where it was.
+/// Measures every parameter that is not exempt, in module order.
+///
+/// A parameter without a gradient gets an empty entry: a policy remembers parameters by their
+/// place.
 pub(crate) fn measure<M: Module>(
     module: &M,
     tensors: Tensors<'_>,
     needs: Needs,
     workers: &Workers,
-) -> Measured {
-    let mut visitor = Visitor {
+) -> Measurement {
+    let mut visitor = Collector {
         walk: Walk::new(tensors.exempt),
         tensors,
         needs,
-        found: Vec::with_capacity(PARAMETERS),
+        slots: Vec::with_capacity(PARAMETERS),
         parameters: Vec::new(),
         pieces: Vec::new(),
     };
     module.visit(&mut visitor);
-    let Visitor {
-        found,
+    let Collector {
+        slots,
         parameters,
         pieces,
         ..
     } = visitor;
 
-    let host: Vec<Values<'_>> = found
+    let host: Vec<Values<'_>> = slots
         .iter()
-        .filter_map(|found| found.host.as_ref()?.values())
+        .filter_map(|slot| slot.host.as_ref()?.values())
         .collect();
     let mut host_stats = workers.measure(&host).into_iter();
     let read_back = read_back(pieces);
     let mut rest = &read_back[..];
-    let mut names = Vec::with_capacity(found.len());
-    let mut readings = Vec::with_capacity(found.len());
-    for found in &found {
-        let stats = match &found.host {
+    let mut names = Vec::with_capacity(slots.len());
+    let mut readings = Vec::with_capacity(slots.len());
+    for slot in &slots {
+        let stats = match &slot.host {
             Some(_) => host_stats.next().unwrap_or_default(),
-            None if found.name.is_none() => TensorStats::default(),
-            None => device::stats(found.len, take(&mut rest, device::SUMMARY)),
+            None if slot.name.is_none() => TensorStats::default(),
+            None => device::stats(slot.len, take(&mut rest, device::SUMMARY)),
         };
-        readings.push(found.reading(stats, &mut rest));
-        names.push(found.name.clone());
+        readings.push(slot.reading(stats, &mut rest));
+        names.push(slot.name.clone());
     }
-    Measured {
+    Measurement {
         names,
         reading: ClipReading { tensors: readings },
         parameters,
     }
 }
 
-/// One parameter on the way to being measured; the default is one without a gradient.
+/// One parameter that waits for its statistics. The default is one without a gradient.
 #[derive(Default)]
-struct Found {
+struct Slot {
     name: Option<String>,
     len: usize,
     host: Option<HostTensor>,
     extra: Extra,
 }
 
-/// What a parameter's piece of the read-back holds after its summary.
+/// What follows the summary of a parameter in the values read back.
 #[derive(Default)]
 enum Extra {
     #[default]
@@ -160,7 +162,7 @@ enum Extra {
     Headroom,
 }
 
-impl Found {
+impl Slot {
     fn reading(&self, stats: TensorStats, rest: &mut &[f32]) -> TensorReading {
         let mut reading = TensorReading::from(stats);
         match self.extra {
@@ -191,7 +193,7 @@ fn take<'a>(rest: &mut &'a [f32], count: usize) -> &'a [f32] {
     taken
 }
 
-/// Brings all pieces together on the first one's device and reads them once.
+/// Concatenates all pieces on the device of the first one, and reads them once.
 fn read_back(pieces: Vec<Tensor<1>>) -> Vec<f32> {
     let Some(device) = pieces.first().map(Tensor::device) else {
         return Vec::new();
@@ -204,16 +206,17 @@ fn read_back(pieces: Vec<Tensor<1>>) -> Vec<f32> {
     data.try_into_vec_as::<f32>().expect("summaries are f32")
 }
 
-struct Visitor<'a> {
+struct Collector<'a> {
     walk: Walk<'a>,
     tensors: Tensors<'a>,
     needs: Needs,
-    found: Vec<Found>,
-    parameters: Vec<OnHost>,
+    slots: Vec<Slot>,
+    parameters: Vec<ParameterOnHost>,
+    /// Results on devices, still to be read.
     pieces: Vec<Tensor<1>>,
 }
 
-impl ModuleVisitor for Visitor<'_> {
+impl ModuleVisitor for Collector<'_> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.walk.enter(name, container_type);
     }
@@ -225,7 +228,7 @@ impl ModuleVisitor for Visitor<'_> {
             return;
         };
         let Some(gradient) = self.tensors.gradients.get::<D>(param.id) else {
-            self.found.push(Found::default());
+            self.slots.push(Slot::default());
             return;
         };
         if self.tensors.parameters {
@@ -233,7 +236,7 @@ impl ModuleVisitor for Visitor<'_> {
             self.parameters.push((param.id, tensor));
         }
         let len = gradient.shape().num_elements();
-        // The usual case needs the gradient for nothing else.
+        // Statistics alone, the usual case, need the gradient for nothing else: no clone.
         let (host, extra) = match self.needs {
             Needs::Stats => match HostTensor::take(gradient) {
                 Ok(host) => (Some(host), Extra::None),
@@ -250,7 +253,7 @@ impl ModuleVisitor for Visitor<'_> {
                 (host, self.extra(param, gradient))
             }
         };
-        self.found.push(Found {
+        self.slots.push(Slot {
             name: Some(name),
             len,
             host,
@@ -259,8 +262,8 @@ impl ModuleVisitor for Visitor<'_> {
     }
 }
 
-impl Visitor<'_> {
-    /// Queues what the policy needs beside statistics.
+impl Collector<'_> {
+    /// Queues what the policy needs besides statistics.
     fn extra<const D: usize>(&mut self, param: &Param<Tensor<D>>, gradient: Tensor<D>) -> Extra {
         let weight = || param.val().inner();
         let moments = self.tensors.moments;
@@ -292,22 +295,15 @@ impl Visitor<'_> {
                 accumulator,
                 absolute,
             } => {
-                match self
-                    .tensors
-                    .updates
-                    .and_then(|updates| updates.get::<D>(param.id))
-                {
-                    Some(update) => {
-                        let by_moment = moments
-                            .get::<D>(param.id)
-                            .map(|moment| moment.sqrt().recip() * accumulator);
-                        let room =
-                            device::headroom(update, weight(), by_moment, relative, absolute);
-                        self.pieces.push(room);
-                        Extra::Headroom
-                    }
-                    None => Extra::None,
-                }
+                let updates = self.tensors.updates;
+                let Some(update) = updates.and_then(|updates| updates.get::<D>(param.id)) else {
+                    return Extra::None;
+                };
+                let moment = moments.get::<D>(param.id);
+                let by_moment = moment.map(|moment| moment.sqrt().recip() * accumulator);
+                let room = device::headroom(update, weight(), by_moment, relative, absolute);
+                self.pieces.push(room);
+                Extra::Headroom
             }
         }
     }
@@ -321,7 +317,7 @@ mod tests {
 
     use super::*;
     use crate::apply::apply;
-    use crate::host::elsewhere;
+    use crate::measure::host::elsewhere;
 
     /// `[37, 5]` with gaps and two zeros, and `[5]` with a NaN.
     fn gradients(model: &Linear) -> GradientsParams {
@@ -338,7 +334,7 @@ mod tests {
         all
     }
 
-    /// Whether the backend's memory is read or the backend asked, for all tensors or every second.
+    /// In place and by tensor operations, for all tensors, every second or every third.
     #[test]
     fn both_ways_to_read_and_to_scale_agree() {
         let model: Linear = LinearConfig::new(37, 5).init(&Device::flex().autodiff());
