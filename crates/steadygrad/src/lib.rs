@@ -26,6 +26,7 @@ pub mod detect;
 pub mod diagnose;
 pub mod guard;
 pub mod measurements;
+mod outcome;
 pub mod probe;
 pub mod reading;
 pub mod recover;

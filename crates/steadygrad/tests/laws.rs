@@ -6,8 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use steadygrad::clip::{GlobalNormClip, Policy};
-use steadygrad::cure::derive::{Basis, derive};
-use steadygrad::cure::{End, Outcome, Prescription, Trace, Verdict};
+use steadygrad::cure::{Curves, End, Outcome, Prescription, Verdict};
 use steadygrad::detect::{
     Detection, Detector, DetectorConfig, LossDivergence, LossSpike, NormGrowth, NormSpike,
     OutlierBound, Severity, UpdateRatio,
@@ -21,7 +20,7 @@ use steadygrad::guard::{Preset, Response};
 use steadygrad::measurements::{
     MatrixRole, Measurements, Sharpness, TrainingSetup, UpdateRule, WeightMatrix,
 };
-use steadygrad::remedy::{Family, Remedy};
+use steadygrad::remedy::{Basis, REMEDIES, Remedy};
 use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
 use steadygrad::{Decision, Guard, GuardConfig, Judgement, Place, StepReading};
 
@@ -607,7 +606,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
                 stability_margin,
                 clip_rate: numbers.3,
                 work: numbers.4,
-                trace: Trace { loss, grad_norm },
+                trace: Curves { loss, grad_norm },
                 seconds: numbers.5,
             },
         )
@@ -615,17 +614,9 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 
 /// Whether every parameter is a number that can be trained with.
 fn is_usable(remedy: &Remedy) -> bool {
-    let positive = |value: f64| value.is_finite() && value > 0.0;
-    match *remedy {
-        Remedy::ClipGlobalNorm { max_norm } => positive(max_norm),
-        Remedy::CapSpectralNorm { max_spectral_norm } => positive(max_spectral_norm),
-        Remedy::CriticalInit { gain, input_rms } => positive(gain) && positive(input_rms),
-        Remedy::ScaleResidual { scale } => positive(scale) && scale <= 1.0,
-        Remedy::RmsNorm { every } => every > 0,
-        Remedy::ReduceDepth { depth } => depth > 0,
-        Remedy::TruncateBptt { time_steps } => time_steps > 0,
-        Remedy::LowerLearningRate { learning_rate } => positive(learning_rate),
-    }
+    let parameters = remedy.kind().parameters;
+    let mut values = parameters.iter().zip(remedy.values());
+    values.all(|(parameter, value)| parameter.range.contains(value))
 }
 
 proptest! {
@@ -636,11 +627,11 @@ proptest! {
         for finding in diagnose(Case { measurements: &measurements, setup: &setup, outcome: Some(&outcome) }) {
             prop_assert!(!finding.code.is_empty() && !finding.title.is_empty());
         }
-        let basis = Basis { measurements: &measurements, setup: &setup, baseline: Some(&outcome) };
-        for family in Family::ALL {
-            match derive(family, basis) {
+        let basis = Basis::new(&measurements, &setup).with_baseline(&outcome);
+        for kind in REMEDIES {
+            match kind.derive(basis) {
                 Ok((remedy, _)) => {
-                    prop_assert_eq!(remedy.family(), family);
+                    prop_assert_eq!(remedy.name(), kind.name);
                     Prescription::new("trial".into(), &remedy, None);
                 }
                 Err(reason) => prop_assert!(!reason.to_string().is_empty()),
@@ -652,9 +643,9 @@ proptest! {
     fn with_a_valid_setup_every_derived_remedy_is_usable(
         measurements in measurements(), setup in valid_setup(), outcome in outcome(),
     ) {
-        let basis = Basis { measurements: &measurements, setup: &setup, baseline: Some(&outcome) };
-        for family in Family::ALL {
-            if let Ok((remedy, _)) = derive(family, basis) {
+        let basis = Basis::new(&measurements, &setup).with_baseline(&outcome);
+        for kind in REMEDIES {
+            if let Ok((remedy, _)) = kind.derive(basis) {
                 prop_assert!(is_usable(&remedy), "{remedy:?}");
             }
         }

@@ -1,31 +1,35 @@
-use super::derive::{Basis, derive};
 use super::{CLIP_ONE, Outcome, Trial, TrialKind, random_remedy};
 use crate::measurements::{Measurements, TrainingSetup};
-use crate::remedy::{Family, Remedy};
+use crate::remedy::{Basis, Family, NotApplicable, Remedy, RemedyKind};
 
 /// What a race of remedies starts from.
 #[derive(Debug, Clone, Copy)]
 pub struct Start<'a> {
-    /// Measured at initialisation.
+    /// What was measured at initialisation.
     pub measurements: &'a Measurements,
     /// How the run was set up.
     pub setup: &'a TrainingSetup,
     /// How the untreated run went.
     pub baseline: &'a Outcome,
-    /// The optimizer's name, `sgd` where the bound of the learning rate by the sharpness holds.
+    /// The optimizer's name, `sgd` where the sharpness bounds the learning rate.
     pub optimizer: &'a str,
+    /// Whether the repeated layers are plain ones, for which the critical weight scale is known.
+    pub plain_layers: bool,
 }
 
 impl Start<'_> {
-    /// The six families with their computed parameters, then the controls. `draw` gives two numbers in
-    /// `0..1` from the caller's own seeded generator; the blind control is drawn again until it is one
-    /// that the subject `takes`.
+    /// The remedies of the six families with their computed parameters, then the controls.
+    ///
+    /// `draw` gives two numbers in `0..1` from the caller's own seeded generator. The blind control
+    /// is drawn again until it is one that the subject `takes`.
     pub fn trials(
         &self,
         mut draw: impl FnMut() -> [f64; 2],
         takes: impl Fn(&Remedy) -> bool,
     ) -> Vec<Trial> {
-        let families = Family::ALL.into_iter().map(|family| self.family(family));
+        let families = Family::ALL
+            .into_iter()
+            .flat_map(|family| self.family(family));
         let random = loop {
             let remedy = random_remedy(draw(), self.setup);
             if takes(&remedy) {
@@ -44,34 +48,40 @@ impl Start<'_> {
         families.chain(controls).collect()
     }
 
-    fn family(&self, family: Family) -> Trial {
-        let basis = Basis {
-            measurements: self.measurements,
-            setup: self.setup,
-            baseline: Some(self.baseline),
-        };
-        let (remedy, derivation, not_tried) = match derive(family, basis) {
-            Ok((remedy, derivation)) => (Some(remedy), Some(derivation), None),
-            // The formula is exact for SGD, and for nothing else.
-            Err(_) if family == Family::SlowDown && self.optimizer != "sgd" => {
-                let reason = format!(
-                    "the sharpness bounds the learning rate of sgd, not of {}",
-                    self.optimizer
-                );
-                (None, None, Some(reason))
-            }
-            Err(reason) => (None, None, Some(reason.to_string())),
-        };
-        Trial {
-            name: family.name().into(),
-            kind: TrialKind::Family(family),
-            remedy,
-            derivation,
-            not_tried,
-            outcome: None,
+    /// The remedies of a family that are for models of this kind. The first is named after its
+    /// family, every further one after itself as well.
+    fn family(&self, family: Family) -> Vec<Trial> {
+        let basis = Basis::new(self.measurements, self.setup)
+            .with_baseline(self.baseline)
+            .with_optimizer(self.optimizer);
+        let mut trials = Vec::new();
+        for kind in RemedyKind::of_family(family) {
+            let (remedy, derivation, not_tried) = match kind.derive(basis) {
+                Err(NotApplicable::AnotherModel(_)) => continue,
+                _ if kind.assumes_plain_layers && !self.plain_layers => {
+                    (None, None, Some(NOT_PLAIN.to_owned()))
+                }
+                Ok((remedy, derivation)) => (Some(remedy), Some(derivation), None),
+                Err(reason) => (None, None, Some(reason.to_string())),
+            };
+            trials.push(Trial {
+                name: match trials.len() {
+                    0 => family.name().into(),
+                    _ => format!("{family}: {}", kind.name),
+                },
+                kind: TrialKind::Family(family),
+                remedy,
+                derivation,
+                not_tried,
+                outcome: None,
+            });
         }
+        trials
     }
 }
+
+const NOT_PLAIN: &str =
+    "its layers are not plain ones, for which alone the critical weight scale is known";
 
 #[cfg(test)]
 mod tests {
@@ -86,6 +96,7 @@ mod tests {
             setup: &setup,
             baseline: &baseline,
             optimizer: "adamw",
+            plain_layers: true,
         };
         let mut draws = 0;
         let trials = start.trials(

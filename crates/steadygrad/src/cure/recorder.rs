@@ -1,17 +1,16 @@
-use super::verdict::final_loss;
-use super::{End, Goal, Outcome, Trace, Verdict};
 use crate::detect::{Detection, Detector};
 use crate::guard::Judgement;
+use crate::outcome::{Curves, End, Goal, Outcome, Verdict, final_loss};
 use crate::{Decision, StepReading};
 
-/// A run without a guard that acts goes on for this many steps after its first non-finite value, so
-/// that its record shows what became of it.
+/// Without a guard that acts, a run goes on for this many steps after its first non-finite value.
+/// Its record then shows what became of it.
 const STEPS_AFTER_THE_END: u64 = 3;
 
-/// What a trial's [`Outcome`] is made of, kept step by step.
+/// Collects, step by step, what the [`Outcome`] of a trial is made of.
 #[derive(Debug, Clone, Default)]
 pub struct TrialRecorder {
-    trace: Trace,
+    trace: Curves,
     detections: Vec<Detection>,
     detection_steps: u64,
     clipped: u64,
@@ -19,12 +18,12 @@ pub struct TrialRecorder {
     steps_done: u64,
 }
 
-/// What only the end of a trial shows.
+/// What is known only at the end of a trial.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrialEnd {
-    /// Of the validation data, larger is better; NaN when the model is lost.
+    /// The metric on the validation data, larger is better; NaN when the model is lost.
     pub validation_metric: f64,
-    /// When it counts as solved.
+    /// The metric from which on the task counts as solved.
     pub goal: Goal,
     /// See [`Outcome::work`].
     pub work: f64,
@@ -33,8 +32,8 @@ pub struct TrialEnd {
 }
 
 impl TrialRecorder {
-    /// Keeps one step, judged. The end of the trial, where it has come to one: the guard stopped it,
-    /// or it has been without a finite value for some steps.
+    /// Records one judged step. Returns the end of the trial if the guard stopped it, or if values
+    /// have been non-finite for some steps.
     pub fn step(&mut self, reading: &StepReading, judgement: &Judgement) -> Option<End> {
         let step = reading.step;
         self.trace.loss.push(reading.loss);
@@ -62,7 +61,7 @@ impl TrialRecorder {
         })
     }
 
-    /// What became of it.
+    /// The outcome of the whole trial.
     pub fn finish(self, end: End, at: TrialEnd) -> Outcome {
         let initial_loss = self.trace.loss.first().copied().unwrap_or(f64::NAN);
         let final_loss = final_loss(&self.trace.loss);

@@ -1,13 +1,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{GrowthForecast, Risk, Subnormals, TwinRun};
-use crate::cure::derive::{Basis, derive};
-use crate::cure::{Derivation, SubjectSummary};
+use crate::cure::SubjectSummary;
 use crate::diagnose::{Case, Finding, diagnose};
 use crate::dynamics::{Axis, PhaseDiagram};
 use crate::float;
 use crate::measurements::{Measurements, TrainingSetup};
-use crate::remedy::{Family, Remedy};
+use crate::remedy::{Basis, Derivation, Family, Remedy, RemedyKind};
 
 /// The remedy that the findings ask for first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,18 +70,15 @@ impl ProbeReport {
             setup,
             outcome: None,
         });
-        let basis = Basis {
-            measurements,
-            setup,
-            baseline: None,
-        };
+        let basis = Basis::new(measurements, setup);
         let first = findings.iter().find_map(|finding| {
             remedies_for(&finding.code, measurements.growth.axis)
                 .iter()
-                .find_map(|family| {
-                    let (remedy, derivation) = derive(*family, basis).ok()?;
+                .flat_map(|family| RemedyKind::of_family(*family))
+                .find_map(|kind| {
+                    let (remedy, derivation) = kind.derive(basis).ok()?;
                     Some(FirstRemedy {
-                        family: *family,
+                        family: kind.family,
                         remedy,
                         derivation,
                         answers: finding.code.clone(),

@@ -1,27 +1,23 @@
+//! What became of a run of training: how it ended, what that means, and its numbers.
+//!
+//! It lies below [`diagnose`](crate::diagnose), [`remedy`](crate::remedy) and
+//! [`cure`](crate::cure), which all look at it.
+
+mod end;
+mod verdict;
+
 use serde::{Deserialize, Serialize};
 
-use super::Verdict;
 use crate::detect::Detection;
 use crate::float;
 
-/// How a trial ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum End {
-    /// All planned steps were done.
-    Completed,
-    /// The guard stopped it, or nothing finite was left to train.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-    /// A person stopped it.
-    Interrupted,
-}
+pub use end::End;
+pub(crate) use verdict::final_loss;
+pub use verdict::{Goal, Verdict};
 
 /// Loss and gradient norm of every step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Trace {
+pub struct Curves {
     /// Training loss, one entry a step.
     #[serde(with = "float::list")]
     pub loss: Vec<f64>,
@@ -41,7 +37,7 @@ pub struct Outcome {
     pub steps_done: u64,
     /// The first detection of each detector, by step.
     pub detections: Vec<Detection>,
-    /// Steps at which any detector spoke of an explosion.
+    /// Number of steps at which any detector reported an explosion.
     pub detection_steps: u64,
     /// First step with a non-finite loss or gradient.
     pub first_non_finite_step: Option<u64>,
@@ -61,19 +57,19 @@ pub struct Outcome {
     /// Share of steps that were clipped, in `0..=1`.
     #[serde(with = "float")]
     pub clip_rate: f64,
-    /// Arithmetic of all planned steps relative to the baseline's (forward and backward
-    /// multiplications). Does not depend on the machine, unlike `seconds`.
+    /// Multiplications of all planned steps, forward and backward, relative to the baseline's. The
+    /// machine does not matter, unlike for `seconds`.
     #[serde(with = "float")]
     pub work: f64,
     /// Loss and gradient norm.
-    pub trace: Trace,
+    pub trace: Curves,
     /// Wall-clock time of the training steps.
     #[serde(with = "float")]
     pub seconds: f64,
 }
 
 impl Outcome {
-    /// The first step at which any detector spoke of an explosion.
+    /// The first detection of an explosion, by any detector.
     pub fn first_detection(&self) -> Option<&Detection> {
         self.detections
             .iter()

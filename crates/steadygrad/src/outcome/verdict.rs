@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::End;
+use super::end::End;
 use crate::float;
 
 /// When a task counts as solved.
@@ -14,11 +14,11 @@ pub struct Goal {
     pub trivial: f64,
 }
 
-/// What a trial's outcome means, worst first.
+/// What the outcome of a trial means, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Stopped before its end, or the loss ended above where it began, and not by the noise of its batches alone.
+    /// Stopped before its end, or the loss ended above its start by more than the batches' noise.
     Diverged,
     /// Finite to the end, but hardly better than the trivial predictor.
     DoesNotLearn,
@@ -33,7 +33,8 @@ impl Verdict {
     /// learning at all.
     const LEARNS: f64 = 0.2;
 
-    /// Judges a trial by the loss at each of its steps, and its metric. A NaN loss or metric counts as diverged.
+    /// Judges a trial by the loss at each of its steps, and by its metric. A NaN loss or metric
+    /// counts as diverged.
     pub fn judge(end: &End, losses: &[f64], metric: f64, goal: Goal) -> Self {
         let survived = *end == End::Completed && !rose(losses) && metric.is_finite();
         if !survived {
@@ -63,17 +64,18 @@ impl Verdict {
     }
 }
 
-/// Of all losses, the share at or below the first one that shows the first to be like the others.
+/// The share of losses at or below the first one from which on the first counts as an ordinary one.
 const USUAL: f64 = 0.05;
 
-/// Both ends are judged by so many losses, or half of all.
+/// The number of losses that each end of the run is judged by; half of all in a shorter run.
 const END: usize = 10;
 
-/// Whether the loss ended above where it began: its last ones lie above the first, and that is no easy first batch.
+/// Whether the loss ended above its start, and not because the first batch was an easy one.
 ///
-/// Any one of these tells: hardly any loss was as low as the first; the end lies above it by more than it is large; the
-/// end lies above the median of the first losses by more than it varies. Of losses that are noise alone, one in twenty
-/// is taken for risen. No losses, or a NaN among the last tenth, count as risen.
+/// The end must lie above the first loss, and one of these must hold. Hardly any loss was as low as
+/// the first. The end lies above the first loss by more than that loss's size. The end lies above
+/// the median of the first losses by more than the last losses vary. Of flat, noisy losses one run
+/// in twenty is wrongly called risen. No losses, or a NaN in the last tenth, count as risen.
 fn rose(losses: &[f64]) -> bool {
     let Some((&first, later)) = losses
         .split_first()
@@ -100,11 +102,11 @@ fn rose(losses: &[f64]) -> bool {
 }
 
 /// Median of the last tenth; NaN if there is nothing or any of it is NaN.
-pub(super) fn final_loss(losses: &[f64]) -> f64 {
+pub(crate) fn final_loss(losses: &[f64]) -> f64 {
     last_tenth(losses).map_or(f64::NAN, |last| median(&last))
 }
 
-/// In order; `None` if there is nothing or any of it is NaN.
+/// The last tenth, sorted; `None` if it is empty or any of it is NaN.
 fn last_tenth(losses: &[f64]) -> Option<Vec<f64>> {
     let last = in_order(&losses[losses.len() - losses.len().div_ceil(10)..]);
     (!last.is_empty() && !last.iter().any(|loss| loss.is_nan())).then_some(last)
@@ -153,8 +155,8 @@ mod tests {
         assert_eq!(judge(&End::Interrupted, 0.1, 0.97), Verdict::Diverged);
     }
 
-    /// The share of `tries` runs of so many steps, flat but for the batches' noise, that count as diverged.
-    fn taken_for_diverged(steps: usize, tries: u64) -> f64 {
+    /// The share of `tries` runs with flat, noisy losses that count as diverged.
+    fn called_diverged(steps: usize, tries: u64) -> f64 {
         let noise = StandardNormal;
         let diverged = (0..tries).filter(|seed| {
             let mut rng = ChaCha8Rng::seed_from_u64(*seed);
@@ -168,7 +170,7 @@ mod tests {
     #[test]
     fn noise_alone_is_hardly_ever_a_divergence() {
         for (steps, most) in [(5, 0.3), (20, 0.09), (60, 0.09), (300, 0.09)] {
-            let share = taken_for_diverged(steps, 500);
+            let share = called_diverged(steps, 500);
             assert!(share < most, "{share} of {steps} steps");
         }
     }
