@@ -3,7 +3,7 @@ use std::sync::Mutex;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use steadygrad::cure::Outcome;
-use steadygrad_lab::{Progress, Stepped};
+use steadygrad_lab::{Progress, StepProgress};
 
 /// One bar a running trial, on the standard error; nothing when that is not a terminal.
 pub(crate) struct Bars {
@@ -45,7 +45,7 @@ impl Progress for Bars {
             .insert(trial.to_owned(), bar);
     }
 
-    fn stepped(&self, trial: &str, done: Stepped<'_>) {
+    fn stepped(&self, trial: &str, done: StepProgress<'_>) {
         self.with_bar(trial, |bar| {
             bar.set_position(done.step + 1);
             if done.step.is_multiple_of(10) {
@@ -71,7 +71,7 @@ impl Progress for Bars {
 }
 
 /// What stands beside the bar: short, since a line that is too long wraps.
-fn message(done: &Stepped<'_>) -> String {
+fn message(done: &StepProgress<'_>) -> String {
     let guard = done.guard;
     let clipped = (guard.clipped + guard.clipped_by_policy) as f64 / guard.readings.max(1) as f64;
     let interventions = guard.skipped + guard.lowered + guard.rolled_back;

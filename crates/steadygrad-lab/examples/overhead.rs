@@ -36,7 +36,7 @@ use steadygrad_burn::GuardedOptimizer;
 use steadygrad_lab::faults::Faults;
 use steadygrad_lab::subjects::healthy;
 use steadygrad_lab::{
-    Control, Optimizer, Plan, Progress, Stepped, Structure, Subject, Tape, TrainOptions, train,
+    Control, Optimizer, Plan, Progress, StepProgress, Structure, Subject, Tape, TrainOptions, train,
 };
 
 /// Steps of a turn. Growth through depth or time is measured once in as many.
@@ -87,7 +87,7 @@ impl Progress for Laps {
     fn started(&self, _trial: &str, _steps: u64) {
         self.begin();
     }
-    fn stepped(&self, _trial: &str, _done: Stepped<'_>) {
+    fn stepped(&self, _trial: &str, _done: StepProgress<'_>) {
         self.step();
     }
     fn ended(&self, _trial: &str, _outcome: &Outcome) {}

@@ -11,8 +11,8 @@ use steadygrad::{Guard, GuardConfig};
 use steadygrad_burn::guarded_step;
 
 use crate::batches::Batches;
+use crate::build::{StepEffects, build};
 use crate::random::{Purpose, generator};
-use crate::trial::{Acting, build};
 use crate::{Plan, Subject, Tape, flat};
 
 /// How twins are trained.
@@ -58,9 +58,9 @@ pub fn butterfly<S: Subject>(subject: &S, plan: &Plan, twins: Twins, device: &De
     let mut plan = plan.clone();
     plan.batch_size = twins.batch_size.unwrap_or(plan.batch_size);
     let plan = &plan;
-    let (mut model, acting) = build(subject, plan, &plan.remedies, device);
+    let (mut model, effects) = build(subject, plan, &plan.remedies, device);
     // A spectral cap writes weights back as f32.
-    if acting.cap.is_none() && subject.computes_in_f64(&model) {
+    if effects.cap.is_none() && subject.computes_in_f64(&model) {
         model = flat::in_f64(model);
     }
     let settings = ButterflySettings::new(flat::resolution(&model));
@@ -79,7 +79,7 @@ pub fn butterfly<S: Subject>(subject: &S, plan: &Plan, twins: Twins, device: &De
     let outcome = if usable {
         second(subject, &model, twins.perturb, applied, plan.seed).and_then(|(moved, twin)| {
             let subjects = [subject, moved.as_ref().unwrap_or(subject)];
-            let steps = train(subjects, [model, twin], acting, plan, twins.steps)?;
+            let steps = train(subjects, [model, twin], effects, plan, twins.steps)?;
             Butterfly::new(settings, steps)
         })
     } else {
@@ -121,23 +121,23 @@ fn second<S: Subject>(
 fn train<S: Subject>(
     subjects: [&S; 2],
     models: [S::Model; 2],
-    mut acting: Acting,
+    effects: StepEffects,
     plan: &Plan,
     updates: u64,
 ) -> Result<Vec<SeparationStep>, ButterflyError> {
     let guard = Guard::new(GuardConfig {
-        clip: acting.clip.map(Policy::from),
+        clip: effects.clip.map(Policy::from),
         ..GuardConfig::observe()
     })
     .map_err(|_| ButterflyError::Clip {
-        max_norm: acting.clip.map_or(f64::NAN, |clip| clip.max_norm),
+        max_norm: effects.clip.map_or(f64::NAN, |clip| clip.max_norm),
     })?;
     let mut guards = [guard.clone(), guard];
     let mut optimizers = [(); 2].map(|()| plan.optimizer.init(plan.momentum));
-    let learning_rate = acting.learning_rate.unwrap_or(plan.learning_rate);
+    let learning_rate = effects.learning_rate(plan);
     let samples = subjects[0].summary().training_samples;
     let mut batches = Batches::new(samples, plan.batch_size, plan.seed);
-    let mut caps = [acting.cap.clone(), acting.cap.take()];
+    let mut effects = [effects.clone(), effects];
     let mut models = models.map(Some);
     let mut steps = Vec::new();
     for step in 0..=updates {
@@ -163,10 +163,7 @@ fn train<S: Subject>(
                 loss,
                 plan.scheduled(learning_rate, step),
             );
-            models[index] = Some(match &mut caps[index] {
-                Some(cap) => cap.apply(done.model),
-                None => done.model,
-            });
+            models[index] = Some(effects[index].cap_weights(done.model));
         }
         let [a, b] = seen.as_slice() else { break };
         let apart = SeparationStep {

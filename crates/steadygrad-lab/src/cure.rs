@@ -7,17 +7,19 @@ use burn::module::Module;
 use burn::tensor::Device;
 use rand::RngExt;
 use steadygrad::cure::{
-    CureReport, End, Outcome, SeedOutcome, Start, SubjectSummary, Trial, Verification, contenders,
-    prescribe, ranking, winner,
+    BASELINE, CureReport, End, Outcome, SeedOutcome, Start, SubjectSummary, Trial, Verification,
+    contenders, prescribe, ranking, winner,
 };
 use steadygrad::diagnose::{Case, diagnose};
 use steadygrad::remedy::Remedy;
 use steadygrad_record::RecordError;
 
+use crate::build::build;
 use crate::measure::measure;
 use crate::random::{Purpose, generator};
-use crate::trial::{Control, TrialSpec, build, run_trial};
-use crate::{Plan, Subject};
+use crate::remedies::effect_of;
+use crate::trial::{TrialSpec, run_trial};
+use crate::{Control, Plan, Subject};
 
 /// What a cure is run with, beside the subject and its plan.
 #[derive(Debug, Clone)]
@@ -31,9 +33,6 @@ pub struct Job {
     /// The study as TOML, for the report.
     pub study: Option<String>,
 }
-
-/// Name of the baseline trial.
-const BASELINE: &str = "baseline";
 
 /// Finds, explains and cures: measures the subject, runs it untreated, tries the six families and
 /// the controls, ranks them, verifies the best on fresh seeds and prescribes it.
@@ -65,7 +64,7 @@ pub fn cure<S: Subject>(
     let measurements = measure(subject, plan, device);
 
     control.progress.phase(BASELINE);
-    let outcome = bench.run(plan, BASELINE, None, true, "baseline".into())?;
+    let outcome = bench.run(plan, BASELINE, None, true, BASELINE.into())?;
     let findings = diagnose(Case {
         measurements: &measurements,
         setup: &setup,
@@ -84,7 +83,7 @@ pub fn cure<S: Subject>(
         || [rng.random(), rng.random()],
         // Layers that cannot be changed are not to be changed by chance.
         |remedy| {
-            let layers = matches!(remedy, Remedy::RmsNorm { .. } | Remedy::ReduceDepth { .. });
+            let layers = effect_of(remedy).structure.changes_layers();
             !layers || summary.depth.is_some() || summary.sequence_length.is_some()
         },
     );
@@ -98,7 +97,7 @@ pub fn cure<S: Subject>(
         Some(winner) => bench.verify(contenders(winner, &baseline, &trials))?,
         None => vec![],
     };
-    let interrupted = control.cancelled.load(Ordering::Relaxed);
+    let interrupted = control.is_cancelled();
     let prescription = winner
         .filter(|_| !interrupted)
         .and_then(|winner| prescribe(&winner, &verification, study_diff));
@@ -224,7 +223,7 @@ impl<S: Subject> Bench<'_, S> {
                 scope.spawn(|| {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
-                        if index >= count || self.control.cancelled.load(Ordering::Relaxed) {
+                        if index >= count || self.control.is_cancelled() {
                             break;
                         }
                         let result = work(index);

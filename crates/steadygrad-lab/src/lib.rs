@@ -4,17 +4,22 @@
 //! measuring to verifying the winner on fresh seeds, is done here.
 
 mod batches;
+mod build;
 mod butterfly;
 mod cure;
 pub mod data;
 pub mod faults;
 mod flat;
+mod manifest;
+mod margin;
 mod measure;
 pub mod models;
 mod optimizer;
 mod plan;
 mod probe;
+mod progress;
 mod random;
+mod remedies;
 mod replay;
 mod schedule;
 mod sharpness;
@@ -26,6 +31,7 @@ mod subnormal;
 mod tape;
 mod train;
 mod trial;
+mod weight_matrices;
 pub mod zoo;
 
 pub use butterfly::{Twins, butterfly};
@@ -34,6 +40,7 @@ pub use measure::measure;
 pub use optimizer::Optimizer;
 pub use plan::Plan;
 pub use probe::probe;
+pub use progress::{Control, Progress, Silent, StepProgress};
 pub use replay::{
     After, Counterfactual, Culprit, Difference, FaultOf, InF64, ReplayError, ReplayOptions,
     Replayed, Stage, replay,
@@ -45,4 +52,4 @@ pub use study::{LoadedSubject, Study, StudyError};
 pub use subject::{Structure, Subject, Summary};
 pub use tape::Tape;
 pub use train::{Rollback, TrainEnd, TrainError, TrainOptions, Trained, train};
-pub use trial::{Control, Progress, Silent, Stepped, TrialSpec, run_trial};
+pub use trial::{TrialSpec, run_trial};

@@ -1,13 +1,13 @@
 use burn::tensor::Device;
-use steadygrad::dynamics::SpectralNorm;
-use steadygrad::measurements::{MatrixRole, Measurements, WeightMatrix};
-use steadygrad::remedy::Remedy;
-use steadygrad_burn::{for_each_parameter, gradient_stats, weight_norms};
+use steadygrad::measurements::Measurements;
+use steadygrad_burn::{gradient_stats, weight_norms};
 
 use crate::batches::Batches;
+use crate::build::build;
+use crate::remedies::structure_of;
 use crate::sharpness::sharpness;
 use crate::spectrum::spectrum;
-use crate::trial::build;
+use crate::weight_matrices::weight_matrices;
 use crate::{Optimizer, Plan, Subject, Tape};
 
 /// Measures a subject at initialisation, on the first training batch of the plan's seed.
@@ -26,18 +26,13 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
     let axis = summary.growth_axis();
     let mut growth = tape.into_profile(axis);
     // What lies before the cut of a truncated backward pass gets no gradient by design.
-    let last = plan.remedies.iter().find_map(|remedy| match remedy {
-        Remedy::TruncateBptt { time_steps } => Some(*time_steps),
-        _ => None,
-    });
+    let structure = structure_of(&plan.remedies);
+    let last = structure.bptt_steps;
     if let Some(last) = last {
         growth.keep_last(last);
     }
     // The theory holds without normalisation between the layers only.
-    let normalized = plan
-        .remedies
-        .iter()
-        .any(|remedy| matches!(remedy, Remedy::RmsNorm { .. }));
+    let normalized = structure.rms_norm_every.is_some();
     let (spectrum, sharpness) = std::thread::scope(|scope| {
         let model_of_its_own = model.clone();
         // What rules and remedies conclude from it holds for SGD only.
@@ -76,36 +71,4 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
         measurements.criticality = measurements.mean_field(subject.bias_std(&model));
     }
     measurements
-}
-
-/// The model's matrices and what each does.
-pub(crate) fn weight_matrices<S: Subject>(subject: &S, model: &S::Model) -> Vec<WeightMatrix> {
-    const ITERATIONS: usize = 50;
-    let mut matrices = Vec::new();
-    for_each_parameter(model, |parameter, values| {
-        let &[fan_in, fan_out] = parameter.shape.as_slice() else {
-            return;
-        };
-        matrices.push(WeightMatrix {
-            role: subject.role(&parameter.name).unwrap_or(MatrixRole::Hidden),
-            name: parameter.name,
-            fan_in,
-            fan_out,
-            frobenius_norm: values
-                .iter()
-                .map(|v| f64::from(*v).powi(2))
-                .sum::<f64>()
-                .sqrt(),
-            spectral_norm: SpectralNorm::new(fan_out).estimate(values, ITERATIONS),
-        });
-    });
-    let last = matrices.len().saturating_sub(1);
-    for (index, role) in [(last, MatrixRole::Output), (0, MatrixRole::Input)] {
-        if let Some(matrix) = matrices.get_mut(index)
-            && subject.role(&matrix.name).is_none()
-        {
-            matrix.role = role;
-        }
-    }
-    matrices
 }

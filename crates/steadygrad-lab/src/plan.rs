@@ -1,6 +1,7 @@
 use steadygrad::measurements::{TrainingSetup, UpdateRule};
 use steadygrad::remedy::Remedy;
 
+use crate::remedies::structure_of;
 use crate::{Optimizer, Schedule, Summary};
 
 /// How a subject is trained.
@@ -32,10 +33,7 @@ impl Plan {
 
     /// The numbers that rules and remedies need.
     pub fn setup(&self, summary: &Summary) -> TrainingSetup {
-        let depth = self.remedies.iter().rev().find_map(|remedy| match remedy {
-            Remedy::ReduceDepth { depth } => Some(*depth),
-            _ => None,
-        });
+        let depth = structure_of(&self.remedies).depth;
         TrainingSetup {
             learning_rate: self.learning_rate,
             momentum: self.momentum,

@@ -7,11 +7,11 @@ use steadygrad::dynamics::PhaseDiagram;
 use steadygrad::measurements::Measurements;
 use steadygrad::probe::{GrowthForecast, Perturbed, ProbeReport, Risk};
 
+use crate::build::build;
 use crate::butterfly::{Twins, butterfly};
 use crate::measure::measure;
 use crate::subnormal::subnormals;
-use crate::trial::{Control, build};
-use crate::{Plan, Subject};
+use crate::{Control, Plan, Subject};
 
 /// Multiplications that training a pair of twins may cost. They train for at least
 /// [`FEWEST_STEPS`], with smaller batches where the plan's would cost more than this.

@@ -110,10 +110,10 @@ mod tests {
 
     use super::*;
     use crate::Plan;
+    use crate::build::build;
     use crate::data::digits;
     use crate::models::MlpConfig;
     use crate::subjects::TableMlp;
-    use crate::trial::build;
 
     /// `ln sigma_1` of the product by power iteration, without any factorisation.
     fn brute_force(factors: &[Block]) -> f64 {

@@ -61,6 +61,20 @@ impl Structure {
         self.rms_norm_every
             .is_some_and(|every| index.is_multiple_of(every.max(1)))
     }
+
+    /// Whether it changes the number of the repeated layers, or the layers themselves.
+    pub(crate) fn changes_layers(&self) -> bool {
+        self.depth.is_some() || self.rms_norm_every.is_some()
+    }
+
+    /// What `other` leaves open is as it is here.
+    pub(crate) fn overridden_by(self, other: Self) -> Self {
+        Self {
+            depth: other.depth.or(self.depth),
+            rms_norm_every: other.rms_norm_every.or(self.rms_norm_every),
+            bptt_steps: other.bptt_steps.or(self.bptt_steps),
+        }
+    }
 }
 
 /// A model with its data: what `cure` can be run on.

@@ -7,9 +7,9 @@ use steadygrad::measurements::{MatrixRole, Measurements};
 use steadygrad::probe::{Slowdown, Subnormals};
 
 use crate::batches::Batches;
+use crate::build::build;
 use crate::random::{Purpose, generator, normal};
 use crate::tape::Signals;
-use crate::trial::build;
 use crate::{Plan, Subject, Tape};
 
 /// Multiplications that one timed backward pass may cost: milliseconds with normal signals.

@@ -5,7 +5,7 @@ use steadygrad_burn::{GradientClipper, gradient_stats, weight_norms};
 
 use super::{FaultError, Faults};
 use crate::batches::Batches;
-use crate::trial::build;
+use crate::build::build;
 use crate::{Plan, Subject, Tape};
 
 /// How a run without a guard went.
@@ -62,11 +62,11 @@ pub fn train_watched<S: Subject>(
     watch: &mut dyn FnMut(Watched<'_>),
 ) -> Result<Unguarded, FaultError> {
     let summary = subject.summary();
-    let (mut model, mut acting) = build(subject, plan, &plan.remedies, device);
+    let (mut model, mut effects) = build(subject, plan, &plan.remedies, device);
     faults.fits(&model)?;
     faults.reached_within(plan.steps)?;
-    let full = acting.learning_rate.unwrap_or(plan.learning_rate);
-    let mut clipper = acting.clip.map(GradientClipper::new).transpose()?;
+    let full = effects.learning_rate(plan);
+    let mut clipper = effects.clip.map(GradientClipper::new).transpose()?;
     let mut optimizer = plan.optimizer.init(plan.momentum);
     let mut batches = Batches::new(summary.training_samples, plan.batch_size, plan.seed);
     let mut run = Unguarded {
@@ -106,9 +106,7 @@ pub fn train_watched<S: Subject>(
             }
             None => optimizer.step(learning_rate, model, gradients),
         };
-        if let Some(cap) = &mut acting.cap {
-            model = cap.apply(model);
-        }
+        model = effects.cap_weights(model);
     }
     run.validation_metric = subject.validate(&model);
     Ok(run)

@@ -10,7 +10,7 @@ use super::*;
 use crate::data::{Table, Target};
 use crate::models::MlpConfig;
 use crate::subjects::TableMlp;
-use crate::{Structure, trial};
+use crate::{Structure, build};
 
 /// A tanh network on 12 rows of made-up data with 3 features and 3 classes.
 fn small(width: usize) -> TableMlp {
@@ -179,7 +179,7 @@ fn a_normalised_network_is_measured_in_f32() {
         remedies: vec![steadygrad::remedy::Remedy::RmsNorm { every: 1 }],
     };
     let device = Device::flex().autodiff();
-    let (model, _) = trial::build(&subject, &plan, &plan.remedies, &device);
+    let (model, _) = build::build(&subject, &plan, &plan.remedies, &device);
     assert!(structure.normalizes(0) && !subject.computes_in_f64(&model));
     let found = sharpness(&subject, &model, &[0, 1, 2], 1).unwrap();
     assert_eq!(found.relative_step, STEP_F32);

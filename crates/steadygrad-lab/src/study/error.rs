@@ -35,7 +35,7 @@ pub enum StudyError {
         /// The key, with its section.
         key: &'static str,
         /// What it is for.
-        why: &'static str,
+        why: String,
     },
 }
 

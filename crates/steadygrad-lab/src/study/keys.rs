@@ -4,51 +4,8 @@ use std::ops::RangeInclusive;
 
 use steadygrad::dynamics::Activation;
 
-use crate::{Decay, Optimizer};
-
-/// What a key may hold.
-#[derive(Debug, Clone)]
-pub(super) enum Allowed {
-    Integer(RangeInclusive<i64>),
-    /// Above the first bound, up to the second.
-    Float {
-        above: f64,
-        up_to: f64,
-    },
-    /// From 0 up to, but not, 1.
-    Share,
-    Any,
-    Text,
-    OneOf(&'static [&'static str]),
-}
-
-impl std::fmt::Display for Allowed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Allowed::Integer(range) => write!(
-                f,
-                "a whole number from {} to {}",
-                range.start(),
-                range.end()
-            ),
-            Allowed::Float { above, up_to } => {
-                write!(f, "a number above {above} and up to {up_to}")
-            }
-            Allowed::Share => f.write_str("a number from 0 up to, but not, 1"),
-            Allowed::Any => f.write_str("a finite number"),
-            Allowed::Text => f.write_str("a text that is not empty"),
-            Allowed::OneOf(words) => write!(f, "one of {}", words.join(", ")),
-        }
-    }
-}
-
-/// One key.
-#[derive(Debug, Clone)]
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    pub(super) allowed: Allowed,
-    pub(super) comment: &'static str,
-}
+use super::key::{Allowed, Key, POSITIVE, Scope, StudyForm};
+use crate::{Decay, Optimizer, remedies};
 
 const fn key(name: &'static str, allowed: Allowed, comment: &'static str) -> Key {
     Key {
@@ -58,10 +15,6 @@ const fn key(name: &'static str, allowed: Allowed, comment: &'static str) -> Key
     }
 }
 
-const POSITIVE: Allowed = Allowed::Float {
-    above: 0.0,
-    up_to: 1e9,
-};
 const LARGE: RangeInclusive<i64> = 1..=1_000_000;
 
 pub(super) const SUBJECT: Key = key(
@@ -173,37 +126,6 @@ pub(super) const GOAL: Key = key(
     "validation accuracy (or R squared) that counts as solved",
 );
 
-pub(super) const MAX_GRAD_NORM: Key = key(
-    "remedy.max_grad_norm",
-    POSITIVE,
-    "clip: bound of the global gradient norm",
-);
-pub(super) const MAX_SPECTRAL_NORM: Key = key(
-    "remedy.max_spectral_norm",
-    POSITIVE,
-    "regularize: bound of each repeated matrix's spectral norm",
-);
-pub(super) const INIT_GAIN: Key = key(
-    "remedy.init_gain",
-    POSITIVE,
-    "initialize: std * sqrt(fan_in) of the repeated matrices",
-);
-pub(super) const INIT_INPUT_RMS: Key = key(
-    "remedy.init_input_rms",
-    POSITIVE,
-    "initialize: the first matrix is divided by this",
-);
-pub(super) const RMS_NORM_EVERY: Key = key(
-    "remedy.rms_norm_every",
-    Allowed::Integer(1..=10_000),
-    "normalize: RMSNorm in every n-th layer",
-);
-pub(super) const BPTT_STEPS: Key = key(
-    "remedy.bptt_steps",
-    Allowed::Integer(1..=100_000),
-    "simplify: time steps the gradient flows back",
-);
-
 /// The keys a study of this subject may have, in the order they are printed.
 pub(super) fn of(subject: &str) -> Vec<Key> {
     let (rnn, cnn) = (subject == super::SUBJECTS[1], subject == super::SUBJECTS[3]);
@@ -220,13 +142,22 @@ pub(super) fn of(subject: &str) -> Vec<Key> {
     }
     keys.extend([OPTIMIZER, LEARNING_RATE, MOMENTUM, WARMUP_STEPS, DECAY]);
     keys.extend([STEPS, BATCH_SIZE, GOAL]);
-    keys.push(MAX_GRAD_NORM);
-    // The other remedies change matrices between layers, which kernels are not.
-    if !cnn {
-        keys.extend([MAX_SPECTRAL_NORM, INIT_GAIN, INIT_INPUT_RMS, RMS_NORM_EVERY]);
-    }
-    if rnn {
-        keys.push(BPTT_STEPS);
-    }
+    keys.extend(
+        remedies_of(subject).flat_map(|form| form.fields.iter().map(|field| field.key.clone())),
+    );
     keys
+}
+
+/// The remedies a study of this subject may have, in the order in which they are printed.
+pub(super) fn remedies_of(subject: &str) -> impl Iterator<Item = &'static StudyForm> {
+    let (rnn, cnn) = (subject == super::SUBJECTS[1], subject == super::SUBJECTS[3]);
+    let fits = move |scope| match scope {
+        Scope::Every => true,
+        Scope::Matrices => !cnn,
+        Scope::TimeSteps => rnn,
+    };
+    remedies::ALL
+        .iter()
+        .filter_map(|remedy| remedy.study.as_ref())
+        .filter(move |form| fits(form.scope))
 }

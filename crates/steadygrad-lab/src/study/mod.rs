@@ -2,6 +2,7 @@
 //! commented TOML.
 
 mod error;
+pub(crate) mod key;
 mod keys;
 mod read;
 mod write;
@@ -19,6 +20,7 @@ use steadygrad::remedy::Remedy;
 
 use crate::data::{CsvError, CsvTask, digits, read_csv};
 use crate::models::{CnnConfig, MlpConfig};
+use crate::remedies::effect_of;
 use crate::subjects::{DigitsCnn, TableMlp, TemporalOrderRnn};
 use crate::{Decay, Optimizer, Plan, Schedule};
 
@@ -228,20 +230,17 @@ impl Study {
     #[must_use]
     pub fn with_remedy(&self, remedy: &Remedy) -> Self {
         let mut study = self.clone();
-        match (*remedy, &mut study.subject) {
-            (Remedy::ReduceDepth { depth }, SubjectConfig::Mlp { model, .. }) => {
-                model.depth = depth
-            }
-            (Remedy::LowerLearningRate { learning_rate }, _) => {
-                study.plan.learning_rate = learning_rate;
-            }
-            (other, _) => {
-                study
-                    .plan
-                    .remedies
-                    .retain(|old| old.family() != other.family());
-                study.plan.remedies.push(other);
-            }
+        let effect = effect_of(remedy);
+        if let Some(learning_rate) = effect.learning_rate {
+            study.plan.learning_rate = learning_rate;
+        } else if let (Some(depth), SubjectConfig::Mlp { model, .. }) =
+            (effect.structure.depth, &mut study.subject)
+        {
+            model.depth = depth;
+        } else {
+            let remedies = &mut study.plan.remedies;
+            remedies.retain(|old| old.family() != remedy.family());
+            remedies.push(*remedy);
         }
         study
     }

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Value as Json};
 use steadygrad::dynamics::Activation;
 use steadygrad::remedy::Remedy;
 use toml::Value;
 
-use super::keys::{self, Allowed, Key};
+use super::key::{Allowed, Key, StudyForm};
+use super::keys;
 use super::{SUBJECTS, Study, StudyError, SubjectConfig, nearest};
 use crate::data::CsvTask;
 use crate::{Decay, Optimizer};
@@ -51,14 +53,18 @@ pub fn parse(text: &str) -> Result<Study, StudyError> {
         });
     }
     let mut study = if subject == SUBJECTS[2] {
-        let file = values.text(&keys::FILE)?.ok_or(StudyError::Missing {
-            key: "data.file",
-            why: "csv-mlp needs a CSV file",
-        })?;
-        let target = values.text(&keys::TARGET)?.ok_or(StudyError::Missing {
-            key: "data.target",
-            why: "csv-mlp needs the column to predict",
-        })?;
+        let file = values
+            .text(&keys::FILE)?
+            .ok_or_else(|| StudyError::Missing {
+                key: "data.file",
+                why: "csv-mlp needs a CSV file".into(),
+            })?;
+        let target = values
+            .text(&keys::TARGET)?
+            .ok_or_else(|| StudyError::Missing {
+                key: "data.target",
+                why: "csv-mlp needs the column to predict".into(),
+            })?;
         let task = match values.text(&keys::TASK)?.as_deref() {
             Some("classification") => CsvTask::Classification,
             Some("regression") => CsvTask::Regression,
@@ -73,6 +79,7 @@ pub fn parse(text: &str) -> Result<Study, StudyError> {
 }
 
 fn fill(study: &mut Study, values: &mut Values) -> Result<(), StudyError> {
+    let subject = study.subject_name();
     match &mut study.subject {
         SubjectConfig::Mlp { model, source: _ } => {
             values.set_count(&keys::DEPTH, &mut model.depth)?;
@@ -132,38 +139,8 @@ fn fill(study: &mut Study, values: &mut Values) -> Result<(), StudyError> {
     values.set_count(&keys::BATCH_SIZE, &mut plan.batch_size)?;
     values.set_float(&keys::GOAL, &mut study.goal)?;
 
-    let remedies = &mut plan.remedies;
-    if let Some(max_norm) = values.float(&keys::MAX_GRAD_NORM)? {
-        remedies.push(Remedy::ClipGlobalNorm { max_norm });
-    }
-    if let Some(max_spectral_norm) = values.float(&keys::MAX_SPECTRAL_NORM)? {
-        remedies.push(Remedy::CapSpectralNorm { max_spectral_norm });
-    }
-    let input_rms = values.float(&keys::INIT_INPUT_RMS)?;
-    match (values.float(&keys::INIT_GAIN)?, input_rms) {
-        (Some(gain), input_rms) => {
-            remedies.push(Remedy::CriticalInit {
-                gain,
-                input_rms: input_rms.unwrap_or(1.0),
-            });
-        }
-        (None, Some(_)) => {
-            return Err(StudyError::Missing {
-                key: "remedy.init_gain",
-                why: "remedy.init_input_rms changes nothing without it",
-            });
-        }
-        (None, None) => (),
-    }
-    if let Some(every) = values.integer(&keys::RMS_NORM_EVERY)? {
-        remedies.push(Remedy::RmsNorm {
-            every: every as usize,
-        });
-    }
-    if let Some(time_steps) = values.integer(&keys::BPTT_STEPS)? {
-        remedies.push(Remedy::TruncateBptt {
-            time_steps: time_steps as usize,
-        });
+    for form in keys::remedies_of(subject) {
+        plan.remedies.extend(values.remedy(form)?);
     }
     Ok(())
 }
@@ -228,6 +205,36 @@ impl Values {
             .filter(fits)
             .map(Some)
             .ok_or_else(|| impossible(key, value))
+    }
+
+    /// The remedy of this form, if the study has it.
+    fn remedy(&mut self, form: &StudyForm) -> Result<Option<Remedy>, StudyError> {
+        let mut object = Map::from_iter([("kind".to_owned(), Json::from(form.kind))]);
+        for field in form.fields {
+            let number = match field.key.allowed {
+                Allowed::Integer(_) => self.integer(&field.key)?.map(Json::from),
+                _ => self.float(&field.key)?.map(Json::from),
+            };
+            let number = number.or(field.default.map(Json::from));
+            object.extend(number.map(|number| (field.name.to_owned(), number)));
+        }
+        let [first, others @ ..] = form.fields else {
+            return Ok(None);
+        };
+        if !object.contains_key(first.name) {
+            let alone = others
+                .iter()
+                .find(|other| self.0.contains_key(other.key.name));
+            return match alone {
+                Some(other) => Err(StudyError::Missing {
+                    key: first.key.name,
+                    why: format!("{} changes nothing without it", other.key.name),
+                }),
+                None => Ok(None),
+            };
+        }
+        let remedy = serde_json::from_value(Json::Object(object));
+        Ok(Some(remedy.expect("a form has its remedy's parameters")))
     }
 
     fn set_float(&mut self, key: &Key, slot: &mut f64) -> Result<(), StudyError> {

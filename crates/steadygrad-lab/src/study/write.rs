@@ -1,9 +1,9 @@
 use std::fmt::Write as _;
 
-use steadygrad::remedy::Remedy;
 use toml::Value;
 
-use super::keys::{self, Key};
+use super::key::Key;
+use super::keys;
 use super::{Study, SubjectConfig, TableSource};
 
 impl Study {
@@ -82,29 +82,26 @@ impl Study {
             "budget.steps" => Some(Value::Integer(self.plan.steps as i64)),
             "budget.batch_size" => Some(count(self.plan.batch_size)),
             "goal.metric" => Some(Value::Float(self.goal)),
-            _ => self
-                .plan
-                .remedies
-                .iter()
-                .find_map(|remedy| match (key.name, *remedy) {
-                    ("remedy.max_grad_norm", Remedy::ClipGlobalNorm { max_norm }) => {
-                        Some(Value::Float(max_norm))
-                    }
-                    ("remedy.max_spectral_norm", Remedy::CapSpectralNorm { max_spectral_norm }) => {
-                        Some(Value::Float(max_spectral_norm))
-                    }
-                    ("remedy.init_gain", Remedy::CriticalInit { gain, .. }) => {
-                        Some(Value::Float(gain))
-                    }
-                    ("remedy.init_input_rms", Remedy::CriticalInit { input_rms, .. }) => {
-                        Some(Value::Float(input_rms))
-                    }
-                    ("remedy.rms_norm_every", Remedy::RmsNorm { every }) => Some(count(every)),
-                    ("remedy.bptt_steps", Remedy::TruncateBptt { time_steps }) => {
-                        Some(count(time_steps))
-                    }
-                    _ => None,
-                }),
+            _ => self.remedy_value(key),
         }
+    }
+
+    /// The parameter of one of the plan's remedies that a study writes under this key.
+    fn remedy_value(&self, key: &Key) -> Option<Value> {
+        let (kind, field) = keys::remedies_of(self.subject_name()).find_map(|form| {
+            let field = form
+                .fields
+                .iter()
+                .find(|field| field.key.name == key.name)?;
+            Some((form.kind, field.name))
+        })?;
+        self.plan.remedies.iter().find_map(|remedy| {
+            let object = serde_json::to_value(remedy).ok()?;
+            let number = object.get(field).filter(|_| object["kind"] == kind)?;
+            number
+                .as_i64()
+                .map(Value::Integer)
+                .or(number.as_f64().map(Value::Float))
+        })
     }
 }

@@ -7,8 +7,8 @@ use steadygrad_record::Snapshot;
 
 use super::TrainError;
 use crate::batches::Batches;
+use crate::build::{StepEffects, build};
 use crate::faults::{Distortion, FaultError, Faults};
-use crate::trial::{Acting, build};
 use crate::{Plan, Subject, Tape};
 
 /// Growth through depth or time is measured in every so many attempts, the first included: reading all
@@ -22,7 +22,7 @@ pub(crate) struct Attempts<'a, S: Subject> {
     plan: &'a Plan,
     faults: &'a Faults,
     pub(crate) optimizer: GuardedOptimizer<S::Model>,
-    acting: Acting,
+    effects: StepEffects,
     /// The learning rate that the schedule is a share of.
     full: f64,
     batches: Batches,
@@ -33,7 +33,7 @@ impl<S: Subject> Clone for Attempts<'_, S> {
     fn clone(&self) -> Self {
         Self {
             optimizer: self.optimizer.clone(),
-            acting: self.acting.clone(),
+            effects: self.effects.clone(),
             batches: self.batches.clone(),
             ..*self
         }
@@ -66,11 +66,11 @@ impl<'a, S: Subject> Attempts<'a, S> {
         faults: &'a Faults,
         device: &Device,
     ) -> Result<(Self, S::Model), TrainError> {
-        let (model, acting) = build(subject, plan, &plan.remedies, device);
+        let (model, effects) = build(subject, plan, &plan.remedies, device);
         faults.fits(&model)?;
         faults.reached_within(plan.steps)?;
         let mut config = guard.clone();
-        if let Some(clip) = acting.clip {
+        if let Some(clip) = effects.clip {
             config = config.with_clip(clip);
         }
         let optimizer = plan.optimizer.init(plan.momentum);
@@ -80,8 +80,8 @@ impl<'a, S: Subject> Attempts<'a, S> {
             plan,
             faults,
             optimizer: GuardedOptimizer::new(Guard::new(config)?, optimizer),
-            full: acting.learning_rate.unwrap_or(plan.learning_rate),
-            acting,
+            full: effects.learning_rate(plan),
+            effects,
             batches: Batches::new(samples, plan.batch_size, plan.seed),
         };
         Ok((attempts, model))
@@ -111,7 +111,7 @@ impl<'a, S: Subject> Attempts<'a, S> {
     pub(crate) fn unguarded(self) -> Result<Self, GuardConfigError> {
         let scale = self.optimizer.guard().learning_rate_scale();
         let mut config = GuardConfig::from(Preset::Observe);
-        if let Some(clip) = self.acting.clip {
+        if let Some(clip) = self.effects.clip {
             config = config.with_clip(clip);
         }
         Ok(Self {
@@ -167,13 +167,8 @@ impl<'a, S: Subject> Attempts<'a, S> {
             .optimizer
             .step_with(learning_rate, model, gradients, loss, beside);
         let mut model = done.model;
-        if let Some(cap) = self
-            .acting
-            .cap
-            .as_mut()
-            .filter(|_| done.judgement.decision.applies())
-        {
-            model = cap.apply(model);
+        if done.judgement.decision.applies() {
+            model = self.effects.cap_weights(model);
         }
         Ok(Attempt {
             model,

@@ -4,7 +4,6 @@ mod attempts;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
@@ -12,15 +11,15 @@ use serde::{Deserialize, Serialize};
 use steadygrad::guard::{GuardConfigError, GuardSummary, Incident};
 use steadygrad::recover::Rung;
 use steadygrad::{Decision, GuardConfig};
-use steadygrad_burn::{GuardedOptimizer, RestoreError, for_each_parameter};
+use steadygrad_burn::{GuardedOptimizer, RestoreError};
 use steadygrad_record::{
     ForensicRing, Manifest, NonFinite, Problem, RecordError, RingStep, RunDir, RunStatus,
     SnapshotError, SnapshotStore, StepRecord, read_manifest, write_atomic,
 };
 
 use crate::faults::{FaultError, Faults};
-use crate::trial::{Control, Stepped};
-use crate::{Plan, Subject};
+use crate::manifest::manifest;
+use crate::{Control, Plan, StepProgress, Subject};
 
 pub(crate) use attempts::{Attempt, Attempts, Drawn};
 
@@ -219,7 +218,7 @@ pub fn train<S: Subject>(
     let begin = Instant::now();
     let mut pace = Pace::new(attempts.next_step());
     while attempts.next_step() < plan.steps {
-        if control.cancelled.load(Ordering::Relaxed) {
+        if control.is_cancelled() {
             end = TrainEnd::Interrupted;
             break;
         }
@@ -252,7 +251,7 @@ pub fn train<S: Subject>(
         };
         control.progress.stepped(
             options.name,
-            Stepped {
+            StepProgress {
                 step,
                 loss: done.loss,
                 grad_norm: row.grad_norm,
@@ -371,20 +370,6 @@ fn dump<M: burn::module::Module>(
     // Beyond the limit of dumps none is written: the incidents themselves go on being recorded.
     record.dump(&running.ring, std::slice::from_ref(incident), Some(&state))?;
     Ok(())
-}
-
-fn manifest<S: Subject>(subject: &S, plan: &Plan, name: &str, model: &S::Model) -> Manifest {
-    let mut parameters = Vec::new();
-    for_each_parameter(model, |parameter, _| parameters.push(parameter.name));
-    Manifest {
-        format: steadygrad_record::FORMAT,
-        name: name.to_owned(),
-        subject: subject.summary().name,
-        seed: plan.seed,
-        steps: plan.steps,
-        parameters,
-        status: RunStatus::Running,
-    }
 }
 
 /// That the folder holds the run that the study describes.

@@ -19,10 +19,10 @@ use steadygrad::Trace;
 use steadygrad::probe::Risk;
 use steadygrad::trace::{Role, Series};
 
+use crate::build::build;
 use crate::faults::{FaultError, Faults, Watched, train_watched};
 use crate::measure::measure;
 use crate::subjects::DigitsNet;
-use crate::trial::build;
 use crate::{Plan, Subject};
 
 /// One run.

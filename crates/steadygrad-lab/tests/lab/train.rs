@@ -12,7 +12,7 @@ use steadygrad_lab::faults::{
 };
 use steadygrad_lab::subjects::{DigitsCnn, TemporalOrderRnn, healthy};
 use steadygrad_lab::{
-    Control, Plan, Progress, Stepped, Subject, TrainEnd, TrainError, TrainOptions, Trained,
+    Control, Plan, Progress, StepProgress, Subject, TrainEnd, TrainError, TrainOptions, Trained,
     measure, train,
 };
 use steadygrad_record::{
@@ -25,7 +25,7 @@ struct StopAt<'a>(u64, &'a AtomicBool);
 
 impl Progress for StopAt<'_> {
     fn started(&self, _: &str, _: u64) {}
-    fn stepped(&self, _: &str, done: Stepped<'_>) {
+    fn stepped(&self, _: &str, done: StepProgress<'_>) {
         if done.step == self.0 {
             self.1.store(true, Ordering::Relaxed);
         }

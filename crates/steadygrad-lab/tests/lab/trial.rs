@@ -22,8 +22,8 @@ use steadygrad_lab::data::digits;
 use steadygrad_lab::models::{Mlp, MlpConfig};
 use steadygrad_lab::subjects::TableMlp;
 use steadygrad_lab::{
-    Control, Optimizer, Plan, Progress, Schedule, Silent, Stepped, Structure, Subject, Summary,
-    Tape, TrialSpec, run_trial,
+    Control, Optimizer, Plan, Progress, Schedule, Silent, StepProgress, Structure, Subject,
+    Summary, Tape, TrialSpec, run_trial,
 };
 use steadygrad_record::{Manifest, RecordError, RunStatus, StepTable, read_steps};
 
@@ -548,7 +548,7 @@ struct CancelAfter<'a>(u64, &'a AtomicBool);
 
 impl Progress for CancelAfter<'_> {
     fn started(&self, _trial: &str, _steps: u64) {}
-    fn stepped(&self, _trial: &str, done: Stepped<'_>) {
+    fn stepped(&self, _trial: &str, done: StepProgress<'_>) {
         self.1.fetch_or(done.step == self.0, Ordering::Relaxed);
     }
     fn ended(&self, _trial: &str, outcome: &Outcome) {

@@ -1,0 +1,88 @@
+use std::sync::Mutex;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use steadygrad::clip::GlobalNormClip;
+use steadygrad::remedy::Remedy;
+use steadygrad_burn::{SpectralCap, for_each_parameter, scale_weights};
+
+use crate::random::{Purpose, generator};
+use crate::remedies::{effect_of, structure_of};
+use crate::weight_matrices::weight_matrices;
+use crate::{Plan, Structure, Subject};
+
+/// Burn has one random generator for the whole process: models are built one at a time.
+static BUILDING: Mutex<()> = Mutex::new(());
+
+/// The effects of remedies that act at each step of a run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StepEffects {
+    /// Clips the gradients before the step.
+    pub(crate) clip: Option<GlobalNormClip>,
+    /// Caps the weights after the step.
+    pub(crate) cap: Option<SpectralCap>,
+    learning_rate: Option<f64>,
+}
+
+impl StepEffects {
+    /// The learning rate that the plan's schedule scales.
+    pub(crate) fn learning_rate(&self, plan: &Plan) -> f64 {
+        self.learning_rate.unwrap_or(plan.learning_rate)
+    }
+
+    /// Caps the weights of a model that has made a step.
+    pub(crate) fn cap_weights<M: Module>(&mut self, model: M) -> M {
+        match &mut self.cap {
+            Some(cap) => cap.apply(model),
+            None => model,
+        }
+    }
+}
+
+/// Builds the untrained model with these remedies in it.
+pub(crate) fn build<S: Subject>(
+    subject: &S,
+    plan: &Plan,
+    remedies: &[Remedy],
+    device: &Device,
+) -> (S::Model, StepEffects) {
+    let structure = structure_of(remedies);
+    let mut model = untreated_weights(subject, plan, &structure, device);
+    let mut at_steps = StepEffects::default();
+    for remedy in remedies {
+        let effect = effect_of(remedy);
+        if let Some(factors) = effect.weight_factors {
+            let matrices = weight_matrices(subject, &model);
+            model = scale_weights(model, &factors(&subject.summary(), &matrices));
+        }
+        if let Some(max_spectral_norm) = effect.max_spectral_norm {
+            let names = weight_matrices(subject, &model)
+                .into_iter()
+                .filter(|matrix| matrix.role.is_repeated())
+                .map(|matrix| matrix.name);
+            at_steps.cap = Some(SpectralCap::new(max_spectral_norm, names));
+            model = at_steps.cap_weights(model);
+        }
+        at_steps.clip = effect.clip.or(at_steps.clip);
+        at_steps.learning_rate = effect.learning_rate.or(at_steps.learning_rate);
+    }
+    (model, at_steps)
+}
+
+fn untreated_weights<S: Subject>(
+    subject: &S,
+    plan: &Plan,
+    structure: &Structure,
+    device: &Device,
+) -> S::Model {
+    // The lock guards no data: a panic in another build leaves nothing half-done.
+    let _one_at_a_time = BUILDING
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    device.seed(plan.seed);
+    let mut rng = generator(plan.seed, Purpose::Weights);
+    let model = subject.build(structure, &mut rng, device);
+    // Burn draws weights when they are first read: read them now, in order.
+    for_each_parameter(&model, |_, _| ());
+    model
+}
