@@ -1,4 +1,4 @@
-"""Every PyTorch snippet that is prescribed has a file in `prescribed/` that runs it as it is pasted.
+"""Every prescribed PyTorch snippet has a file in `prescribed/` that runs it as it is pasted.
 
 `crates/steadygrad/tests/prescribed.rs` holds that these snippets are what is prescribed.
 """

@@ -6,9 +6,10 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Device;
 use rand::RngExt;
+use steadygrad::cure::unstable::{Start, contenders};
 use steadygrad::cure::{
-    BASELINE, CureReport, End, Outcome, SeedOutcome, Start, SubjectSummary, Trial, Verification,
-    contenders, prescribe, ranking, winner,
+    BASELINE, CureReport, End, Outcome, SeedOutcome, SubjectSummary, Trial, Verification,
+    prescribe, ranking, winner,
 };
 use steadygrad::diagnose::{Case, diagnose};
 use steadygrad::remedy::Remedy;
@@ -77,6 +78,7 @@ pub fn cure<S: Subject>(
         setup: &setup,
         baseline: &outcome,
         optimizer: plan.optimizer.name(),
+        plain_layers: true,
     };
     let mut rng = generator(plan.seed, Purpose::Control);
     let mut trials = start.trials(

@@ -3,7 +3,8 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use steadygrad::clip::Policy;
-use steadygrad::cure::{End, Outcome, TrialEnd, TrialRecorder};
+use steadygrad::cure::unstable::{TrialEnd, TrialRecorder};
+use steadygrad::cure::{End, Outcome};
 use steadygrad::guard::{Judgement, Preset, Response};
 use steadygrad::remedy::Remedy;
 use steadygrad::{Guard, GuardConfig, StepReading};
@@ -104,7 +105,7 @@ fn train<S: Subject>(
             loss,
             rate,
         );
-        model = effects.cap_weights(done.model);
+        model = effects.after_update(done.model, rate);
         seconds += begin.elapsed().as_secs_f64();
 
         let ended = recorder.step(&done.reading, &done.judgement);

@@ -8,14 +8,14 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use steadygrad::Decision;
 use steadygrad::clip::{GlobalNormClip, Policy};
+use steadygrad::cure::unstable::{Start, TrialEnd, TrialRecorder, contenders};
 use steadygrad::cure::{
-    CureReport as Report, End, Goal, Outcome as Core, RankedTrial, SeedOutcome, Start,
-    Trial as Candidate, TrialEnd, TrialKind, TrialRecorder, Verification, contenders, prescribe,
-    ranking, winner,
+    CureReport as Report, End, Goal, Outcome as Core, RankedTrial, SeedOutcome, Trial as Candidate,
+    Verification, prescribe, ranking, winner,
 };
 use steadygrad::diagnose::{Case as Diagnosed, Finding, diagnose};
 use steadygrad::guard::{Guard, GuardConfig, Response};
-use steadygrad::remedy::{Family, Remedy};
+use steadygrad::remedy::Family;
 use steadygrad_record::{RunDir, RunStatus};
 
 use crate::guard::{begin, keep, value_error};
@@ -214,8 +214,9 @@ impl Cure {
         })
     }
 
-    /// Says what is wrong with the baseline and lists the trials that are to be run. `draws` are pairs of
-    /// uniform numbers for the blind control, which is of one of the families in `can`.
+    /// Diagnoses the baseline and lists the trials to run. `draws` are pairs of uniform numbers for
+    /// the blind control, which is one of the remedies named in `can`. If none of the pairs draws
+    /// one of these, the control is a clip.
     fn race(
         &mut self,
         baseline: &Outcome,
@@ -227,18 +228,17 @@ impl Cure {
             setup: &self.case.setup,
             baseline: &baseline.0,
             optimizer: &self.optimizer,
+            plain_layers: self.case.plain,
         };
         let mut draws = draws.into_iter();
         self.trials = start.trials(
-            // Were all drawn in vain, a clip.
             || {
                 draws
                     .next()
                     .map_or([0.0, 0.5], |(pick, value)| [pick, value])
             },
             |remedy| {
-                let family = remedy.family();
-                family == Family::Clip || can.iter().any(|name| name == family.name())
+                remedy.family() == Family::Clip || can.iter().any(|name| name == remedy.name())
             },
         );
         self.findings = diagnose(Diagnosed {
@@ -247,21 +247,6 @@ impl Cure {
             outcome: Some(&baseline.0),
         });
         self.baseline = Some(baseline.0.clone());
-        if !self.case.plain {
-            for trial in &mut self.trials {
-                // Residual branches have a scale of their own.
-                if let (
-                    TrialKind::Family(_),
-                    Some(Remedy::CriticalInit { .. } | Remedy::CapSpectralNorm { .. }),
-                ) = (&trial.kind, &trial.remedy)
-                {
-                    not_tried(
-                        trial,
-                        "its layers are not plain ones, for which alone the critical weight scale is known",
-                    );
-                }
-            }
-        }
         self.trials.iter().map(listed).collect()
     }
 

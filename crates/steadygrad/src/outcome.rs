@@ -5,6 +5,7 @@
 
 mod end;
 mod verdict;
+mod weight_growth;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ use crate::float;
 pub use end::End;
 pub(crate) use verdict::final_loss;
 pub use verdict::{Goal, Verdict};
+pub use weight_growth::WeightGrowth;
 
 /// Loss and gradient norm of every step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -54,6 +56,10 @@ pub struct Outcome {
     /// start still survives. `None` when it was not measured.
     #[serde(with = "float::option")]
     pub stability_margin: Option<f64>,
+    /// How the weights' norm changed before the first detection. `None` where it was not measured
+    /// at two healthy steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_growth: Option<WeightGrowth>,
     /// Share of steps that were clipped, in `0..=1`.
     #[serde(with = "float")]
     pub clip_rate: f64,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use steadygrad::clip::{GlobalNormClip, Policy};
-use steadygrad::cure::{Curves, End, Outcome, Prescription, Verdict};
+use steadygrad::cure::{Curves, End, Outcome, Prescription, Verdict, WeightGrowth};
 use steadygrad::detect::{
     Detection, Detector, DetectorConfig, LossDivergence, LossSpike, NormGrowth, NormSpike,
     OutlierBound, Severity, UpdateRatio,
@@ -576,6 +576,17 @@ fn detection() -> impl Strategy<Value = Detection> {
     )
 }
 
+fn weight_growth() -> impl Strategy<Value = WeightGrowth> {
+    (number(), number(), step(), number()).prop_map(|(start, end, updates, learning_rate)| {
+        WeightGrowth {
+            start,
+            end,
+            updates,
+            learning_rate,
+        }
+    })
+}
+
 fn outcome() -> impl Strategy<Value = Outcome> {
     let end = select(vec![
         End::Completed,
@@ -589,11 +600,18 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         vec(detection(), 0..4),
         (step(), step(), option::of(step())),
         (number(), number(), number(), number(), number(), number()),
-        option::of(number()),
+        (option::of(number()), option::of(weight_growth())),
         (vec(number(), 0..30), vec(number(), 0..30)),
     )
         .prop_map(
-            |(end, detections, steps, numbers, stability_margin, (loss, grad_norm))| Outcome {
+            |(
+                end,
+                detections,
+                steps,
+                numbers,
+                (stability_margin, weight_growth),
+                (loss, grad_norm),
+            )| Outcome {
                 end,
                 verdict: Verdict::Cured,
                 steps_done: steps.0,
@@ -604,6 +622,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
                 final_loss: numbers.1,
                 validation_metric: numbers.2,
                 stability_margin,
+                weight_growth,
                 clip_rate: numbers.3,
                 work: numbers.4,
                 trace: Curves { loss, grad_norm },

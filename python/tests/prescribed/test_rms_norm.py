@@ -20,5 +20,6 @@ def test_of_images():
     torch.testing.assert_close(norm(images).square().mean((1, 2, 3)), torch.ones(4))
     with torch.no_grad():
         norm.weight[2] = 3.0
-    torch.testing.assert_close(norm(images)[:, 2], 3.0 * norm(images)[:, 1] * images[:, 2] / images[:, 1])
+    expected = 3.0 * norm(images)[:, 1] * images[:, 2] / images[:, 1]
+    torch.testing.assert_close(norm(images)[:, 2], expected)
     assert torch.equal(pasted.layer_norm(1, 7, images=True)(images), images)

@@ -168,7 +168,8 @@ impl<'a, S: Subject> Attempts<'a, S> {
             .step_with(learning_rate, model, gradients, loss, beside);
         let mut model = done.model;
         if done.judgement.decision.applies() {
-            model = self.effects.cap_weights(model);
+            let applied = learning_rate * self.optimizer.guard().learning_rate_scale();
+            model = self.effects.after_update(model, applied);
         }
         Ok(Attempt {
             model,

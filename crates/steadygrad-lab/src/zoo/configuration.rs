@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use steadygrad::dynamics::Activation;
-use steadygrad::remedy::Remedy;
+use steadygrad::remedy::{Remedy, RmsNorm};
 
 use crate::faults::Fault;
 use crate::models::{CnnConfig, MlpConfig};
@@ -323,7 +323,7 @@ impl Configuration {
             steps: STEPS,
             batch_size: 32,
             remedies: normalized
-                .then_some(Remedy::RmsNorm { every: 1 })
+                .then_some(Remedy::RmsNorm(RmsNorm { every: 1 }))
                 .into_iter()
                 .collect(),
         }

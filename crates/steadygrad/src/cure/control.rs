@@ -47,10 +47,10 @@ mod tests {
 
     #[test]
     fn time_steps_are_cut_where_there_are_some() {
-        let mut recurrent = setup();
-        recurrent.sequence_length = Some(20);
-        let simplified = |setup| random_remedy([4.5 / 6.0, 0.5], setup).name();
-        assert_eq!(simplified(&setup()), "reduce_depth");
-        assert_eq!(simplified(&recurrent), "truncate_bptt");
+        for (length, name) in [(None, "reduce_depth"), (Some(20), "truncate_bptt")] {
+            let mut setup = setup();
+            setup.sequence_length = length;
+            assert_eq!(random_remedy([4.5 / 6.0, 0.5], &setup).name(), name);
+        }
     }
 }

@@ -12,7 +12,7 @@ mod report;
 mod trial;
 mod verification;
 
-pub use crate::outcome::{Curves, End, Goal, Outcome, Verdict};
+pub use crate::outcome::{Curves, End, Goal, Outcome, Verdict, WeightGrowth};
 pub use conclude::{prescribe, ranking, winner};
 pub use control::{CLIP_ONE, random_remedy};
 pub use prescription::Prescription;
@@ -112,6 +112,7 @@ pub(crate) mod testing {
             final_loss: 0.1,
             validation_metric: 0.97,
             stability_margin: Some(4.0),
+            weight_growth: None,
             clip_rate: 0.0,
             work: 1.0,
             trace: Curves {

@@ -111,8 +111,8 @@ pub struct RemedyKind {
     pub assumes_plain_layers: bool,
     /// Its parameters.
     pub parameters: &'static [Parameter],
-    burn: &'static str,
-    pytorch: &'static str,
+    pub(super) burn: &'static str,
+    pub(super) pytorch: &'static str,
     derive: fn(Basis<'_>) -> Result<(Remedy, Derivation), NotApplicable>,
     draw: fn(f64, &TrainingSetup) -> Option<Remedy>,
 }

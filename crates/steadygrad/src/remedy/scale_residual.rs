@@ -15,10 +15,11 @@ use crate::measurements::TrainingSetup;
 /// blocks.
 ///
 /// Let a block's Jacobian be `I + N`, where `N` favours no direction. Then a vector's square grows
-/// by `1 + |N|^2` per block. With the branch scaled by `s = (L |N|^2)^(-1/2)` it grows by `1 + 1/L`,
-/// less than e over all L blocks, however deep the network is (Hayou et al., 2021, "Stable
-/// ResNet"). Where a block hands on less than its whole input, the growth is smaller. A normalised
-/// branch has the same size whatever comes in: then growth adds up instead of multiplying.
+/// by `1 + |N|^2` per block. With the branch scaled by `s = (L |N|^2)^(-1/2)` it grows by
+/// `1 + 1/L`. Over all `L` blocks that is less than e, however deep the network is (Hayou et al.,
+/// 2021, "Stable ResNet"). Where a block hands on less than its whole input, the growth is smaller.
+/// A normalised branch has the same size whatever comes in: its growth adds up instead of
+/// multiplying.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ScaleResidual {
     /// The factor of the residual branches, below 1.
@@ -76,8 +77,8 @@ impl Definition for ScaleResidual {
             Self { scale },
             Derivation {
                 formula: format!(
-                    "scale = ({depth} (growth^2 - 1))^(-1/2): of branches that point in no direction of their \
-                 own, over {depth} blocks x{:.2}",
+                    "scale = ({depth} (growth^2 - 1))^(-1/2): of branches that point in no \
+                     direction of their own, over {depth} blocks x{:.2}",
                     (1.0 + blocks.recip()).powf(0.5 * blocks)
                 ),
                 measured: vec![

@@ -118,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn literals_read_back(value in any::<f64>().prop_filter("finite", |value| value.is_finite())) {
+        fn literals_read_back(value in any::<f64>().prop_filter("finite", |x| x.is_finite())) {
             let text = literal(value);
             prop_assert!(text.contains('.'), "{text}");
             let read: f64 = text.parse().unwrap();

@@ -1,6 +1,6 @@
-# Before the first step and after each optimizer.step(), for every repeated weight matrix: without
-# the first, one step may be too many. `directions` starts as {} and is kept from step to step: the
-# singular vector moves little, so one iteration follows it.
+# Before the first step and after each optimizer.step(), for every repeated weight matrix. Without
+# the first call, the first step may explode. `directions` starts as {}. Keep it from step to step:
+# the singular vector moves little, so one iteration follows it.
 import torch
 
 MAX_SPECTRAL_NORM = 1.3333333333333333

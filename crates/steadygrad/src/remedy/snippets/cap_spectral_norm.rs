@@ -1,6 +1,6 @@
-// Before the first step and after each optimizer step, for every repeated weight matrix: without the
-// first, one step may be too many. `direction` starts as `None` and is kept from step to step, one a
-// matrix: the singular vector moves little, so one iteration follows.
+// Before the first step and after each optimizer step, for every repeated weight matrix. Without
+// the first call, the first step may explode. `direction` starts as `None`. Keep one a matrix from
+// step to step: the singular vector moves little, so one iteration follows it.
 use burn::module::Param;
 use burn::tensor::{Int, Tensor};
 

@@ -1,6 +1,6 @@
 # Each repeated layer gets `self.norm = layer_norm(index, width)` and runs
 # `before = self.norm(before)` right before its activation. The cell of a recurrent network is
-# layer 0, at every time step. Of images it is `layer_norm(index, channels, images=True)`.
+# layer 0, at every time step. For images: `layer_norm(index, channels, images=True)`.
 import torch
 
 EVERY = 3
@@ -13,7 +13,7 @@ def layer_norm(index, width, images=False):
 
 
 class ImageNorm(torch.nn.Module):
-    """Over all values of an image, with one weight a channel."""
+    """Normalises over all values of an image, with one weight per channel."""
 
     def __init__(self, channels):
         super().__init__()

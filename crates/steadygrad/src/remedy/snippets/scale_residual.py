@@ -1,6 +1,6 @@
-# Once, on the model as it was built, before weights are loaded or trained: scale_residual(blocks),
-# with the residual blocks; `added=True` where they give only what the model then adds to what they
-# took. Each one's input and output have the same shape, and none adds to its input in place.
+# Once, on the new model, before weights are loaded or trained: `scale_residual(blocks)`, with the
+# residual blocks. `added=True` if they return only the branch, which the model itself adds. Each
+# block's input and output must have the same shape, and none may add to its input in place.
 from functools import partial
 
 RESIDUAL_SCALE = 0.25
