@@ -5,10 +5,9 @@
 use burn::module::{Initializer, Module};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData, activation::relu};
-use rand_chacha::ChaCha8Rng;
 use steadygrad::{cure::Goal, dynamics::Activation};
 use steadygrad_lab::{Control, Job, Optimizer, Plan, Schedule, Silent};
-use steadygrad_lab::{Structure, Subject, Summary, Tape, cure};
+use steadygrad_lab::{Rng, Structure, Subject, Summary, Tape, cure};
 
 #[derive(Module, Debug)]
 struct Net {
@@ -32,7 +31,7 @@ impl Subject for Sine {
         }
     }
 
-    fn build(&self, _: &Structure, _: &mut ChaCha8Rng, device: &Device) -> Net {
+    fn build(&self, _: &Structure, _: &mut dyn Rng, device: &Device) -> Net {
         let init = Initializer::Normal { mean: 0.0, std: 1.0 };
         let linear = |i, o| LinearConfig::new(i, o).with_initializer(init.clone()).init(device);
         let hidden = (0..10).map(|l| linear(if l == 0 { 1 } else { 32 }, 32)).collect();

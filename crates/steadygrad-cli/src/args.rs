@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use steadygrad::guard::Preset;
+use steadygrad::guard::{GuardConfigError, Preset};
 use steadygrad_lab::data::CsvTask;
 
-use crate::train::FaultArg;
+use crate::fault_arg::FaultArg;
 
 /// Find, explain and cure exploding gradients.
 #[derive(Debug, Parser)]
@@ -103,7 +103,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(crate) steps: Option<u64>,
     /// How the guard acts: observe, careful, default or aggressive.
-    #[arg(long, default_value = "default", value_parser = crate::train::preset)]
+    #[arg(long, default_value = "default", value_parser = preset)]
     pub(crate) preset: Preset,
     /// Make something go wrong at a step, to see the guard work; may be given again.
     #[arg(long, value_name = "NAME@STEP")]
@@ -190,4 +190,10 @@ impl From<Task> for CsvTask {
             Task::Regression => CsvTask::Regression,
         }
     }
+}
+
+/// A preset by its name.
+fn preset(name: &str) -> Result<Preset, String> {
+    name.parse()
+        .map_err(|error: GuardConfigError| error.to_string())
 }

@@ -1,22 +1,18 @@
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
 
 use burn::tensor::Device;
 use steadygrad::cure::CureReport;
 use steadygrad_commands::{OutputError, output};
-use steadygrad_lab::{Control, Job, LoadedSubject, Study, Subject};
+use steadygrad_lab::{Control, Job, Study, Subject, SubjectVisitor, cure};
 use steadygrad_record::{RecordError, write_atomic};
 
 use crate::args::CureArgs;
 use crate::error::CliError;
+use crate::interrupt::{INTERRUPTED, cancel_on_ctrl_c};
+use crate::output_folder::output_folder;
 use crate::progress::Bars;
 use crate::study;
-
-/// The shell's convention for a program ended by Ctrl-C.
-pub(crate) const INTERRUPTED: u8 = 130;
 
 /// `steadygrad cure`
 pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
@@ -26,16 +22,9 @@ pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
     }
     let device = Device::default().autodiff();
     let subject = study.load(&device)?;
-    let out = out_folder(args.out.as_deref(), study.subject_name())?;
+    let out = output_folder(args.out.as_deref(), study.subject_name())?;
 
-    let cancelled = Arc::new(AtomicBool::new(false));
-    let flag = cancelled.clone();
-    ctrlc::set_handler(move || {
-        // A second Ctrl-C means it: end at once.
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
-        }
-    })?;
+    let cancelled = cancel_on_ctrl_c()?;
     let job = Job {
         out: Some(out.clone()),
         workers: args
@@ -46,15 +35,15 @@ pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
         study: Some(study.to_toml()),
     };
     let bars = Bars::new();
-    let control = Control {
-        cancelled: &cancelled,
-        progress: &bars,
-    };
-    let report = match &subject {
-        LoadedSubject::Mlp(subject) => cure(subject, &study, &job, &device, control)?,
-        LoadedSubject::Rnn(subject) => cure(subject, &study, &job, &device, control)?,
-        LoadedSubject::Cnn(subject) => cure(subject, &study, &job, &device, control)?,
-    };
+    let report = subject.visit(Cure {
+        study: &study,
+        job: &job,
+        device: &device,
+        control: Control {
+            cancelled: &cancelled,
+            progress: &bars,
+        },
+    })?;
 
     let json = steadygrad_report::json::cure(&report)
         .map_err(|error| OutputError::Json(error.to_string()))?;
@@ -80,48 +69,19 @@ pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn cure<S: Subject>(
-    subject: &S,
-    study: &Study,
-    job: &Job,
-    device: &Device,
-    control: Control<'_>,
-) -> Result<CureReport, RecordError> {
-    let diff = |remedy: &_| Some(study.diff(remedy));
-    steadygrad_lab::cure(subject, &study.plan, job, device, control, diff)
+struct Cure<'a> {
+    study: &'a Study,
+    job: &'a Job,
+    device: &'a Device,
+    control: Control<'a>,
 }
 
-/// Makes sure, before any work, that the results have a place of their own.
-pub(crate) fn out_folder(wanted: Option<&Path>, subject: &str) -> Result<PathBuf, RecordError> {
-    let path = wanted.map_or_else(|| next_free(subject), Path::to_owned);
-    let io = |action: &'static str| {
-        let path = path.clone();
-        move |source| RecordError::Io {
-            action,
-            path,
-            source,
-        }
-    };
-    std::fs::create_dir_all(&path).map_err(io("create the output folder"))?;
-    if std::fs::read_dir(&path)
-        .map_err(io("list"))?
-        .next()
-        .is_some()
-    {
-        return Err(RecordError::NotEmpty { path });
+impl SubjectVisitor for Cure<'_> {
+    type Output = Result<CureReport, RecordError>;
+
+    fn visit<S: Subject>(self, subject: &S) -> Self::Output {
+        let diff = |remedy: &_| Some(self.study.diff(remedy));
+        let plan = &self.study.plan;
+        cure(subject, plan, self.job, self.device, self.control, diff)
     }
-    // A folder that exists may still refuse files.
-    let probe = path.join(".steadygrad-probe");
-    std::fs::write(&probe, b"")
-        .and_then(|()| std::fs::remove_file(&probe))
-        .map_err(io("write into"))?;
-    Ok(path)
-}
-
-/// `runs/digits-mlp-1`, `-2` and so on: no earlier result is overwritten.
-fn next_free(subject: &str) -> PathBuf {
-    (1u32..)
-        .map(|number| Path::new("runs").join(format!("{subject}-{number}")))
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| Path::new("runs").join(subject))
 }

@@ -3,9 +3,14 @@
 mod args;
 mod cure;
 mod error;
+mod fault_arg;
+mod follow;
+mod interrupt;
+mod output_folder;
 mod probe;
 mod progress;
 mod replay;
+mod run_settings;
 mod study;
 mod train;
 

@@ -2,9 +2,10 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
+use steadygrad::probe::ProbeReport;
 use steadygrad_commands::OutputError;
 use steadygrad_commands::output::{self, check_writable};
-use steadygrad_lab::{Control, LoadedSubject};
+use steadygrad_lab::{Control, Plan, ProbeOptions, Subject, SubjectVisitor, probe};
 use steadygrad_record::write_atomic;
 
 use crate::args::ProbeArgs;
@@ -24,22 +25,18 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
     let device = Device::default().autodiff();
     let subject = study.load(&device)?;
     let (bars, cancelled) = (Bars::new(), AtomicBool::new(false));
-    let control = Control {
-        cancelled: &cancelled,
-        progress: &bars,
-    };
-    let text = Some(study.to_toml());
-    let report = match &subject {
-        LoadedSubject::Mlp(subject) => {
-            steadygrad_lab::probe(subject, &study.plan, text, args.twins, &device, control)
-        }
-        LoadedSubject::Rnn(subject) => {
-            steadygrad_lab::probe(subject, &study.plan, text, args.twins, &device, control)
-        }
-        LoadedSubject::Cnn(subject) => {
-            steadygrad_lab::probe(subject, &study.plan, text, args.twins, &device, control)
-        }
-    };
+    let report = subject.visit(Probe {
+        plan: &study.plan,
+        options: ProbeOptions {
+            study: Some(study.to_toml()),
+            always_twins: args.twins,
+        },
+        device: &device,
+        control: Control {
+            cancelled: &cancelled,
+            progress: &bars,
+        },
+    });
     if args.json {
         let json = steadygrad_report::json::probe(&report)
             .map_err(|error| OutputError::Json(error.to_string()))?;
@@ -57,4 +54,19 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
     } else {
         ExitCode::from(FINDINGS)
     })
+}
+
+struct Probe<'a> {
+    plan: &'a Plan,
+    options: ProbeOptions,
+    device: &'a Device,
+    control: Control<'a>,
+}
+
+impl SubjectVisitor for Probe<'_> {
+    type Output = ProbeReport;
+
+    fn visit<S: Subject>(self, subject: &S) -> Self::Output {
+        probe(subject, self.plan, self.options, self.device, self.control)
+    }
 }

@@ -5,13 +5,14 @@ use burn::tensor::Device;
 use steadygrad_commands::output;
 use steadygrad_lab::faults::Faults;
 use steadygrad_lab::{
-    After, Counterfactual, Culprit, FaultOf, InF64, LoadedSubject, ReplayOptions, Replayed, Stage,
-    TrainError, replay,
+    After, Counterfactual, Culprit, FaultOf, InF64, Plan, ReplayError, ReplayOptions, Replayed,
+    Stage, Subject, SubjectVisitor, TrainError, replay,
 };
+use steadygrad_record::Problem;
 
 use crate::args::ReplayArgs;
 use crate::error::CliError;
-use crate::train::Settings;
+use crate::run_settings::RunSettings;
 
 /// The replay does not meet the record.
 const DIFFERENT: u8 = 1;
@@ -21,7 +22,7 @@ const NAMED: usize = 8;
 
 /// `steadygrad replay`
 pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, CliError> {
-    let settings = Settings::read(&args.run)?;
+    let settings = RunSettings::read(&args.run)?;
     let study = settings.study(&args.run)?;
     let device = Device::default().autodiff();
     let subject = study.load(&device)?;
@@ -34,12 +35,11 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, CliError> {
         in_f64: args.in_type.is_some(),
         without_decision: args.without_decision,
     };
-    let plan = &study.plan;
-    let (replayed, problems) = match &subject {
-        LoadedSubject::Mlp(subject) => replay(subject, plan, &options, &device)?,
-        LoadedSubject::Rnn(subject) => replay(subject, plan, &options, &device)?,
-        LoadedSubject::Cnn(subject) => replay(subject, plan, &options, &device)?,
-    };
+    let (replayed, problems) = subject.visit(Replay {
+        plan: &study.plan,
+        options,
+        device: &device,
+    })?;
     for problem in &problems {
         output::say(&format!("note: {problem}"));
     }
@@ -52,6 +52,20 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, CliError> {
         None => ExitCode::SUCCESS,
         Some(_) => ExitCode::from(DIFFERENT),
     })
+}
+
+struct Replay<'a> {
+    plan: &'a Plan,
+    options: ReplayOptions<'a>,
+    device: &'a Device,
+}
+
+impl SubjectVisitor for Replay<'_> {
+    type Output = Result<(Replayed, Vec<Problem>), ReplayError>;
+
+    fn visit<S: Subject>(self, subject: &S) -> Self::Output {
+        replay(subject, self.plan, &self.options, self.device)
+    }
 }
 
 fn text(replayed: &Replayed, args: &ReplayArgs) -> String {

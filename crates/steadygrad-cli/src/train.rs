@@ -1,102 +1,61 @@
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use burn::tensor::Device;
-use serde::{Deserialize, Serialize};
-use steadygrad::guard::Preset;
 use steadygrad_commands::{OutputError, output};
-use steadygrad_lab::faults::{Fault, Faults};
-use steadygrad_lab::study::parse;
+use steadygrad_lab::faults::Faults;
 use steadygrad_lab::{
-    Control, LoadedSubject, Study, TrainEnd, TrainError, TrainOptions, Trained, train,
+    Control, Plan, Study, Subject, SubjectVisitor, TrainEnd, TrainError, TrainOptions, Trained,
+    train,
 };
-use steadygrad_record::{RunStatus, read_incidents, read_manifest, read_steps};
+use steadygrad_record::Problem;
 
 use crate::args::TrainArgs;
-use crate::cure::{INTERRUPTED, out_folder};
 use crate::error::CliError;
+use crate::follow::follow;
+use crate::interrupt::{INTERRUPTED, cancel_on_ctrl_c};
+use crate::output_folder::output_folder;
 use crate::progress::Bars;
+use crate::run_settings::RunSettings;
 use crate::study;
 
-/// What a run was started with, for the one that goes on with it.
-const SETTINGS: &str = "train.json";
-
-/// The guard gave up: nothing bad was applied, but the run did not get to its end.
+/// Exit code of a run that the guard has stopped: no bad update was applied, but steps are missing.
 const STOPPED: u8 = 1;
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Settings {
-    pub(crate) study: String,
-    pub(crate) preset: Preset,
-    pub(crate) faults: Vec<Fault>,
-}
 
 /// `steadygrad train`
 pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
     if let Some(run) = &args.follow {
         return follow(run);
     }
-    let (settings, out) = match &args.resume {
-        Some(run) => (Settings::read(run)?, run.clone()),
-        None => {
-            let mut study = study::chosen(args.study.as_deref(), &args.subject, args.seed)?;
-            if let Some(steps) = args.steps {
-                study.plan.steps = steps;
-            }
-            let out = out_folder(args.out.as_deref(), study.subject_name())?;
-            let settings = Settings {
-                study: study.to_toml(),
-                preset: args.preset,
-                faults: args.fault.iter().map(|fault| fault.0.clone()).collect(),
-            };
-            (settings, out)
-        }
-    };
+    let (settings, out) = settings_and_folder(args)?;
     let study = settings.study(&out)?;
     let device = Device::default().autodiff();
     let subject = study.load(&device)?;
-    let cancelled = Arc::new(AtomicBool::new(false));
-    let flag = cancelled.clone();
-    ctrlc::set_handler(move || {
-        // A second Ctrl-C means it: end at once. What was recorded stays.
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
-        }
-    })?;
-    let bars = Bars::new();
-    let control = Control {
-        cancelled: &cancelled,
-        progress: &bars,
-    };
+    let (bars, cancelled) = (Bars::new(), cancel_on_ctrl_c()?);
     let faults = Faults::new(settings.faults.clone(), study.plan.seed).map_err(TrainError::from)?;
+    let json = serde_json::to_string_pretty(&settings)
+        .map_err(|error| OutputError::Json(error.to_string()))?;
     let notes = [
         ("study.toml", settings.study.clone()),
-        (
-            SETTINGS,
-            serde_json::to_string_pretty(&settings)
-                .map_err(|error| OutputError::Json(error.to_string()))?,
-        ),
+        (RunSettings::FILE, json),
     ];
-    let options = TrainOptions {
-        name: study.subject_name(),
-        guard: settings.preset.into(),
-        faults: &faults,
-        run_dir: Some(&out),
-        resume: args.resume.is_some(),
-        notes: &notes,
-    };
-    let plan = &study.plan;
-    let (trained, problems) = match &subject {
-        LoadedSubject::Mlp(subject) => train(subject, plan, &options, &device, control)?,
-        LoadedSubject::Rnn(subject) => train(subject, plan, &options, &device, control)?,
-        LoadedSubject::Cnn(subject) => train(subject, plan, &options, &device, control)?,
-    };
+    let (trained, problems) = subject.visit(Training {
+        plan: &study.plan,
+        options: TrainOptions {
+            name: study.subject_name(),
+            guard: settings.preset.into(),
+            faults: &faults,
+            run_dir: Some(&out),
+            resume: args.resume.is_some(),
+            notes: &notes,
+        },
+        device: &device,
+        control: Control {
+            cancelled: &cancelled,
+            progress: &bars,
+        },
+    })?;
     for problem in &problems {
         output::say(&format!("note: {problem}"));
     }
@@ -112,22 +71,36 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
     })
 }
 
-impl Settings {
-    pub(crate) fn read(run: &Path) -> Result<Self, CliError> {
-        let path = run.join(SETTINGS);
-        let text = std::fs::read_to_string(&path).map_err(|source| CliError::NoRun {
-            path: path.clone(),
-            source,
-        })?;
-        serde_json::from_str(&text).map_err(|source| CliError::Settings { path, source })
+/// Of a new run, from the arguments; of a resumed run, those that it was started with.
+fn settings_and_folder(args: &TrainArgs) -> Result<(RunSettings, PathBuf), CliError> {
+    if let Some(run) = &args.resume {
+        return Ok((RunSettings::read(run)?, run.clone()));
     }
+    let mut study = study::chosen(args.study.as_deref(), &args.subject, args.seed)?;
+    if let Some(steps) = args.steps {
+        study.plan.steps = steps;
+    }
+    let out = output_folder(args.out.as_deref(), study.subject_name())?;
+    let settings = RunSettings {
+        study: study.to_toml(),
+        preset: args.preset,
+        faults: args.fault.iter().map(|fault| fault.0.clone()).collect(),
+    };
+    Ok((settings, out))
+}
 
-    /// The study that the run in this folder was started with.
-    pub(crate) fn study(&self, run: &Path) -> Result<Study, CliError> {
-        parse(&self.study).map_err(|source| CliError::Study {
-            path: run.join(SETTINGS),
-            source,
-        })
+struct Training<'a> {
+    plan: &'a Plan,
+    options: TrainOptions<'a>,
+    device: &'a Device,
+    control: Control<'a>,
+}
+
+impl SubjectVisitor for Training<'_> {
+    type Output = Result<(Trained, Vec<Problem>), TrainError>;
+
+    fn visit<S: Subject>(self, subject: &S) -> Self::Output {
+        train(subject, self.plan, &self.options, self.device, self.control)
     }
 }
 
@@ -187,87 +160,4 @@ fn text(trained: &Trained, study: &Study, out: &Path) -> String {
         );
     }
     lines
-}
-
-/// Prints a run's steps and incidents as they are written, until it ends.
-fn follow(run: &Path) -> Result<ExitCode, CliError> {
-    const EVERY: Duration = Duration::from_millis(300);
-    let (mut next_step, mut seen) = (0, BTreeSet::new());
-    loop {
-        let status = read_manifest(run)?.value.status;
-        for row in read_steps(run)?.value.rows {
-            if row.step < next_step {
-                continue;
-            }
-            next_step = row.step + 1;
-            output::print(&format!(
-                "step {:>7}  loss {:<10.4e} grad_norm {:<10.3e} learning_rate {:<10.3e} {}\n",
-                row.step,
-                row.loss,
-                row.grad_norm,
-                row.learning_rate * row.learning_rate_scale,
-                row.decision
-            ))?;
-        }
-        for incident in read_incidents(run)?.value {
-            if !seen.insert(incident.step) {
-                continue;
-            }
-            let judgement = &incident.judgement;
-            let seen = judgement.detections.first();
-            let message = seen.map(|seen| seen.message.as_str());
-            // A step that is left out after going back shows nothing of its own.
-            let message = message.or_else(|| judgement.decision.reason());
-            output::print(&format!(
-                "  incident at step {}: {} ({})\n",
-                incident.step,
-                judgement.decision.name(),
-                message.unwrap_or_default()
-            ))?;
-        }
-        if status != RunStatus::Running {
-            return Ok(ExitCode::SUCCESS);
-        }
-        std::thread::sleep(EVERY);
-    }
-}
-
-/// `NAME@STEP`: a fault at its default strength.
-#[derive(Debug, Clone)]
-pub(crate) struct FaultArg(Fault);
-
-impl FromStr for FaultArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let all = || {
-            let names = Fault::all(0).iter().map(short_name).collect::<Vec<_>>();
-            names.join(", ")
-        };
-        let (name, step) = text
-            .split_once('@')
-            .ok_or_else(|| format!("`{text}` has no step; write NAME@STEP, for example nan@100"))?;
-        let step: u64 = step
-            .parse()
-            .map_err(|_| format!("the step `{step}` is no whole number"))?;
-        Fault::all(step)
-            .into_iter()
-            .find(|fault| short_name(fault) == name)
-            .map(FaultArg)
-            .ok_or_else(|| format!("there is no fault `{name}`; there are {}", all()))
-    }
-}
-
-fn short_name(fault: &Fault) -> &'static str {
-    match fault.name() {
-        "poisoned_batch (nan)" => "nan",
-        "poisoned_batch (inf)" => "inf",
-        name => name,
-    }
-}
-
-/// A preset by its name.
-pub(crate) fn preset(name: &str) -> Result<Preset, String> {
-    name.parse()
-        .map_err(|error: steadygrad::guard::GuardConfigError| error.to_string())
 }

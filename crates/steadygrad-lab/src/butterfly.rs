@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Device;
-use rand_chacha::ChaCha8Rng;
+use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use steadygrad::clip::Policy;
 use steadygrad::dynamics::{
@@ -182,7 +182,7 @@ fn train<S: Subject>(
 }
 
 /// The model, moved in a random direction by this fraction of its norm.
-fn perturbed<M: Module>(model: &M, size: f64, rng: &mut ChaCha8Rng) -> Result<M, ButterflyError> {
+fn perturbed<M: Module>(model: &M, size: f64, rng: &mut dyn Rng) -> Result<M, ButterflyError> {
     let mut weights = flat::weights(model);
     let direction: Vec<f64> = weights.iter().map(|_| StandardNormal.sample(rng)).collect();
     let length = size * flat::norm(&weights) / flat::norm(&direction);
@@ -199,7 +199,7 @@ fn perturbed<M: Module>(model: &M, size: f64, rng: &mut ChaCha8Rng) -> Result<M,
 }
 
 /// Values moved in a random direction by this fraction of their norm; zeros stay zeros.
-pub(crate) fn moved(values: &[f32], size: f64, rng: &mut ChaCha8Rng) -> Vec<f64> {
+pub(crate) fn moved(values: &[f32], size: f64, rng: &mut dyn Rng) -> Vec<f64> {
     let values: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
     let direction: Vec<f64> = values.iter().map(|_| StandardNormal.sample(rng)).collect();
     let along = flat::norm(&direction);

@@ -31,6 +31,7 @@ mod subnormal;
 mod tape;
 mod train;
 mod trial;
+mod visitor;
 mod weight_matrices;
 pub mod zoo;
 
@@ -39,7 +40,7 @@ pub use cure::{Job, cure};
 pub use measure::measure;
 pub use optimizer::Optimizer;
 pub use plan::Plan;
-pub use probe::probe;
+pub use probe::{ProbeOptions, probe};
 pub use progress::{Control, Progress, Silent, StepProgress};
 pub use replay::{
     After, Counterfactual, Culprit, Difference, FaultOf, InF64, ReplayError, ReplayOptions,
@@ -53,3 +54,7 @@ pub use subject::{Structure, Subject, Summary};
 pub use tape::Tape;
 pub use train::{Rollback, TrainEnd, TrainError, TrainOptions, Trained, train};
 pub use trial::{TrialSpec, run_trial};
+pub use visitor::SubjectVisitor;
+
+/// The random generators that [`Subject::build`] takes: the trait of `rand` 0.10.
+pub use rand::Rng;

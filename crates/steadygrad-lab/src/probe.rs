@@ -28,15 +28,23 @@ const FEWEST_ROWS: usize = 4;
 /// Bias scales on the phase diagram.
 const DIAGRAM_POINTS: usize = 33;
 
+/// What a probe is asked for beside its measurements.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProbeOptions {
+    /// The study as TOML, for the report.
+    pub study: Option<String>,
+    /// Whether to train the twins of a network with more than two million parameters as well.
+    pub always_twins: bool,
+}
+
 /// What is known before training: growth, spectra, criticality, curvature, subnormal values,
 /// and twins trained for a few steps: once their weights differ, once their inputs. Needs no run
 /// directory and takes seconds. The twins train on a thread of their own; above
-/// two million parameters only if `always_twins` asks for them.
+/// two million parameters only if [`ProbeOptions::always_twins`] asks for them.
 pub fn probe<S: Subject>(
     subject: &S,
     plan: &Plan,
-    study: Option<String>,
-    always_twins: bool,
+    options: ProbeOptions,
     device: &Device,
     control: Control<'_>,
 ) -> ProbeReport {
@@ -46,7 +54,7 @@ pub fn probe<S: Subject>(
     control.progress.phase("measure, and train twins");
     let (model, _) = build(subject, plan, &plan.remedies, device);
     let work = subject.work(&model);
-    let pairs: &[Perturbed] = if always_twins || model.num_params() <= MOST_PARAMETERS {
+    let pairs: &[Perturbed] = if options.always_twins || model.num_params() <= MOST_PARAMETERS {
         &[Perturbed::Weights, Perturbed::Inputs]
     } else {
         &[]
@@ -77,7 +85,7 @@ pub fn probe<S: Subject>(
         seed: plan.seed,
         batch_size: plan.batch_size,
         setup,
-        study,
+        study: options.study,
         forecast: GrowthForecast::new(&measurements),
         risk: Risk::of(&measurements, &setup, model.num_params()),
         phase_diagram: phase_diagram(&measurements),

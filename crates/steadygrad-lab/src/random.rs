@@ -29,18 +29,13 @@ pub(crate) fn generator(seed: u64, purpose: Purpose) -> ChaCha8Rng {
 }
 
 /// A matrix of normal numbers with mean 0 and this standard deviation.
-pub(crate) fn normal<R: Rng>(
-    shape: [usize; 2],
-    std: f64,
-    rng: &mut R,
-    device: &Device,
-) -> Tensor<2> {
+pub(crate) fn normal(shape: [usize; 2], std: f64, rng: &mut dyn Rng, device: &Device) -> Tensor<2> {
     let values: Vec<f32> = normal_values(shape[0] * shape[1], std, rng);
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
 /// Normal numbers with mean 0 and this standard deviation.
-pub(crate) fn normal_values<R: Rng>(count: usize, std: f64, rng: &mut R) -> Vec<f32> {
+pub(crate) fn normal_values(count: usize, std: f64, rng: &mut dyn Rng) -> Vec<f32> {
     (0..count)
         .map(|_| {
             let value: f64 = StandardNormal.sample(rng);

@@ -1,7 +1,7 @@
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng;
 use steadygrad::cure::Goal;
 use steadygrad::dynamics::{Activation, Axis};
 use steadygrad::measurements::MatrixRole;
@@ -89,7 +89,7 @@ pub trait Subject: Send + Sync {
     ///
     /// Draw weights from `rng`, or use Burn's own initializers: the lab seeds Burn's generator
     /// as well and builds one model at a time, so both give the same weights for the same seed.
-    fn build(&self, structure: &Structure, rng: &mut ChaCha8Rng, device: &Device) -> Self::Model;
+    fn build(&self, structure: &Structure, rng: &mut dyn Rng, device: &Device) -> Self::Model;
 
     /// Mean loss of the model on these training rows. Pass each repeated layer's output through
     /// [`Tape::watch`], so that growth can be measured.
@@ -115,7 +115,7 @@ pub trait Subject: Send + Sync {
     /// The same subject with each training input `x` moved in a random direction of its own, by
     /// `size |x|`; of a sequence, the input of the first time step. In f64 where
     /// [`Subject::computes_in_f64`]. Twins train on it; `None` leaves those out whose inputs differ.
-    fn with_moved_inputs(&self, _size: f64, _rng: &mut ChaCha8Rng) -> Option<Self>
+    fn with_moved_inputs(&self, _size: f64, _rng: &mut dyn Rng) -> Option<Self>
     where
         Self: Sized,
     {

@@ -2,7 +2,6 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
-use rand_chacha::ChaCha8Rng;
 use steadygrad::measurements::{MatrixRole, Measurements};
 use steadygrad::probe::{Slowdown, Subnormals};
 
@@ -92,7 +91,7 @@ struct Pass {
 impl Pass {
     /// Weights that keep a signal's size.
     fn new([rows, width]: [usize; 2], layers: usize, seed: u64, device: &Device) -> Self {
-        let rng: &mut ChaCha8Rng = &mut generator(seed, Purpose::Timing);
+        let rng = &mut generator(seed, Purpose::Timing);
         Self {
             signal: normal([rows, width], 1.0, rng, device),
             activation: normal([rows, width], 1.0, rng, device),

@@ -3,7 +3,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng;
 
 use crate::Tape;
 use crate::random::{normal, normal_values};
@@ -33,7 +33,7 @@ pub struct Cnn {
 
 impl CnnConfig {
     /// Builds the model for square images of one channel; every weight is drawn from `rng`.
-    pub fn init(&self, side: usize, outputs: usize, rng: &mut ChaCha8Rng, device: &Device) -> Cnn {
+    pub fn init(&self, side: usize, outputs: usize, rng: &mut dyn Rng, device: &Device) -> Cnn {
         let (mut channels, mut side) = (1, side);
         let convolutions = (0..self.depth)
             .map(|index| {

@@ -2,7 +2,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::tensor::activation::{gelu, leaky_relu, relu, sigmoid, silu, tanh};
 use burn::tensor::{DType, Device, Tensor};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng;
 use steadygrad::dynamics::{Activation, LEAKY_RELU_SLOPE};
 use steadygrad_burn::Stages;
 
@@ -47,7 +47,7 @@ impl MlpConfig {
         inputs: usize,
         outputs: usize,
         structure: &Structure,
-        rng: &mut ChaCha8Rng,
+        rng: &mut dyn Rng,
         device: &Device,
     ) -> Mlp {
         let depth = structure.depth.unwrap_or(self.depth);

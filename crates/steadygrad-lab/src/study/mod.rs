@@ -22,7 +22,7 @@ use crate::data::{CsvError, CsvTask, digits, read_csv};
 use crate::models::{CnnConfig, MlpConfig};
 use crate::remedies::effect_of;
 use crate::subjects::{DigitsCnn, TableMlp, TemporalOrderRnn};
-use crate::{Decay, Optimizer, Plan, Schedule};
+use crate::{Decay, Optimizer, Plan, Schedule, SubjectVisitor};
 
 /// Where a table of numbers comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +85,17 @@ pub enum LoadedSubject {
     Rnn(TemporalOrderRnn),
     /// A convolutional network.
     Cnn(DigitsCnn),
+}
+
+impl LoadedSubject {
+    /// Hands the subject to a visitor.
+    pub fn visit<V: SubjectVisitor>(&self, visitor: V) -> V::Output {
+        match self {
+            LoadedSubject::Mlp(subject) => visitor.visit(subject),
+            LoadedSubject::Rnn(subject) => visitor.visit(subject),
+            LoadedSubject::Cnn(subject) => visitor.visit(subject),
+        }
+    }
 }
 
 impl Study {

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng;
 use steadygrad::dynamics::Activation;
 use steadygrad::measurements::MatrixRole;
 
@@ -82,7 +82,7 @@ impl Subject for DigitsCnn {
         }
     }
 
-    fn build(&self, _: &Structure, rng: &mut ChaCha8Rng, device: &Device) -> Cnn {
+    fn build(&self, _: &Structure, rng: &mut dyn Rng, device: &Device) -> Cnn {
         self.config
             .init(Self::SIDE, self.task.table.outputs(), rng, device)
     }
@@ -105,7 +105,7 @@ impl Subject for DigitsCnn {
         true
     }
 
-    fn with_moved_inputs(&self, size: f64, rng: &mut ChaCha8Rng) -> Option<Self> {
+    fn with_moved_inputs(&self, size: f64, rng: &mut dyn Rng) -> Option<Self> {
         Some(Self {
             task: self.task.with_moved_inputs(size, rng),
             ..self.clone()

@@ -6,7 +6,7 @@ use burn::nn::transformer::{
 use burn::nn::{Linear, LinearConfig, Lstm, LstmConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{DType, Device, Tensor};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng;
 use steadygrad::dynamics::Activation;
 use steadygrad_burn::map_parameters;
 
@@ -132,7 +132,7 @@ impl Subject for DigitsNet {
         }
     }
 
-    fn build(&self, _: &Structure, _: &mut ChaCha8Rng, device: &Device) -> Net {
+    fn build(&self, _: &Structure, _: &mut dyn Rng, device: &Device) -> Net {
         let (width, depth) = (self.width, self.depth);
         let pixels = self.task.table.features;
         let inputs = match self.kind {

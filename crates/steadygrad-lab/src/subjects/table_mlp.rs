@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng;
 use steadygrad_burn::Stages;
 
 use super::table_task::TableTask;
@@ -83,7 +83,7 @@ impl Subject for TableMlp {
         }
     }
 
-    fn build(&self, structure: &Structure, rng: &mut ChaCha8Rng, device: &Device) -> Mlp {
+    fn build(&self, structure: &Structure, rng: &mut dyn Rng, device: &Device) -> Mlp {
         self.config.init(
             self.task.table.features,
             self.task.table.outputs(),
@@ -116,7 +116,7 @@ impl Subject for TableMlp {
         model.bias_std()
     }
 
-    fn with_moved_inputs(&self, size: f64, rng: &mut ChaCha8Rng) -> Option<Self> {
+    fn with_moved_inputs(&self, size: f64, rng: &mut dyn Rng) -> Option<Self> {
         Some(Self {
             task: self.task.with_moved_inputs(size, rng),
             ..self.clone()

@@ -1,6 +1,6 @@
 use burn::nn::loss::{CrossEntropyLossConfig, MseLoss, Reduction};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng;
 use steadygrad::cure::Goal;
 
 use crate::butterfly::moved;
@@ -63,7 +63,7 @@ impl TableTask {
 
     /// The same task whose inputs are each moved in a random direction by this share of their
     /// size.
-    pub(super) fn with_moved_inputs(&self, size: f64, rng: &mut ChaCha8Rng) -> Self {
+    pub(super) fn with_moved_inputs(&self, size: f64, rng: &mut dyn Rng) -> Self {
         let rows = self.table.values.chunks_exact(self.table.features.max(1));
         Self {
             moved: Some(rows.flat_map(|row| moved(row, size, rng)).collect()),

@@ -1,7 +1,7 @@
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng;
 use steadygrad::cure::Goal;
 use steadygrad::dynamics::Activation;
 use steadygrad::measurements::MatrixRole;
@@ -154,7 +154,7 @@ impl Subject for TemporalOrderRnn {
         }
     }
 
-    fn build(&self, structure: &Structure, rng: &mut ChaCha8Rng, device: &Device) -> Rnn {
+    fn build(&self, structure: &Structure, rng: &mut dyn Rng, device: &Device) -> Rnn {
         self.config.init(structure, rng, device)
     }
 
@@ -214,7 +214,7 @@ impl Subject for TemporalOrderRnn {
         Some(model.stages(self.training.sequence(row)))
     }
 
-    fn with_moved_inputs(&self, size: f64, rng: &mut ChaCha8Rng) -> Option<Self> {
+    fn with_moved_inputs(&self, size: f64, rng: &mut dyn Rng) -> Option<Self> {
         // A one-hot vector has length 1.
         let mut unit = [0.0f32; TemporalOrder::SYMBOLS];
         unit[0] = 1.0;

@@ -1,5 +1,6 @@
 use burn::tensor::{Gradients, Tensor};
 
+use super::tap::tap;
 use crate::flat::values;
 
 /// One operation of the forward pass: what it made, and the gradient that came back to that.
@@ -60,7 +61,7 @@ pub(super) fn watch<const D: usize>(
     output: Tensor<D>,
 ) -> (Watched, Tensor<D>) {
     let samples = output.dims().first().copied().unwrap_or(1);
-    let tap = super::tap(&output);
+    let tap = tap(&output);
     let watched = Watched {
         operation: Operation {
             layer,

@@ -5,7 +5,7 @@ use steadygrad::{Guard, GuardConfig, StepReading};
 use steadygrad_burn::{Beside, GuardedOptimizer, RestoreError};
 use steadygrad_record::Snapshot;
 
-use super::TrainError;
+use super::error::TrainError;
 use crate::batches::Batches;
 use crate::build::{StepEffects, build};
 use crate::faults::{Distortion, FaultError, Faults};

@@ -23,7 +23,7 @@ use crate::build::build;
 use crate::faults::{FaultError, Faults, Watched, train_watched};
 use crate::measure::measure;
 use crate::subjects::DigitsNet;
-use crate::{Plan, Subject};
+use crate::{Plan, Subject, SubjectVisitor};
 
 /// One run.
 #[derive(Debug, Clone)]
@@ -55,29 +55,22 @@ pub fn risk(configuration: &Configuration, device: &Device) -> Option<Risk> {
     configuration.visit(device, Probing(configuration, device))
 }
 
-/// What is done with a configuration's network, whichever it is.
-trait Visit {
-    type Gives;
-
-    fn with<S: Subject>(self, subject: &S) -> Self::Gives;
-}
-
 struct Training<'a>(&'a Configuration, &'a Device);
 
-impl Visit for Training<'_> {
-    type Gives = Result<Run, FaultError>;
+impl SubjectVisitor for Training<'_> {
+    type Output = Result<Run, FaultError>;
 
-    fn with<S: Subject>(self, subject: &S) -> Self::Gives {
+    fn visit<S: Subject>(self, subject: &S) -> Self::Output {
         of(self.0, subject, &self.0.plan(), self.1)
     }
 }
 
 struct Probing<'a>(&'a Configuration, &'a Device);
 
-impl Visit for Probing<'_> {
-    type Gives = Option<Risk>;
+impl SubjectVisitor for Probing<'_> {
+    type Output = Option<Risk>;
 
-    fn with<S: Subject>(self, subject: &S) -> Self::Gives {
+    fn visit<S: Subject>(self, subject: &S) -> Self::Output {
         let plan = self.0.plan();
         let setup = plan.setup(&subject.summary());
         let measurements = measure(subject, &plan, self.1);
@@ -87,14 +80,14 @@ impl Visit for Probing<'_> {
 }
 
 impl Configuration {
-    fn visit<V: Visit>(&self, device: &Device, visit: V) -> V::Gives {
+    fn visit<V: SubjectVisitor>(&self, device: &Device, visitor: V) -> V::Output {
         match self.architecture {
             Architecture::Mlp { .. } | Architecture::NormalizedMlp { .. } => {
-                visit.with(&self.mlp(device))
+                visitor.visit(&self.mlp(device))
             }
-            Architecture::Cnn { .. } => visit.with(&self.cnn(device)),
-            Architecture::Rnn { .. } => visit.with(&self.rnn()),
-            Architecture::Net { kind, depth, gain } => visit.with(&DigitsNet::new(
+            Architecture::Cnn { .. } => visitor.visit(&self.cnn(device)),
+            Architecture::Rnn { .. } => visitor.visit(&self.rnn()),
+            Architecture::Net { kind, depth, gain } => visitor.visit(&DigitsNet::new(
                 kind,
                 depth,
                 32,

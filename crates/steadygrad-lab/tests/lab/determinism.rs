@@ -6,12 +6,11 @@ use burn::module::{Initializer, Module};
 use burn::nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
-use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use steadygrad::cure::{CureReport, Goal};
 use steadygrad::dynamics::Activation;
 use steadygrad_lab::{
-    Control, Job, Optimizer, Plan, Schedule, Silent, Structure, Subject, Summary, Tape, cure,
+    Control, Job, Optimizer, Plan, Rng, Schedule, Silent, Structure, Subject, Summary, Tape, cure,
 };
 
 const ROWS: usize = 80;
@@ -71,7 +70,7 @@ impl Subject for Tiny {
         }
     }
 
-    fn build(&self, structure: &Structure, _rng: &mut ChaCha8Rng, device: &Device) -> Net {
+    fn build(&self, structure: &Structure, _rng: &mut dyn Rng, device: &Device) -> Net {
         let linear = |inputs, outputs| {
             LinearConfig::new(inputs, outputs)
                 .with_initializer(Initializer::Normal {

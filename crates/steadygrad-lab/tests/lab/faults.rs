@@ -18,7 +18,7 @@ use steadygrad_lab::faults::{
 use steadygrad_lab::models::{CnnConfig, MlpConfig};
 use steadygrad_lab::subjects::{DigitsCnn, TableMlp, healthy};
 use steadygrad_lab::{
-    Control, Optimizer, Plan, Silent, Structure, Subject, Summary, Tape, TrialSpec, run_trial,
+    Control, Optimizer, Plan, Rng, Silent, Structure, Subject, Summary, Tape, TrialSpec, run_trial,
 };
 
 fn device() -> Device {
@@ -147,7 +147,7 @@ impl Subject for Plain {
     fn summary(&self) -> Summary {
         self.0.summary()
     }
-    fn build(&self, structure: &Structure, rng: &mut ChaCha8Rng, device: &Device) -> Self::Model {
+    fn build(&self, structure: &Structure, rng: &mut dyn Rng, device: &Device) -> Self::Model {
         self.0.build(structure, rng, device)
     }
     fn loss(&self, model: &Self::Model, rows: &[usize], tape: &mut Tape) -> Tensor<1> {

@@ -10,7 +10,7 @@ use steadygrad::remedy::{CriticalInit, Remedy, RmsNorm, TruncateBptt};
 use steadygrad_lab::data::digits;
 use steadygrad_lab::models::MlpConfig;
 use steadygrad_lab::subjects::{TableMlp, TemporalOrderRnn};
-use steadygrad_lab::{Control, Optimizer, Plan, Schedule, Silent, Subject, probe};
+use steadygrad_lab::{Control, Optimizer, Plan, ProbeOptions, Schedule, Silent, Subject, probe};
 
 fn run<S: Subject>(subject: &S, learning_rate: f64) -> ProbeReport {
     run_with(subject, learning_rate, None)
@@ -33,7 +33,8 @@ fn run_with<S: Subject>(subject: &S, learning_rate: f64, remedy: Option<Remedy>)
         progress: &Silent,
     };
     let device = Device::flex().autodiff();
-    probe(subject, &plan, None, false, &device, control)
+    let options = ProbeOptions::default();
+    probe(subject, &plan, options, &device, control)
 }
 
 /// `gain` of the hidden layers' weights.

@@ -12,10 +12,9 @@ mod descent;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use rand_chacha::ChaCha8Rng;
 use steadygrad::cure::Goal;
 use steadygrad::dynamics::Activation;
-use steadygrad_lab::{Structure, Subject, Summary, Tape, sharpness};
+use steadygrad_lab::{Rng, Structure, Subject, Summary, Tape, sharpness};
 
 #[derive(Module, Debug)]
 struct Line {
@@ -97,7 +96,7 @@ impl Subject for Regression {
         }
     }
 
-    fn build(&self, _structure: &Structure, _rng: &mut ChaCha8Rng, device: &Device) -> Line {
+    fn build(&self, _structure: &Structure, _rng: &mut dyn Rng, device: &Device) -> Line {
         let layer = LinearConfig::new(self.inputs[0].len(), 1).init(device);
         Line { layer }
     }

@@ -11,7 +11,6 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use rand_chacha::ChaCha8Rng;
 use steadygrad::clip::GlobalNormClip;
 use steadygrad::cure::{End, Outcome};
 use steadygrad::dynamics::{Activation, SpectralNorm};
@@ -24,7 +23,7 @@ use steadygrad_lab::data::digits;
 use steadygrad_lab::models::{Mlp, MlpConfig};
 use steadygrad_lab::subjects::TableMlp;
 use steadygrad_lab::{
-    Control, Optimizer, Plan, Progress, Schedule, Silent, StepProgress, Structure, Subject,
+    Control, Optimizer, Plan, Progress, Rng, Schedule, Silent, StepProgress, Structure, Subject,
     Summary, Tape, TrialSpec, run_trial,
 };
 use steadygrad_record::{Manifest, RecordError, RunStatus, StepTable, read_steps};
@@ -72,7 +71,7 @@ impl Subject for Watched {
         self.inner.summary()
     }
 
-    fn build(&self, structure: &Structure, rng: &mut ChaCha8Rng, device: &Device) -> Mlp {
+    fn build(&self, structure: &Structure, rng: &mut dyn Rng, device: &Device) -> Mlp {
         self.inner.build(structure, rng, device)
     }
 
