@@ -16,10 +16,9 @@ import statistics
 import sys
 import time
 
+import steadygrad.torch
 import torch
 from torch import nn
-
-import steadygrad.torch
 
 GPT2_BLOCK = [
     (768,), (768,), (2304, 768), (2304,), (768, 768), (768,),

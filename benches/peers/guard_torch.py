@@ -26,10 +26,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import steadygrad.torch
 import torch
 from torch import nn
-
-import steadygrad.torch
 
 
 class Residual(nn.Module):

@@ -13,9 +13,8 @@ import statistics
 import time
 
 import torch
-
-from steadygrad import _device
-from steadygrad.torch import _READER
+from steadygrad._gradients import device
+from steadygrad._gradients.reader import READER
 
 GPT2 = [(50257, 768), (1024, 768), (768,), (768,)] + 12 * [
     *[(768,)] * 4,
@@ -50,11 +49,11 @@ def copied_per_second():
 
 
 def by_operators(grads):
-    kept, _device._kernels = _device._kernels, lambda _: None
+    kept, device.kernels_for = device.kernels_for, lambda _: None
     try:
-        _device.measured(_READER, grads)
+        device.measure_tensors(READER, grads)
     finally:
-        _device._kernels = kept
+        device.kernels_for = kept
 
 
 def main():
@@ -68,7 +67,7 @@ def main():
                 parameter.grad = torch.randn(parameter.shape, device="cuda").to(dtype)
             grads = [parameter.grad for parameter in parameters]
             times = [
-                seconds(lambda: _device.measured(_READER, grads)),
+                seconds(lambda: device.measure_tensors(READER, grads)),
                 seconds(lambda: by_operators(grads)),
                 seconds(lambda: torch.nn.utils.get_total_norm(grads)),
                 seconds(lambda: torch.nn.utils.clip_grad_norm_(parameters, 1e9)),

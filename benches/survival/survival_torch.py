@@ -24,11 +24,10 @@ import math
 import multiprocessing
 import random
 
+import steadygrad.torch
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
-
-import steadygrad.torch
 
 STEPS, ROWS = 600, 64
 

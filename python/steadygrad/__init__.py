@@ -1,6 +1,6 @@
-"""Measures and clips exploding gradients.
+"""Predicts, detects, explains and cures exploding gradients.
 
-`import steadygrad` is light: `steadygrad.torch` and the other parts are imported when they are first asked for.
+`import steadygrad` is fast: `steadygrad.torch` and the other parts are imported at first use.
 """
 
 from __future__ import annotations
@@ -18,4 +18,6 @@ _PARTS = ("clip", "lightning", "torch", "transformers")
 def __getattr__(name: str) -> ModuleType:
     if name in _PARTS:
         return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module `{__name__}` has no attribute `{name}`; its parts are {', '.join(_PARTS)}")
+    raise AttributeError(
+        f"module `{__name__}` has no attribute `{name}`; its parts are {', '.join(_PARTS)}"
+    )

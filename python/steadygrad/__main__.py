@@ -1,4 +1,4 @@
-"""The command `steadygrad`: `diagnose`, `report` and `explain`, on the logs of any training run."""
+"""Runs the command `steadygrad` on the logs of a training run."""
 
 import signal
 import sys
@@ -7,7 +7,7 @@ from . import _native
 
 
 def main() -> None:
-    # All the work is done outside of Python, which would see Ctrl-C only after it.
+    # The native part does all the work, and Python would handle Ctrl-C only after it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(_native.command(["steadygrad", *sys.argv[1:]]))
 

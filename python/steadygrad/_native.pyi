@@ -1,23 +1,37 @@
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Optional, final
+"""The compiled part of the package; `tests/test_native_stub.py` compares this file with it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from os import PathLike
+from typing import Any, TypeAlias, final, overload
 
 import torch
 from torch import Tensor
 
 VERSION: str
+"""The package's version."""
+
+BASELINE: str
+"""The name of the trial without a remedy."""
+
+_Path: TypeAlias = str | PathLike[str]
+_Row: TypeAlias = tuple[float, float, int, int, int, int]
+_NumberedRow: TypeAlias = tuple[int, float, float, int, int, int, int]
+_ListedTrial: TypeAlias = tuple[str, str, str | None]
 
 @final
 class TensorStats:
-    """What one pass over one parameter's gradient tells."""
+    """Statistics of one parameter's gradient."""
 
     @property
     def tensor_norm(self) -> float:
         """L2 norm, summed in float64: NaN if any value is NaN, else infinite if any is infinite."""
     @property
     def share(self) -> float:
-        """Of the squared global norm, `tensor_norm**2 / global_norm**2`. 0 when all gradients are
-        zero; NaN when this gradient is not finite, and 0 for the others then if the norm is
-        infinite, NaN if it is NaN."""
+        """Share of the squared global norm, `tensor_norm**2 / global_norm**2`.
+
+        It is 0 if all gradients are zero. If the global norm is infinite, it is NaN for gradients
+        of infinite norm and 0 for all others. If the global norm is NaN, it is NaN for all.
+        """
     @property
     def max_abs(self) -> float:
         """Largest absolute finite value; 0 when there is none."""
@@ -35,8 +49,11 @@ class TensorStats:
         """Values that are zero."""
 
 @final
-class GradientStats(Mapping[str, TensorStats]):
-    """Statistics of all parameters that had a gradient, by name, as measured before any clipping."""
+class GradientStats:
+    """Statistics of all parameters with a gradient, by name, as measured before any clipping.
+
+    It behaves like a read-only mapping from names to `TensorStats`, in the parameters' order.
+    """
 
     @property
     def global_norm(self) -> float:
@@ -46,61 +63,74 @@ class GradientStats(Mapping[str, TensorStats]):
         """Largest absolute finite value; 0 when there is none."""
     @property
     def non_finite(self) -> int:
-        """How many values are NaN or infinite."""
+        """Number of values that are NaN or infinite."""
     @property
     def subnormal(self) -> int:
-        """How many values are subnormal."""
+        """Number of subnormal values."""
     @property
     def coefficient(self) -> float:
-        """What every gradient was multiplied by: 1.0 when nothing was done; NaN when that is not one
-        number (see `actions`)."""
+        """The factor on all gradients: 1.0 if none changed, NaN if there is no single factor.
+
+        See `actions` for what was done.
+        """
     @property
     def actions(self) -> tuple[str, ...]:
-        """What each policy did: "keep", "scale_global", "scale_per_tensor", "scale_per_unit",
-        "clamp" or "clamp_to_second_moment"; empty when nothing was to be clipped."""
+        """The action of each policy; empty if the policy had nothing to clip.
+
+        An action is "keep", "scale_global", "scale_per_tensor", "scale_per_unit", "clamp" or
+        "clamp_to_second_moment".
+        """
     @staticmethod
-    def of_rows(
-        names: tuple[str, ...], rows: Sequence[tuple[int, float, float, int, int, int, int]]
-    ) -> GradientStats: ...
+    def of_rows(names: tuple[str, ...], rows: Sequence[_NumberedRow]) -> GradientStats: ...
     @staticmethod
     def of_reading(
         names: tuple[str, ...], places: Sequence[int], reading: DeviceReading
     ) -> GradientStats:
-        """Of the first tensors of a reading, whose names are at these places."""
+        """Returns the statistics of the first tensors of a reading; `places` index their names."""
 
-    def rows(self) -> list[tuple[int, float, float, int, int, int, int]]:
-        """The place of each parameter's name, then the fields of `TensorStats` but `share`."""
+    def rows(self) -> list[_NumberedRow]:
+        """Returns the position of each name, then the fields of `TensorStats` except `share`."""
     def top(self, k: int) -> list[tuple[str, TensorStats]]:
-        """The `k` parameters with the largest norms, NaN first, then infinite ones."""
-    def __getitem__(self, name: str, /) -> TensorStats: ...
+        """Returns the `k` parameters with the largest norms, NaN first, then infinite ones."""
+    def keys(self) -> list[str]: ...
+    def values(self) -> list[TensorStats]: ...
+    def items(self) -> list[tuple[str, TensorStats]]: ...
+    @overload
+    def get(self, name: str, default: None = None) -> TensorStats | None: ...
+    @overload
+    def get(self, name: str, default: TensorStats) -> TensorStats: ...
+    def __getitem__(self, key: str, /) -> TensorStats: ...
+    def __contains__(self, key: object, /) -> bool: ...
     def __iter__(self) -> Iterator[str]: ...
     def __len__(self) -> int: ...
 
 @final
 class Reader:
-    def __init__(
-        self,
+    """Reads dense CPU tensors; all others go to the functions given here."""
+
+    def __new__(
+        cls,
         tensor: type[Tensor],
         parameter: type[Tensor],
-        exchange: Optional[object],
+        exchange: object | None,
         dtypes: tuple[torch.dtype, torch.dtype, torch.dtype, torch.dtype],
         increment_version: Callable[[list[Tensor]], None],
-        measure: Callable[[list[Tensor]], list[tuple[float, float, int, int, int, int]]],
+        measure: Callable[[list[Tensor]], DeviceReading],
         scale: Callable[[list[Tensor], float], None],
         clamp: Callable[[list[Tensor], float], None],
-    ) -> None: ...
+    ) -> Reader: ...
 
 @final
 class Gradients:
-    """The gradients that the parameters had, with statistics of those that are read natively."""
+    """The gradients of parameters, with statistics of those that are read natively."""
 
-    def __init__(self, reader: Reader, parameters: list[Tensor], threads: int) -> None: ...
+    def __new__(cls, reader: Reader, parameters: list[Tensor], threads: int) -> Gradients: ...
     @property
     def rest(self) -> list[Tensor]:
-        """The gradients that are left to PyTorch's own operators."""
+        """The gradients that PyTorch's own operators must handle."""
     @property
     def kinds(self) -> int:
-        """One bit for each type among those read natively: float32, float64, float16, bfloat16."""
+        """One bit for each type that is read natively: float32, float64, float16, bfloat16."""
     @property
     def global_norm(self) -> float:
         """L2 norm over those read natively."""
@@ -114,57 +144,64 @@ class Gradients:
 class Clipper:
     """A policy with its running state."""
 
-    def __init__(self, policy: str) -> None: ...
+    def __new__(cls, policy: str) -> Clipper: ...
     @property
     def acts_on_update(self) -> bool:
-        """Whether the policy acts on the optimizer's update and not on the gradients."""
+        """Whether the policy acts on the optimizer's update instead of the gradients."""
     @property
     def needs(self) -> list[str]:
-        """Which of `extras` the policy looks at."""
-    def save(self) -> str: ...
-    def load(self, saved: str) -> None: ...
+        """The entries of `extras` that the policy reads."""
+    def save(self) -> str:
+        """Returns the policy and its state as JSON."""
+    def load(self, saved: str) -> None:
+        """Continues from what `save` returned."""
     def clip(
         self,
         reader: Reader,
         parameters: list[Tensor],
         names: tuple[str, ...],
         threads: int,
-        extras: Optional[dict[str, Any]],
-    ) -> GradientStats: ...
+        extras: dict[str, Any] | None,
+    ) -> GradientStats:
+        """Clips the gradients, and returns their statistics from before."""
 
 @final
 class Judgement:
-    """What the guard says of one step."""
+    """The guard's decision about one step."""
 
     @property
     def decision(self) -> str: ...
     @property
-    def applies(self) -> bool: ...
+    def applies(self) -> bool:
+        """Whether the optimizer is to step."""
     @property
-    def coefficient(self) -> float: ...
+    def coefficient(self) -> float:
+        """The factor on every gradient before that."""
     @property
-    def reason(self) -> Optional[str]: ...
+    def reason(self) -> str | None:
+        """Why the step is not applied."""
     @property
-    def to_step(self) -> Optional[int]: ...
+    def to_step(self) -> int | None:
+        """The step whose snapshot is to be restored."""
     @property
-    def learning_rate_scale(self) -> float: ...
+    def learning_rate_scale(self) -> float:
+        """The factor on the learning rate."""
     @property
-    def detections(self) -> list[str]: ...
+    def detections(self) -> list[str]:
+        """What the detectors saw, in words."""
 
 @final
 class FolderLock:
-    """A folder that one process writes to, as long as this lives."""
+    """Locks a folder for this process, for as long as the object lives."""
 
-    def __init__(self, folder: str, name: str) -> None: ...
+    def __new__(cls, folder: _Path, name: str) -> FolderLock: ...
 
 @final
 class Guard:
     """Judges steps by a preset's settings, and keeps a run directory."""
 
-    def __init__(
-        self, preset: str, clip: Optional[str], sensitivity: Optional[float]
-    ) -> None: ...
-    def record(self, folder: str, name: str, parameters: list[str]) -> None: ...
+    def __new__(cls, preset: str, clip: str | None, sensitivity: float | None) -> Guard: ...
+    def record(self, folder: _Path, name: str, parameters: list[str]) -> None: ...
     def step(
         self,
         step: int,
@@ -174,7 +211,7 @@ class Guard:
         weight_norms: list[float],
         whole: bool,
     ) -> Judgement: ...
-    def quiet(self, learning_rate: float) -> Optional[Quiet]: ...
+    def quiet(self, learning_rate: float) -> Quiet | None: ...
     def wants_snapshot(self, step: int) -> bool: ...
     def snapshot_taken(self, step: int) -> None: ...
     def snapshots(self) -> list[int]: ...
@@ -182,127 +219,144 @@ class Guard:
     def rolled_back(self, step: int) -> None: ...
     def rolled_back_from(self, left: int, step: int) -> None: ...
     def rollback_failed(self, step: int, why: str) -> Judgement: ...
-    def last_good(self) -> Optional[int]: ...
+    def last_good(self) -> int | None: ...
     def sync(self) -> None: ...
     def save(self) -> str: ...
     def load(self, saved: str, step: int) -> list[str]: ...
     def counts(self) -> list[tuple[str, int]]: ...
     def finish(self) -> None: ...
 
-def clamp(
-    reader: Reader, parameters: list[Tensor], threads: int, max_abs: float
-) -> list[Tensor]:
+def clamp(reader: Reader, parameters: list[Tensor], threads: int, max_abs: float) -> list[Tensor]:
     """Clamps the gradients that are read natively, and returns the others."""
 
 @final
 class Quiet:
-    """Readings that the guard will keep as they are: at most this loss and this global norm before clipping,
-    weights of at least and at most this norm, and no parameter's larger than before by more than this."""
+    """Bounds of the readings that the guard is sure to keep."""
 
     @property
-    def global_norm(self) -> float: ...
+    def global_norm(self) -> float:
+        """The largest global norm before clipping."""
     @property
-    def loss(self) -> float: ...
+    def loss(self) -> float:
+        """The largest loss."""
     @property
-    def least_weight_norm(self) -> float: ...
+    def least_weight_norm(self) -> float:
+        """The smallest norm of all weights."""
     @property
-    def weight_norm(self) -> float: ...
+    def weight_norm(self) -> float:
+        """The largest norm of all weights."""
     @property
-    def weight_rise(self) -> float: ...
+    def weight_rise(self) -> float:
+        """The largest rise of one parameter's norm since the step before."""
 
 @final
 class DeviceReading:
-    """Statistics of a list of tensors, to be filled in: by kernels for those on a CUDA device, by PyTorch's
-    own operators for the rest."""
+    """Statistics of a list of tensors, which the caller measures and fills in.
+
+    Kernels measure those on a CUDA device, and PyTorch's own operators the rest.
+    """
 
     def __new__(cls, reader: Reader, tensors: list[Tensor]) -> DeviceReading: ...
     @property
     def groups(self) -> list[tuple[int, bytes, bytes]]:
-        """Of each device: its number, its tensors' addresses, and their types and sizes."""
+        """For each device: its number, its tensors' addresses, and their types and sizes."""
 
     @property
     def rest(self) -> list[int]:
-        """The places of those that belong to no group."""
+        """The positions of the tensors that belong to no group."""
 
     def leave(self, device: int) -> None:
-        """Gives a group to PyTorch's operators after all."""
+        """Moves a group to the rest."""
 
     def fill(self, reader: Reader, device: int, rows: Tensor) -> None:
-        """Takes what was measured of a device's tensors."""
+        """Takes the rows of a device's tensors."""
 
-    def put(self, place: int, row: tuple[float, float, int, int, int, int]) -> None:
-        """Takes what was measured of one tensor."""
+    def put(self, place: int, row: _Row) -> None:
+        """Takes the row of one tensor."""
 
     def norms(self, first: int) -> list[float]:
-        """The norms of the tensors from this place on."""
+        """Returns the norms of the tensors from this position on."""
 
-def norms(
-    reader: Reader, tensors: Sequence[Tensor], threads: int
-) -> list[Optional[float]]:
-    """L2 norms of tensors, which may be parameters; `None` for those that are not read natively."""
+def norms(reader: Reader, tensors: list[Tensor], threads: int) -> list[float | None]:
+    """Returns L2 norms of tensors or parameters; None for those that are not read natively."""
 
 def command(arguments: list[str]) -> int:
-    """Runs the command `steadygrad`, its own name first, and gives its exit code."""
+    """Runs the command `steadygrad`, with its own name first, and returns its exit code."""
 
 @final
 class ProbeReport:
-    """What `steadygrad probe` would say of what was measured."""
+    """The report of `steadygrad probe`."""
 
-    def __init__(self, measured: dict[str, Any]) -> None: ...
+    def __new__(cls, measured: dict[str, Any]) -> ProbeReport: ...
     def json(self) -> str: ...
     def text(self, styled: bool) -> str: ...
     def html(self) -> str: ...
 
 @final
 class Outcome:
-    """What became of one trial."""
+    """The outcome of one trial."""
 
     @property
-    def survived(self) -> bool: ...
+    def survived(self) -> bool:
+        """Whether it ended finite, with a loss not above its first."""
     @property
     def verdict(self) -> str: ...
     @property
     def validation_metric(self) -> float: ...
     def with_margin(self, margin: float) -> Outcome:
-        """The same, with the largest multiple of its own learning rate that it bears."""
+        """Returns the outcome with the largest multiple of its learning rate that it bears."""
 
 @final
 class Trial:
-    """One run, judged step by step: watched when `observe`, and else stopped at the first value that is
-    not finite."""
+    """One run, judged step by step.
 
-    def __init__(
-        self, observe: bool, max_norm: Optional[float], folder: Optional[str], name: str, parameters: list[str]
-    ) -> None: ...
+    With `observe` it runs to the end, else it ends at the first value that is not finite.
+    """
+
+    def __new__(
+        cls,
+        observe: bool,
+        max_norm: float | None,
+        folder: _Path | None,
+        name: str,
+        parameters: list[str],
+    ) -> Trial: ...
     def step(
-        self, step: int, loss: float, learning_rate: float, stats: GradientStats, weight_norms: list[float]
+        self,
+        step: int,
+        loss: float,
+        learning_rate: float,
+        stats: GradientStats,
+        weight_norms: list[float],
     ) -> tuple[bool, float, bool]:
-        """Whether the step is to be applied, what the gradients are multiplied by before, and whether the
-        trial ends here."""
+        """Returns whether to apply the step, the factor on its gradients, and whether it ends."""
     @property
-    def completed(self) -> bool: ...
+    def completed(self) -> bool:
+        """Whether the model can be validated."""
     def finish(
         self, validation_metric: float, goal: float, trivial: float, work: float, seconds: float
     ) -> Outcome: ...
 
 @final
 class Cure:
-    """From the measurements to the prescription. A trial is listed by its name, its folder's, and its
-    remedy as JSON."""
+    """From the measurements to the prescription.
 
-    def __init__(self, measured: dict[str, Any], task: dict[str, Any]) -> None: ...
+    A trial is listed by its name, its folder's name, and its remedy as JSON.
+    """
+
+    def __new__(cls, measured: dict[str, Any], task: dict[str, Any]) -> Cure: ...
     def race(
         self, baseline: Outcome, draws: list[tuple[float, float]], can: list[str]
-    ) -> list[tuple[str, str, Optional[str]]]: ...
+    ) -> list[_ListedTrial]: ...
     def refuse(self, name: str, why: str) -> None: ...
     def ran(self, name: str, outcome: Outcome) -> None: ...
-    def contenders(self) -> list[tuple[str, str, Optional[str]]]: ...
+    def contenders(self) -> list[_ListedTrial]: ...
     def verified(self, name: str, seeds: list[tuple[int, Outcome]]) -> None: ...
     def report(self, interrupted: bool, seconds: float, changes: dict[str, str]) -> CureReport: ...
 
 @final
 class CureReport:
-    """What `steadygrad cure` would say."""
+    """The report of `steadygrad cure`."""
 
     def json(self) -> str: ...
     def text(self, styled: bool) -> str: ...

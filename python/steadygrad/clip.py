@@ -1,18 +1,19 @@
-"""Clipping policies: what `steadygrad.torch.Clipper` can be told to do.
+"""Clipping policies for `steadygrad.torch.Clipper` and `steadygrad.torch.Guard`.
 
-Each is an immutable set of settings, checked when a `Clipper` is made (ValueError). NaN and infinite
-values never enter a policy's memory, and a gradient that holds one is never scaled, since that would
-only spread it; `Value` clamps infinite values and leaves NaN.
+Each policy is an immutable set of settings. Making a `Clipper` or a `Guard` checks them, and raises
+a ValueError for one that is out of range. NaN and infinite values never enter a policy's running
+state. A gradient that holds one is never scaled, because scaling would spread it; `Value` clamps
+infinite values and leaves NaN.
 
-In the formulas g is a gradient, w its weights, v the optimizer's running mean of g^2, and norms are
-L2 unless said otherwise. "global" is over all parameters together.
+In the formulas g is a gradient, w its weights, v the optimizer's running mean of g^2. Norms are L2
+unless another is named. "Global" means over all parameters together.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, Optional
+from typing import Any, ClassVar, Literal
 
 __all__ = [
     "AdaGC",
@@ -31,15 +32,22 @@ __all__ = [
 
 
 class Policy:
-    """What all policies have in common."""
+    """The base of all policies."""
 
     _name: ClassVar[str]
+    _scales_all: ClassVar[bool] = False
+    """Whether it multiplies all gradients by one factor, computed from their global norm alone.
+
+    The guard itself runs such a policy, and records what it does. All others need a `Clipper`."""
 
     def _settings(self) -> dict[str, Any]:
         return {"policy": self._name, **asdict(self)}  # type: ignore[call-overload]
 
     def _checked_settings(self) -> dict[str, Any]:
-        """The settings as plain numbers. JSON has no infinity: the core would not see the field."""
+        """Returns the settings as plain numbers.
+
+        JSON has no infinity and the native part would not see the field, so it is refused here.
+        """
         settings = self._settings()
         for field, value in settings.items():
             if field == "policies" or value is None or isinstance(value, (str, int)):
@@ -52,7 +60,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Value(Policy):
-    """Each value: g <- clamp(g, -max_abs, max_abs)."""
+    """Clamps each value: g <- clamp(g, -max_abs, max_abs)."""
 
     max_abs: float
     _name: ClassVar[str] = "value"
@@ -60,7 +68,7 @@ class Value(Policy):
 
 @dataclass(frozen=True)
 class TensorNorm(Policy):
-    """Each tensor: g <- g min(1, max_norm / |g|)."""
+    """Scales each tensor: g <- g min(1, max_norm / |g|)."""
 
     max_norm: float
     _name: ClassVar[str] = "tensor_norm"
@@ -68,7 +76,7 @@ class TensorNorm(Policy):
 
 @dataclass(frozen=True)
 class GlobalNorm(Policy):
-    """All tensors by one factor: g <- g min(1, max_norm / global norm).
+    """Scales all tensors by one factor: g <- g min(1, max_norm / global norm).
 
     `norm` is "l2" or "l_inf" (the largest absolute value). Pascanu et al. 2013.
     """
@@ -76,15 +84,15 @@ class GlobalNorm(Policy):
     max_norm: float
     norm: Literal["l2", "l_inf"] = "l2"
     _name: ClassVar[str] = "global_norm"
+    _scales_all: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
 class AdaptiveGradient(Policy):
-    """AGC, each output unit i (row of a matrix, filter of a convolution, whole vector):
-    where |g_i| > clipping max(|w_i|, eps), it is brought down to that.
+    """AGC: limits the norm of each output unit i to |g_i| <= clipping max(|w_i|, eps).
 
-    The paper leaves the final layer out: give `Clipper` only the parameters to clip.
-    Brock et al. 2021.
+    A unit is a row of a matrix, a filter of a convolution, or a whole vector. The paper leaves the
+    final layer out: give `Clipper` only the parameters to clip. Brock et al. 2021.
     """
 
     clipping: float = 0.01
@@ -94,7 +102,7 @@ class AdaptiveGradient(Policy):
 
 @dataclass(frozen=True)
 class AutoClip(Policy):
-    """The global norm, by the `percentile`-th percentile of the last `window` norms.
+    """Limits the global norm to the `percentile`-th percentile of the last `window` norms.
 
     Seetharaman et al. 2020.
     """
@@ -102,26 +110,28 @@ class AutoClip(Policy):
     percentile: float = 10.0
     window: int = 10_000
     _name: ClassVar[str] = "autoclip"
+    _scales_all: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
 class ZClip(Policy):
-    """The global norm, by its running mean mu and deviation sigma: where
-    z = (norm - mu) / sigma > z_threshold, it is brought down to mu + z_threshold^2 / z sigma.
+    """Limits the global norm by its running mean mu and standard deviation sigma.
 
-    `max_norm` is a fixed bound on top; None for none. Kumar et al. 2025.
+    A norm with z = (norm - mu) / sigma > z_threshold becomes mu + z_threshold^2 / z sigma.
+    `max_norm` is an additional fixed bound, or None. Kumar et al. 2025.
     """
 
     alpha: float = 0.97
     z_threshold: float = 2.5
     warmup_steps: int = 25
-    max_norm: Optional[float] = 1.0
+    max_norm: float | None = 1.0
     _name: ClassVar[str] = "zclip"
+    _scales_all: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
 class AdaGC(Policy):
-    """Each tensor by its own running norm gamma: g <- g min(1, ratio gamma / |g|).
+    """Scales each tensor by its own running norm gamma: g <- g min(1, ratio gamma / |g|).
 
     For the first `warmup_steps` the global norm is clipped to `warmup_max_norm`. Wang et al. 2025.
     """
@@ -135,9 +145,9 @@ class AdaGC(Policy):
 
 @dataclass(frozen=True)
 class SpikeAware(Policy):
-    """SPAM, each value: where g^2 > ratio v, g <- sign(g) sqrt(ratio v), after `grace_steps`.
+    """SPAM: limits each value to |g| <= sqrt(ratio v), after `grace_steps`.
 
-    Needs `Clipper.step(optimizer)`, for v. Huang et al. 2025.
+    It reads v, so it needs `Clipper.step(optimizer)` or `Guard.step`. Huang et al. 2025.
     """
 
     ratio: float = 5000.0
@@ -147,9 +157,10 @@ class SpikeAware(Policy):
 
 @dataclass(frozen=True)
 class UpdateRms(Policy):
-    """StableAdamW, each tensor's update times 1 / max(1, RMS), RMS = sqrt(mean(g^2 / max(v, eps^2))).
+    """StableAdamW: scales each tensor's update by 1 / max(1, RMS).
 
-    Needs `Clipper.step(optimizer)`. Wortsman et al. 2023.
+    RMS = sqrt(mean(g^2 / max(v, eps^2))). It needs `Clipper.step(optimizer)` or `Guard.step`.
+    Wortsman et al. 2023.
     """
 
     eps: float = 1e-8
@@ -158,10 +169,10 @@ class UpdateRms(Policy):
 
 @dataclass(frozen=True)
 class Clippy(Policy):
-    """Each tensor's update u, so that no weight changes by more than a share of itself:
-    u <- u min(1, min_i (relative |w_i| + accumulator / sqrt(v_i) + absolute) / |u_i|).
+    """Scales each tensor's update u, so that no weight changes by more than a share of itself.
 
-    Needs `Clipper.step(optimizer)`. Tang et al. 2023.
+    u <- u min(1, min_i (relative |w_i| + accumulator / sqrt(v_i) + absolute) / |u_i|). It needs
+    `Clipper.step(optimizer)` or `Guard.step`. Tang et al. 2023.
     """
 
     relative: float = 0.1
@@ -172,7 +183,10 @@ class Clippy(Policy):
 
 @dataclass(frozen=True, init=False)
 class Chain(Policy):
-    """Several policies in turn, each on what the one before it left: `Chain(Value(1.0), ZClip())`."""
+    """Applies several policies in order, each to the result of the previous one.
+
+    For example `Chain(Value(1.0), ZClip())`.
+    """
 
     policies: tuple[Policy, ...]
     _name: ClassVar[str] = "chain"

@@ -1,4 +1,4 @@
-"""The guard in Hugging Face's Trainer.
+"""The guard for Hugging Face's Trainer.
 
 .. code-block:: python
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Optional, Union
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,59 +26,61 @@ __all__ = ["GuardCallback"]
 class GuardCallback(TrainerCallback, ExportableState):
     """Keeps a run alive with a `steadygrad.torch.Guard`, and adds what it did to the trainer's log.
 
-    The guard clips in the trainer's place, by `TrainingArguments.max_grad_norm` (which the trainer is told to be
-    infinite), since it has to see the gradients as they were. A healthy run is left bit for bit as it would
-    have been up to the first step that is clipped: the guard's factor is rounded otherwise than PyTorch's,
-    which shows in the last digits of the weights. The trainer logs `grad_norm`, from before clipping; the
-    guard adds `grad_norm_clipped`, `learning_rate_scale` and `steps_not_applied`, which `trainer_state.json`
-    and all callbacks after this one see: to have them in TensorBoard or W&B, set `report_to="none"` and give
-    their callback after this one. When the guard gives up, `GuardStopped` ends `trainer.train()`.
+    Clipping: the guard clips by `TrainingArguments.max_grad_norm` instead of the trainer, since it
+    must see the gradients before clipping. During training the trainer sees an infinite
+    `max_grad_norm`. A healthy run stays as it would have been, bit for bit, up to the first clipped
+    step: the guard rounds its factor differently than PyTorch, in the last digits.
 
-    The loss is read where the model returns it, by a hook on the model that is removed when training
-    ends, or when the next one begins after one that was interrupted; copies of the model do not have it.
-    With gradient accumulation it is the update's, as the trainer logs it. A model that returns none is judged
-    by its gradients alone.
+    Log: the trainer logs `grad_norm`, from before clipping. The guard adds `grad_norm_clipped`,
+    `learning_rate_scale` and `steps_not_applied`, for `trainer_state.json` and all callbacks after
+    this one. To have them in TensorBoard or W&B, set `report_to="none"` and put their callback
+    after this one. When the guard gives up, `GuardStopped` ends `trainer.train()`.
 
-    The guard's running scales are kept in the trainer's checkpoints (`trainer_state.json`);
-    `trainer.train(resume_from_checkpoint=...)` goes on with them, and with the record in `run_dir`.
+    Loss: a hook on the model reads the loss that it returns. The hook is removed when training
+        ends, or when the next training begins after an interrupted one; copies of the model do not
+        have it. With gradient accumulation the guard judges the update's loss, as the trainer logs
+        it. A model that returns no loss is judged by its gradients alone.
+
+    Checkpoints: `trainer_state.json` holds the guard's running scales.
+    `trainer.train(resume_from_checkpoint=...)` continues with them, and with the record in
+    `run_dir`.
 
     Args:
-        settings: those of `Guard` but model and optimizer: `preset`, `clip`, `sensitivity`, `run_dir`,
-            `snapshot_dir`.
-            Without `clip`, the trainer's own `max_grad_norm` is used.
+        settings: those of `Guard` except model and optimizer: `preset`, `clip`, `sensitivity`,
+            `run_dir`, `snapshot_dir`. Without `clip`, the trainer's `max_grad_norm` is used.
 
     Raises:
-        NotImplementedError: at the start of training, with DeepSpeed, or FSDP of the first kind.
+        NotImplementedError: at the start of training, with DeepSpeed or FSDP1.
     """
 
     def __init__(self, **settings: Any) -> None:
         self._settings = settings
-        self._losses: list[Optional[Tensor]] = []
+        self._losses: list[Tensor | None] = []
         self._divided = False
         self._judged = False
         self._not_applied = 0
-        self._args: Optional[TrainingArguments] = None
-        self._scaler: Optional[torch.amp.GradScaler] = None
-        self._hook: Optional[RemovableHandle] = None
-        self.guard: Optional[Guard] = None
-        """The guard, from the start of training on."""
-        self.last_step: Optional[GuardStep] = None
-        """What became of the last update."""
+        self._args: TrainingArguments | None = None
+        self._scaler: torch.amp.GradScaler | None = None
+        self._hook: RemovableHandle | None = None
+        self.guard: Guard | None = None
+        """The guard; None before training starts."""
+        self.last_step: GuardStep | None = None
+        """The result of the last update."""
 
     def on_train_begin(
         self,
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        model: Optional[nn.Module] = None,
+        model: nn.Module | None = None,
         optimizer: Any = None,
         **_: Any,
     ) -> None:
         if args.deepspeed:
-            raise NotImplementedError("DeepSpeed keeps the gradients to itself: it cannot be guarded")
+            raise NotImplementedError("DeepSpeed hides the gradients, so it cannot be guarded")
         assert model is not None
         self._put_back()
-        # Another callback's training with these arguments may have been interrupted.
+        # These arguments may come from an interrupted training with another callback.
         _configure(args)
         settings = dict(self._settings)
         if settings.get("clip") is None and args.max_grad_norm:
@@ -88,14 +90,18 @@ class GuardCallback(TrainerCallback, ExportableState):
         self._scaler = getattr(optimizer, "scaler", None)
         self._args = args
         args.max_grad_norm = _Unclipped(args.max_grad_norm or 0.0, self._about_to_clip)
-        self._hook = model.register_forward_hook(_Watch(self._saw), with_kwargs=True)
-        kept = (state.stateful_callbacks or {}).get(type(self).__name__, {})
-        saved = kept.get("attributes", {}).get("saved") if isinstance(kept, Mapping) else None
+        self._hook = model.register_forward_hook(_LossHook(self._saw), with_kwargs=True)
+        callbacks: Any = state.stateful_callbacks or {}
+        stored = callbacks.get(type(self).__name__, {})
+        saved = stored.get("attributes", {}).get("saved") if isinstance(stored, Mapping) else None
         if state.global_step and saved is not None:
             self.guard.load_state_dict(saved)
 
     def state(self) -> dict[str, Any]:
-        """For the trainer's checkpoints, which are JSON: a `clip` that is a policy is not in it."""
+        """Returns the state for the trainer's checkpoints.
+
+        They are JSON, so a `clip` that is a policy is left out.
+        """
         settings = {
             name: os.fspath(value) if isinstance(value, os.PathLike) else value
             for name, value in self._settings.items()
@@ -108,25 +114,28 @@ class GuardCallback(TrainerCallback, ExportableState):
         if not torch.is_grad_enabled():
             return
         loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
-        # Not a copy: what the trainer multiplies it by, in place, is meant to be seen.
+        # Not a copy, since the trainer may scale the loss in place.
         self._losses.append(loss.detach() if isinstance(loss, Tensor) else None)
         self._divided = inputs.get("num_items_in_batch") is not None
 
-    def _loss(self) -> Union[Tensor, float]:
-        """The update's, from what each of its batches returned: parts of a sum where the model has divided
-        them by the whole update's number of items, and means of their own otherwise."""
+    def _loss(self) -> Tensor | float:
+        """Returns the update's loss, from the losses of its batches.
+
+        They are summed if the model has divided them by the number of items of the whole update,
+        else averaged.
+        """
         losses = [loss.float().mean() for loss in self._losses if loss is not None]
         if not losses:
             return 0.0
         return torch.stack(losses).sum() if self._divided else torch.stack(losses).mean()
 
     def _about_to_clip(self) -> bool:
-        """Whether that is an update which was judged just now."""
-        # Whoever asks before a forward pass is not the trainer with an update's gradients.
+        """Judges an update that the trainer is about to clip; returns whether there was one."""
+        # Without a forward pass, the caller is not the trainer with an update's gradients.
         if not self._losses:
             return False
         if self._judged:
-            # Nor is one that did not call `on_pre_optimizer_step`: this callback's training was interrupted.
+            # The trainer did not call `on_pre_optimizer_step`, so its training was interrupted.
             self._put_back()
             return False
         self._judge()
@@ -141,7 +150,7 @@ class GuardCallback(TrainerCallback, ExportableState):
             self._put_back()
             raise
         if step.applied and _LARGE < step.grad_norm < math.inf:
-            # PyTorch's norm may be infinite, and what it holds already becomes NaN.
+            # PyTorch's norm may overflow, and then it makes the gradients that it holds NaN.
             for parameter in self.guard._parameters:
                 parameter.grad = None if parameter.grad is None else parameter.grad.clone()
         self.last_step, self._judged = step, True
@@ -165,7 +174,7 @@ class GuardCallback(TrainerCallback, ExportableState):
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        logs: Optional[dict[str, Any]] = None,
+        logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
         if self.last_step is None or logs is None or "grad_norm" not in logs:
@@ -185,7 +194,7 @@ class GuardCallback(TrainerCallback, ExportableState):
         self._put_back()
 
     def _put_back(self) -> None:
-        """Leaves the model and the arguments as they were, also those of a training that was interrupted."""
+        """Restores the model and the arguments, also after an interrupted training."""
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
@@ -196,22 +205,23 @@ class GuardCallback(TrainerCallback, ExportableState):
             self.guard.close()
 
 
-# Half precision's largest number is 65504.
+# The largest float16 is 65504.
 _LARGE = 1e4
 
 
 class _Unclipped(float):
-    """In the place of `max_grad_norm`: infinity, with which nothing is clipped, where the guard has clipped.
+    """Replaces `max_grad_norm`: it becomes infinite after the guard has clipped.
 
-    PyTorch asks for it as a `float` when it has the norm and no gradient is changed yet. That is when the guard has to
-    look: of a norm that is not finite comes a factor of NaN, also here, and then NaN is everywhere.
+    PyTorch converts it to `float` when it has the norm, before it changes a gradient. The guard
+    must
+    judge at that moment: a norm that is not finite would make every gradient NaN.
     """
 
     configured: float
     _about_to_clip: Callable[[], bool]
 
     def __new__(cls, configured: float, about_to_clip: Callable[[], bool]) -> _Unclipped:
-        # With 0 the trainer would not ask.
+        # The trainer would not use 0.
         number = super().__new__(cls, configured or math.inf)
         number.configured, number._about_to_clip = configured, about_to_clip
         return number
@@ -220,7 +230,7 @@ class _Unclipped(float):
         return math.inf if self._about_to_clip() else super().__float__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # In the trainer's checkpoints, which hold its arguments.
+        # The trainer's checkpoints hold its arguments.
         return float, (self.configured,)
 
 
@@ -229,10 +239,10 @@ def _configure(args: TrainingArguments) -> None:
         args.max_grad_norm = args.max_grad_norm.configured
 
 
-class _Watch:
-    """A forward hook of which a copy, in a copy of the model, does nothing."""
+class _LossHook:
+    """A forward hook; its copy in a copy of the model does nothing."""
 
-    def __init__(self, saw: Optional[Callable[[Mapping[str, Any], Any], None]] = None) -> None:
+    def __init__(self, saw: Callable[[Mapping[str, Any], Any], None] | None = None) -> None:
         self._saw = saw
 
     def __call__(self, model: nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
@@ -240,4 +250,4 @@ class _Watch:
             self._saw(kwargs, output)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Watch, ()
+        return _LossHook, ()

@@ -8,7 +8,6 @@ import math
 
 import pytest
 import torch
-
 from steadygrad.torch import GuardStopped, find_non_finite
 
 lightning = pytest.importorskip("lightning")

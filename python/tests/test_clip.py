@@ -5,12 +5,13 @@ import math
 import warnings
 
 import pytest
+import steadygrad.torch as ours
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from steadygrad import _native
+from steadygrad._gradients import clip_grad, reader
 from torch import nn
-
-import steadygrad.torch as ours
 
 SHAPES = [(5, 3), (7,), (), (2, 3, 4), (0, 3)]
 F16, F32, F64, BF16 = torch.float16, torch.float32, torch.float64, torch.bfloat16
@@ -331,17 +332,18 @@ def test_any_values(rows, max_norm):
 
 
 def test_the_older_way_to_read_tensors_gives_the_same(monkeypatch):
-    reader = ours._native.Reader(
+    older = _native.Reader(
         tensor=torch.Tensor,
         parameter=nn.Parameter,
         exchange=None,
-        dtypes=ours._DTYPES,
+        dtypes=reader.DTYPES,
         increment_version=torch.autograd.graph.increment_version,
-        measure=ours._measured,
-        scale=ours._scale_by_torch,
-        clamp=ours._clamp_by_torch,
+        measure=reader.measure_by_torch,
+        scale=reader.scale_by_torch,
+        clamp=reader.clamp_by_torch,
     )
-    monkeypatch.setattr(ours, "_READER", reader)
+    monkeypatch.setattr(reader, "READER", older)
+    monkeypatch.setattr(clip_grad, "READER", older)
     for dtype in (F32, F64):
         check_norm(random_grads(8, dtype))
     for layout in ("transposed", "with gaps", "sparse", "complex"):

@@ -7,7 +7,6 @@ import math
 
 import pytest
 import torch
-
 from steadygrad import clip
 from steadygrad.torch import Clipper
 

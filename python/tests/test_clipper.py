@@ -8,12 +8,11 @@ import subprocess
 import sys
 
 import pytest
-import torch
-from torch import nn
-
 import steadygrad.torch
+import torch
 from steadygrad import clip
 from steadygrad.torch import Clipper
+from torch import nn
 
 
 def model():

@@ -5,13 +5,15 @@ import math
 import warnings
 
 import pytest
+import steadygrad.torch
 import torch
+from steadygrad._gradients import device
+from steadygrad._gradients.reader import READER
+from steadygrad._guard import ahead as ahead_of_judgement
+from steadygrad._guard import copies
+from steadygrad._guard import guard as guard_module
 from test_gradient_stats import ROWS, brute, model_with
 from torch import nn
-
-import steadygrad._guard
-import steadygrad.torch
-from steadygrad import _ahead, _device, _distributed, _snapshot
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -46,7 +48,7 @@ def train(model, optimizer, step, data, scaler=None):
 @pytest.mark.parametrize("kernels", [True, False])
 def test_statistics_against_the_plainest_code(row, kernels, monkeypatch):
     if not kernels:
-        monkeypatch.setattr(_device, "_kernels", lambda _: None)
+        monkeypatch.setattr(device, "kernels_for", lambda _: None)
     grad = ROWS[row].detach()
     on_device = torch.empty_strided(grad.size(), grad.stride(), dtype=grad.dtype, device=CUDA)
     stats = steadygrad.torch.gradient_stats(model_with(it=on_device.copy_(grad)))["it"]
@@ -55,11 +57,11 @@ def test_statistics_against_the_plainest_code(row, kernels, monkeypatch):
 
 
 def test_the_kernels_run_here():
-    assert _device._kernels(torch.device(CUDA, 0)) is not None
+    assert device.kernels_for(torch.device(CUDA, 0)) is not None
 
 
 def measured(tensors, loss=None):
-    reading, loss = _device.measured(steadygrad.torch._READER, tensors, loss)
+    reading, loss = device.measure_tensors(READER, tensors, loss)
     names = tuple(map(str, range(len(tensors))))
     stats = steadygrad.torch.GradientStats.of_reading(names, range(len(tensors)), reading)
     return [row[1:] for row in stats.rows()], loss
@@ -119,7 +121,7 @@ def test_a_healthy_run_is_what_it_would_have_been():
 @pytest.mark.parametrize("files", [False, True])
 def test_a_nan_is_skipped_and_a_ruined_run_goes_back(host, files, monkeypatch, tmp_path):
     if host:
-        monkeypatch.setattr(_snapshot, "_free_at_peak", lambda _: 0)
+        monkeypatch.setattr(copies, "_free_at_peak", lambda _: 0)
     model = net().to(CUDA)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     folder = tmp_path if files else None
@@ -138,22 +140,22 @@ def test_a_nan_is_skipped_and_a_ruined_run_goes_back(host, files, monkeypatch, t
     assert back and back[0] <= 60
     assert model[4].weight.abs().max() < 10.0
     assert all(p.is_cuda for p in model.parameters())
-    kept = [tensor for state in guard._kept.values() for tensor in state._kept[:2]]
+    kept = [tensor for state in guard._snapshots._snapshots.values() for tensor in state._copies[:2]]
     assert files or all(tensor.is_cuda != host for tensor in kept)
 
 
 @pytest.fixture
 def ahead(monkeypatch):
     """Of each step that a device may apply before it is judged, whether it did."""
-    applied, step = [], _ahead.StepAhead.step
+    applied, step = [], ahead_of_judgement.StepAhead.step
 
     def watched(self, way, places, bounds):
         copied, stepped = step(self, way, places, bounds)
         applied.append(stepped)
         return copied, stepped
 
-    monkeypatch.setattr(_ahead.StepAhead, "step", watched)
-    monkeypatch.setattr(_ahead, "_LEAST_VALUES", 0)
+    monkeypatch.setattr(ahead_of_judgement.StepAhead, "step", watched)
+    monkeypatch.setattr(ahead_of_judgement, "_LEAST_VALUES", 0)
     return applied
 
 
@@ -215,7 +217,7 @@ def test_what_is_not_healthy_is_never_taken_ahead(ahead, monkeypatch):
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_decisions_are_those_of_the_cpu(fused, monkeypatch):
-    monkeypatch.setattr(_ahead, "_LEAST_VALUES", 0)
+    monkeypatch.setattr(ahead_of_judgement, "_LEAST_VALUES", 0)
     decisions = {}
     for device in ("cpu", CUDA):
         model = net().double().to(device)
@@ -256,8 +258,8 @@ def nccl(tmp_path, monkeypatch):
 
     meet = f"file://{tmp_path}/meet"
     distributed.init_process_group("nccl", init_method=meet, rank=0, world_size=1)
-    joined = _distributed.Together
-    monkeypatch.setattr(steadygrad._guard, "together", lambda *of: joined(*of))
+    joined = distributed.Processes
+    monkeypatch.setattr(guard_module, "join_processes", lambda *of: joined(*of))
     yield
     distributed.destroy_process_group()
 

@@ -6,14 +6,18 @@ import pickle
 
 import numpy
 import pytest
-import torch
-from torch import nn
-
 import steadygrad.torch as sg
-from steadygrad._cure import _Bench
-from steadygrad._layers import chain_of, matrices_of
-from steadygrad._surgery import Refused, put
-from steadygrad._task import Rows, accuracy, evaluate, most_frequent
+import torch
+from steadygrad._cure.bench import Bench
+from steadygrad._cure.measure import measure_task
+from steadygrad._cure.models import ModelFactory
+from steadygrad._cure.remedies.applied import RemedyRefused
+from steadygrad._cure.settings import CureSettings, split_data
+from steadygrad._cure.surgery import apply_remedy
+from steadygrad._cure.task import Rows, accuracy, evaluate, most_frequent
+from steadygrad._probe.chain import matrices_of
+from steadygrad._probe.layers import chain_of
+from torch import nn
 
 
 def mlp(depth=12, width=16, gain=2.5, activation=nn.ReLU):
@@ -90,7 +94,7 @@ def inputs():
 class TestSurgery:
     def test_critical_init_gives_every_matrix_its_gain(self, inputs):
         model = mlp()
-        done = put(model, chain(model, inputs), {"kind": "critical_init", "gain": 1.5, "input_rms": 3.0})
+        done = apply_remedy(model, chain(model, inputs), {"kind": "critical_init", "gain": 1.5, "input_rms": 3.0})
         matrices = [p for p in model.parameters() if p.ndim == 2]
         gains = [float(p.detach().norm() / p.shape[0] ** 0.5) for p in matrices]
         assert gains == pytest.approx([0.5] + [1.5] * 11 + [1.0], rel=1e-5)
@@ -100,7 +104,7 @@ class TestSurgery:
         model = nn.RNN(3, 5, batch_first=True)
         before = model.weight_ih_l0.detach().clone()
         found = chain(model, torch.randn(2, 4, 3))
-        put(model, found, {"kind": "critical_init", "gain": 1.5, "input_rms": 3.0})
+        apply_remedy(model, found, {"kind": "critical_init", "gain": 1.5, "input_rms": 3.0})
         assert float(model.weight_hh_l0.detach().norm() / 5**0.5) == pytest.approx(1.5, rel=1e-5)
         assert torch.equal(model.weight_ih_l0, before)
 
@@ -117,20 +121,20 @@ class TestSurgery:
         found = chain(model, torch.randn(2, 4, 3))
         roles = {name: role for name, role, _ in matrices_of(model, found)}
         assert roles == {"rnn.weight_ih_l0": "input", "rnn.weight_hh_l0": "recurrent", "head.weight": "output"}
-        done = put(model, found, {"kind": "cap_spectral_norm", "max_spectral_norm": 1e-3})
+        done = apply_remedy(model, found, {"kind": "cap_spectral_norm", "max_spectral_norm": 1e-3})
         assert done.changes == "Here it was done to `rnn.weight_hh_l0`."
 
     def test_zero_matrices_are_left_alone(self, inputs):
         model = mlp()
         with torch.no_grad():
             model[2].weight.zero_()
-        put(model, chain(model, inputs), {"kind": "critical_init", "gain": 1.5, "input_rms": 1.0})
-        put(model, chain(model, inputs), {"kind": "cap_spectral_norm", "max_spectral_norm": 0.1})
+        apply_remedy(model, chain(model, inputs), {"kind": "critical_init", "gain": 1.5, "input_rms": 1.0})
+        apply_remedy(model, chain(model, inputs), {"kind": "cap_spectral_norm", "max_spectral_norm": 0.1})
         assert not model[2].weight.any()
 
     def test_the_cap_holds_from_step_to_step(self, inputs):
         model = mlp()
-        done = put(model, chain(model, inputs), {"kind": "cap_spectral_norm", "max_spectral_norm": 1.2})
+        done = apply_remedy(model, chain(model, inputs), {"kind": "cap_spectral_norm", "max_spectral_norm": 1.2})
         largest = lambda: max(float(torch.linalg.matrix_norm(model[2 * i].weight.detach(), 2)) for i in range(1, 12))
         first = float(torch.linalg.matrix_norm(model[0].weight.detach(), 2))
         # Power iteration comes from below.
@@ -140,31 +144,31 @@ class TestSurgery:
             optimizer.zero_grad()
             model(inputs).square().sum().backward()
             optimizer.step()
-            done.after_step()
+            done.after_step(optimizer)
         assert largest() <= 1.2 * 1.05
 
     def test_normalised_layers_have_unit_rms(self, inputs):
         model, seen = mlp(), {}
-        done = put(model, chain(model, inputs), {"kind": "rms_norm", "every": 3})
+        done = apply_remedy(model, chain(model, inputs), {"kind": "rms_norm", "every": 3})
         for place in (0, 2, 6):
             model[place].register_forward_hook(lambda m, i, o, at=place: seen.update({at: o}))
         model(inputs)
         rms = {at: float(out.detach().pow(2).mean(-1).sqrt().mean()) for at, out in seen.items()}
         assert rms[0] == pytest.approx(1.0, rel=1e-3) and rms[6] == pytest.approx(1.0, rel=1e-3)
         assert rms[2] != pytest.approx(1.0, rel=1e-2)
-        assert done.changes == "Here it was put right after `0`, `6`, `12`, `18`, on what each gives."
+        assert done.changes == "Here it was added to the outputs of `0`, `6`, `12`, `18`."
         # Its scales are trained with the rest.
         assert "0.steadygrad_norm.weight" in dict(model.named_parameters())
 
     def test_images_and_sequences_are_normalised_where_their_features_are(self):
         convolutions = nn.Sequential(*[nn.Conv2d(3, 3, 3, padding=1) for _ in range(3)])
         images = torch.randn(2, 3, 5, 5)
-        put(convolutions, chain(convolutions, images), {"kind": "rms_norm", "every": 1})
+        apply_remedy(convolutions, chain(convolutions, images), {"kind": "rms_norm", "every": 1})
         out = convolutions(images)
         assert out.pow(2).mean((1, 2, 3)).sqrt().tolist() == pytest.approx([1.0, 1.0], rel=1e-3)
         layers = nn.Sequential(*[nn.Linear(6, 6) for _ in range(3)])
         tokens = torch.randn(2, 7, 6)
-        put(layers, chain(layers, tokens), {"kind": "rms_norm", "every": 1})
+        apply_remedy(layers, chain(layers, tokens), {"kind": "rms_norm", "every": 1})
         assert layers(tokens).pow(2).mean(-1).sqrt().flatten().tolist() == pytest.approx([1.0] * 14, rel=1e-3)
 
     @pytest.mark.parametrize("pair", [False, True])
@@ -181,7 +185,7 @@ class TestSurgery:
             return value
 
         found = chain_of(model, run)
-        done = put(model, found, {"kind": "scale_residual", "scale": 0.25})
+        done = apply_remedy(model, found, {"kind": "scale_residual", "scale": 0.25})
         given = block(inputs)
         torch.testing.assert_close(given[0] if pair else given, expected)
         assert not pair or given[1] is inputs
@@ -200,7 +204,7 @@ class TestSurgery:
                 return x
 
         model = nn.Sequential(*[InPlace() for _ in range(3)])
-        put(model, chain(model, inputs.clone()), {"kind": "scale_residual", "scale": 0.25})
+        apply_remedy(model, chain(model, inputs.clone()), {"kind": "scale_residual", "scale": 0.25})
         with pytest.raises(TypeError, match="in place"):
             model(inputs)
 
@@ -209,34 +213,34 @@ class TestSurgery:
         found = chain(model, inputs)
         assert found.added and found.names == [f"blocks.{place}" for place in range(4)]
         expected = model(inputs, scale=0.25)
-        done = put(model, found, {"kind": "scale_residual", "scale": 0.25})
+        done = apply_remedy(model, found, {"kind": "scale_residual", "scale": 0.25})
         torch.testing.assert_close(model(inputs), expected)
         assert done.changes.splitlines() == [
             "Here it was done to `blocks.0`, `blocks.1`, `blocks.2`, `blocks.3`.",
-            "The model adds what these give to what they take by itself: `scale_residual(blocks, added=True)`.",
+            "The model itself adds their outputs to their inputs: `scale_residual(blocks, added=True)`.",
         ]
         shorter, same = Summed(4, gain=0.5), Summed(2, gain=0.5)
         same.load_state_dict({name: shorter.state_dict()[name] for name in same.state_dict()})
-        put(shorter, found, {"kind": "reduce_depth", "depth": 2})
+        apply_remedy(shorter, found, {"kind": "reduce_depth", "depth": 2})
         torch.testing.assert_close(shorter(inputs), same(inputs))
 
     def test_blocks_that_change_the_shape_have_no_identity_to_keep(self):
         model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 8))
         found = chain(model, torch.randn(2, 4))
-        with pytest.raises(Refused, match="gives what it takes in shape"):
-            put(model, found, {"kind": "scale_residual", "scale": 0.5})
+        with pytest.raises(RemedyRefused, match="keeps the shape of its input"):
+            apply_remedy(model, found, {"kind": "scale_residual", "scale": 0.5})
 
     def test_fewer_layers_are_those_alone(self, inputs):
         model = mlp(activation=nn.Tanh)
         expected = nn.Sequential(*model[:10], model[-1])(inputs)
-        put(model, chain(model, inputs), {"kind": "reduce_depth", "depth": 5})
+        apply_remedy(model, chain(model, inputs), {"kind": "reduce_depth", "depth": 5})
         assert torch.equal(model(inputs), expected)
 
     def test_layers_of_other_shapes_cannot_be_left_out(self):
         model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 8))
         found = chain(model, torch.randn(2, 4))
-        with pytest.raises(Refused, match="`2` cannot be left out"):
-            put(model, found, {"kind": "reduce_depth", "depth": 1})
+        with pytest.raises(RemedyRefused, match="`2` cannot be left out"):
+            apply_remedy(model, found, {"kind": "reduce_depth", "depth": 1})
 
     @pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
     @pytest.mark.parametrize("time_steps", [1, 3, 4, 50])
@@ -244,7 +248,7 @@ class TestSurgery:
         module = kind(3, 5, num_layers=2, batch_first=True)
         sequence = torch.randn(2, 10, 3, requires_grad=True)
         whole, state = module(sequence)
-        put(module, chain(module, sequence), {"kind": "truncate_bptt", "time_steps": time_steps})
+        apply_remedy(module, chain(module, sequence), {"kind": "truncate_bptt", "time_steps": time_steps})
         outputs, last = module(sequence)
         torch.testing.assert_close(outputs, whole)
         for one, other in zip(last if kind is nn.LSTM else [last], state if kind is nn.LSTM else [state]):
@@ -255,12 +259,12 @@ class TestSurgery:
 
     def test_what_does_not_fit_is_refused(self, inputs):
         model = mlp()
-        with pytest.raises(Refused, match="recurrent"):
-            put(model, chain(model, inputs), {"kind": "truncate_bptt", "time_steps": 2})
+        with pytest.raises(RemedyRefused, match="recurrent"):
+            apply_remedy(model, chain(model, inputs), {"kind": "truncate_bptt", "time_steps": 2})
         lstm = nn.LSTM(3, 5)
         found = chain(lstm, torch.randn(4, 2, 3))
-        with pytest.raises(Refused, match="between its time steps"):
-            put(lstm, found, {"kind": "rms_norm", "every": 1})
+        with pytest.raises(RemedyRefused, match="between its time steps"):
+            apply_remedy(lstm, found, {"kind": "rms_norm", "every": 1})
 
 
 class TestTask:
@@ -467,7 +471,7 @@ class TestCure:
         torch.manual_seed(0)
         model = build()
         assert growth(model) > 2.0**depth
-        put(model, chain(model, data[0].repeat(1, 4)), remedy)
+        apply_remedy(model, chain(model, data[0].repeat(1, 4)), remedy)
         assert 1.3 < growth(model) < 2.0
 
     def test_a_blind_control_is_drawn_and_run_whatever_the_model_is(self):
@@ -560,14 +564,24 @@ class TestCure:
                 return super().step(*args)
 
         schedule = torch.optim.lr_scheduler
-        bench = _Bench(
-            lambda: mlp(3), nn.functional.cross_entropy, blobs(64), None, lambda ps: Kept(ps, lr=0.4),
-            (lambda o: schedule.OneCycleLR(o, 0.4, total_steps=40)) if sets
-            else (lambda o: schedule.ExponentialLR(o, 0.5)), 6, 16, 0,
+        settings = CureSettings(
+            build=lambda: mlp(3),
+            loss_fn=nn.functional.cross_entropy,
+            optimizer=lambda ps: Kept(ps, lr=0.4),
+            scheduler=(lambda o: schedule.OneCycleLR(o, 0.4, total_steps=40))
+            if sets
+            else (lambda o: schedule.ExponentialLR(o, 0.5)),
+            steps=6,
+            batch_size=16,
+            seed=0,
+            out=None,
+            verbose=False,
         )
-        bench.verbose = False
-        bench.measure(None, None)
-        remedy = {"kind": "lower_learning_rate", "learning_rate": bench._learning_rate / 10}
+        data = split_data(settings, blobs(64), None)
+        factory = ModelFactory(settings, data)
+        measured = measure_task(settings, data, factory, None, None)
+        bench = Bench(settings, data, factory, measured)
+        remedy = {"kind": "lower_learning_rate", "learning_rate": measured.learning_rate / 10}
         as_it_is, lower = [], []
         for into, given in ((as_it_is, None), (lower, remedy)):
             rates.clear()
@@ -604,15 +618,15 @@ class TestCure:
             ({"fresh_seeds": -1}, "`fresh_seeds` is -1"),
             ({"metric": accuracy}, "`goal` is missing"),
             ({"data": (torch.randn(16, 16), torch.randn(16))}, "give a `metric`"),
-            ({"data": (torch.randn(1, 16), torch.tensor([1]))}, "`data` holds 1 sample, .*give 10 or more, or `validation`"),
+            ({"data": (torch.randn(1, 16), torch.tensor([1]))}, "`data` holds 1 sample, .*give at least 10, or `validation`"),
             ({"data": (torch.randn(3, 16), torch.arange(3))}, "`data` holds 3 samples"),
             ({"seed": -1}, "`seed` is -1"),
-            ({"goal": 95}, "`goal` is 95; give an accuracy above"),
-            ({"goal": 0.01}, "`goal` is 0.01; give an accuracy above"),
-            ({"data": (torch.randn(16, 16), torch.zeros(16).long())}, "give an accuracy above 1"),
+            ({"goal": 95}, "`goal` is 95; give an accuracy of at most 1, and above"),
+            ({"goal": 0.01}, "`goal` is 0.01; give an accuracy of at most 1, and above"),
+            ({"data": (torch.randn(16, 16), torch.zeros(16).long())}, "give an accuracy of at most 1, and above 1:"),
             ({"metric": lambda *_: math.nan, "goal": 1.0}, "`metric` of the untrained model is nan"),
             ({"optimizer": lambda ps: torch.optim.SGD(ps, lr=0.0)}, "learning rate is 0.0"),
-            ({"optimizer": torch.optim.LBFGS}, "LBFGS runs the model by itself"),
+            ({"optimizer": torch.optim.LBFGS}, "LBFGS runs the model itself"),
             ({"scheduler": torch.optim.lr_scheduler.ReduceLROnPlateau}, "ReduceLROnPlateau needs a metric"),
         ],
     )

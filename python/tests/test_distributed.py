@@ -5,9 +5,8 @@ import traceback
 
 import pytest
 import torch
-from torch import nn
-
 from steadygrad.torch import Clipper, Guard, GuardStopped, gradient_stats
+from torch import nn
 
 WORLD = 2
 STEPS = 110

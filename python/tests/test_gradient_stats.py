@@ -6,11 +6,10 @@ import sys
 from collections.abc import Mapping
 
 import pytest
+import steadygrad.torch
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-
-import steadygrad.torch
 
 
 def model_with(**grads):
@@ -175,18 +174,18 @@ def test_other_tensors_are_read_once_for_all_of_them():
 
 
 def test_a_device_without_float64_is_measured_in_float32(monkeypatch):
-    from steadygrad import _device
+    from steadygrad._gradients import operators
 
-    assert _device.accumulating(torch.device("mps")) == torch.float32
-    assert {_device.accumulating(torch.device(name)) for name in ("cpu", "cuda", "xpu")} == {torch.float64}
+    assert operators.accumulation_dtype(torch.device("mps")) == torch.float32
+    assert {operators.accumulation_dtype(torch.device(name)) for name in ("cpu", "cuda", "xpu")} == {torch.float64}
     tensors = {name: row.float() for name, row in ROWS.items() if name != "double"}
     # Squares that float32 does not hold.
     tensors |= {"large": torch.tensor([3e30, -4e30]), "small": torch.tensor([3e-30, -4e-30])}
-    monkeypatch.setattr(_device, "accumulating", lambda device: torch.float32)
+    monkeypatch.setattr(operators, "accumulation_dtype", lambda device: torch.float32)
     for name, tensor in tensors.items():
-        row = _device._by_operators([tensor])[0]
+        row = operators.rows_by_operators([tensor])[0]
         assert row == pytest.approx(tuple(brute(tensor).values()), rel=1e-6, nan_ok=True), name
-        assert _device.norm_of(tensor) == pytest.approx(row[0], nan_ok=True), name
+        assert operators.norm_of(tensor) == pytest.approx(row[0], nan_ok=True), name
 
 
 def test_complex_sparse_and_empty_ones_beside_each_other():

@@ -13,10 +13,21 @@ import time
 
 import pytest
 import torch
-from torch import nn
-
-from steadygrad.clip import AdaptiveGradient, AutoClip, Chain, TensorNorm, UpdateRms, Value
+from steadygrad import clip
+from steadygrad.clip import (
+    AdaGC,
+    AdaptiveGradient,
+    AutoClip,
+    Chain,
+    Clippy,
+    SpikeAware,
+    TensorNorm,
+    UpdateRms,
+    Value,
+    ZClip,
+)
 from steadygrad.torch import Clipper, Guard, GuardStopped
+from torch import nn
 
 
 class Lstm(nn.Module):
@@ -534,7 +545,19 @@ def test_a_model_without_gradients_or_parameters_is_no_error():
     assert guard.step(math.nan).decision == "skip"
 
 
-POLICIES = [0.05, AutoClip(), TensorNorm(0.02), Value(1e-3), AdaptiveGradient(), UpdateRms(), Chain(Value(1e-2), TensorNorm(0.02))]
+POLICIES = [
+    0.05,
+    AutoClip(),
+    ZClip(max_norm=None),
+    AdaGC(),
+    TensorNorm(0.02),
+    Value(1e-3),
+    AdaptiveGradient(),
+    SpikeAware(ratio=2.0, grace_steps=5),
+    UpdateRms(),
+    Clippy(relative=1e-3),
+    Chain(Value(1e-2), TensorNorm(0.02)),
+]
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
@@ -557,6 +580,43 @@ def test_the_users_own_clipping_is_what_a_clipper_does(policy):
     optimizer = optimizer_of("adamw", bare.parameters())
     train(bare, optimizer, Plain(bare, optimizer), 60)
     assert not same(weights(guarded), weights(bare)) or isinstance(policy, (AutoClip, UpdateRms))
+
+
+def test_every_policy_is_tried_with_the_guard():
+    tried = {type(policy).__name__ for policy in POLICIES} | {"GlobalNorm"}
+    assert tried == set(clip.__all__) - {"Policy"}
+
+
+def test_spike_aware_clips_one_large_value_among_small_ones():
+    torch.manual_seed(0)
+    model = nn.Linear(100, 100)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    guard = Guard(model, optimizer, "observe", clip=SpikeAware())
+    for step in range(51):
+        for parameter in model.parameters():
+            parameter.grad = torch.randn_like(parameter)
+        if step == 50:
+            model.weight.grad[3, 4] = 1e4
+            second_moment = optimizer.state[model.weight]["exp_avg_sq"][3, 4].item()
+        done = guard.step(1.0)
+        assert done.applied
+    assert done.decision == "clamp_to_second_moment"
+    assert model.weight.grad[3, 4].item() == pytest.approx((5000 * second_moment) ** 0.5, rel=1e-5)
+    assert done.grad_norm_clipped < 200 < 1e4 < done.grad_norm
+
+
+@pytest.mark.parametrize("policy", [AutoClip(percentile=50.0), ZClip(max_norm=1e-3)], ids=repr)
+def test_policies_of_one_factor_are_the_guards_own(policy, tmp_path):
+    """The record and the counts hold what they did, as with a number."""
+    model = network("mlp")
+    optimizer = optimizer_of("sgd", model.parameters())
+    guard = Guard(model, optimizer, clip=policy, run_dir=tmp_path / "run")
+    train(model, optimizer, guard, 30)
+    guard.close()
+    assert guard.counts["clipped"] > 5
+    with pyarrow.ipc.open_stream(tmp_path / "run" / "steps.arrow") as rows:
+        decisions = rows.read_all().column("decision").to_pylist()
+    assert decisions.count("scale_global") == guard.counts["clipped"]
 
 
 def test_clipping_does_not_hide_what_was_before_it():
@@ -629,10 +689,10 @@ def test_a_snapshots_memory_is_used_again_and_its_values_hold():
     optimizer = optimizer_of("adamw", model.parameters())
     guard = Guard(model, optimizer)
     train(model, optimizer, guard, 200)
-    step, kept = max(guard._kept.items())
-    held = [tensor.clone() for tensor in kept._kept]
+    step, kept = max(guard._snapshots._snapshots.items())
+    held = [tensor.clone() for tensor in kept._copies]
     train(model, optimizer, guard, 10, seed=5)
-    assert same(held, kept._kept)
+    assert same(held, kept._copies)
     kept.restore(guard._buffers, guard._optimizers, set())
     live = [p.detach() for p in model.parameters()] + list(model.buffers())
     assert same(live, held[: len(live)])

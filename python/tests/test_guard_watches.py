@@ -4,10 +4,9 @@ import math
 
 import pytest
 import torch
-from torch import nn
-
 from steadygrad.clip import AdaptiveGradient, Chain, GlobalNorm, TensorNorm, Value
 from steadygrad.torch import Guard, GuardStopped, clip_grad_norm_
+from torch import nn
 
 
 def mlp(seed=0):
@@ -109,8 +108,8 @@ def test_frozen_and_quantized_weights_are_neither_copied_nor_an_error():
     guard = Guard(model, optimizer)
     done = step(model, guard, optimizer)
     assert done.update_norm > 0.0
-    (kept,) = guard._kept.values()
-    assert sum(tensor.numel() for tensor in kept._kept) == sum(p.numel() for p in trained)
+    (kept,) = guard._snapshots._snapshots.values()
+    assert sum(tensor.numel() for tensor in kept._copies) == sum(p.numel() for p in trained)
 
 
 class Running(nn.Module):

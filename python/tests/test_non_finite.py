@@ -4,9 +4,8 @@ import math
 
 import pytest
 import torch
-from torch import nn
-
 from steadygrad.torch import find_non_finite
+from torch import nn
 
 mse = nn.functional.mse_loss
 
@@ -134,7 +133,7 @@ def test_weights_and_inputs_that_are_broken_already():
     with torch.no_grad():
         broken[2].bias[3] = math.inf
     found = find_non_finite(broken, batch(), mse)
-    assert str(found) == "the parameter `2.bias` holds an infinite value already"
+    assert str(found) == "the parameter `2.bias` already holds an infinite value"
 
 
 def test_half_precision_that_overflows():
@@ -173,7 +172,7 @@ def test_recurrent_modules_and_what_cannot_be_run():
     assert find_non_finite(Net(), (torch.randn(6, 5, 4), torch.ones(6, 1)), mse) is None
     with pytest.raises(TypeError):
         find_non_finite(model(), 3, mse)
-    with pytest.raises(TypeError, match="not the model but what it gave"):
+    with pytest.raises(TypeError, match="is the model's output, here a .*, and not the model"):
         find_non_finite(model(), batch(), lambda model, batch: mse(model(batch[0]), batch[1]))
     with pytest.raises(TypeError, match="one number"):
         find_non_finite(model(), batch(), lambda output, target: output - target)

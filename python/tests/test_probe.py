@@ -7,11 +7,10 @@ import random
 import numpy
 import pytest
 import torch
-from torch import nn
-
-from steadygrad._probe import measure
-from steadygrad._unrolled import unrolled
+from steadygrad._probe.measure import measure_model
+from steadygrad._probe.unrolled import unrolled
 from steadygrad.torch import probe
+from torch import nn
 
 mse = nn.functional.mse_loss
 
@@ -249,7 +248,7 @@ def not_centred():
 ])
 def test_how_much_of_its_input_a_layer_hands_on(build, low, high):
     torch.manual_seed(0)
-    measured, _ = measure(build(), batch(), mse, None, 0)
+    measured = measure_model(build(), batch(), mse, None, 0).fields
     assert low < measured["skip_share"] < high
 
 
@@ -461,7 +460,7 @@ def test_what_cannot_be_probed_is_said():
 
 def test_calls_that_are_usual_elsewhere_are_told_what_is_right_here():
     model, (inputs, targets) = nn.Sequential(nn.Linear(16, 1)), batch()
-    with pytest.raises(TypeError, match=r"called as `loss_fn\(output, targets\)`.*not the model but what it gave, here a Tensor"):
+    with pytest.raises(TypeError, match=r"called as `loss_fn\(output, targets\)`.*is the model's output, here a Tensor, and not the model"):
         probe(model, (inputs, targets), lambda model, batch: mse(model(batch[0]), batch[1]))
     with pytest.raises(TypeError, match=r"mapping of `x`, `y`.*`Sequential.forward` takes \(input\).*give \(inputs, targets\)"):
         probe(model, {"x": inputs, "y": targets}, mse)
@@ -469,7 +468,7 @@ def test_calls_that_are_usual_elsewhere_are_told_what_is_right_here():
         probe(model, {"input": inputs}, lambda output, batch: mse(output, batch["y"]))
     with pytest.raises(TypeError, match=r"NumPy arrays; give tensors: `torch.as_tensor"):
         probe(model, (inputs.numpy(), targets.numpy()), mse)
-    with pytest.raises(TypeError, match="`loss_fn` gave a float; give a tensor"):
+    with pytest.raises(TypeError, match="`loss_fn` returned a float; it must return a tensor"):
         probe(model, (inputs, targets), lambda output, target: mse(output, target).item())
     # What goes wrong inside of the model is the model's.
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
@@ -597,7 +596,7 @@ def test_a_recurrent_module_in_two_directions_is_not_called_healthy():
 
     found = probe(Both(), (torch.randn(8, 20, 4), torch.zeros(8, 1)), mse)
     assert found.growth == [] and found.exponents == []
-    assert "time steps that cannot be looked into" in str(found) and "is healthy" not in str(found)
+    assert "hidden time steps" in str(found) and "is healthy" not in str(found)
 
 
 def test_nothing_of_the_caller_s_is_touched():
@@ -644,9 +643,9 @@ def test_what_cannot_be_probed_says_why():
     model = mlp(3, 8, 1.0)
     with pytest.raises(TypeError, match="give the optimizer itself"):
         probe(model, batch(), mse, optimizer=torch.optim.SGD)
-    with pytest.raises(ValueError, match="depends on no parameter that is trained"):
+    with pytest.raises(ValueError, match="depends on no trained parameter"):
         probe(model, batch(), lambda outputs, targets: targets.sum())
-    with pytest.raises(ValueError, match="depends on no parameter that is trained"):
+    with pytest.raises(ValueError, match="depends on no trained parameter"):
         probe(model.requires_grad_(False), batch(), mse)
 
 

@@ -14,15 +14,15 @@ from test_gradient_stats import ROWS, brute
 SCRIPT = """
 import json, sys, torch
 from array import array
-from steadygrad import _triton
+from steadygrad._gradients import triton as kernels
 rounds = torch.load(sys.argv[1])
-_triton._CHUNK = int(sys.argv[2])
+kernels._CHUNK = int(sys.argv[2])
 types = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 kinds = [(types.index(tensor.dtype), tensor.numel()) for tensor in rounds[0]]
-layout = _triton.Layout(kinds, torch.device("cpu"))
+layout = kernels.Layout(kinds, torch.device("cpu"))
 measured = []
 for tensors in rounds:
-    rows = torch.full((len(tensors), _triton.COLUMNS), -1.0, dtype=torch.float64)
+    rows = torch.full((len(tensors), kernels.COLUMNS), -1.0, dtype=torch.float64)
     layout.measure(array("q", [tensor.data_ptr() for tensor in tensors]).tobytes(), rows)
     measured.append(rows.tolist())
 print(json.dumps(measured))
@@ -75,13 +75,13 @@ def test_kernels_against_the_plainest_code(tmp_path):
 GATE = """
 import json, sys, torch
 from collections import namedtuple
-from steadygrad import _triton
+from steadygrad._gradients import triton as kernels
 Bounds = namedtuple("Bounds", "global_norm loss least_weight_norm weight_norm weight_rise")
 answers = []
 for rows, before, bounds in json.loads(sys.stdin.read()):
     rows, before = (torch.tensor(part, dtype=torch.float64) for part in (rows, before))
     flag = torch.full((), 7.0)
-    _triton.gate(rows, before, Bounds(*bounds), flag)
+    kernels.gate(rows, before, Bounds(*bounds), flag)
     answers.append([flag.item(), rows[-1, 1].item()])
 print(json.dumps(answers))
 """

@@ -9,7 +9,7 @@ use steadygrad::clip::Policy;
 use steadygrad::guard::{Guard as Core, GuardConfig, Judgement as Judged, Preset};
 use steadygrad::{Decision, StepReading};
 use steadygrad_record::{
-    FolderLock as Lock, Manifest, RunDir, RunStatus, StepRecord, read_manifest,
+    FORMAT, FolderLock as Lock, Manifest, RunDir, RunStatus, StepRecord, read_manifest,
 };
 
 use crate::stats::GradientStats;
@@ -299,7 +299,7 @@ impl Guard {
 /// Begins a run directory, which must be new or empty.
 pub(crate) fn begin(folder: PathBuf, name: String, parameters: Vec<String>) -> PyResult<RunDir> {
     let manifest = Manifest {
-        format: 1,
+        format: FORMAT,
         name,
         subject: "PyTorch".into(),
         seed: 0,

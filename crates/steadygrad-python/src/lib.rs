@@ -32,4 +32,7 @@ mod _native {
 
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_export]
+    const BASELINE: &str = steadygrad::cure::BASELINE;
 }

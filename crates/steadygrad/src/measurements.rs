@@ -160,7 +160,17 @@ pub struct Measurements {
     pub sharpness: Option<Sharpness>,
 }
 
+/// The least [`Measurements::skip_share`] of a residual network. A residual network's mean diagonal
+/// is at least a half, a plain layer's 0 up to the error of a few random directions.
+const RESIDUAL_SKIP_SHARE: f64 = 0.25;
+
 impl Measurements {
+    /// Whether the repeated layers are residual blocks, by the measured `skip_share`. `false` when it
+    /// was not measured.
+    pub fn is_residual(&self) -> bool {
+        self.skip_share.unwrap_or(0.0) >= RESIDUAL_SKIP_SHARE
+    }
+
     /// Median gain of the repeated matrices. `None` when there is none.
     pub fn repeated_gain(&self) -> Option<f64> {
         self.median_repeated(WeightMatrix::gain)

@@ -5,10 +5,6 @@ use crate::dynamics::Activation;
 use crate::measurements::{Measurements, TrainingSetup};
 use crate::outcome::Outcome;
 
-/// The mean diagonal of a block's Jacobian from which on it counts as residual. A residual block
-/// has at least a half, a plain layer 0 up to the error of a few random directions.
-const RESIDUAL: f64 = 0.25;
-
 /// What the parameters of a remedy are computed from.
 ///
 /// ```no_run
@@ -69,9 +65,8 @@ impl<'a> Basis<'a> {
 
     /// The share of its input that a residual block hands on; `None` for a network of plain layers.
     pub(super) fn residual_share(&self) -> Option<f64> {
-        self.measurements
-            .skip_share
-            .filter(|share| *share >= RESIDUAL)
+        let share = self.measurements.skip_share;
+        share.filter(|_| self.measurements.is_residual())
     }
 }
 
