@@ -31,15 +31,24 @@ impl StepEffects {
         self.learning_rate.unwrap_or(plan.learning_rate)
     }
 
+    /// Whether weights change in another way than by the optimizer.
+    pub(crate) fn changes_weights(&self) -> bool {
+        !self.after_update.is_empty()
+    }
+
     /// Changes the weights of a model that was updated with this learning rate.
     pub(crate) fn after_update<M: Module>(&mut self, mut model: M, learning_rate: f64) -> M {
         for (_, effect) in &mut self.after_update {
-            model = map_parameters(model, |parameter, shape, values| {
-                effect.change(parameter, shape, values, learning_rate)
-            });
+            model = change_weights(effect.as_mut(), model, learning_rate);
         }
         model
     }
+}
+
+fn change_weights<M: Module>(effect: &mut dyn AfterUpdate, model: M, learning_rate: f64) -> M {
+    map_parameters(model, |parameter, shape, values| {
+        effect.change(parameter, shape, values, learning_rate)
+    })
 }
 
 /// Builds the untrained model with these remedies in it.
@@ -60,12 +69,12 @@ pub(crate) fn build<S: Subject>(
         }
         if let Some(after_update) = effect.after_update {
             let matrices = weight_matrices(subject, &model);
-            let after_update = after_update(&subject.summary(), &matrices);
+            let mut after_update = after_update(&subject.summary(), &matrices);
+            model = change_weights(after_update.as_mut(), model, 0.0);
             // The last of one kind decides.
-            let others = &mut at_steps.after_update;
-            others.retain(|(name, _)| *name != remedy.name());
-            others.push((remedy.name(), after_update));
-            model = at_steps.after_update(model, 0.0);
+            let all = &mut at_steps.after_update;
+            all.retain(|(name, _)| *name != remedy.name());
+            all.push((remedy.name(), after_update));
         }
         at_steps.clip = effect.clip.or(at_steps.clip);
         at_steps.learning_rate = effect.learning_rate.or(at_steps.learning_rate);

@@ -59,8 +59,8 @@ pub fn butterfly<S: Subject>(subject: &S, plan: &Plan, twins: Twins, device: &De
     plan.batch_size = twins.batch_size.unwrap_or(plan.batch_size);
     let plan = &plan;
     let (mut model, effects) = build(subject, plan, &plan.remedies, device);
-    // A spectral cap writes weights back as f32.
-    if effects.cap.is_none() && subject.computes_in_f64(&model) {
+    // What changes weights after an update writes them back as f32.
+    if !effects.changes_weights() && subject.computes_in_f64(&model) {
         model = flat::in_f64(model);
     }
     let settings = ButterflySettings::new(flat::resolution(&model));
@@ -154,6 +154,7 @@ fn train<S: Subject>(
                 flat::weights(&model),
                 flat::gradient(&model, &gradients),
             ));
+            let rate = plan.scheduled(learning_rate, step);
             let done = guarded_step(
                 &mut guards[index],
                 model,
@@ -161,9 +162,9 @@ fn train<S: Subject>(
                 &mut optimizers[index],
                 step,
                 loss,
-                plan.scheduled(learning_rate, step),
+                rate,
             );
-            models[index] = Some(effects[index].cap_weights(done.model));
+            models[index] = Some(effects[index].after_update(done.model, rate));
         }
         let [a, b] = seen.as_slice() else { break };
         let apart = SeparationStep {
