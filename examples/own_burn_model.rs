@@ -1,12 +1,12 @@
-//! Cures a Burn model that steadygrad has never seen: ten ReLU layers that learn a sine, with
-//! weights from N(0, 1), as in many a first script. Untreated, its loss is NaN within a few steps.
+//! Cures a Burn model that steadygrad does not know: ten ReLU layers that learn a sine. Their weights
+//! are drawn from N(0, 1), so that the loss is NaN within a few steps.
 //!
 //! Run it with `cargo run --release -p steadygrad-lab --example own_burn_model`.
 use burn::module::{Initializer, Module};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData, activation::relu};
 use steadygrad::{cure::Goal, dynamics::Activation};
-use steadygrad_lab::{Control, Job, Optimizer, Plan, Schedule, Silent};
+use steadygrad_lab::{Control, Job, Plan, Silent};
 use steadygrad_lab::{Rng, Structure, Subject, Summary, Tape, cure};
 
 #[derive(Module, Debug)]
@@ -17,11 +17,11 @@ struct Net {
 
 struct Sine(Device);
 
-#[rustfmt::skip] // Keeps the struct literals short.
+#[rustfmt::skip] // The struct literals stay short.
 impl Subject for Sine {
     type Model = Net;
 
-    // Name a `depth`, and obey the `Structure` in `build`, to have fewer layers and RMSNorm tried.
+    // With a `depth`, and a `build` that obeys the `Structure`, fewer layers and RMSNorm are tried.
     fn summary(&self) -> Summary {
         Summary {
             name: "sine".into(), description: "sin(3 x); 10 ReLU layers of 32 units".into(),
@@ -63,10 +63,9 @@ impl Subject for Sine {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = Device::default().autodiff();
     let plan = Plan {
-        seed: 1, optimizer: Optimizer::Sgd, learning_rate: 0.002, momentum: 0.0,
-        schedule: Schedule::default(), steps: 1500, batch_size: 50, remedies: vec![],
+        seed: 1, learning_rate: 0.002, steps: 1500, batch_size: 50, ..Plan::default()
     };
-    let job = Job { out: None, workers: 2, fresh_seeds: 3, study: None };
+    let job = Job::default();
     let control = Control { cancelled: &false.into(), progress: &Silent };
     let report = cure(&Sine(device.clone()), &plan, &job, &device, control, |_| None)?;
     anstream::print!("{}", steadygrad_report::terminal::cure(&report));

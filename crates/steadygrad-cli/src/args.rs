@@ -6,7 +6,7 @@ use steadygrad_lab::data::CsvTask;
 
 use crate::fault_arg::FaultArg;
 
-/// Find, explain and cure exploding gradients.
+/// Predict, detect, explain and cure exploding gradients.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub(crate) struct Args {
@@ -16,66 +16,67 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Say before training whether gradients will explode: where, how fast, and what to try.
+    /// Predict before training whether gradients will explode: where, how fast and what to try.
     ///
     /// Without arguments it probes the embedded `digits-mlp`.
-    /// Exit code: 0 healthy, 1 something was found, 2 bad input, 3 the output could not be printed.
+    /// Exit codes: 0 healthy, 1 findings, 2 bad input, 3 the output could not be printed.
     Probe(ProbeArgs),
-    /// Try the six families of remedies on a model and prove the best on fresh seeds.
+    /// Try six families of remedies on a model and verify the best one on new seeds.
     ///
     /// Without arguments it cures the embedded `digits-mlp`.
-    /// Exit code: 0 done, 2 bad input, 3 the output could not be printed, 130 interrupted (what was
-    /// done is saved).
+    /// Exit codes: 0 done, 2 bad input, 3 the output could not be printed, 130 interrupted (the
+    /// finished trials are saved).
     Cure(CureArgs),
     #[command(flatten)]
     Logs(steadygrad_commands::Verb),
-    /// Train under a guard: a run that survives what goes wrong, and that can be killed and resumed.
+    /// Train under a guard that survives faults; the run can be killed and resumed.
     ///
-    /// Exit code: 0 all steps done, 1 the guard gave up (no bad update was applied), 2 bad input or
-    /// a full disk, 3 the output could not be printed, 130 interrupted.
+    /// Exit codes: 0 all steps done, 1 stopped by the guard (no bad update was applied), 2 bad
+    /// input or a full disk, 3 the output could not be printed, 130 interrupted.
     Train(TrainArgs),
-    /// Run an incident of a guarded run again: what went wrong first, in which operation and sample.
+    /// Replay an incident of a guarded run: which operation and which sample failed first.
     ///
-    /// Exit code: 0 the record was met to the bit, 1 it was not, 2 bad input, 3 the output could not
-    /// be printed.
+    /// Exit codes: 0 the replay equals the record to the bit, 1 it differs, 2 bad input, 3 the
+    /// output could not be printed.
     Replay(ReplayArgs),
-    /// Print a study as commented TOML, to start from.
+    /// Print a commented study in TOML, to start from.
     Study(SubjectArgs),
 }
 
+/// Which study a command works on.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ProbeArgs {
+pub(crate) struct StudyArgs {
     /// A study in TOML (`steadygrad study` prints one).
     #[arg(conflicts_with_all = ["subject", "data"])]
     pub(crate) study: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) subject: SubjectArgs,
-    /// Seed of weights and batches, in place of the study's.
+    /// Seed of weights and batches, instead of the study's.
     #[arg(long)]
     pub(crate) seed: Option<u32>,
-    /// Train the twins of the butterfly however large the network is; without this, up to two
-    /// million parameters.
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProbeArgs {
+    #[command(flatten)]
+    pub(crate) study: StudyArgs,
+    /// Train the twins of the butterfly test whatever the size of the network; without this flag
+    /// they are trained up to two million parameters.
     #[arg(long)]
     pub(crate) twins: bool,
-    /// Write a page with the plots to this file as well.
+    /// Also write a page with the plots to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// Print every number as JSON in place of the text.
+    /// Print every number as JSON instead of the text.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CureArgs {
-    /// A study in TOML (`steadygrad study` prints one).
-    #[arg(conflicts_with_all = ["subject", "data"])]
-    pub(crate) study: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) subject: SubjectArgs,
-    /// Seed of weights and batches, in place of the study's.
-    #[arg(long)]
-    pub(crate) seed: Option<u32>,
-    /// Optimizer steps of each trial, in place of the study's.
+    pub(crate) study: StudyArgs,
+    /// Optimizer steps of each trial, instead of the study's.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) steps: Option<u64>,
     /// Folder for the report and the run records; must be new or empty [default: runs/NAME-N].
@@ -84,40 +85,44 @@ pub(crate) struct CureArgs {
     /// Trials that run side by side, one thread each [default: the number of cores].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,
-    /// Print every number as JSON in place of the text.
+    /// Print every number as JSON instead of the text.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TrainArgs {
-    /// A study in TOML (`steadygrad study` prints one).
-    #[arg(conflicts_with_all = ["subject", "data"])]
-    pub(crate) study: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) subject: SubjectArgs,
-    /// Seed of weights and batches, in place of the study's.
-    #[arg(long)]
-    pub(crate) seed: Option<u32>,
-    /// Steps, in place of the study's.
+    pub(crate) study: StudyArgs,
+    /// Number of steps, instead of the study's.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(crate) steps: Option<u64>,
     /// How the guard acts: observe, careful, default or aggressive.
     #[arg(long, default_value = "default", value_parser = preset)]
     pub(crate) preset: Preset,
-    /// Make something go wrong at a step, to see the guard work; may be given again.
+    /// Put a fault into the run at a step, to see the guard work; may be repeated.
     #[arg(long, value_name = "NAME@STEP")]
     pub(crate) fault: Vec<FaultArg>,
     /// Folder of the run; must be new or empty [default: runs/NAME-N].
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Go on with the run in this folder, with the settings that it was started with.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["study", "subject", "data", "seed", "steps", "preset", "fault", "out"])]
+    /// Resume the run in this folder, with the settings that it was started with.
+    #[arg(
+        long,
+        value_name = "RUN",
+        conflicts_with_all = [
+            "study", "subject", "data", "seed", "steps", "preset", "fault", "out"
+        ]
+    )]
     pub(crate) resume: Option<PathBuf>,
-    /// Print the steps and incidents of a run in another terminal, until it ends.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["study", "subject", "data", "resume", "json"])]
+    /// Print the steps and incidents of a run in another terminal until it ends.
+    #[arg(
+        long,
+        value_name = "RUN",
+        conflicts_with_all = ["study", "subject", "data", "resume", "json"]
+    )]
     pub(crate) follow: Option<PathBuf>,
-    /// Print the outcome as JSON in place of the text.
+    /// Print the outcome as JSON instead of the text.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -126,16 +131,23 @@ pub(crate) struct TrainArgs {
 pub(crate) struct ReplayArgs {
     /// The folder of a run of `steadygrad train`.
     pub(crate) run: PathBuf,
-    /// The number of the incident: of its folder in RUN/incidents.
+    /// The number of the incident: its folder in RUN/incidents has this number.
     #[arg(long, value_name = "K", default_value_t = 1)]
     pub(crate) incident: u32,
-    /// Run the incident's step in this type as well.
+    /// Also run the incident's step in this number format.
     #[arg(long = "in", value_name = "TYPE")]
     pub(crate) in_type: Option<InType>,
-    /// Go on from the incident for so many steps, with the guard and without it [default: 100].
-    #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "100", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    /// Continue from the incident for this many steps, with and without the guard
+    /// [default: 100].
+    #[arg(
+        long,
+        value_name = "STEPS",
+        num_args = 0..=1,
+        default_missing_value = "100",
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000)
+    )]
     pub(crate) without_decision: Option<u64>,
-    /// Print every number as JSON in place of the text.
+    /// Print every number as JSON instead of the text.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -157,24 +169,24 @@ pub(crate) struct SubjectArgs {
     /// The column of the CSV to predict.
     #[arg(long, value_name = "COLUMN", requires = "data")]
     pub(crate) target: Option<String>,
-    /// What the target holds.
+    /// What the target column holds.
     #[arg(long, requires = "data", default_value = "auto")]
     pub(crate) task: Task,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Embedded {
-    /// 1,797 handwritten digits, a deep plain MLP.
+    /// A deep plain MLP on 1,797 handwritten digits.
     DigitsMlp,
-    /// The temporal order task, a plain tanh RNN.
+    /// A plain tanh RNN on the temporal order task.
     TemporalOrderRnn,
-    /// The same digits, a small plain CNN that trains well.
+    /// A small plain CNN on the same digits, which trains well.
     DigitsCnn,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Task {
-    /// Told from the target's values.
+    /// Inferred from the target's values.
     Auto,
     /// The target is a class.
     Classification,
@@ -192,7 +204,6 @@ impl From<Task> for CsvTask {
     }
 }
 
-/// A preset by its name.
 fn preset(name: &str) -> Result<Preset, String> {
     name.parse()
         .map_err(|error: GuardConfigError| error.to_string())

@@ -1,5 +1,4 @@
 use std::process::ExitCode;
-use std::thread::available_parallelism;
 
 use burn::tensor::Device;
 use steadygrad::cure::CureReport;
@@ -16,7 +15,7 @@ use crate::study;
 
 /// `steadygrad cure`
 pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
-    let mut study = study::chosen(args.study.as_deref(), &args.subject, args.seed)?;
+    let mut study = study::chosen(&args.study)?;
     if let Some(steps) = args.steps {
         study.plan.steps = steps;
     }
@@ -25,15 +24,14 @@ pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
     let out = output_folder(args.out.as_deref(), study.subject_name())?;
 
     let cancelled = cancel_on_ctrl_c()?;
-    let job = Job {
+    let mut job = Job {
         out: Some(out.clone()),
-        workers: args
-            .jobs
-            .map(usize::from)
-            .unwrap_or_else(|| available_parallelism().map_or(1, usize::from)),
-        fresh_seeds: 3,
         study: Some(study.to_toml()),
+        ..Job::default()
     };
+    if let Some(jobs) = args.jobs {
+        job.workers = jobs.into();
+    }
     let bars = Bars::new();
     let report = subject.visit(Cure {
         study: &study,
@@ -60,7 +58,7 @@ pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
     }
     if report.interrupted {
         output::say(&format!(
-            "interrupted; what was done is in {}",
+            "interrupted; the finished trials are in {}",
             out.display()
         ));
         return Ok(ExitCode::from(INTERRUPTED));

@@ -5,10 +5,13 @@ use steadygrad_lab::data::CsvError;
 use steadygrad_lab::{ReplayError, StudyError, TrainError};
 use steadygrad_record::RecordError;
 
-/// Whatever ends the tool before its work is done.
+/// An error that ends the tool before its work is done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    #[error("cannot read the study `{}`: {source}; `steadygrad study` prints one to start from", path.display())]
+    #[error(
+        "cannot read the study `{}`: {source}; `steadygrad study` prints one to start from",
+        path.display()
+    )]
     ReadStudy {
         path: PathBuf,
         source: std::io::Error,
@@ -16,14 +19,14 @@ pub(crate) enum CliError {
     #[error("in `{}`: {source}", path.display())]
     Study { path: PathBuf, source: StudyError },
     #[error(
-        "`{}` cannot be read: {source}; expected is the folder of a run of `steadygrad train`",
+        "cannot read `{}`: {source}; give the folder of a run of `steadygrad train`",
         path.display()
     )]
     NoRun {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("`{}` is damaged: {source}; start the run anew", path.display())]
+    #[error("`{}` is damaged: {source}; start a new run", path.display())]
     Settings {
         path: PathBuf,
         source: serde_json::Error,
@@ -45,8 +48,8 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
-    /// 2 is bad input, as for a wrong flag or a place that refuses files; 3 is what the user's input
-    /// has no part in. 1 is left to `probe`'s findings.
+    /// 2 is bad input, such as a wrong flag or a folder that refuses files. 3 is a failure that the
+    /// user's input did not cause. 1 is free for findings.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             CliError::Output(_) | CliError::CtrlC(_) => 3,

@@ -13,16 +13,18 @@ impl FromStr for FaultArg {
         let (name, step) = text
             .split_once('@')
             .ok_or_else(|| format!("`{text}` has no step; write NAME@STEP, for example nan@100"))?;
-        let step: u64 = step
-            .parse()
-            .map_err(|_| format!("the step `{step}` is no whole number"))?;
+        let step: u64 = step.parse().map_err(|_| {
+            format!("the step `{step}` is not a whole number: write for example nan@100")
+        })?;
         let faults = Fault::all(step);
         let names: Vec<&str> = faults.iter().map(short_name).collect();
         match names.iter().position(|known| *known == name) {
             Some(index) => Ok(FaultArg(faults[index].clone())),
             None => {
                 let names = names.join(", ");
-                Err(format!("there is no fault `{name}`; there are {names}"))
+                Err(format!(
+                    "there is no fault `{name}`; the faults are {names}"
+                ))
             }
         }
     }

@@ -13,12 +13,12 @@ use crate::error::CliError;
 use crate::progress::Bars;
 use crate::study;
 
-/// A finding is no failure of the tool, but a build that asks for a healthy network should stop.
+/// Exit code for findings, so that a build can stop on them.
 const FINDINGS: u8 = 1;
 
 /// `steadygrad probe`
 pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
-    let study = study::chosen(args.study.as_deref(), &args.subject, args.seed)?;
+    let study = study::chosen(&args.study)?;
     if let Some(path) = &args.html {
         check_writable(path)?;
     }
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
     } else {
         output::print(&steadygrad_report::terminal::probe(&report))?;
     }
-    // After the printing: a disk that has filled up since must not cost the result.
+    // The page comes after the text: a disk that has become full must not cost the result.
     if let Some(path) = &args.html {
         write_atomic(path, steadygrad_report::html::probe(&report).as_bytes())?;
         output::say(&format!("page: {}", path.display()));

@@ -5,7 +5,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use steadygrad::cure::Outcome;
 use steadygrad_lab::{Progress, StepProgress};
 
-/// One bar a running trial, on the standard error; nothing when that is not a terminal.
+/// Progress bars on the standard error, one a running trial. Without a terminal they show nothing.
 pub(crate) struct Bars {
     all: MultiProgress,
     running: Mutex<HashMap<String, ProgressBar>>,
@@ -59,7 +59,7 @@ impl Progress for Bars {
             bar.finish_and_clear();
             self.all.remove(bar);
         });
-        // Fails only when the terminal is gone; the report does not depend on it.
+        // This fails only if the terminal is gone; the report does not depend on it.
         let _ = self
             .all
             .println(format!("{trial:26} {}", outcome.verdict.name()));
@@ -70,7 +70,7 @@ impl Progress for Bars {
     }
 }
 
-/// What stands beside the bar: short, since a line that is too long wraps.
+/// The text beside a bar. It is short: a line that is too long wraps.
 fn message(done: &StepProgress<'_>) -> String {
     let guard = done.guard;
     let clipped = (guard.clipped + guard.clipped_by_policy) as f64 / guard.readings.max(1) as f64;

@@ -6,33 +6,28 @@ use steadygrad_commands::output;
 use steadygrad_lab::Study;
 use steadygrad_lab::study::parse;
 
-use crate::args::{Embedded, SubjectArgs};
+use crate::args::{Embedded, StudyArgs, SubjectArgs};
 use crate::error::CliError;
 
 /// `steadygrad study`
 pub(crate) fn run(args: &SubjectArgs) -> Result<ExitCode, CliError> {
-    output::print(&from_args(args).to_toml())?;
+    output::print(&default_study(args).to_toml())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The study that a verb's arguments choose: a file, or the default of a subject; with its seed.
-pub(crate) fn chosen(
-    file: Option<&Path>,
-    subject: &SubjectArgs,
-    seed: Option<u32>,
-) -> Result<Study, CliError> {
-    let mut study = match file {
-        Some(path) => from_file(path)?,
-        None => from_args(subject),
+/// The study that the arguments choose: a file, or the default study of a subject.
+pub(crate) fn chosen(args: &StudyArgs) -> Result<Study, CliError> {
+    let mut study = match &args.study {
+        Some(path) => read(path)?,
+        None => default_study(&args.subject),
     };
-    if let Some(seed) = seed {
+    if let Some(seed) = args.seed {
         study.plan.seed = seed.into();
     }
     Ok(study)
 }
 
-/// The default study of what the arguments name.
-fn from_args(args: &SubjectArgs) -> Study {
+fn default_study(args: &SubjectArgs) -> Study {
     if let (Some(data), Some(target)) = (&args.data, &args.target) {
         return Study::csv(data.clone(), target.clone(), args.task.into());
     }
@@ -44,8 +39,7 @@ fn from_args(args: &SubjectArgs) -> Study {
     Study::embedded(name).expect("all three are embedded")
 }
 
-/// Reads a study file.
-fn from_file(path: &Path) -> Result<Study, CliError> {
+fn read(path: &Path) -> Result<Study, CliError> {
     let text = fs::read_to_string(path).map_err(|source| CliError::ReadStudy {
         path: path.to_owned(),
         source,

@@ -1,4 +1,3 @@
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -6,8 +5,8 @@ use burn::tensor::Device;
 use steadygrad_commands::{OutputError, output};
 use steadygrad_lab::faults::Faults;
 use steadygrad_lab::{
-    Control, Plan, Study, Subject, SubjectVisitor, TrainEnd, TrainError, TrainOptions, Trained,
-    train,
+    Control, Plan, Study, Subject, SubjectVisitor, TrainEnd, TrainError, TrainOptions,
+    TrainOutcome, train,
 };
 use steadygrad_record::Problem;
 
@@ -15,6 +14,7 @@ use crate::args::TrainArgs;
 use crate::error::CliError;
 use crate::follow::follow;
 use crate::interrupt::{INTERRUPTED, cancel_on_ctrl_c};
+use crate::lines::Lines;
 use crate::output_folder::output_folder;
 use crate::progress::Bars;
 use crate::run_settings::RunSettings;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
         ("study.toml", settings.study.clone()),
         (RunSettings::FILE, json),
     ];
-    let (trained, problems) = subject.visit(Training {
+    let (outcome, problems) = subject.visit(Training {
         plan: &study.plan,
         options: TrainOptions {
             name: study.subject_name(),
@@ -60,14 +60,14 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
         output::say(&format!("note: {problem}"));
     }
     if args.json {
-        output::print_json(&trained)?;
+        output::print_json(&outcome)?;
     } else {
-        output::print(&text(&trained, &study, &out))?;
+        output::print(&text(&outcome, &study, &out))?;
     }
-    Ok(match trained.end {
+    Ok(match outcome.end {
         TrainEnd::Completed => ExitCode::SUCCESS,
         TrainEnd::Stopped { .. } => ExitCode::from(STOPPED),
-        TrainEnd::Interrupted => ExitCode::from(INTERRUPTED),
+        _ => ExitCode::from(INTERRUPTED),
     })
 }
 
@@ -76,7 +76,7 @@ fn settings_and_folder(args: &TrainArgs) -> Result<(RunSettings, PathBuf), CliEr
     if let Some(run) = &args.resume {
         return Ok((RunSettings::read(run)?, run.clone()));
     }
-    let mut study = study::chosen(args.study.as_deref(), &args.subject, args.seed)?;
+    let mut study = study::chosen(&args.study)?;
     if let Some(steps) = args.steps {
         study.plan.steps = steps;
     }
@@ -97,37 +97,34 @@ struct Training<'a> {
 }
 
 impl SubjectVisitor for Training<'_> {
-    type Output = Result<(Trained, Vec<Problem>), TrainError>;
+    type Output = Result<(TrainOutcome, Vec<Problem>), TrainError>;
 
     fn visit<S: Subject>(self, subject: &S) -> Self::Output {
         train(subject, self.plan, &self.options, self.device, self.control)
     }
 }
 
-/// The end of a run in a few lines.
-fn text(trained: &Trained, study: &Study, out: &Path) -> String {
-    let mut lines = String::new();
-    let mut line = |name: &str, value: String| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(lines, "{name:<14} {value}");
-    };
-    let state = match &trained.end {
+/// The outcome of a run in a few lines.
+fn text(outcome: &TrainOutcome, study: &Study, out: &Path) -> String {
+    let mut lines = Lines::default();
+    let folder = out.display();
+    let state = match &outcome.end {
         TrainEnd::Completed => "completed".to_owned(),
         TrainEnd::Stopped { reason } => format!("stopped by the guard: {reason}"),
-        TrainEnd::Interrupted => "interrupted".to_owned(),
+        _ => "interrupted".to_owned(),
     };
-    line("run", format!("{}: {state}", out.display()));
-    if let Some(step) = trained.resumed_at {
-        line("resumed", format!("at step {step}"));
+    lines.add("run", format!("{folder}: {state}"));
+    if let Some(step) = outcome.resumed_at {
+        lines.add("resumed", format!("at step {step}"));
     }
-    line(
+    lines.add(
         "steps",
-        format!("{} of {}", trained.steps, study.plan.steps),
+        format!("{} of {}", outcome.steps, study.plan.steps),
     );
-    line("validation", format!("{:.4}", trained.validation_metric));
-    let guard = &trained.guard;
-    line(
-        "the guard",
+    lines.add("validation", format!("{:.4}", outcome.validation_metric));
+    let guard = &outcome.guard;
+    lines.add(
+        "guard",
         format!(
             "kept {} · clipped {} · skipped {} · lowered the learning rate {} · rolled back {}",
             guard.kept,
@@ -137,27 +134,22 @@ fn text(trained: &Trained, study: &Study, out: &Path) -> String {
             guard.rolled_back
         ),
     );
-    for rollback in &trained.rollbacks {
-        line(
-            "",
-            format!(
-                "at step {} back to the state of step {}",
-                rollback.at_step, rollback.to_step
-            ),
+    for rollback in &outcome.rollbacks {
+        let (at, to) = (rollback.at_step, rollback.to_step);
+        lines.add(
+            "rolled back",
+            format!("at step {at} to the state of step {to}"),
         );
     }
-    line(
+    lines.add(
         "time",
         format!(
-            "{:.1} s, of it {:.2} s for snapshots",
-            trained.seconds, trained.snapshot_seconds
+            "{:.1} s, including {:.2} s for snapshots",
+            outcome.seconds, outcome.snapshot_seconds
         ),
     );
-    if trained.end == TrainEnd::Interrupted {
-        line(
-            "go on with",
-            format!("steadygrad train --resume {}", out.display()),
-        );
+    if outcome.end == TrainEnd::Interrupted {
+        lines.add("resume with", format!("steadygrad train --resume {folder}"));
     }
-    lines
+    lines.into_text()
 }

@@ -55,14 +55,14 @@ fn bad_input_is_one_clear_line_exit_code_2_and_nothing_is_written() {
     for (args, expected) in [
         (&["cure", "missing.toml"][..], "missing.toml"),
         (&["cure", "unknown.toml"], "did you mean `model.depth`"),
-        (&["cure", "depth.toml"], "`model.depth = 0` is not possible"),
+        (&["cure", "depth.toml"], "`model.depth` is 0; give"),
         (
             &["cure", "negative.toml"],
-            "`optimizer.learning_rate = -0.1` is not possible",
+            "`optimizer.learning_rate` is -0.1; give",
         ),
         (
             &["cure", "nan.toml"],
-            "`optimizer.learning_rate = nan` is not possible",
+            "`optimizer.learning_rate` is nan; give",
         ),
         (&["cure", "torn.toml"], "line 1"),
         (

@@ -97,7 +97,7 @@ fn bad_input_is_one_line_and_writes_nothing() {
             vec!["train", "--fault", "frogs@3"],
             "there is no fault `frogs`",
         ),
-        (vec!["train", "--fault", "nan@x"], "no whole number"),
+        (vec!["train", "--fault", "nan@x"], "not a whole number"),
         (vec!["train", "--preset", "bold"], "bold"),
         (vec!["train", "--resume", "/nowhere/run"], "/nowhere/run"),
         (vec!["train", "--follow", "/nowhere/run"], "/nowhere/run"),

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use anstream::println;
 use burn::tensor::Device;
-use steadygrad_lab::faults::{Fault, Faults, train_unguarded};
+use steadygrad_lab::faults::{Fault, Faults};
 use steadygrad_lab::subjects::healthy;
+use steadygrad_lab::unstable::train_unguarded;
 use steadygrad_lab::{Plan, Subject};
 
 /// Apart from the seeds that the healthy plans were chosen on, 1000 to 1009.
@@ -53,7 +54,8 @@ fn table<S: Subject>(
     let (clean, _) = metrics(&[])?;
     let (mean, sd) = mean_and_sd(&clean);
     println!(
-        "\n{name}, {} steps, {seeds} seeds: clean {mean:.4} (sd {sd:.4}, worst {:.4}), {:.2} s a run",
+        "\n{name}, {} steps, {seeds} seeds: clean {mean:.4} (sd {sd:.4}, worst {:.4}), \
+         {:.2} s a run",
         plan.steps,
         clean.iter().copied().fold(f64::INFINITY, f64::min),
         begin.elapsed().as_secs_f64() / seeds as f64,

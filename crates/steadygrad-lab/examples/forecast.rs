@@ -1,9 +1,9 @@
-//! The forecasts: their weights, fitted to the zoo's tuning part, and how often they are right on the held-out
-//! one or, with a number after `--`, on that fresh draw. One is made from a log's first rows (`diagnose`), the other
-//! before the first step (`probe`).
+//! The forecasts: their weights, fitted to the zoo's tuning part, and how often they are right on
+//! the held-out one or, with a number after `--`, on that fresh draw. One is made from a log's
+//! first rows (`diagnose`), the other before the first step (`probe`).
 //!
-//! `cargo run --release -p steadygrad-lab --example forecast` takes about three minutes on two cores and prints
-//! Markdown.
+//! `cargo run --release -p steadygrad-lab --example forecast` takes about three minutes on two
+//! cores and prints Markdown.
 #![allow(
     clippy::print_stdout,
     reason = "an experiment reports to its standard output"
@@ -17,7 +17,7 @@ use burn::tensor::Device;
 use steadygrad::diagnose::{Evidence, Forecast, History};
 use steadygrad::trace::Role;
 use steadygrad_lab::Optimizer;
-use steadygrad_lab::zoo::{Configuration, Part, configurations, fresh, risk, run};
+use steadygrad_lab::unstable::zoo::{Configuration, Part, configurations, fresh, risk, run};
 
 /// One run, as it began and as it ended.
 struct Begun {
@@ -110,7 +110,7 @@ fn main() {
                         bare: Said::new(bare.probability, &bare.features),
                         start: Said::new(risk.probability, &risk.features),
                         already: jumped || run.first_non_finite.is_some_and(|step| step < SEEN),
-                        failed: run.became.failed(),
+                        failed: run.final_state.failed(),
                     };
                     begun.lock().expect("no thread panics").push(row);
                 }
@@ -162,8 +162,8 @@ fn main() {
     table(&open, start);
 }
 
-/// Logistic regression by gradient descent on standardised features, with a little weight decay against
-/// the separable.
+/// Logistic regression by gradient descent on standardised features, with a little weight decay
+/// against the separable.
 fn fit(name: &str, runs: &[&Begun], which: Which) {
     const STEPS: usize = 20_000;
     const DECAY: f64 = 1e-3;
@@ -268,7 +268,8 @@ fn table(runs: &[&Begun], which: Which) {
     );
 }
 
-/// Learning rates that are compared with one another: one of the zoo's grid, and what a fresh draw made of it.
+/// Learning rates that are compared with one another: one of the zoo's grid, and what a fresh draw
+/// made of it.
 fn half_decade(rate: f64) -> i64 {
     (2.0 * rate.log10()).round() as i64
 }

@@ -1,20 +1,21 @@
 //! What the guard costs: a step with everything on (detectors, record, snapshots at their default
-//! interval) against a bare step of the same training loop. Bare has Burn's own optimizer; beside it,
-//! bare with the one that makes a step in one pass, which the guarded ones have, and a guard in a loop
-//! of one's own around Burn's.
+//! interval) against a bare step of the same training loop. Bare has Burn's own optimizer; beside
+//! it, bare with the one that makes a step in one pass, which the guarded ones have, and a guard in
+//! a loop of one's own around Burn's.
 //!
-//! All of them train side by side, each in a process of its own, and take turns of [`LAP`] steps, so
-//! that a machine that is slower for a while is slower for all of them. Where a process happens to have
-//! its memory makes it faster or slower by some percent for as long as it lives: all are started
-//! again for each heat. Shown is the median over the heats of each one's time over the bare one's, with the
-//! quartiles. Snapshots are due by the clock, which goes on in others' turns: they are left out,
-//! and come in again by the share of the time that they take in a run by itself.
+//! All of them train side by side, each in a process of its own, and take turns of [`LAP`] steps,
+//! so that a machine that is slower for a while is slower for all of them. Where a process happens
+//! to have its memory makes it faster or slower by some percent for as long as it lives: all are
+//! started again for each heat. Shown is the median over the heats of each one's time over the bare
+//! one's, with the quartiles. Snapshots are due by the clock, which goes on in others' turns: they
+//! are left out, and come in again by the share of the time that they take in a run by itself.
 //!
-//! glibc gives memory back to the system and asks for it again, at some steps more than at others; with
-//! `MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_MMAP_THRESHOLD_=4000000000` in the environment, no way to
-//! train does.
+//! glibc gives memory back to the system and asks for it again, at some steps more than at others;
+//! with `MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_MMAP_THRESHOLD_=4000000000` in the environment,
+//! no way to train does.
 //!
-//! Run it with `cargo run --release -p steadygrad-lab --example overhead [HEATS] [mlp] [cnn] [rnn]`.
+//! Run it with `cargo run --release -p steadygrad-lab --example overhead [HEATS] [mlp] [cnn]
+//! [rnn]`.
 #![allow(clippy::print_stdout)]
 
 use std::io::{BufRead, BufReader, Lines, Write, stdin};
@@ -54,7 +55,8 @@ const WAYS: [&str; 5] = [
     "recorded",
 ];
 
-/// One way's own view of the turns: it waits for a line, takes its lap, and answers with the seconds.
+/// One way's own view of the turns: it waits for a line, takes its lap, and answers with the
+/// seconds.
 #[derive(Default)]
 struct Laps(Mutex<Lap>);
 
@@ -120,8 +122,8 @@ fn by_hand<S: Subject>(
     laps.begin();
     let rng = &mut ChaCha8Rng::seed_from_u64(plan.seed);
     let mut model = subject.build(&Structure::default(), rng, device);
-    // In an order of chance anew for each epoch, as `train` has it: rows that lie one after the other
-    // are read faster.
+    // In an order of chance anew for each epoch, as `train` has it: rows that lie one after the
+    // other are read faster.
     let mut order: Vec<usize> = (0..subject.summary().training_samples).collect();
     let batch = plan.batch_size.min(order.len());
     let mut left = 0;

@@ -1,13 +1,13 @@
 //! Faulty runs with and without a guard, and clean ones: does an unattended run survive, and is a
 //! healthy one left alone?
 //!
-//! `cargo run --release -p steadygrad-lab --example survival -- [FAULTY_SEEDS] [CLEAN_SEEDS] [FIRST]`
-//! takes about 12 minutes on two cores with the defaults, 10, 100 and 9,000: seeds apart from those
-//! that the baselines (below 1,000) and the guard's settings (1,000 to 1,099, and 5,000 and 5,001) were
-//! chosen on. Prints Markdown.
+//! `cargo run --release -p steadygrad-lab --example survival -- [FAULTY_SEEDS] [CLEAN_SEEDS]
+//! [FIRST]` takes about 12 minutes on two cores with the defaults, 10, 100 and 9,000: seeds apart
+//! from those that the baselines (below 1,000) and the guard's settings (1,000 to 1,099, and 5,000
+//! and 5,001) were chosen on. Prints Markdown.
 //!
-//! A run is recovered when its last model is finite and its validation metric is at most 1 % (2 % where
-//! the fault changes weights) below that of the clean run of the same seed.
+//! A run is recovered when its last model is finite and its validation metric is at most 1 % (2 %
+//! where the fault changes weights) below that of the clean run of the same seed.
 #![allow(
     clippy::print_stdout,
     reason = "an experiment reports to its standard output"
@@ -20,8 +20,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use burn::tensor::Device;
 use steadygrad::guard::Preset;
 use steadygrad::remedy::{ClipGlobalNorm, Remedy};
-use steadygrad_lab::faults::{Fault, Faults, train_unguarded};
+use steadygrad_lab::faults::{Fault, Faults};
 use steadygrad_lab::subjects::healthy;
+use steadygrad_lab::unstable::train_unguarded;
 use steadygrad_lab::{Control, Plan, Rollback, Silent, Subject, TrainEnd, TrainOptions, train};
 
 const FIRST_SEED: u64 = 9_000;
@@ -185,7 +186,8 @@ fn report(rows: &[Row]) {
         |rows: &[&Row], good: &dyn Fn(&Row) -> bool| rows.iter().filter(|row| good(row)).count();
     println!("## Faulty runs: {}\n", faulty.len());
     println!(
-        "| fault | subject | runs | recovered: nobody | clip=1 | guard | stopped | skips, median | rollbacks | lead to the first non-finite value, least and median |"
+        "| fault | subject | runs | recovered: no guard | clip=1 | guard | stopped | skips, median \
+         | rollbacks | lead to the first non-finite value, least and median |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut groups: BTreeMap<(&str, &str), Vec<&Row>> = BTreeMap::new();
@@ -260,7 +262,8 @@ fn report(rows: &[Row]) {
         .collect();
     for row in unseen {
         println!(
-            "- not recovered: {} {}: clean {:.4}, guarded {:.4}, unguarded {:.4}, alarm {:?}, skips {}, rollbacks {}, stopped {}",
+            "- not recovered: {} {}: clean {:.4}, guarded {:.4}, unguarded {:.4}, alarm {:?}, \
+             skips {}, rollbacks {}, stopped {}",
             row.fault.as_ref().map_or("", Fault::name),
             row.subject,
             row.clean,
@@ -278,7 +281,8 @@ fn report(rows: &[Row]) {
     let skipped: u64 = clean.iter().map(|row| row.skipped).sum();
     println!("\n## Clean runs: {}\n", clean.len());
     println!(
-        "Rollbacks {}, skips {skipped} of {readings} steps ({:.4} %), runs touched in any way {}, stopped {}.",
+        "Rollbacks {}, skips {skipped} of {readings} steps ({:.4} %), runs touched in any way {}, \
+         stopped {}.",
         clean.iter().map(|row| row.rolled_back).sum::<usize>(),
         100.0 * skipped as f64 / readings.max(1) as f64,
         count(&clean, &|row| row.touched),

@@ -2,8 +2,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::random::{Purpose, generator, shuffle};
 
-/// Mini-batches of row numbers: each epoch is a fresh shuffle; an incomplete last batch is
-/// dropped (the next epoch draws those rows again).
+/// Batches of row numbers. Each epoch is a new shuffle. An incomplete last batch is dropped; the
+/// next epoch has its rows again.
 #[derive(Debug, Clone)]
 pub(crate) struct Batches {
     order: Vec<usize>,

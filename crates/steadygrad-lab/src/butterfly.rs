@@ -1,4 +1,5 @@
 use burn::module::Module;
+use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -15,22 +16,22 @@ use crate::build::{StepEffects, build};
 use crate::random::{Purpose, generator};
 use crate::{Plan, Subject, Tape, flat};
 
-/// How twins are trained.
+/// How a pair of twins is trained.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Twins {
-    /// Updates of each twin; the plan's own number is not used.
+    /// Updates of each twin, instead of the plan's steps.
     pub steps: u64,
-    /// Rows a step; `None` is the plan's batch size.
+    /// Rows of a step; `None` is the plan's batch size.
     pub batch_size: Option<usize>,
-    /// What differs.
+    /// What differs between the twins.
     pub perturb: Perturbed,
-    /// Size of the initial difference relative to what differs: `|w' - w| = perturbation |w|` for
-    /// all weights together, `|x' - x| = perturbation |x|` for each training input.
+    /// Relative size of the initial difference: `|w' - w| = perturbation |w|` over all weights, or
+    /// `|x' - x| = perturbation |x|` for each training input.
     pub perturbation: f64,
 }
 
 impl Default for Twins {
-    /// 200 updates, weights that differ by 1e-8.
+    /// 200 updates of twins whose weights differ by 1e-8.
     fn default() -> Self {
         Self {
             steps: 200,
@@ -41,19 +42,22 @@ impl Default for Twins {
     }
 }
 
-/// Trains two models that differ by a random perturbation of the weights or of the inputs, with the
-/// plan's optimizer and remedies and the same batches, and reads how they part.
+/// Trains two models that differ by a small perturbation, and measures how fast they separate.
 ///
-/// Where the subject can compute in f64 ([`Subject::computes_in_f64`]) the twins do, and 1e-8 is
-/// far above round-off. Where it cannot, they train in f32, in which 1e-8 is less than half a
-/// digit of most values and would vanish: the perturbation is then raised to twice the floor of
-/// [`ButterflySettings`], 2.4e-6. `applied` says what it came to.
+/// Both have the plan's optimizer and remedies and see the same batches. The perturbation of the
+/// weights or of the inputs is random.
 ///
-/// A twin that diverges is an outcome: the step at which a loss, weight or gradient is no longer
-/// finite is the last one recorded. The outcome is an error for a perturbation that is not positive
-/// and finite, or that moves nothing but zeros ([`ButterflyError::Perturbation`]), for weights that
-/// are not finite ([`ButterflyError::NonFinite`] at step 0), and for a subject whose inputs cannot
-/// be moved ([`ButterflyError::FixedInputs`]).
+/// If [`Subject::computes_in_f64`], the twins train in f64, where 1e-8 is far above round-off.
+/// Other twins train in f32, where 1e-8 would be rounded away. Their perturbation is raised to
+/// twice the floor of [`ButterflySettings`], 2.4e-6, which is then the `applied` one.
+///
+/// A twin may diverge: the first step with a non-finite loss, weight or gradient is the last one in
+/// the outcome. The outcome is an error in these cases:
+/// - [`ButterflyError::Perturbation`]: the perturbation is not positive and finite, or all values
+///   that it should move are zero.
+/// - [`ButterflyError::NonFinite`] at step 0: a weight is not finite.
+/// - [`ButterflyError::FixedInputs`]: the subject cannot move its inputs.
+/// - [`ButterflyError::Clip`]: the plan's clip has a setting out of range.
 pub fn butterfly<S: Subject>(subject: &S, plan: &Plan, twins: Twins, device: &Device) -> TwinRun {
     let mut plan = plan.clone();
     plan.batch_size = twins.batch_size.unwrap_or(plan.batch_size);
@@ -69,7 +73,7 @@ pub fn butterfly<S: Subject>(subject: &S, plan: &Plan, twins: Twins, device: &De
     } else {
         2.0 * settings.floor()
     };
-    // `max` would make a number of NaN.
+    // `f64::max` would turn NaN into a number.
     let applied = if twins.perturbation < least {
         least
     } else {
@@ -79,7 +83,7 @@ pub fn butterfly<S: Subject>(subject: &S, plan: &Plan, twins: Twins, device: &De
     let outcome = if usable {
         second(subject, &model, twins.perturb, applied, plan.seed).and_then(|(moved, twin)| {
             let subjects = [subject, moved.as_ref().unwrap_or(subject)];
-            let steps = train(subjects, [model, twin], effects, plan, twins.steps)?;
+            let steps = train(subjects, [model, twin], &effects, plan, twins.steps)?;
             Butterfly::new(settings, steps)
         })
     } else {
@@ -98,7 +102,7 @@ pub fn butterfly<S: Subject>(subject: &S, plan: &Plan, twins: Twins, device: &De
     }
 }
 
-/// The second twin: its subject, if that differs from the first one's, and its model.
+/// The second twin: its subject, if it differs from the first one's, and its model.
 fn second<S: Subject>(
     subject: &S,
     model: &S::Model,
@@ -117,11 +121,11 @@ fn second<S: Subject>(
     }
 }
 
-/// Trains both and compares them before each update.
+/// Trains both twins and compares them before each update.
 fn train<S: Subject>(
     subjects: [&S; 2],
     models: [S::Model; 2],
-    effects: StepEffects,
+    effects: &StepEffects,
     plan: &Plan,
     updates: u64,
 ) -> Result<Vec<SeparationStep>, ButterflyError> {
@@ -132,46 +136,30 @@ fn train<S: Subject>(
     .map_err(|_| ButterflyError::Clip {
         max_norm: effects.clip.map_or(f64::NAN, |clip| clip.max_norm),
     })?;
-    let mut guards = [guard.clone(), guard];
-    let mut optimizers = [(); 2].map(|()| plan.optimizer.init(plan.momentum));
     let learning_rate = effects.learning_rate(plan);
     let samples = subjects[0].summary().training_samples;
     let mut batches = Batches::new(samples, plan.batch_size, plan.seed);
-    let mut effects = [effects.clone(), effects];
-    let mut models = models.map(Some);
+    let [first, second] = models;
+    let twin = |subject, model| Twin {
+        subject,
+        model: Some(model),
+        guard: guard.clone(),
+        optimizer: plan.optimizer.init(plan.momentum),
+        effects: effects.clone(),
+    };
+    let mut twins = [twin(subjects[0], first), twin(subjects[1], second)];
     let mut steps = Vec::new();
     for step in 0..=updates {
         let rows = batches.next_batch();
-        let mut seen = Vec::new();
-        for index in 0..2 {
-            let Some(model) = models[index].take() else {
-                continue;
-            };
-            let (loss, gradients) =
-                subjects[index].loss_and_gradients(&model, rows, &mut Tape::off());
-            seen.push((
-                loss,
-                flat::weights(&model),
-                flat::gradient(&model, &gradients),
-            ));
-            let rate = plan.scheduled(learning_rate, step);
-            let done = guarded_step(
-                &mut guards[index],
-                model,
-                gradients,
-                &mut optimizers[index],
-                step,
-                loss,
-                rate,
-            );
-            models[index] = Some(effects[index].after_update(done.model, rate));
-        }
-        let [a, b] = seen.as_slice() else { break };
+        let rate = plan.scheduled(learning_rate, step);
+        let [Some(a), Some(b)] = twins.each_mut().map(|twin| twin.step(rows, step, rate)) else {
+            break;
+        };
         let apart = SeparationStep {
             step,
-            loss: Separation::between(&[a.0], &[b.0]),
-            weights: Separation::between(&a.1, &b.1),
-            gradients: Separation::between(&a.2, &b.2),
+            loss: Separation::between(&[a.loss], &[b.loss]),
+            weights: Separation::between(&a.weights, &b.weights),
+            gradients: Separation::between(&a.gradient, &b.gradient),
         };
         steps.push(apart);
         let all = [apart.loss, apart.weights, apart.gradients];
@@ -182,7 +170,48 @@ fn train<S: Subject>(
     Ok(steps)
 }
 
-/// The model, moved in a random direction by this fraction of its norm.
+/// One of the two models with all that trains it.
+struct Twin<'a, S: Subject> {
+    subject: &'a S,
+    model: Option<S::Model>,
+    guard: Guard,
+    optimizer: ModuleOptimizer,
+    effects: StepEffects,
+}
+
+/// A twin before an update.
+struct TwinState {
+    loss: f64,
+    weights: Vec<f64>,
+    gradient: Vec<f64>,
+}
+
+impl<S: Subject> Twin<'_, S> {
+    /// Makes one update. Returns the state before it.
+    fn step(&mut self, rows: &[usize], step: u64, learning_rate: f64) -> Option<TwinState> {
+        let model = self.model.take()?;
+        let mut tape = Tape::off();
+        let (loss, gradients) = self.subject.loss_and_gradients(&model, rows, &mut tape);
+        let state = TwinState {
+            loss,
+            weights: flat::weights(&model),
+            gradient: flat::gradient(&model, &gradients),
+        };
+        let done = guarded_step(
+            &mut self.guard,
+            model,
+            gradients,
+            &mut self.optimizer,
+            step,
+            loss,
+            learning_rate,
+        );
+        self.model = Some(self.effects.after_update(done.model, learning_rate));
+        Some(state)
+    }
+}
+
+/// The model, moved in a random direction by this share of its norm.
 fn perturbed<M: Module>(model: &M, size: f64, rng: &mut dyn Rng) -> Result<M, ButterflyError> {
     let mut weights = flat::weights(model);
     let direction: Vec<f64> = weights.iter().map(|_| StandardNormal.sample(rng)).collect();
@@ -199,7 +228,8 @@ fn perturbed<M: Module>(model: &M, size: f64, rng: &mut dyn Rng) -> Result<M, Bu
     Ok(flat::with_weights(model.clone(), &weights))
 }
 
-/// Values moved in a random direction by this fraction of their norm; zeros stay zeros.
+/// The values, moved in a random direction by this share of their norm. Values that are all zero
+/// stay zero.
 pub(crate) fn moved(values: &[f32], size: f64, rng: &mut dyn Rng) -> Vec<f64> {
     let values: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
     let direction: Vec<f64> = values.iter().map(|_| StandardNormal.sample(rng)).collect();

@@ -20,28 +20,41 @@ use crate::measure::measure;
 use crate::random::{Purpose, generator};
 use crate::remedies::effect_of;
 use crate::trial::{TrialSpec, run_trial};
-use crate::{Control, Plan, Subject};
+use crate::{Control, Plan, Subject, Summary};
 
-/// What a cure is run with, beside the subject and its plan.
+/// The settings of a cure, apart from the subject and its plan.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Where run directories go; `None` keeps no records.
+    /// Folder for the run directories; `None` keeps no records.
     pub out: Option<PathBuf>,
     /// Trials that run side by side, one thread each.
     pub workers: usize,
-    /// Fresh seeds the winner is verified on.
+    /// Number of new seeds that the winner is verified on.
     pub fresh_seeds: u64,
     /// The study as TOML, for the report.
     pub study: Option<String>,
 }
 
-/// Finds, explains and cures: measures the subject, runs it untreated, tries the six families and
-/// the controls, ranks them, verifies the best on fresh seeds and prescribes it.
+impl Default for Job {
+    /// No records, a worker on each core and three new seeds.
+    fn default() -> Self {
+        Self {
+            out: None,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            fresh_seeds: 3,
+            study: None,
+        }
+    }
+}
+
+/// Finds, explains and cures exploding gradients.
 ///
-/// `study_diff` turns a remedy into the change of the study, if there is one.
+/// It measures the subject, runs the baseline, tries the six families and the controls, ranks them,
+/// verifies the best on new seeds and prescribes it. `study_diff` returns what a remedy changes in
+/// the study, if there is one.
 ///
 /// # Errors
-/// Only those of the run directories. A cancelled job returns what is done so far.
+/// Only those of the run directories. A cancelled job returns what has finished.
 pub fn cure<S: Subject>(
     subject: &S,
     plan: &Plan,
@@ -51,6 +64,8 @@ pub fn cure<S: Subject>(
     study_diff: impl Fn(&Remedy) -> Option<String>,
 ) -> Result<CureReport, RecordError> {
     let begin = Instant::now();
+    let summary = subject.summary();
+    let setup = plan.setup(&summary);
     let bench = Bench {
         subject,
         plan,
@@ -58,12 +73,8 @@ pub fn cure<S: Subject>(
         device,
         control,
     };
-    let summary = subject.summary();
-    let setup = plan.setup(&summary);
-
     control.progress.phase("measure");
     let measurements = measure(subject, plan, device);
-
     control.progress.phase(BASELINE);
     let outcome = bench.run(plan, BASELINE, None, true, BASELINE.into())?;
     let findings = diagnose(Case {
@@ -71,7 +82,6 @@ pub fn cure<S: Subject>(
         setup: &setup,
         outcome: Some(&outcome),
     });
-
     control.progress.phase("remedies");
     let start = Start {
         measurements: &measurements,
@@ -80,15 +90,7 @@ pub fn cure<S: Subject>(
         optimizer: plan.optimizer.name(),
         plain_layers: true,
     };
-    let mut rng = generator(plan.seed, Purpose::Control);
-    let mut trials = start.trials(
-        || [rng.random(), rng.random()],
-        // Layers that cannot be changed are not to be changed by chance.
-        |remedy| {
-            let layers = effect_of(remedy).structure.changes_layers();
-            !layers || summary.depth.is_some() || summary.sequence_length.is_some()
-        },
-    );
+    let mut trials = trials(&start, plan.seed, &summary);
     bench.run_all(&mut trials)?;
     let ranking = ranking(&trials, summary.metric, summary.validation_samples);
     let winner = winner(&trials, &ranking).cloned();
@@ -105,18 +107,9 @@ pub fn cure<S: Subject>(
         .and_then(|winner| prescribe(&winner, &verification, study_diff));
 
     trials.insert(0, baseline);
-    let (model, _) = build(subject, plan, &plan.remedies, device);
     Ok(CureReport {
         version: env!("CARGO_PKG_VERSION").into(),
-        subject: SubjectSummary {
-            parameters: model.num_params(),
-            name: summary.name,
-            description: summary.description,
-            metric: summary.metric.into(),
-            goal: summary.goal,
-            training_samples: summary.training_samples,
-            validation_samples: summary.validation_samples,
-        },
+        subject: bench.subject_summary(summary),
         seed: plan.seed,
         steps: plan.steps,
         batch_size: plan.batch_size,
@@ -133,6 +126,19 @@ pub fn cure<S: Subject>(
     })
 }
 
+/// The trials to run: the families and the controls.
+fn trials(start: &Start<'_>, seed: u64, summary: &Summary) -> Vec<Trial> {
+    let mut rng = generator(seed, Purpose::Control);
+    start.trials(
+        || [rng.random(), rng.random()],
+        // A random control must not change layers that the subject cannot change.
+        |remedy| {
+            let layers = effect_of(remedy).structure.changes_layers();
+            !layers || summary.depth.is_some() || summary.sequence_length.is_some()
+        },
+    )
+}
+
 struct Bench<'a, S> {
     subject: &'a S,
     plan: &'a Plan,
@@ -142,6 +148,11 @@ struct Bench<'a, S> {
 }
 
 impl<S: Subject> Bench<'_, S> {
+    fn subject_summary(&self, summary: Summary) -> SubjectSummary {
+        let (model, _) = build(self.subject, self.plan, &self.plan.remedies, self.device);
+        summary.with_parameters(model.num_params())
+    }
+
     fn run(
         &self,
         plan: &Plan,
@@ -180,7 +191,7 @@ impl<S: Subject> Bench<'_, S> {
         Ok(())
     }
 
-    /// Runs these trials again on fresh seeds. Interrupted runs are left out.
+    /// Runs these trials again on new seeds. Interrupted runs are left out.
     fn verify(&self, trials: Vec<&Trial>) -> Result<Vec<Verification>, RecordError> {
         let seeds: Vec<u64> = (1..=self.job.fresh_seeds)
             .map(|offset| self.plan.seed.wrapping_add(offset))
@@ -210,8 +221,8 @@ impl<S: Subject> Bench<'_, S> {
             .collect())
     }
 
-    /// Does `work(0..count)` on as many threads as there are workers. Results come in order;
-    /// `None` for work that was never begun because the job was cancelled.
+    /// Calls `work(0..count)` on as many threads as there are workers. The results are in order;
+    /// work that a cancelled job has not begun gives `None`.
     fn side_by_side<T: Send>(
         &self,
         count: usize,

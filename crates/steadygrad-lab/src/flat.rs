@@ -1,4 +1,4 @@
-//! A module's trainable parameters as one list of numbers, and back, without a loss of digits.
+//! A module's trainable parameters as one list of numbers, and back, without rounding.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -20,13 +20,13 @@ pub(crate) fn weights<M: Module>(model: &M) -> Vec<f64> {
     visitor.0
 }
 
-/// The gradients of all trainable parameters, in module order. A parameter that has none is one
-/// that the loss does not depend on: zeros.
+/// The gradients of all trainable parameters, in module order. They are zero for a parameter
+/// without a gradient: the loss does not depend on it.
 pub(crate) fn gradient<M: Module>(model: &M, gradients: &GradientsParams) -> Vec<f64> {
     gradient_into(Vec::with_capacity(model.num_params()), model, gradients)
 }
 
-/// [`gradient`] in the memory of `all`, whose content is lost.
+/// [`gradient`] in the memory of `all`, whose content is overwritten.
 pub(crate) fn gradient_into<M: Module>(
     mut all: Vec<f64>,
     model: &M,
@@ -57,8 +57,8 @@ pub(crate) fn gradient_into<M: Module>(
     visitor.all
 }
 
-/// The model with these trainable parameters, rounded to the types that it has. Parameters beyond
-/// the list's end stay as they are.
+/// The model with these trainable parameters, rounded to its types. Parameters beyond the end of
+/// the list keep their values.
 pub(crate) fn with_weights<M: Module>(model: M, weights: &[f64]) -> M {
     model.map(&mut Mapper {
         left: Some(weights),
@@ -106,8 +106,8 @@ impl ModuleMapper for Mapper<'_> {
     }
 }
 
-/// The least relative difference that the model's trainable parameters can hold: that of f64 when
-/// all of them are f64, else that of f32.
+/// The smallest relative difference that all of the model's trainable parameters can represent:
+/// that of f64 if all are f64, else that of f32.
 pub(crate) fn resolution<M: Module>(model: &M) -> f64 {
     struct Visitor(bool);
     impl ModuleVisitor for Visitor {
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn in_f64_a_difference_survives_that_f32_cannot_hold() {
+    fn f64_keeps_a_difference_that_f32_rounds_away() {
         let device = Device::flex().autodiff();
         let single = LinearConfig::new(3, 2).init(&device);
         let before = weights(&single);

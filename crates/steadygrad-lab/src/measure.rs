@@ -8,11 +8,11 @@ use crate::remedies::structure_of;
 use crate::sharpness::sharpness;
 use crate::spectrum::spectrum;
 use crate::weight_matrices::weight_matrices;
-use crate::{Optimizer, Plan, Subject, Tape};
+use crate::{Optimizer, Plan, Subject, Tape, flat};
 
 /// Measures a subject at initialisation, on the first training batch of the plan's seed.
 ///
-/// The sharpness is measured for SGD only: it bounds no other optimizer's learning rate.
+/// The sharpness is measured for SGD only, because it bounds no other optimizer's learning rate.
 pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measurements {
     let summary = subject.summary();
     let (model, _) = build(subject, plan, &plan.remedies, device);
@@ -23,24 +23,23 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
     let stats = gradient_stats(&model, &gradients);
     let values: u64 = stats.tensors.iter().map(|tensor| tensor.stats.len).sum();
     let weights = weight_matrices(subject, &model);
+    let structure = structure_of(&plan.remedies);
     let axis = summary.growth_axis();
     let mut growth = tape.into_profile(axis);
-    // What lies before the cut of a truncated backward pass gets no gradient by design.
-    let structure = structure_of(&plan.remedies);
-    let last = structure.bptt_steps;
-    if let Some(last) = last {
+    // Steps before the cut of a truncated backward pass get no gradient by design.
+    if let Some(last) = structure.bptt_steps {
         growth.keep_last(last);
     }
-    // The theory holds without normalisation between the layers only.
+    // Mean-field theory does not hold with a normalisation between the layers.
     let normalized = structure.rms_norm_every.is_some();
     let (spectrum, sharpness) = std::thread::scope(|scope| {
-        let model_of_its_own = model.clone();
-        // What rules and remedies conclude from it holds for SGD only.
+        let copy = model.clone();
         let sharpness = scope.spawn(move || {
             (plan.optimizer == Optimizer::Sgd)
-                .then(|| sharpness(subject, &model_of_its_own, rows, plan.seed))
+                .then(|| sharpness(subject, &copy, rows, plan.seed))
                 .flatten()
         });
+        let last = structure.bptt_steps;
         let spectrum = spectrum(subject, &model, rows, plan.seed, axis, last);
         let sharpness = sharpness
             .join()
@@ -56,14 +55,10 @@ pub fn measure<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Measure
         normalized,
         activation: summary.activation,
         weights,
-        weight_norm: weight_norms(&model)
-            .iter()
-            .map(|norm| norm * norm)
-            .sum::<f64>()
-            .sqrt(),
+        weight_norm: flat::norm(&weight_norms(&model)),
         global_norm: stats.global_norm(),
         subnormal_share: stats.subnormal() as f64 / values.max(1) as f64,
-        // `ScaleResidual` is for models whose blocks are modules, as PyTorch's are.
+        // The lab's subjects do not expose their residual blocks.
         skip_share: None,
         sharpness,
     };

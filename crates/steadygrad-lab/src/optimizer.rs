@@ -2,19 +2,19 @@ use burn::optim::ModuleOptimizer;
 use burn::optim::momentum::MomentumConfig;
 use steadygrad_burn::optim::{Adam, AdamW, Sgd};
 
-/// Kingma and Ba (2015), algorithm 1. Burn's own default, 1e-5, is larger than many gradients of
-/// a network that has learnt its task, and then shortens the steps.
+/// Kingma and Ba (2015), algorithm 1. Burn's default, 1e-5, is larger than many gradients of a
+/// network that has learnt its task, and would shorten its steps.
 const ADAM_EPSILON: f32 = 1e-8;
 
 /// PyTorch's default.
 const ADAMW_WEIGHT_DECAY: f32 = 0.01;
 
-/// What turns gradients into updates.
+/// The optimizers of the lab.
 ///
-/// A learning rate derived from the sharpness bounds stochastic gradient descent only: an adaptive
-/// optimizer steps along a rescaled gradient, in a rescaled curvature. [`crate::measure`] leaves
-/// the sharpness out for the others, so that nothing is derived from it.
+/// The sharpness bounds the learning rate of SGD only: an adaptive optimizer rescales the gradient,
+/// and with it the curvature. [`crate::measure`] measures no sharpness for the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Optimizer {
     /// Stochastic gradient descent with the plan's momentum.
     #[default]
@@ -26,7 +26,7 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
-    /// Their names in a study.
+    /// All names in a study.
     pub const NAMES: [&str; 3] = ["sgd", "adam", "adamw"];
 
     /// Its name in a study.
@@ -45,7 +45,8 @@ impl Optimizer {
             .find(|optimizer| optimizer.name() == name)
     }
 
-    /// The optimizer before its first step, which gives Burn's own results to the bit. Only [`Optimizer::Sgd`] looks at `momentum`.
+    /// The optimizer before its first step. Its results equal Burn's own to the bit. Only
+    /// [`Optimizer::Sgd`] uses `momentum`.
     pub fn init(self, momentum: f64) -> ModuleOptimizer {
         match self {
             Optimizer::Sgd => {

@@ -2,7 +2,6 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use steadygrad::cure::SubjectSummary;
 use steadygrad::dynamics::PhaseDiagram;
 use steadygrad::measurements::Measurements;
 use steadygrad::probe::{GrowthForecast, Perturbed, ProbeReport, Risk};
@@ -13,22 +12,22 @@ use crate::measure::measure;
 use crate::subnormal::subnormals;
 use crate::{Control, Plan, Subject};
 
-/// Multiplications that training a pair of twins may cost. They train for at least
-/// [`FEWEST_STEPS`], with smaller batches where the plan's would cost more than this.
+/// Bound of the multiplications for training a pair of twins. They train for at least
+/// [`FEWEST_STEPS`], on smaller batches if the plan's would cost more.
 const TWIN_WORK: f64 = 2e10;
 const MOST_STEPS: u64 = 200;
-/// An exponent takes eight separations.
+/// An exponent needs eight separations.
 const FEWEST_STEPS: u64 = 10;
-/// Parameters up to which twins are trained unasked: an update of a pair takes 60 ns a parameter
-/// (1,000 layers of 100 units: 0.6 s), so two pairs take less than three seconds.
+/// Parameters up to which twins are trained by default. An update of a pair takes 60 ns a parameter
+/// (0.6 s for 1,000 layers of 100 units), so that two pairs take less than three seconds.
 const MOST_PARAMETERS: usize = 2_000_000;
-/// Rows below which the parameters' own traffic is what costs.
+/// With fewer rows, moving the parameters through memory takes most of the time.
 const FEWEST_ROWS: usize = 4;
 
-/// Bias scales on the phase diagram.
+/// Number of bias scales on the phase diagram.
 const DIAGRAM_POINTS: usize = 33;
 
-/// What a probe is asked for beside its measurements.
+/// Options of a probe.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProbeOptions {
     /// The study as TOML, for the report.
@@ -37,10 +36,12 @@ pub struct ProbeOptions {
     pub always_twins: bool,
 }
 
-/// What is known before training: growth, spectra, criticality, curvature, subnormal values,
-/// and twins trained for a few steps: once their weights differ, once their inputs. Needs no run
-/// directory and takes seconds. The twins train on a thread of their own; above
-/// two million parameters only if [`ProbeOptions::always_twins`] asks for them.
+/// Predicts before training whether gradients will explode, within seconds.
+///
+/// It measures growth, spectra, criticality, curvature and subnormal values. It also trains two
+/// pairs of twins for a few steps: one pair differs in its weights, the other in its inputs. The
+/// twins train on their own thread; above two million parameters they are left out unless
+/// [`ProbeOptions::always_twins`] is set.
 pub fn probe<S: Subject>(
     subject: &S,
     plan: &Plan,
@@ -73,15 +74,7 @@ pub fn probe<S: Subject>(
     let (findings, first_remedy) = ProbeReport::conclude(&measurements, &setup);
     ProbeReport {
         version: env!("CARGO_PKG_VERSION").into(),
-        subject: SubjectSummary {
-            parameters: model.num_params(),
-            name: summary.name,
-            description: summary.description,
-            metric: summary.metric.into(),
-            goal: summary.goal,
-            training_samples: summary.training_samples,
-            validation_samples: summary.validation_samples,
-        },
+        subject: summary.with_parameters(model.num_params()),
         seed: plan.seed,
         batch_size: plan.batch_size,
         setup,
@@ -98,7 +91,7 @@ pub fn probe<S: Subject>(
     }
 }
 
-/// As many steps, or as small batches, as the work allows; two twins, forward and backward.
+/// The steps, and the batch size, that the work allows for two twins, forward and backward.
 fn twins(work: f64, plan: &Plan, perturb: Perturbed) -> Twins {
     let row = 6.0 * work;
     let rows = (TWIN_WORK / (FEWEST_STEPS as f64 * row.max(1.0))) as usize;
@@ -112,7 +105,7 @@ fn twins(work: f64, plan: &Plan, perturb: Perturbed) -> Twins {
     }
 }
 
-/// Wide enough to hold this network's point.
+/// A phase diagram wide enough to hold this network's point.
 fn phase_diagram(measurements: &Measurements) -> Option<PhaseDiagram> {
     let sigma_b = measurements.criticality?.mean_field.sigma_b();
     PhaseDiagram::new(

@@ -1,5 +1,5 @@
-//! Random numbers, each stream named: the same seed gives the same weights, whatever else was
-//! drawn before.
+//! Random numbers from named streams. The same seed gives the same weights, whatever was drawn from
+//! other streams.
 
 use burn::tensor::Device;
 use burn::tensor::{Tensor, TensorData};
@@ -7,7 +7,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-/// What a generator is for. Each purpose has its own stream of one seed.
+/// The purpose of a generator. Each purpose has its own stream of a seed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
     Weights = 1,
@@ -17,11 +17,11 @@ pub(crate) enum Purpose {
     Power = 5,
     Twin = 6,
     Timing = 7,
-    /// Which value a fault hits.
+    /// The value that a fault hits.
     Fault = 8,
 }
 
-/// The generator of one seed and purpose.
+/// The generator of a seed and purpose.
 pub(crate) fn generator(seed: u64, purpose: Purpose) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(purpose as u64);
@@ -44,7 +44,7 @@ pub(crate) fn normal_values(count: usize, std: f64, rng: &mut dyn Rng) -> Vec<f3
         .collect()
 }
 
-/// Puts a list in random order (Fisher and Yates).
+/// Shuffles a list (Fisher and Yates).
 pub(crate) fn shuffle<R: Rng, T>(list: &mut [T], rng: &mut R) {
     for last in (1..list.len()).rev() {
         list.swap(last, rng.random_range(0..=last));

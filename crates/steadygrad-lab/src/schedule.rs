@@ -1,30 +1,30 @@
 use std::f64::consts::PI;
 
-/// What becomes of the learning rate in the course of a run: it climbs in a straight line over
-/// the warm-up, then follows the decay. The default keeps it as it is.
+/// A learning rate schedule: a linear warm-up, then a decay. The default is constant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Schedule {
-    /// Steps until the full learning rate is reached; 0 for none.
+    /// Steps of the warm-up; 0 for none.
     pub warmup_steps: u64,
-    /// What follows.
+    /// The decay after the warm-up.
     pub decay: Decay,
 }
 
-/// How a learning rate falls after its warm-up.
+/// The decay of a learning rate after its warm-up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Decay {
-    /// It does not.
+    /// No decay.
     #[default]
     Constant,
-    /// In a straight line, to zero at the end of the run.
+    /// Linear, to zero at the end of the run.
     Linear,
-    /// Along half a cosine, to zero at the end of the run (Loshchilov and Hutter, 2017, without
+    /// Half a cosine, to zero at the end of the run (Loshchilov and Hutter, 2017, without
     /// restarts).
     Cosine,
 }
 
 impl Decay {
-    /// Their names in a study.
+    /// All names in a study.
     pub const NAMES: [&str; 3] = ["constant", "linear", "cosine"];
 
     /// Its name in a study.
@@ -45,8 +45,10 @@ impl Decay {
 }
 
 impl Schedule {
-    /// What the learning rate is multiplied by at `step` (from 0) of a run of `steps`, in
-    /// `0.0..=1.0`: exactly 1 without warm-up and decay. With a decay it is 0 from `steps` on.
+    /// Factor of the learning rate in `step`, counted from 0, of a run of `steps`.
+    ///
+    /// It is in `0.0..=1.0`, and exactly 1 without warm-up and decay. With a decay it is 0 from
+    /// `steps` on.
     pub fn factor(&self, step: u64, steps: u64) -> f64 {
         if step < self.warmup_steps {
             return (step as f64 + 1.0) / self.warmup_steps as f64;
@@ -70,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_climbs_then_falls_to_zero() {
+    fn it_rises_then_falls_to_zero() {
         let schedule = |warmup_steps, decay| Schedule {
             warmup_steps,
             decay,

@@ -4,32 +4,32 @@ use steadygrad::dynamics::{
 
 use crate::Subject;
 
-/// Samples whose product of Jacobians is measured: enough for a standard error.
+/// Samples whose product of Jacobians is measured, for a standard error.
 const SAMPLES: usize = 4;
 
-/// Leading exponents where all of them would cost too much: the gradient's fate is in the first
-/// few.
+/// Number of leading exponents if all of them would cost too much. The first few decide whether the
+/// gradient explodes.
 const VECTORS: usize = 16;
 
-/// Multiplications that one sample's full Jacobians may cost, `sum(width^3)`. 1,000 layers of 100
-/// units take 1e9.
+/// Bound of the multiplications for one sample's full Jacobians, `sum(width^3)`. 1,000 layers of
+/// 100 units take 1e9.
 const EXPLICIT_WORK: f64 = 2e9;
 
-/// Multiplications that the full Jacobians of all samples may cost; two are measured whatever they
-/// cost, or there would be no error.
+/// Bound of the multiplications for the full Jacobians of all samples. Two samples are always
+/// measured, because the standard error needs them.
 const ALL_EXPLICIT_WORK: f64 = 1e9;
 const FEWEST_SAMPLES: usize = 2;
 
-/// Up to here all exponents are measured: `sum(width^3)`, of which the sweeps of the triangular
-/// factors take many times as much.
+/// All exponents are measured up to this `sum(width^3)`. The sweeps of the triangular factors take
+/// many times as much.
 const COMPLETE_WORK: f64 = 1e8;
 
-/// The growth spectrum of the subject's stages (`last` of them, counted from the end; `None`: all)
-/// on the first of these training rows.
+/// The growth spectrum of the subject's stages on the first of these training rows: of the `last`
+/// stages, or of all with `None`.
 ///
-/// A layer whose rank is below the number of vectors lowers that number. A sample whose state or
-/// tangent overflows, or through which nothing passes, is left out and counted; `None` when none
-/// is left, or the subject gives no stages.
+/// A layer whose rank is below the number of vectors lowers that number. A sample is left out and
+/// counted if its state or tangent overflows, or if its gradient is zero. `None` if no sample is
+/// left or the subject has no stages.
 pub(crate) fn spectrum<S: Subject>(
     subject: &S,
     model: &S::Model,
@@ -67,7 +67,7 @@ pub(crate) fn spectrum<S: Subject>(
                 let product = with_rank(&mut vectors, |vectors| {
                     JacobianProduct::of_factors(&factors, Some(vectors), seed)
                 })?;
-                // The backward pass meets the last layer first.
+                // The backward pass begins with the last layer.
                 layers.push(factors.iter().rev().map(LayerJacobian::of).collect());
                 Ok(product)
             })
@@ -77,7 +77,7 @@ pub(crate) fn spectrum<S: Subject>(
                 JacobianProduct::measure(&mut backward, Some(vectors), seed)
             })
         } else {
-            // A part of a product this large is not measured.
+            // A part of such a large product is not measured.
             return None;
         };
         match measured {
@@ -88,7 +88,7 @@ pub(crate) fn spectrum<S: Subject>(
     GrowthSpectrum::from_samples(axis, &names, &products, &layers, failed, width, seed)
 }
 
-/// A product with as many vectors as the rank allows.
+/// A product with as many vectors as its rank allows.
 fn with_rank(
     vectors: &mut usize,
     measure: impl Fn(usize) -> Result<JacobianProduct, DynamicsError>,

@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
-use steadygrad::cure::Goal;
+use steadygrad::cure::{Goal, SubjectSummary};
 use steadygrad::dynamics::{Activation, Axis};
 use steadygrad::measurements::MatrixRole;
 use steadygrad_burn::Stages;
@@ -10,64 +10,77 @@ use steadygrad_burn::Stages;
 use crate::Tape;
 use crate::faults::Distortion;
 
-/// What the lab must know about a subject before it builds a model.
+/// Facts about a subject that the lab needs before it builds a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// Short name.
+    /// The subject's short name.
     pub name: String,
-    /// One line about data and model.
+    /// One line about the data and the model.
     pub description: String,
-    /// Activation of the repeated layers: its critical gain is what initialisation aims at.
+    /// Activation of the repeated layers. The initialisation remedy aims at its critical gain.
     pub activation: Activation,
     /// Number of repeated layers, if [`Subject::build`] obeys [`Structure::depth`] and
-    /// [`Structure::rms_norm_every`]. `None` leaves these two remedies out.
+    /// [`Structure::rms_norm_every`]. With `None` these two remedies are not tried.
     pub depth: Option<usize>,
-    /// Number of time steps, for a recurrent model. Its growth is then measured through time.
+    /// Number of time steps of a recurrent model. Growth is then measured through time.
     pub sequence_length: Option<usize>,
-    /// Rows that training may ask for: `0..training_samples`.
+    /// Number of training rows: training asks for rows in `0..training_samples`.
     pub training_samples: usize,
-    /// Rows that [`Subject::validate`] uses.
+    /// Number of rows that [`Subject::validate`] uses.
     pub validation_samples: usize,
-    /// Name of the validation metric. Larger must be better.
+    /// Name of the validation metric, of which larger values are better.
     pub metric: &'static str,
-    /// When the metric counts as solved.
+    /// The metric that counts as solved, and the one that a trivial model reaches.
     pub goal: Goal,
 }
 
 impl Summary {
-    /// What growth is measured along: time where there are time steps, else depth.
+    /// The axis along which growth is measured: time for a recurrent model, else depth.
     pub fn growth_axis(&self) -> Axis {
         match self.sequence_length {
             Some(_) => Axis::Time,
             None => Axis::Depth,
         }
     }
+
+    /// The subject as a report shows it.
+    pub(crate) fn with_parameters(self, parameters: usize) -> SubjectSummary {
+        SubjectSummary {
+            name: self.name,
+            description: self.description,
+            parameters,
+            metric: self.metric.into(),
+            goal: self.goal,
+            training_samples: self.training_samples,
+            validation_samples: self.validation_samples,
+        }
+    }
 }
 
-/// What a remedy changes in a model's structure. The default changes nothing.
+/// A remedy's changes of a model's structure. The default changes nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Structure {
-    /// This many repeated layers in place of the subject's own number.
+    /// Number of repeated layers, instead of the subject's own.
     pub depth: Option<usize>,
-    /// RMSNorm before the activation of every n-th repeated layer, from the first.
+    /// RMSNorm before the activation of every n-th repeated layer, starting at the first.
     pub rms_norm_every: Option<usize>,
-    /// Stop the backward pass through time after so many steps.
+    /// Number of time steps after which the backward pass stops.
     pub bptt_steps: Option<usize>,
 }
 
 impl Structure {
-    /// Whether repeated layer `index` (from 0) is to be normalised.
+    /// Whether to normalise repeated layer `index`, counted from 0.
     pub fn normalizes(&self, index: usize) -> bool {
         self.rms_norm_every
             .is_some_and(|every| index.is_multiple_of(every.max(1)))
     }
 
-    /// Whether it changes the number of the repeated layers, or the layers themselves.
+    /// Whether it changes the repeated layers or their number.
     pub(crate) fn changes_layers(&self) -> bool {
         self.depth.is_some() || self.rms_norm_every.is_some()
     }
 
-    /// What `other` leaves open is as it is here.
+    /// The settings of `other`, and these where `other` has none.
     pub(crate) fn overridden_by(self, other: Self) -> Self {
         Self {
             depth: other.depth.or(self.depth),
@@ -77,33 +90,33 @@ impl Structure {
     }
 }
 
-/// A model with its data: what `cure` can be run on.
+/// A model with its data, which the lab can measure, train and cure.
 pub trait Subject: Send + Sync {
     /// The Burn module that is trained.
     type Model: Module + 'static;
 
-    /// Fixed facts.
+    /// Facts that do not change.
     fn summary(&self) -> Summary;
 
     /// Builds an untrained model on `device`.
     ///
-    /// Draw weights from `rng`, or use Burn's own initializers: the lab seeds Burn's generator
-    /// as well and builds one model at a time, so both give the same weights for the same seed.
+    /// Draw weights from `rng`, or use Burn's own initializers. The lab also seeds Burn's generator
+    /// and builds one model at a time, so that the same seed gives the same weights in both cases.
     fn build(&self, structure: &Structure, rng: &mut dyn Rng, device: &Device) -> Self::Model;
 
-    /// Mean loss of the model on these training rows. Pass each repeated layer's output through
-    /// [`Tape::watch`], so that growth can be measured.
+    /// Mean loss of the model on these training rows.
+    ///
+    /// Pass each repeated layer's output through [`Tape::watch`], so that growth can be measured.
     fn loss(&self, model: &Self::Model, rows: &[usize], tape: &mut Tape) -> Tensor<1>;
 
-    /// The validation metric of the model; NaN when its predictions are not finite.
+    /// Validation metric of the model; NaN if its predictions are not finite.
     fn validate(&self, model: &Self::Model) -> f64;
 
     /// Root mean square of the input on these training rows.
     fn input_rms(&self, rows: &[usize]) -> f64;
 
-    /// The repeated layers (or time steps) as stages, and the state that enters the first of them
-    /// on this training row (`[1, width]`). Growth spectra are measured on it; `None` leaves them
-    /// out.
+    /// The repeated layers or time steps as stages, and the state that enters the first one on this
+    /// training row (`[1, width]`). Growth spectra are measured on them; `None` skips the spectra.
     fn stages<'a>(
         &'a self,
         _model: &'a Self::Model,
@@ -112,9 +125,11 @@ pub trait Subject: Send + Sync {
         None
     }
 
-    /// The same subject with each training input `x` moved in a random direction of its own, by
-    /// `size |x|`; of a sequence, the input of the first time step. In f64 where
-    /// [`Subject::computes_in_f64`]. Twins train on it; `None` leaves those out whose inputs differ.
+    /// The subject with each training input `x` moved by `size |x|` in its own random direction. Of
+    /// a sequence only the input of the first time step moves.
+    ///
+    /// The inputs are f64 if [`Subject::computes_in_f64`]. Twins train on them; `None` skips the
+    /// twins whose inputs differ.
     fn with_moved_inputs(&self, _size: f64, _rng: &mut dyn Rng) -> Option<Self>
     where
         Self: Sized,
@@ -122,20 +137,20 @@ pub trait Subject: Send + Sync {
         None
     }
 
-    /// Standard deviation of what is added to the repeated layers' weighted sums: their biases,
-    /// and, for a recurrent network, its input. Mean-field theory's `sigma_b`.
+    /// Mean-field theory's `sigma_b`: the standard deviation of the repeated layers' biases, plus
+    /// that of the input for a recurrent network.
     fn bias_std(&self, _model: &Self::Model) -> f64 {
         0.0
     }
 
-    /// What a weight matrix does. `None` leaves it to the order: the first reads the input, the
-    /// last writes the output, those between are hidden.
+    /// Role of a weight matrix. With `None` the first matrix reads the input, the last one writes
+    /// the output and the others are hidden.
     fn role(&self, _parameter: &str) -> Option<MatrixRole> {
         None
     }
 
-    /// Loss and gradients on these rows, by Burn's autodiff. A subject with a faster backward
-    /// pass of its own replaces this.
+    /// Loss and gradients on these rows, by Burn's autodiff. Override it for a faster backward
+    /// pass.
     fn loss_and_gradients(
         &self,
         model: &Self::Model,
@@ -146,12 +161,12 @@ pub trait Subject: Send + Sync {
         tape.backward(loss, model)
     }
 
-    /// [`Subject::loss`] on these rows as a faulty data pipeline would deliver them. A replay runs
-    /// it on a tape of operations: pass each operation's output through [`Tape::operation`], and it
-    /// can name the one that went wrong.
+    /// [`Subject::loss`] on these rows after a faulty data pipeline.
     ///
-    /// `None` when the subject has no way to distort its data: the default, for every distortion
-    /// that changes something.
+    /// A replay runs it on a tape of operations. Pass each operation's output through
+    /// [`Tape::operation`], so that the replay can name the operation that failed.
+    ///
+    /// `None` if the subject cannot distort its data. By default it cannot.
     fn distorted_loss(
         &self,
         model: &Self::Model,
@@ -162,10 +177,10 @@ pub trait Subject: Send + Sync {
         distortion.is_none().then(|| self.loss(model, rows, tape))
     }
 
-    /// [`Subject::loss_and_gradients`] on these rows as a faulty data pipeline would deliver them.
-    /// With a distortion that changes nothing it gives the very same numbers.
+    /// [`Subject::loss_and_gradients`] on these rows after a faulty data pipeline. A distortion
+    /// that changes nothing gives the same numbers to the bit.
     ///
-    /// `None` when the subject has no way to distort its data.
+    /// `None` if the subject cannot distort its data.
     fn distorted_loss_and_gradients(
         &self,
         model: &Self::Model,
@@ -180,21 +195,21 @@ pub trait Subject: Send + Sync {
         Some(tape.backward(loss, model))
     }
 
-    /// Whether [`Subject::loss_and_gradients`] computes in f64, throughout, when the trainable
-    /// parameters of this model are cast to f64: all tensors of its own must then be made in the
-    /// parameters' type. Curvature and twins are measured in f64 where they can be.
+    /// Whether [`Subject::loss_and_gradients`] computes in f64 throughout once this model's
+    /// trainable parameters are cast to f64. All other tensors must then take the parameters' type.
+    /// Sharpness and twins are measured in f64 if this is true.
     fn computes_in_f64(&self, _model: &Self::Model) -> bool {
         false
     }
 
-    /// Whether [`Subject::distorted_loss`] computes in f64, throughout, when the trainable parameters
-    /// of this model are cast to f64: a replay in f64 needs it.
+    /// Whether [`Subject::distorted_loss`] computes in f64 throughout once this model's trainable
+    /// parameters are cast to f64. A replay in f64 needs it.
     fn loss_in_f64(&self, model: &Self::Model) -> bool {
         self.computes_in_f64(model)
     }
 
-    /// Multiplications of one training step on one sample, up to a constant: for comparing the
-    /// cost of remedies without a clock.
+    /// Multiplications of one training step on one sample, up to a constant factor. They compare
+    /// the cost of remedies without a clock.
     fn work(&self, model: &Self::Model) -> f64 {
         model.num_params() as f64
     }

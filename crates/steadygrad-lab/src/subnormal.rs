@@ -11,15 +11,16 @@ use crate::random::{Purpose, generator, normal};
 use crate::tape::Signals;
 use crate::{Plan, Subject, Tape};
 
-/// Multiplications that one timed backward pass may cost: milliseconds with normal signals.
+/// Bound of the multiplications of one timed backward pass: milliseconds with normal signals.
 const WORK: usize = 20_000_000;
 const MOST_LAYERS: usize = 16;
 const REPEATS: usize = 7;
 
-/// Midway, in logarithms, between the largest and the least subnormal f32.
+/// The geometric mean of the largest and the smallest subnormal f32.
 const SUBNORMAL: f64 = 1.3e-41;
 
-/// Counts subnormal values in the first batch's backward pass, and times what they cost.
+/// Counts subnormal values in the first batch's backward pass, and times how much they slow it
+/// down.
 pub(crate) fn subnormals<S: Subject>(
     subject: &S,
     plan: &Plan,
@@ -37,7 +38,7 @@ pub(crate) fn subnormals<S: Subject>(
     }
 }
 
-/// Of the first batch's backward pass.
+/// The signals of the first batch's backward pass.
 fn signals<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Signals {
     let (model, _) = build(subject, plan, &plan.remedies, device);
     let samples = subject.summary().training_samples;
@@ -47,7 +48,7 @@ fn signals<S: Subject>(subject: &S, plan: &Plan, device: &Device) -> Signals {
     tape.signals()
 }
 
-/// Units of the repeated layers; of the output without any. `None` without weights.
+/// Units of the repeated layers, or else of the output. `None` without weights.
 fn width(measurements: &Measurements) -> Option<usize> {
     let repeated = |role| matches!(role, MatrixRole::Hidden | MatrixRole::Recurrent);
     let weights = &measurements.weights;
@@ -55,15 +56,14 @@ fn width(measurements: &Measurements) -> Option<usize> {
     Some(matrix.or(weights.last())?.fan_out)
 }
 
-/// Times a backward pass through layers of this width, with normal signals and with subnormal ones,
-/// by turns.
+/// Times a backward pass through layers of this width, alternating normal and subnormal signals.
 fn slowdown(width: usize, batch_size: usize, seed: u64, device: &Device) -> Slowdown {
     let width = width.max(1);
     let rows = batch_size.min(WORK / (4 * width * width)).max(1);
     let layers = (WORK / (2 * rows * width * width)).clamp(2, MOST_LAYERS);
     let pass = Pass::new([rows, width], layers, seed, &device.clone().inner());
     let (mut fast, mut slow) = (Vec::new(), Vec::new());
-    // Once without a clock: memory and code are then in their caches.
+    // The first pass is not timed: it fills the caches.
     pass.seconds(1.0);
     for _ in 0..REPEATS {
         fast.push(pass.seconds(1.0));
@@ -78,8 +78,7 @@ fn slowdown(width: usize, batch_size: usize, seed: u64, device: &Device) -> Slow
     }
 }
 
-/// What a dense layer does in the backward pass: the weights' gradient and the signal for the layer
-/// before.
+/// The backward pass of dense layers: the weights' gradient, and the signal for the layer before.
 struct Pass {
     signal: Tensor<2>,
     activation: Tensor<2>,
@@ -89,7 +88,7 @@ struct Pass {
 }
 
 impl Pass {
-    /// Weights that keep a signal's size.
+    /// The weights keep the size of a signal.
     fn new([rows, width]: [usize; 2], layers: usize, seed: u64, device: &Device) -> Self {
         let rng = &mut generator(seed, Purpose::Timing);
         Self {
@@ -150,10 +149,10 @@ mod tests {
     }
 
     #[test]
-    fn subnormal_signals_are_seen_though_the_scan_sets_them_to_zero() {
-        // Each step back shrinks the signal by about 50^(1/2) 0.05 = 0.35, from near 0.01: below
-        // 1.2e-38 after some 80 steps, below 1.4e-45 after some 95. So about 15 of 200 steps are
-        // subnormal and 105 lost.
+    fn subnormal_signals_are_counted_although_the_scan_sets_them_to_zero() {
+        // Each step back shrinks the signal by about 50^(1/2) 0.05 = 0.35, from about 0.01. It is
+        // below 1.2e-38 after some 80 steps, and below 1.4e-45 after some 95. So about 15 of 200
+        // steps are subnormal, and 105 are lost.
         let [subnormal, lost] = shares(&TemporalOrderRnn::new(200, 50, 0.05, 0.95));
         assert!((0.05..0.10).contains(&subnormal), "{subnormal}");
         assert!((0.45..0.60).contains(&lost), "{lost}");
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn through_depth_too() {
+    fn subnormal_signals_are_counted_through_depth() {
         let network = |init_std| {
             let config = MlpConfig {
                 depth: 60,
@@ -173,7 +172,7 @@ mod tests {
             let device = Device::flex().autodiff();
             TableMlp::new("digits-mlp", "digits", digits(), config, 0.95, device)
         };
-        // A tenth a layer: about seven of sixty layers are subnormal.
+        // The signal shrinks tenfold a layer: about seven of sixty layers are subnormal.
         let [subnormal, lost] = shares(&network(0.1 / 8.0));
         assert!((0.06..0.18).contains(&subnormal), "{subnormal}");
         assert!((0.15..0.45).contains(&lost), "{lost}");
@@ -186,7 +185,7 @@ mod tests {
         for (size, subnormal) in [(1.0, false), (SUBNORMAL, true)] {
             let end = pass.run(pass.signal.clone() * size).into_data();
             let values: Vec<f32> = end.iter::<f32>().collect();
-            // A few are zero by chance: they lie within the least subnormal number of it.
+            // A few values are zero by chance: they are below the smallest subnormal number.
             let kept = values
                 .iter()
                 .filter(|value| value.is_subnormal() == subnormal);

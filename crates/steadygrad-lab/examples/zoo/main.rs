@@ -1,10 +1,10 @@
 //! The zoo: about a thousand runs, and what steadygrad and others say of them.
 //!
-//! `cargo run --release -p steadygrad-lab --example zoo -- [tuning | held-out | fresh DRAW] [--list] [--traces FILE]`
-//! takes about three minutes a part on two cores and prints Markdown; `--list` adds every run that was judged wrong,
-//! `--traces` writes the runs' losses, norms and learning rates to an Arrow file.
-//! Thresholds may be chosen on the tuning part only. `fresh` is both parts' size, and held out until its tables are
-//! read.
+//! `cargo run --release -p steadygrad-lab --example zoo -- [tuning | held-out | fresh DRAW]
+//! [--list] [--traces FILE]` takes about three minutes a part on two cores and prints Markdown;
+//! `--list` adds every run that was judged wrong, `--traces` writes the runs' losses, norms and
+//! learning rates to an Arrow file. Thresholds may be chosen on the tuning part only. `fresh` is
+//! both parts' size, and held out until its tables are read.
 #![allow(
     clippy::print_stdout,
     reason = "an experiment reports to its standard output"
@@ -21,14 +21,15 @@ use burn::tensor::Device;
 use steadygrad::detect::{Detector, Severity};
 use steadygrad::diagnose::{Finding, History, Level, diagnose_run};
 use steadygrad_lab::faults::Fault;
-use steadygrad_lab::zoo::{Became, PEERS, Part, Run, configurations, fresh, run};
+use steadygrad_lab::unstable::zoo::{FinalState, PEERS, Part, Run, configurations, fresh, run};
 
-/// A run and what was said of it.
+/// A run with its findings.
 struct Judged {
     run: Run,
     findings: Vec<Finding>,
-    /// First step at which the guard's detectors would have said something that an action follows.
+    /// The first step with a suspicious detection of the guard's detectors.
     suspicious: Option<u64>,
+    /// The first step with a harmful detection.
     harmful: Option<u64>,
 }
 
@@ -101,22 +102,25 @@ fn judge(run: Run) -> Judged {
     }
 }
 
-/// Nothing was put into it.
+/// Whether the run has no fault.
 fn is_clean(one: &Judged) -> bool {
     one.run.configuration.fault.is_none()
 }
 
-/// Healthy, and nothing was put into it.
+/// Whether the run is healthy and has no fault.
 fn is_healthy(one: &Judged) -> bool {
-    one.run.became == Became::Healthy && is_clean(one)
+    one.run.final_state == FinalState::Healthy && is_clean(one)
 }
 
-/// Nothing happened to it, whether it learnt or not.
+/// Whether the run did not fail or spike; it need not have learnt anything.
 fn stayed_well(one: &Judged) -> bool {
-    matches!(one.run.became, Became::Healthy | Became::Unlearnt)
+    matches!(
+        one.run.final_state,
+        FinalState::Healthy | FinalState::Unlearnt
+    )
 }
 
-/// What is said of a run: a note is no alarm.
+/// Whether a finding is more than a note.
 fn alarms(judged: &Judged) -> bool {
     judged
         .findings
@@ -125,25 +129,26 @@ fn alarms(judged: &Judged) -> bool {
 }
 
 fn kinds(judged: &[Judged]) {
-    let mut counts: BTreeMap<&str, BTreeMap<Became, usize>> = BTreeMap::new();
+    let mut counts: BTreeMap<&str, BTreeMap<FinalState, usize>> = BTreeMap::new();
     for one in judged {
         let family = counts
             .entry(one.run.configuration.architecture.family())
             .or_default();
-        *family.entry(one.run.became).or_default() += 1;
+        *family.entry(one.run.final_state).or_default() += 1;
     }
     println!(
-        "| family | healthy | learnt nothing | recovered | diverged | non-finite |\n|---|---|---|---|---|---|"
+        "| family | healthy | learnt nothing | recovered | diverged | non-finite |\n\
+         |---|---|---|---|---|---|"
     );
     for (family, of) in counts {
-        let count = |became| of.get(&became).copied().unwrap_or(0);
+        let count = |final_state| of.get(&final_state).copied().unwrap_or(0);
         println!(
             "| {family} | {} | {} | {} | {} | {} |",
-            count(Became::Healthy),
-            count(Became::Unlearnt),
-            count(Became::Recovered),
-            count(Became::Diverged),
-            count(Became::NonFinite)
+            count(FinalState::Healthy),
+            count(FinalState::Unlearnt),
+            count(FinalState::Recovered),
+            count(FinalState::Diverged),
+            count(FinalState::NonFinite)
         );
     }
 }
@@ -151,12 +156,13 @@ fn kinds(judged: &[Judged]) {
 fn detection(judged: &[Judged]) {
     println!(
         "\n## Failing runs found, and healthy runs with an alarm (95 % intervals)\n\n\
-         Lead: steps from the alarm to the first value that is not finite, median over runs without a fault, \
-         or with one that builds up, that fail after step 20; -1: never. Runs that learnt nothing are \
-         neither healthy nor failing.\n\n| rule | failing runs found | healthy runs with an alarm | of those that learnt \
-         nothing | lead |\n|---|---|---|---|---|"
+         Lead: median number of steps from the alarm to the first non-finite value, over runs \
+         without a fault or with one that builds up, that fail after step 20; -1: no such run. \
+         Runs that learnt nothing are neither healthy nor failing.\n\n\
+         | rule | failing runs found | healthy runs with an alarm | of those that learnt nothing \
+         | lead |\n|---|---|---|---|---|"
     );
-    // A diagnosis is made afterwards: it has no lead.
+    // A diagnosis is made after the run: it has no lead.
     row("steadygrad diagnose, any warning or error", judged, |one| {
         alarms(one).then_some(None)
     });
@@ -184,7 +190,7 @@ fn detection(judged: &[Judged]) {
     });
 }
 
-/// A value that is not finite is an alarm too.
+/// The first alarm of a detector; a non-finite value is one too.
 fn online(one: &Judged, seen: Option<u64>) -> Option<Option<u64>> {
     let first = [seen, one.run.first_non_finite].into_iter().flatten().min();
     first.map(Some)
@@ -196,7 +202,7 @@ fn row(name: &str, judged: &[Judged], alarm: impl Fn(&Judged) -> Option<Option<u
         let found = all.iter().filter(|one| alarm(one).is_some()).count();
         interval(found, all.len())
     };
-    // What comes from one step to the next leads by nothing.
+    // A sudden failure cannot be seen earlier.
     let builds_up = |one: &&Judged| {
         let fault = one.run.configuration.fault.as_ref();
         fault.is_none_or(Fault::builds_up)
@@ -220,10 +226,10 @@ fn row(name: &str, judged: &[Judged], alarm: impl Fn(&Judged) -> Option<Option<u
         None => "-".into(),
     };
     let healthy = of(&is_healthy);
-    let unlearnt = |one: &Judged| one.run.became == Became::Unlearnt && is_clean(one);
+    let unlearnt = |one: &Judged| one.run.final_state == FinalState::Unlearnt && is_clean(one);
     println!(
         "| {name} | {} | {healthy} | {} | {lead} |",
-        of(&|one| one.run.became.failed()),
+        of(&|one| one.run.final_state.failed()),
         of(&unlearnt)
     );
 }
@@ -246,16 +252,17 @@ fn interval(found: usize, all: usize) -> String {
     )
 }
 
-/// The rules that name a fault rightly.
+/// The rules that are right for a fault.
 fn expected(fault: &Fault) -> &'static [&'static str] {
     match fault {
         Fault::ScaledBatch(_) | Fault::PoisonedBatch(_) => &["SG009"],
-        // Batches that are odd for a while.
+        // These faults distort batches over several steps.
         Fault::RotatedLabels(_) | Fault::ShiftedData(_) => &["SG009", "SG005"],
         Fault::LearningRateSpike(_) | Fault::LearningRateGrowth(_) => &["SG014"],
         Fault::BitFlip(_) | Fault::WeightGrowth(_) => &["SG008"],
         Fault::F16Overflow(_) => &["SG010"],
         Fault::LabelNoise(_) => &["SG005", "SG009", "SG015"],
+        other => unimplemented!("no rule is listed for {}", other.name()),
     }
 }
 
@@ -280,7 +287,8 @@ fn right_time(one: &Judged, fault: &Fault) -> bool {
 
 fn faults(judged: &[Judged]) {
     println!(
-        "\n## Faults put in\n\n| fault | runs | without effect | right rule first | right steps | headlines |\n\
+        "\n## Faults put in\n\n\
+         | fault | runs | without effect | right rule first | right steps | headlines |\n\
          |---|---|---|---|---|---|"
     );
     let mut by_fault: BTreeMap<&str, Vec<(&Judged, &Fault)>> = BTreeMap::new();
@@ -291,7 +299,7 @@ fn faults(judged: &[Judged]) {
     }
     let mut all = (0, 0, 0);
     for (name, runs) in &by_fault {
-        // Nothing was said and nothing happened.
+        // No alarm, and the run stayed healthy.
         let idle = |(one, _): &&(&Judged, &Fault)| stayed_well(one) && !alarms(one);
         let shown: Vec<_> = runs.iter().filter(|run| !idle(run)).collect();
         let rule = shown
@@ -331,8 +339,8 @@ fn faults(judged: &[Judged]) {
     );
 }
 
-/// Whether the headline names what was put into the run, and where; or, where nothing was, stands on a run
-/// that did not stay healthy.
+/// Whether the headline names the fault and its steps. In a run without a fault a headline is right
+/// if the run did not stay healthy.
 fn is_right(one: &Judged) -> bool {
     match &one.run.configuration.fault {
         Some(fault) => right_rule(one, fault) && right_time(one, fault),
@@ -340,13 +348,14 @@ fn is_right(one: &Judged) -> bool {
     }
 }
 
-/// What the findings claim of themselves, and what is so.
+/// Compares the confidence that headlines claim with their hit rate.
 fn confidence(judged: &[Judged]) {
     println!(
-        "\n## Confidence: headlines that are right\n\nRight: it names the fault that was put in and its steps, or \
-         nothing was put in and the run did not stay healthy.\n\n| headline | runs | claimed | right |\n|---|---|---|---|"
+        "\n## Confidence: headlines that are right\n\n\
+         A headline is right if it names the fault and its steps; in a run without a fault, if the \
+         run did not stay healthy.\n\n| headline | runs | claimed | right |\n|---|---|---|---|"
     );
-    // What a headline claims is its rule's.
+    // A headline claims its rule's confidence.
     let mut by_code: BTreeMap<&str, (Option<f64>, usize, usize)> = BTreeMap::new();
     for one in judged.iter().filter(|one| alarms(one)) {
         let headline = &one.findings[0];
@@ -376,10 +385,10 @@ fn confidence(judged: &[Judged]) {
 fn wrong(judged: &[Judged]) {
     println!("\n## Judged wrong\n");
     for one in judged {
-        let missed = one.run.became.failed() && !alarms(one);
+        let missed = one.run.final_state.failed() && !alarms(one);
         let false_alarm = is_healthy(one) && alarms(one);
         let misnamed = one.run.configuration.fault.as_ref().is_some_and(|fault| {
-            (alarms(one) || one.run.became.failed()) && !right_rule(one, fault)
+            (alarms(one) || one.run.final_state.failed()) && !right_rule(one, fault)
         });
         let why = match (missed, false_alarm, misnamed) {
             (true, ..) => "missed",
@@ -409,7 +418,7 @@ fn wrong(judged: &[Judged]) {
             one.run.configuration.name(),
             begin.join(" "),
             end.join(" "),
-            one.run.became.name(),
+            one.run.final_state.name(),
             one.run.validation_metric,
             said.join("; ")
         );

@@ -9,7 +9,7 @@ use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::ArrowError;
 use steadygrad::trace::Role;
-use steadygrad_lab::zoo::Run;
+use steadygrad_lab::unstable::zoo::Run;
 
 /// What of a trace is kept. Norms by parameter are many times as much.
 const COLUMNS: [Role; 4] = [
@@ -32,7 +32,7 @@ pub(crate) fn write(path: &Path, runs: &[&Run]) -> Result<(), ArrowError> {
             "family",
             text(&|run| run.configuration.architecture.family().into()),
         ),
-        ("became", text(&|run| run.became.name().into())),
+        ("became", text(&|run| run.final_state.name().into())),
         (
             "fault",
             text(&|run| {

@@ -1,21 +1,32 @@
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use super::{Table, Target};
 
-/// Whether a CSV's target is a class or a number.
+/// Rows that training and validation need.
+const MIN_ROWS: usize = 20;
+
+/// Up to this many different whole numbers are classes.
+const MAX_AUTO_CLASSES: usize = 20;
+
+/// Whether the target of a CSV is a class or a number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CsvTask {
-    /// Classes if the target holds a word, or at most 20 different whole numbers; else numbers.
+    /// Classes if the target holds text or at most 20 different whole numbers, else numbers.
     #[default]
     Auto,
-    /// Classes, whatever the target looks like.
+    /// Classes, whatever the target holds.
     Classification,
     /// Numbers.
     Regression,
 }
 
 impl CsvTask {
-    /// Its name, as in a study.
+    /// All names in a study.
+    pub const NAMES: [&str; 3] = ["auto", "classification", "regression"];
+
+    /// Its name in a study.
     pub fn name(self) -> &'static str {
         match self {
             CsvTask::Auto => "auto",
@@ -23,47 +34,64 @@ impl CsvTask {
             CsvTask::Regression => "regression",
         }
     }
+
+    /// The task of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [CsvTask::Auto, CsvTask::Classification, CsvTask::Regression]
+            .into_iter()
+            .find(|task| task.name() == name)
+    }
 }
 
-/// What can be wrong with a CSV file.
+/// Why a CSV file cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CsvError {
-    /// It cannot be opened or is not CSV.
+    /// The file cannot be opened or is not CSV.
     #[error("cannot read `{}`: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// The reader's answer.
-        source: csv::Error,
+        /// The reader's error.
+        source: Box<dyn Error + Send + Sync>,
     },
-    /// No such column.
-    #[error("`{}` has no column `{target}`{}; its columns are {}", path.display(), nearest(.target, .columns), columns.join(", "))]
+    /// The file does not have the target column.
+    #[error(
+        "`{}` has no column `{target}`{}; its columns are {}",
+        path.display(),
+        nearest(.target, .columns),
+        columns.join(", ")
+    )]
     NoTarget {
         /// The file.
         path: PathBuf,
-        /// The column asked for.
+        /// The target column.
         target: String,
-        /// The columns there are.
+        /// The columns of the file.
         columns: Vec<String>,
     },
     /// A feature, or the target of a regression, is not a finite number.
-    #[error("`{}` line {line}, column `{column}`: `{found}` is not a finite number; only the target of a classification may be text", path.display())]
+    #[error(
+        "`{}` line {line}, column `{column}`: `{found}` is not a finite number; only the target of \
+         a classification may be text",
+        path.display()
+    )]
     NotANumber {
         /// The file.
         path: PathBuf,
-        /// Line number, the header is 1.
+        /// Line number; the header is line 1.
         line: u64,
         /// The column.
         column: String,
-        /// What stands there.
+        /// The text of the cell.
         found: String,
     },
-    /// Too little data to train and validate on.
+    /// The file has too little data to train and validate on.
     #[error("`{}` has {found}; {allowed}", path.display())]
     TooSmall {
         /// The file.
         path: PathBuf,
-        /// What it has.
+        /// What the file has.
         found: String,
         /// What is needed.
         allowed: &'static str,
@@ -71,125 +99,158 @@ pub enum CsvError {
 }
 
 fn nearest(name: &str, candidates: &[String]) -> String {
-    crate::study::nearest(name, candidates.iter().map(String::as_str))
+    crate::nearest::nearest(name, candidates.iter().map(String::as_str))
         .map_or(String::new(), |near| format!(" (did you mean `{near}`?)"))
 }
 
-/// Reads a CSV with a header line: every column but the target is a numeric feature.
+/// Reads a CSV with a header line. Every column except the target is a numeric feature.
 ///
 /// # Errors
-/// See [`CsvError`]; each names the file and the place.
+/// [`CsvError`] names the file and the place.
 pub fn read_csv(path: &Path, target: &str, task: CsvTask) -> Result<Table, CsvError> {
-    const MIN_ROWS: usize = 20;
-    const MAX_AUTO_CLASSES: usize = 20;
-
-    let read = |source| CsvError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_path(path)
-        .map_err(read)?;
-    let columns: Vec<String> = reader
-        .headers()
-        .map_err(read)?
-        .iter()
-        .map(str::to_owned)
-        .collect();
-    let target_index = columns
-        .iter()
-        .position(|column| column == target)
-        .ok_or_else(|| CsvError::NoTarget {
-            path: path.to_owned(),
-            target: target.to_owned(),
-            columns: columns.clone(),
-        })?;
-    let too_small = |found: String, allowed| CsvError::TooSmall {
-        path: path.to_owned(),
-        found,
-        allowed,
-    };
-    if columns.len() < 2 {
-        return Err(too_small(
-            "only one column".into(),
-            "at least one feature beside the target is needed",
-        ));
-    }
-
-    let number = |text: &str, line: u64, column: &str| {
-        text.parse::<f32>()
-            .ok()
-            .filter(|value| value.is_finite())
-            .ok_or_else(|| CsvError::NotANumber {
-                path: path.to_owned(),
-                line,
-                column: column.to_owned(),
-                found: text.to_owned(),
-            })
-    };
-    let (mut values, mut targets) = (Vec::new(), Vec::new());
-    for record in reader.records() {
-        let record = record.map_err(read)?;
-        let line = record.position().map_or(0, csv::Position::line);
-        for (index, text) in record.iter().enumerate() {
-            if index == target_index {
-                targets.push((line, text.to_owned()));
-            } else {
-                values.push(number(text, line, &columns[index])?);
-            }
-        }
-    }
+    let file = File { path, target };
+    let (columns, values, targets) = file.cells()?;
     if targets.len() < MIN_ROWS {
-        return Err(too_small(
+        return Err(file.too_small(
             format!("{} rows", targets.len()),
             "at least 20 are needed to train and validate",
         ));
     }
-
     let mut names: Vec<String> = targets.iter().map(|(_, text)| text.clone()).collect();
     names.sort();
     names.dedup();
+    let target = if are_classes(&names, task) {
+        file.classes(&targets, names)?
+    } else {
+        file.numbers(&targets)?
+    };
+    Ok(Table::new(columns - 1, values, target))
+}
+
+fn are_classes(names: &[String], task: CsvTask) -> bool {
     let whole = |text: &String| text.parse::<i64>().is_ok();
     let numeric = |text: &String| text.parse::<f64>().is_ok();
-    let classes = match task {
+    match task {
         CsvTask::Classification => true,
         CsvTask::Regression => false,
         CsvTask::Auto => {
             !names.iter().all(numeric)
                 || (names.len() <= MAX_AUTO_CLASSES && names.iter().all(whole))
         }
-    };
-    let target = if classes {
+    }
+}
+
+/// The text of a target, with its line.
+type TargetCell = (u64, String);
+
+struct File<'a> {
+    path: &'a Path,
+    target: &'a str,
+}
+
+impl File<'_> {
+    /// The number of columns, and all features and targets row by row.
+    fn cells(&self) -> Result<(usize, Vec<f32>, Vec<TargetCell>), CsvError> {
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(csv::Trim::All)
+            .from_path(self.path)
+            .map_err(|error| self.unreadable(error))?;
+        let headers = reader.headers().map_err(|error| self.unreadable(error))?;
+        let columns: Vec<String> = headers.iter().map(str::to_owned).collect();
+        let target = self.target_index(&columns)?;
+        let (mut values, mut targets) = (Vec::new(), Vec::new());
+        for record in reader.records() {
+            let record = record.map_err(|error| self.unreadable(error))?;
+            let line = record.position().map_or(0, csv::Position::line);
+            for (index, text) in record.iter().enumerate() {
+                if index == target {
+                    targets.push((line, text.to_owned()));
+                } else {
+                    values.push(self.number(text, line, &columns[index])?);
+                }
+            }
+        }
+        Ok((columns.len(), values, targets))
+    }
+
+    fn target_index(&self, columns: &[String]) -> Result<usize, CsvError> {
+        let index = columns
+            .iter()
+            .position(|column| column == self.target)
+            .ok_or_else(|| CsvError::NoTarget {
+                path: self.path.to_owned(),
+                target: self.target.to_owned(),
+                columns: columns.to_vec(),
+            })?;
+        if columns.len() < 2 {
+            return Err(self.too_small(
+                "only one column".into(),
+                "at least one feature is needed besides the target",
+            ));
+        }
+        Ok(index)
+    }
+
+    fn classes(&self, targets: &[TargetCell], names: Vec<String>) -> Result<Target, CsvError> {
         if names.len() < 2 || names.len() * 2 > targets.len() {
-            return Err(too_small(
+            return Err(self.too_small(
                 format!(
-                    "{} different values in `{target}` over {} rows",
+                    "{} different values in `{}` over {} rows",
                     names.len(),
+                    self.target,
                     targets.len()
                 ),
-                "a classification needs at least 2 classes with 2 rows each on average; is it a regression?",
+                "a classification needs at least 2 classes with 2 rows each on average; is it a \
+                 regression?",
             ));
         }
         let rows = targets
             .iter()
             .map(|(_, text)| names.partition_point(|name| name < text))
             .collect();
-        Target::Classes { rows, names }
-    } else {
+        Ok(Target::Classes { rows, names })
+    }
+
+    fn numbers(&self, targets: &[TargetCell]) -> Result<Target, CsvError> {
         let numbers = targets
             .iter()
-            .map(|(line, text)| number(text, *line, target))
+            .map(|(line, text)| self.number(text, *line, self.target))
             .collect::<Result<Vec<_>, _>>()?;
         if numbers.iter().all(|value| *value == numbers[0]) {
-            return Err(too_small(
-                format!("one single value in `{target}`"),
+            return Err(self.too_small(
+                format!("one single value in `{}`", self.target),
                 "there is nothing to predict",
             ));
         }
-        Target::Numbers(numbers)
-    };
-    Ok(Table::new(columns.len() - 1, values, target))
+        Ok(Target::Numbers(numbers))
+    }
+
+    fn number(&self, text: &str, line: u64, column: &str) -> Result<f32, CsvError> {
+        text.parse::<f32>()
+            .ok()
+            .filter(|value| value.is_finite())
+            .ok_or_else(|| CsvError::NotANumber {
+                path: self.path.to_owned(),
+                line,
+                column: column.to_owned(),
+                found: text.to_owned(),
+            })
+    }
+
+    fn too_small(&self, found: String, allowed: &'static str) -> CsvError {
+        CsvError::TooSmall {
+            path: self.path.to_owned(),
+            found,
+            allowed,
+        }
+    }
+
+    fn unreadable(&self, error: csv::Error) -> CsvError {
+        CsvError::Read {
+            path: self.path.to_owned(),
+            source: error.into(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@ use smartcore::dataset::digits::load_dataset;
 
 use super::{Table, Target};
 
-/// The 1,797 handwritten digits of Alpaydin and Kaynak (UCI, 1998): 8x8 pixels from 0 to 16, as
-/// they come, ten classes.
+/// The 1,797 handwritten digits of Alpaydin and Kaynak (UCI, 1998): ten classes of 8x8 pixels,
+/// which are not scaled and go from 0 to 16.
 pub fn digits() -> Table {
     let data = load_dataset();
     let rows = data.target.iter().map(|class| *class as usize).collect();
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_data_set_is_the_one_everybody_knows() {
+    fn the_data_set_equals_scikit_learns() {
         let table = digits();
         assert_eq!((table.features, table.values.len()), (64, 1797 * 64));
         assert_eq!((table.training.len(), table.validation.len()), (1438, 359));

@@ -1,4 +1,4 @@
-//! Data sets: real ones that come inside a package, the user's own, and generated tasks.
+//! Data sets: embedded ones, the user's own tables, and generated tasks.
 
 mod csv;
 mod digits;

@@ -1,16 +1,17 @@
 use crate::random::{Purpose, generator, shuffle};
 
-/// What is to be predicted.
+/// The values to predict.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Target {
-    /// A class each.
+    /// A class for each row.
     Classes {
         /// Class of each row, below `names.len()`.
         rows: Vec<usize>,
         /// Name of each class.
         names: Vec<String>,
     },
-    /// A number each.
+    /// A number for each row.
     Numbers(Vec<f32>),
 }
 
@@ -19,9 +20,9 @@ pub enum Target {
 pub struct Table {
     /// Number of features of each row.
     pub features: usize,
-    /// Row by row.
+    /// The features, row by row.
     pub values: Vec<f32>,
-    /// What is to be predicted.
+    /// The values to predict.
     pub target: Target,
     /// Row numbers for training.
     pub training: Vec<usize>,
@@ -30,10 +31,10 @@ pub struct Table {
 }
 
 impl Table {
-    /// A fifth of the rows is set apart for validation.
+    /// A fifth of the rows is for validation.
     const VALIDATION_SHARE: usize = 5;
 
-    /// Splits the rows: the same split for every seed, so that trials are comparable.
+    /// Splits the rows. The split is the same for every seed, so that trials are comparable.
     pub fn new(features: usize, values: Vec<f32>, target: Target) -> Self {
         let count = match &target {
             Target::Classes { rows, .. } => rows.len(),
@@ -51,8 +52,8 @@ impl Table {
         }
     }
 
-    /// The table with half of its rows apart for validation, in the same order: a metric on more
-    /// rows depends less on chance.
+    /// The table with half of its rows for validation, in the same order. A metric on more rows
+    /// depends less on chance.
     #[must_use]
     pub fn split_in_half(mut self) -> Self {
         let mut rows = self.training;
@@ -69,7 +70,7 @@ impl Table {
         self
     }
 
-    /// Number of outputs a model of it needs: one a class, or one.
+    /// Number of outputs that a model needs: one for each class, or one.
     pub fn outputs(&self) -> usize {
         match &self.target {
             Target::Classes { names, .. } => names.len(),

@@ -2,20 +2,21 @@ use rand::RngExt;
 
 use crate::random::{Purpose, generator};
 
-/// The temporal order task (Hochreiter and Schmidhuber, 1997, task 6a; with the positions of
-/// Pascanu et al., 2013): a long sequence of distractors with two relevant symbols, each X or Y;
-/// the class is which came in which order.
+/// The temporal order task: a long sequence of distractors has two relevant symbols, each X or Y,
+/// and the class is their order.
 ///
-/// Symbols: 0-3 distractors, 4 = X, 5 = Y, 6 = start, 7 = end. The first relevant symbol stands
-/// between 1/10 and 2/10 of the length, the second between 4/10 and 5/10, so the answer must be
-/// carried over half of the sequence.
+/// Symbols: 0-3 distractors, 4 = X, 5 = Y, 6 = start, 7 = end. The first relevant symbol is between
+/// 1/10 and 2/10 of the length, the second one between 4/10 and 5/10, so that a network must
+/// remember them over half of the sequence.
+///
+/// Source: Hochreiter and Schmidhuber (1997), task 6a, with the positions of Pascanu et al. (2013).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemporalOrder {
     /// Time steps of each sequence.
     pub sequence_length: usize,
-    /// All sequences, one after the other.
+    /// The symbols of all sequences, one sequence after the other.
     pub symbols: Vec<u8>,
-    /// Class of each: `2 * first + second`, with X = 0 and Y = 1.
+    /// Class of each sequence: `2 * first + second`, with X = 0 and Y = 1.
     pub classes: Vec<u8>,
 }
 
@@ -24,10 +25,13 @@ impl TemporalOrder {
     pub const SYMBOLS: usize = 8;
     /// Number of classes.
     pub const CLASSES: usize = 4;
-    /// The shortest length at which the two positions cannot meet an end or each other.
+    /// The shortest length at which the two positions cannot coincide with an end or each other.
     pub const SHORTEST: usize = 10;
 
-    /// Draws `count` sequences. `sequence_length` is at least [`Self::SHORTEST`].
+    /// Draws `count` sequences.
+    ///
+    /// # Panics
+    /// If `sequence_length` is below [`Self::SHORTEST`].
     pub fn generate(sequence_length: usize, count: usize, seed: u64) -> Self {
         assert!(
             sequence_length >= Self::SHORTEST,

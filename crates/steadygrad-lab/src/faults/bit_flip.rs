@@ -5,18 +5,18 @@ use super::error::check;
 use super::injection::{Injection, Window};
 use super::weights::WeightChange;
 
-/// One bit of one weight flips: memory hit by a particle, or a bad module. Once, at one attempt,
-/// and it stays until the weight is overwritten.
+/// One bit of one weight flips once: memory hit by a particle, or a bad module. It stays flipped
+/// until the weight is overwritten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BitFlip {
-    /// The attempt.
+    /// The attempt in which it flips.
     pub at_step: u64,
-    /// Dotted path of the parameter; left out, it may be any. The seed picks the value.
+    /// Dotted path of the parameter; without it any parameter may be hit. The seed picks the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameter: Option<String>,
-    /// The bit of the f32, from 0 at the low end: 0 to 22 are the mantissa, 23 to 30 the exponent,
-    /// 31 is the sign. Bit 30 makes a weight below 2 in size larger by 2^128.
+    /// The bit of the f32, from the lowest: 0 to 22 are the mantissa, 23 to 30 the exponent, 31 is
+    /// the sign. Flipping bit 30 multiplies a weight below 2 in size by 2^128.
     #[serde(default = "bit")]
     pub bit: u8,
 }
@@ -26,7 +26,7 @@ fn bit() -> u8 {
 }
 
 impl BitFlip {
-    /// The highest bit of an exponent, in any parameter.
+    /// Flips the highest bit of an exponent, in any parameter.
     pub fn at(at_step: u64) -> Self {
         Self {
             at_step,
@@ -42,10 +42,11 @@ impl Injection for BitFlip {
     }
 
     fn window(&self) -> Window {
-        Window {
-            at_step: self.at_step,
-            steps: Some(1),
-        }
+        Window::new(self.at_step, 1)
+    }
+
+    fn parameter(&self) -> Option<&str> {
+        self.parameter.as_deref()
     }
 
     fn weights(&self, pick: u64) -> Option<WeightChange> {

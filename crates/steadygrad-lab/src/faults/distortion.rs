@@ -1,11 +1,11 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// What a faulty data pipeline does to one batch on its way to the model.
+/// A faulty data pipeline's changes of one batch.
 ///
-/// A subject that can be distorted calls [`Distortion::inputs`] on the values that it is about to
-/// feed, and [`Distortion::classes`] or [`Distortion::targets`] on what it is about to compare
-/// with. The data set itself stays as it is.
+/// A subject calls [`Distortion::inputs`] on the values that go into the model, and
+/// [`Distortion::classes`] or [`Distortion::targets`] on the values that the loss compares with.
+/// The data set itself is not changed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Distortion {
     inputs: Vec<InputChange>,
@@ -25,17 +25,17 @@ enum LabelChange {
 }
 
 impl Distortion {
-    /// Whether nothing is changed.
+    /// Whether it changes nothing.
     pub fn is_none(&self) -> bool {
         self.inputs.is_empty() && self.labels.is_empty()
     }
 
-    /// Whether any input is changed.
+    /// Whether it changes any input.
     pub fn changes_inputs(&self) -> bool {
         !self.inputs.is_empty()
     }
 
-    /// Changes the inputs of a whole batch. No values are a batch that nothing can be done to.
+    /// Changes the inputs of a whole batch. An empty batch stays empty.
     pub fn inputs(&self, values: &mut [f32]) {
         for change in &self.inputs {
             match *change {
@@ -62,7 +62,7 @@ impl Distortion {
                 LabelChange::Noise { share, pick } => {
                     let mut rng = ChaCha8Rng::seed_from_u64(pick);
                     for class in classes.iter_mut() {
-                        // Both are always drawn, so that a larger share hits the same rows and more.
+                        // Both are drawn for each row: a larger share hits the same rows and more.
                         let (chance, drawn) = (rng.random::<f64>(), rng.random::<u64>());
                         if chance < share {
                             *class = (drawn % count.max(1) as u64) as usize;
@@ -73,9 +73,8 @@ impl Distortion {
         }
     }
 
-    /// Changes the targets of a regression, given in units of their standard deviation from their
-    /// mean: a rotated label is the target mirrored at the mean, label noise the target of another
-    /// row of the batch.
+    /// Changes the standardised targets of a regression. A rotated label is the target mirrored at
+    /// the mean; label noise is the target of another row of the batch.
     pub fn targets(&self, targets: &mut [f32]) {
         for change in &self.labels {
             match *change {
@@ -100,7 +99,7 @@ impl Distortion {
         self.inputs.push(InputChange::Affine { scale, shift });
     }
 
-    /// One value, the same as long as the batch has the same size.
+    /// Replaces one value: the same one for batches of the same size.
     pub(super) fn replace_one(&mut self, value: f32, pick: u64) {
         self.inputs.push(InputChange::Replace { value, pick });
     }

@@ -1,20 +1,20 @@
 use serde::{Deserialize, Serialize};
 
 use super::FaultError;
-use super::error::{check, check_steps};
+use super::error::{check_positive, check_steps};
 use super::injection::{Injection, Window};
 
-/// Gradients pass through f16 with a loss scale that is too large: whatever exceeds
-/// 65504 / `loss_scale` becomes infinite.
+/// Gradients pass through f16 with a loss scale that is too large: values above
+/// 65504 / `loss_scale` become infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct F16Overflow {
-    /// The first attempt.
+    /// The first attempt that it acts in.
     pub at_step: u64,
-    /// For so many attempts.
+    /// Number of attempts that it acts in.
     #[serde(default = "steps")]
     pub steps: u64,
-    /// What the loss is multiplied by before the backward pass.
+    /// Factor of the loss before the backward pass.
     #[serde(default = "loss_scale")]
     pub loss_scale: f64,
 }
@@ -23,14 +23,14 @@ fn steps() -> u64 {
     1
 }
 
-/// PyTorch's scaler starts at 2^16 and doubles every 2,000 steps without an overflow: 2^24 is where
-/// 16,000 calm steps bring it.
+/// PyTorch's scaler starts at 2^16 and doubles every 2,000 steps without an overflow. It reaches
+/// 2^24 after 16,000 of them.
 fn loss_scale() -> f64 {
     f64::from(1 << 24)
 }
 
 impl F16Overflow {
-    /// One step with a loss scale of 2^24: a gradient overflows from 0.0039 on.
+    /// One step with a loss scale of 2^24: gradients above 0.0039 overflow.
     pub fn at(at_step: u64) -> Self {
         Self {
             at_step,
@@ -43,19 +43,11 @@ impl F16Overflow {
 impl Injection for F16Overflow {
     fn check(&self) -> Result<(), FaultError> {
         check_steps("f16_overflow.steps", self.steps)?;
-        check(
-            "f16_overflow.loss_scale",
-            self.loss_scale,
-            self.loss_scale.is_finite() && self.loss_scale > 0.0,
-            "give a positive, finite number",
-        )
+        check_positive("f16_overflow.loss_scale", self.loss_scale)
     }
 
     fn window(&self) -> Window {
-        Window {
-            at_step: self.at_step,
-            steps: Some(self.steps),
-        }
+        Window::new(self.at_step, self.steps)
     }
 
     fn f16_loss_scale(&self) -> Option<f64> {

@@ -6,36 +6,37 @@ use super::{
     RotatedLabels, ScaledBatch, ShiftedData, WeightGrowth,
 };
 
-/// One fault. In TOML it is a table whose `kind` is the fault's name; what is left out of it has
-/// the defaults of the fault's `at`.
+/// One fault. In TOML it is a table whose `kind` is the fault's name; settings that are left out
+/// have the values of the fault's `at`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Fault {
-    /// Inputs times a factor.
+    /// Multiplies the inputs.
     ScaledBatch(ScaledBatch),
-    /// One input is NaN or infinite.
+    /// Makes one input NaN or infinite.
     PoisonedBatch(PoisonedBatch),
-    /// Labels that are all wrong in the same way.
+    /// Makes all labels wrong in the same way.
     RotatedLabels(RotatedLabels),
-    /// Inputs rescaled and shifted, for a while or for good.
+    /// Rescales and shifts the inputs, for some attempts or to the end of the run.
     ShiftedData(ShiftedData),
-    /// Learning rate times a factor.
+    /// Multiplies the learning rate.
     LearningRateSpike(LearningRateSpike),
-    /// A bit of a weight flips.
+    /// Flips a bit of a weight.
     BitFlip(BitFlip),
-    /// Gradients overflow in f16.
+    /// Lets gradients overflow in f16.
     F16Overflow(F16Overflow),
-    /// Builds up: the learning rate grows at each attempt.
+    /// Builds up: multiplies the learning rate in each attempt.
     LearningRateGrowth(LearningRateGrowth),
-    /// Builds up: the weights grow at each attempt.
+    /// Builds up: multiplies the weights in each attempt.
     WeightGrowth(WeightGrowth),
-    /// Builds up: more and more labels are random.
+    /// Builds up: makes a growing share of the labels random.
     LabelNoise(LabelNoise),
 }
 
 impl Fault {
-    /// Every fault at its default strength, NaN and infinity each, those that build up last. The
-    /// change of data lasts for 20 attempts.
+    /// Every fault at its default strength. NaN and infinity in a batch are two faults, and shifted
+    /// data last for 20 attempts. Faults that build up come last.
     pub fn all(at_step: u64) -> Vec<Self> {
         vec![
             Fault::ScaledBatch(ScaledBatch::at(at_step)),
@@ -55,7 +56,7 @@ impl Fault {
         ]
     }
 
-    /// Its name, which is its `kind` in TOML; NaN and infinity in a batch are told apart.
+    /// Its name: its `kind` in TOML, with the value of a poisoned batch.
     pub fn name(&self) -> &'static str {
         match self {
             Fault::ScaledBatch(_) => "scaled_batch",
@@ -74,27 +75,25 @@ impl Fault {
         }
     }
 
-    /// The first attempt in which it is at work.
+    /// The first attempt that it acts in.
     pub fn at_step(&self) -> u64 {
         self.injection().window().at_step
     }
 
-    /// The number of attempts in which it is at work; `None` for good.
+    /// Number of attempts that it acts in; `None` acts to the end of the run.
     pub fn steps(&self) -> Option<u64> {
         self.injection().window().steps
     }
 
-    /// Whether it grows from harmless to fatal over its attempts, so that a detector can be early.
+    /// Whether it grows from harmless to fatal over its attempts, so that a detector can warn
+    /// early.
     pub fn builds_up(&self) -> bool {
-        matches!(
-            self,
-            Fault::LearningRateGrowth(_) | Fault::WeightGrowth(_) | Fault::LabelNoise(_)
-        )
+        self.injection().builds_up()
     }
 
-    /// Whether it changes weights by itself, which a skipped step does not undo.
+    /// Whether it changes weights itself. A skipped step does not undo that.
     pub fn corrupts_weights(&self) -> bool {
-        matches!(self, Fault::BitFlip(_) | Fault::WeightGrowth(_))
+        self.injection().weights(0).is_some()
     }
 
     pub(super) fn injection(&self) -> &dyn Injection {

@@ -3,8 +3,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use half::f16;
 
-/// What mixed-precision training makes of these gradients: each value times the loss scale is
-/// rounded to f16, and divided by the loss scale again.
+/// The gradients after mixed-precision training: each value is multiplied by the loss scale,
+/// rounded to f16 and divided by the loss scale.
 pub(super) fn through_f16<M: Module>(
     model: &M,
     gradients: GradientsParams,

@@ -1,7 +1,7 @@
 use super::weights::WeightChange;
 use super::{Distortion, FaultError};
 
-/// The attempts in which a fault is at work.
+/// The attempts in which a fault acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) at_step: u64,
@@ -10,7 +10,15 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// How many attempts after its first this one is, if the fault is at work in it.
+    /// `steps` attempts, the first of which is `at_step`.
+    pub(super) fn new(at_step: u64, steps: u64) -> Self {
+        Self {
+            at_step,
+            steps: Some(steps),
+        }
+    }
+
+    /// How many attempts lie between the first one and this one; `None` outside of the window.
     pub(super) fn since(&self, attempt: u64) -> Option<u64> {
         let since = attempt.checked_sub(self.at_step)?;
         self.steps
@@ -19,16 +27,27 @@ impl Window {
     }
 }
 
-/// What a fault does at each place of a training loop; nothing, by default. It is asked only
-/// within its window. `since` counts attempts from the first of them, and `pick` is a random
-/// number of this fault and attempt.
+/// The hooks of a fault in a training loop. The defaults change nothing.
+///
+/// They are called within the fault's window only. `since` counts attempts from the first one in
+/// the window, and `pick` is a random number of this fault and attempt.
 pub(super) trait Injection {
-    /// That its settings can be used.
+    /// Checks the settings.
     fn check(&self) -> Result<(), FaultError>;
 
     fn window(&self) -> Window;
 
-    /// Adds to what is wrong with the batch.
+    /// Whether the fault grows from harmless to fatal over its window.
+    fn builds_up(&self) -> bool {
+        false
+    }
+
+    /// The parameter that the fault names.
+    fn parameter(&self) -> Option<&str> {
+        None
+    }
+
+    /// Adds the fault to the batch's distortion.
     fn batch(&self, _since: u64, _pick: u64, _distortion: &mut Distortion) {}
 
     fn learning_rate(&self, _since: u64, learning_rate: f64) -> f64 {
@@ -39,7 +58,7 @@ pub(super) trait Injection {
         None
     }
 
-    /// The loss scale with which gradients pass through f16.
+    /// The loss scale with which the gradients pass through f16.
     fn f16_loss_scale(&self) -> Option<f64> {
         None
     }

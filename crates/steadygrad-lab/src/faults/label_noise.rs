@@ -4,14 +4,14 @@ use super::error::check_steps;
 use super::injection::{Injection, Window};
 use super::{Distortion, FaultError};
 
-/// More and more labels are drawn by chance: at the `n`-th of `steps` attempts, from 1, a share of
-/// `n / steps`, so that in the end none says anything.
+/// A growing share of the labels is random: `n / steps` in the `n`-th attempt, counted from 1. In
+/// the last one the labels carry no information.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelNoise {
-    /// The first attempt.
+    /// The first attempt that it acts in.
     pub at_step: u64,
-    /// For so many attempts.
+    /// Number of attempts that it acts in.
     #[serde(default = "steps")]
     pub steps: u64,
 }
@@ -21,7 +21,7 @@ fn steps() -> u64 {
 }
 
 impl LabelNoise {
-    /// Over 60 batches.
+    /// Builds up over 60 batches.
     pub fn at(at_step: u64) -> Self {
         Self {
             at_step,
@@ -36,10 +36,11 @@ impl Injection for LabelNoise {
     }
 
     fn window(&self) -> Window {
-        Window {
-            at_step: self.at_step,
-            steps: Some(self.steps),
-        }
+        Window::new(self.at_step, self.steps)
+    }
+
+    fn builds_up(&self) -> bool {
+        true
     }
 
     fn batch(&self, since: u64, pick: u64, distortion: &mut Distortion) {

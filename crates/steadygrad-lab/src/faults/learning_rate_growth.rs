@@ -1,20 +1,20 @@
 use serde::{Deserialize, Serialize};
 
 use super::FaultError;
-use super::error::{check, check_steps};
+use super::error::{check_growth, check_steps};
 use super::injection::{Injection, Window};
 
-/// The learning rate grows by a factor at each attempt and builds up to a failure: a schedule with
-/// the wrong sign. At the `n`-th attempt, from 1, it is `factor^n` of what it should be.
+/// The learning rate grows by a factor in each attempt until the run fails: a schedule with the
+/// wrong sign. In the `n`-th attempt, counted from 1, it is `factor^n` times the right one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LearningRateGrowth {
-    /// The first attempt.
+    /// The first attempt that it acts in.
     pub at_step: u64,
-    /// For so many attempts; then the learning rate is right again.
+    /// Number of attempts that it acts in; then the learning rate is right again.
     #[serde(default = "steps")]
     pub steps: u64,
-    /// Growth an attempt.
+    /// Factor of each attempt.
     #[serde(default = "factor")]
     pub factor: f64,
 }
@@ -28,7 +28,7 @@ fn factor() -> f64 {
 }
 
 impl LearningRateGrowth {
-    /// 40 steps, times 1.3 at each: 36,000 times at the end.
+    /// 40 steps with a factor of 1.3: the last one has 36,000 times the learning rate.
     pub fn at(at_step: u64) -> Self {
         Self {
             at_step,
@@ -41,23 +41,19 @@ impl LearningRateGrowth {
 impl Injection for LearningRateGrowth {
     fn check(&self) -> Result<(), FaultError> {
         check_steps("learning_rate_growth.steps", self.steps)?;
-        check(
-            "learning_rate_growth.factor",
-            self.factor,
-            self.factor.is_finite() && self.factor > 1.0,
-            "give a finite number above 1",
-        )
+        check_growth("learning_rate_growth.factor", self.factor)
     }
 
     fn window(&self) -> Window {
-        Window {
-            at_step: self.at_step,
-            steps: Some(self.steps),
-        }
+        Window::new(self.at_step, self.steps)
+    }
+
+    fn builds_up(&self) -> bool {
+        true
     }
 
     fn learning_rate(&self, since: u64, learning_rate: f64) -> f64 {
-        // Long windows end at the largest finite number: a learning rate is never infinite.
+        // A long window ends at the largest finite number: no optimizer gets an infinite rate.
         (learning_rate * self.factor.powf(since as f64 + 1.0)).min(f64::MAX)
     }
 }

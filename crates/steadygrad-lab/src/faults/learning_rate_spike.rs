@@ -1,20 +1,20 @@
 use serde::{Deserialize, Serialize};
 
 use super::FaultError;
-use super::error::{check, check_steps};
+use super::error::{check_positive, check_steps};
 use super::injection::{Injection, Window};
 
-/// The learning rate is multiplied by a factor: a schedule that is read in the wrong unit, a
-/// restart that forgot its warm-up.
+/// The learning rate is multiplied by a factor: a schedule in the wrong unit, or a restart without
+/// its warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LearningRateSpike {
-    /// The first attempt.
+    /// The first attempt that it acts in.
     pub at_step: u64,
-    /// For so many attempts.
+    /// Number of attempts that it acts in.
     #[serde(default = "steps")]
     pub steps: u64,
-    /// The factor.
+    /// Factor of the learning rate.
     #[serde(default = "factor")]
     pub factor: f64,
 }
@@ -28,7 +28,7 @@ fn factor() -> f64 {
 }
 
 impl LearningRateSpike {
-    /// 5 steps, times 100.
+    /// 5 steps with a factor of 100.
     pub fn at(at_step: u64) -> Self {
         Self {
             at_step,
@@ -41,19 +41,11 @@ impl LearningRateSpike {
 impl Injection for LearningRateSpike {
     fn check(&self) -> Result<(), FaultError> {
         check_steps("learning_rate_spike.steps", self.steps)?;
-        check(
-            "learning_rate_spike.factor",
-            self.factor,
-            self.factor.is_finite() && self.factor > 0.0,
-            "give a positive, finite number",
-        )
+        check_positive("learning_rate_spike.factor", self.factor)
     }
 
     fn window(&self) -> Window {
-        Window {
-            at_step: self.at_step,
-            steps: Some(self.steps),
-        }
+        Window::new(self.at_step, self.steps)
     }
 
     fn learning_rate(&self, _since: u64, learning_rate: f64) -> f64 {

@@ -4,20 +4,21 @@ use super::error::check_steps;
 use super::injection::{Injection, Window};
 use super::{Distortion, FaultError};
 
-/// One value of one sample is not a number: a corrupt file, a division by zero in preprocessing.
+/// One value of one sample is NaN or infinite: a corrupt file, or a division by zero in
+/// preprocessing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PoisonedBatch {
-    /// The first attempt.
+    /// The first attempt that it acts in.
     pub at_step: u64,
-    /// For so many attempts.
+    /// Number of attempts that it acts in.
     #[serde(default = "steps")]
     pub steps: u64,
-    /// What the value becomes.
+    /// The value after the fault.
     pub value: Poison,
 }
 
-/// A value that is not finite.
+/// A non-finite value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Poison {
@@ -32,7 +33,7 @@ fn steps() -> u64 {
 }
 
 impl PoisonedBatch {
-    /// One batch.
+    /// Poisons one batch.
     pub fn at(at_step: u64, value: Poison) -> Self {
         Self {
             at_step,
@@ -48,10 +49,7 @@ impl Injection for PoisonedBatch {
     }
 
     fn window(&self) -> Window {
-        Window {
-            at_step: self.at_step,
-            steps: Some(self.steps),
-        }
+        Window::new(self.at_step, self.steps)
     }
 
     fn batch(&self, _since: u64, pick: u64, distortion: &mut Distortion) {

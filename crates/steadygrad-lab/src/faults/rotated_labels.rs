@@ -4,18 +4,17 @@ use super::error::{check, check_steps};
 use super::injection::{Injection, Window};
 use super::{Distortion, FaultError};
 
-/// Every label is wrong in the same way: class `c` becomes class `c + by`. Two columns of an
-/// annotation file that slipped against each other. The targets of a regression are mirrored at
-/// their mean.
+/// Every label is wrong in the same way: class `c` becomes class `c + by`, as when the columns of
+/// an annotation file are shifted. The targets of a regression are mirrored at their mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RotatedLabels {
-    /// The first attempt.
+    /// The first attempt that it acts in.
     pub at_step: u64,
-    /// For so many attempts.
+    /// Number of attempts that it acts in.
     #[serde(default = "steps")]
     pub steps: u64,
-    /// Classes further.
+    /// Added to each class, modulo the number of classes.
     #[serde(default = "by")]
     pub by: usize,
 }
@@ -29,7 +28,7 @@ fn by() -> usize {
 }
 
 impl RotatedLabels {
-    /// 20 batches, one class further.
+    /// 20 batches in which each class becomes the next one.
     pub fn at(at_step: u64) -> Self {
         Self {
             at_step,
@@ -46,10 +45,7 @@ impl Injection for RotatedLabels {
     }
 
     fn window(&self) -> Window {
-        Window {
-            at_step: self.at_step,
-            steps: Some(self.steps),
-        }
+        Window::new(self.at_step, self.steps)
     }
 
     fn batch(&self, _since: u64, _pick: u64, distortion: &mut Distortion) {

@@ -1,19 +1,19 @@
 use serde::{Deserialize, Serialize};
 
-use super::error::{check, check_steps};
+use super::error::{check_finite, check_steps};
 use super::injection::{Injection, Window};
 use super::{Distortion, FaultError};
 
-/// All inputs of a batch are multiplied by a factor: a forgotten normalisation, a wrong unit.
+/// All inputs of a batch are multiplied by a factor: a forgotten normalisation, or a wrong unit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScaledBatch {
-    /// The first attempt.
+    /// The first attempt that it acts in.
     pub at_step: u64,
-    /// For so many attempts.
+    /// Number of attempts that it acts in.
     #[serde(default = "steps")]
     pub steps: u64,
-    /// The factor.
+    /// Factor of the inputs.
     #[serde(default = "factor")]
     pub factor: f32,
 }
@@ -27,7 +27,7 @@ fn factor() -> f32 {
 }
 
 impl ScaledBatch {
-    /// One batch, times 1e6.
+    /// One batch with a factor of 1e6.
     pub fn at(at_step: u64) -> Self {
         Self {
             at_step,
@@ -40,19 +40,11 @@ impl ScaledBatch {
 impl Injection for ScaledBatch {
     fn check(&self) -> Result<(), FaultError> {
         check_steps("scaled_batch.steps", self.steps)?;
-        check(
-            "scaled_batch.factor",
-            self.factor,
-            self.factor.is_finite(),
-            "give a finite number; for NaN and infinity there is poisoned_batch",
-        )
+        check_finite("scaled_batch.factor", self.factor)
     }
 
     fn window(&self) -> Window {
-        Window {
-            at_step: self.at_step,
-            steps: Some(self.steps),
-        }
+        Window::new(self.at_step, self.steps)
     }
 
     fn batch(&self, _since: u64, _pick: u64, distortion: &mut Distortion) {

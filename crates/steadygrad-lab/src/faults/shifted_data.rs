@@ -1,23 +1,23 @@
 use serde::{Deserialize, Serialize};
 
-use super::error::{check, check_steps};
+use super::error::{check_finite, check_steps};
 use super::injection::{Injection, Window};
 use super::{Distortion, FaultError};
 
-/// The data change from one step to the next: each input `x` becomes `scale * x + shift`. A new
-/// shard with another preprocessing, a sensor that was exchanged.
+/// The data change from one step to the next: each input `x` becomes `scale * x + shift`. The cause
+/// is a new shard with another preprocessing, or a new sensor.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShiftedData {
-    /// The first attempt.
+    /// The first attempt that it acts in.
     pub at_step: u64,
-    /// For so many attempts; left out, for good.
+    /// Number of attempts that it acts in; `None` acts to the end of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
-    /// The factor.
+    /// Factor of the inputs.
     #[serde(default = "scale")]
     pub scale: f32,
-    /// What is added after that, in the input's unit.
+    /// Added to the scaled inputs, in their unit.
     #[serde(default = "shift")]
     pub shift: f32,
 }
@@ -31,7 +31,7 @@ fn shift() -> f32 {
 }
 
 impl ShiftedData {
-    /// `3 - 3 x` from here on: an inverted image with three times the contrast.
+    /// `3 - 3 x` to the end of the run: an inverted image with three times the contrast.
     pub fn at(at_step: u64) -> Self {
         Self {
             at_step,
@@ -47,19 +47,8 @@ impl Injection for ShiftedData {
         if let Some(steps) = self.steps {
             check_steps("shifted_data.steps", steps)?;
         }
-        let finite = "give a finite number; for NaN and infinity there is poisoned_batch";
-        check(
-            "shifted_data.scale",
-            self.scale,
-            self.scale.is_finite(),
-            finite,
-        )?;
-        check(
-            "shifted_data.shift",
-            self.shift,
-            self.shift.is_finite(),
-            finite,
-        )
+        check_finite("shifted_data.scale", self.scale)?;
+        check_finite("shifted_data.shift", self.shift)
     }
 
     fn window(&self) -> Window {

@@ -1,22 +1,22 @@
 use serde::{Deserialize, Serialize};
 
 use super::FaultError;
-use super::error::{check, check_steps};
+use super::error::{check_growth, check_steps};
 use super::injection::{Injection, Window};
 use super::weights::WeightChange;
 
-/// All weights grow by a factor before each step and build up to a failure: a weight decay with
-/// the wrong sign. Activations and gradients grow with a power of it, and drive the weights
+/// All weights grow by a factor before each step until the run fails: a weight decay with the
+/// wrong sign. Activations and gradients grow with a power of the factor and drive the weights
 /// further.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightGrowth {
-    /// The first attempt.
+    /// The first attempt that it acts in.
     pub at_step: u64,
-    /// For so many attempts.
+    /// Number of attempts that it acts in.
     #[serde(default = "steps")]
     pub steps: u64,
-    /// Growth an attempt.
+    /// Factor of each attempt.
     #[serde(default = "factor")]
     pub factor: f64,
 }
@@ -30,7 +30,7 @@ fn factor() -> f64 {
 }
 
 impl WeightGrowth {
-    /// 60 steps, times 1.05 at each.
+    /// 60 steps with a factor of 1.05.
     pub fn at(at_step: u64) -> Self {
         Self {
             at_step,
@@ -43,19 +43,15 @@ impl WeightGrowth {
 impl Injection for WeightGrowth {
     fn check(&self) -> Result<(), FaultError> {
         check_steps("weight_growth.steps", self.steps)?;
-        check(
-            "weight_growth.factor",
-            self.factor,
-            self.factor.is_finite() && self.factor > 1.0,
-            "give a finite number above 1",
-        )
+        check_growth("weight_growth.factor", self.factor)
     }
 
     fn window(&self) -> Window {
-        Window {
-            at_step: self.at_step,
-            steps: Some(self.steps),
-        }
+        Window::new(self.at_step, self.steps)
+    }
+
+    fn builds_up(&self) -> bool {
+        true
     }
 
     fn weights(&self, _pick: u64) -> Option<WeightChange> {

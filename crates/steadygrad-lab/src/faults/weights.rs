@@ -1,21 +1,21 @@
 use burn::module::Module;
 use steadygrad_burn::{for_each_parameter, map_parameters};
 
-/// What happens to a model's weights.
+/// A change of a model's weights.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum WeightChange {
-    /// One bit of one f32 value: of the named parameter, or of any.
+    /// Flips one bit of one f32 value: of the named parameter, or of any.
     FlipBit {
         parameter: Option<String>,
         pick: u64,
         bit: u8,
     },
-    /// Every weight is multiplied by this.
+    /// Multiplies every weight.
     Scale(f64),
 }
 
 impl WeightChange {
-    /// A model without the named parameter, or without any, stays as it is.
+    /// The changed model. A model without the named parameter is not changed.
     pub(super) fn apply<M: Module>(&self, model: M) -> M {
         match self {
             WeightChange::Scale(factor) => map_parameters(model, |_, _, values| {
@@ -36,7 +36,7 @@ impl WeightChange {
                         count += values.len() as u64;
                     }
                 });
-                // Every value has the same chance, as under a particle's hit.
+                // Every value has the same chance, as for a particle.
                 let mut place = pick.checked_rem(count);
                 map_parameters(model, |name, _, values| {
                     let Some(left) = place.filter(|_| meant(name)) else {

@@ -14,17 +14,18 @@ const KERNEL: usize = 3;
 /// Shape and initialisation of a plain convolutional network.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CnnConfig {
-    /// Number of convolutions, 3x3 each. The second halves the image.
+    /// Number of 3x3 convolutions. The second one halves the image.
     pub depth: usize,
-    /// Channels of each.
+    /// Channels of each convolution.
     pub channels: usize,
-    /// Kernels are drawn from N(0, gain^2 / fan_in): the square root of 2 keeps the signal of ReLU
-    /// networks (He et al., 2015). The output layer has gain 1. Biases start at zero.
+    /// Kernels are drawn from N(0, gain^2 / fan_in). A gain of the square root of 2 keeps the size
+    /// of a ReLU network's signal (He et al., 2015). The output layer has gain 1, biases start at
+    /// zero.
     pub gain: f64,
 }
 
-/// Convolutions with ReLU and a linear layer on all of the last one's pixels: no pooling, no
-/// residuals and no normalisation.
+/// Convolutions with ReLU, and a linear layer on all pixels of the last one. It has no pooling, no
+/// residual connections and no normalisation.
 #[derive(Module, Debug)]
 pub struct Cnn {
     convolutions: Vec<Conv2d>,
@@ -71,7 +72,7 @@ fn stride(index: usize) -> usize {
 }
 
 impl Cnn {
-    /// The type that its parameters have.
+    /// The type of its parameters.
     pub(crate) fn dtype(&self) -> DType {
         self.output.weight.val().dtype()
     }

@@ -19,8 +19,8 @@ pub struct MlpConfig {
     pub width: usize,
     /// Their activation.
     pub activation: Activation,
-    /// All weights are drawn from a normal distribution with this standard deviation, whatever
-    /// the width: the mistake that makes deep ones explode. Biases start at zero.
+    /// Standard deviation of the normal distribution that all weights are drawn from. It does not
+    /// depend on the width, which makes deep networks explode. Biases start at zero.
     pub init_std: f64,
 }
 
@@ -31,7 +31,8 @@ pub(super) struct Block {
     norm: Option<RmsNorm>,
 }
 
-/// A plain multilayer perceptron: no residuals, and no normalisation unless the structure asks.
+/// A plain multilayer perceptron: no residual connections, and no normalisation unless the
+/// [`Structure`] has one.
 #[derive(Module, Debug)]
 pub struct Mlp {
     hidden: Vec<Block>,
@@ -76,12 +77,12 @@ impl MlpConfig {
 }
 
 impl Mlp {
-    /// The type that its parameters have.
+    /// The type of its parameters.
     pub(crate) fn dtype(&self) -> DType {
         self.output.weight.val().dtype()
     }
 
-    /// Whether it has a normalisation, which Burn computes in f32 whatever the type.
+    /// Whether it has a normalisation, which Burn always computes in f32.
     pub(crate) fn normalizes(&self) -> bool {
         self.hidden.iter().any(|block| block.norm.is_some())
     }
@@ -99,8 +100,8 @@ impl Mlp {
         self.output.forward(hidden)
     }
 
-    /// The hidden layers after the first as stages, and what the first makes of `input`
-    /// `[1, inputs]`. `None` with fewer than two hidden layers.
+    /// The hidden layers after the first one as stages, and the first one's output for `input`
+    /// (`[1, inputs]`). `None` with fewer than two hidden layers.
     pub fn stages(&self, input: Tensor<2>) -> Option<(Stages<'_>, Tensor<2>)> {
         let (first, repeated) = self.hidden.split_first()?;
         if repeated.is_empty() {
@@ -136,7 +137,7 @@ impl Mlp {
 }
 
 impl Block {
-    /// `watch` sees what each operation makes but the activation.
+    /// `watch` sees the output of each operation except the activation.
     fn forward(
         &self,
         input: Tensor<2>,
@@ -164,8 +165,8 @@ fn activate(activation: Activation, x: Tensor<2>) -> Tensor<2> {
     }
 }
 
-/// Burn's own `selu` takes the exponential of positive values too; where that overflows f32, from
-/// 89 on, its gradient is `0 * infinity`. The constants are `Activation::Selu`'s slopes at zero.
+/// SELU. Burn's own also takes the exponential of positive values, which overflows f32 above 89:
+/// its gradient is then `0 * infinity`. The constants are the slopes of `Activation::Selu` at zero.
 fn selu(x: Tensor<2>) -> Tensor<2> {
     let (left, right) = (Activation::Selu.slope(0.0), Activation::Selu.slope(1.0));
     let negative = x
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
     use burn::tensor::TensorData;
 
-    /// Where exploding networks go, too: beyond the exponential's range in f32.
+    /// They reach beyond the exponential's range in f32, as exploding networks do.
     const POINTS: [f32; 10] = [-200.0, -90.0, -7.0, -1.0, -0.1, 0.1, 1.0, 7.0, 90.0, 200.0];
 
     fn values_and_slopes(function: impl Fn(Tensor<2>) -> Tensor<2>) -> (Vec<f32>, Vec<f32>) {
@@ -198,7 +199,7 @@ mod tests {
         )
     }
 
-    /// The theory in the core is about the very functions that the lab trains with.
+    /// The core's theory must be about the functions that the lab trains with.
     #[test]
     fn burn_and_the_core_agree_on_activations() {
         for activation in Activation::ALL {
@@ -220,7 +221,7 @@ mod tests {
         }
     }
 
-    /// Why `selu` is written by hand. When this fails, Burn's will do.
+    /// If this test fails, Burn's own `selu` can be used again.
     #[test]
     fn burns_own_selu_breaks_on_large_signals() {
         let (values, slopes) = values_and_slopes(burn::tensor::activation::selu);

@@ -3,37 +3,38 @@ use serde::{Deserialize, Serialize};
 use crate::train::Attempts;
 use crate::{Plan, Subject, TrainError};
 
-/// Losses that are averaged: a batch's own loss says little.
+/// Number of losses that are averaged: one batch's loss depends much on chance.
 const LAST: usize = 10;
 
-/// How a run went on from an incident.
+/// A run after an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct After {
-    /// Mean loss of the last ten batches; NaN when one of them is.
+#[non_exhaustive]
+pub struct Continuation {
+    /// Mean loss of the last ten batches; NaN if one of them is NaN.
     #[serde(with = "steadygrad::float")]
     pub loss: f64,
-    /// Validation metric of the last model; NaN when its predictions are not finite.
+    /// Validation metric of the last model; NaN if its predictions are not finite.
     #[serde(with = "steadygrad::float")]
     pub validation_metric: f64,
-    /// The first step after which the model itself was not finite any more, as far as its loss or
-    /// gradients show.
+    /// The first step whose applied update came from a non-finite loss or gradient.
     pub first_non_finite: Option<u64>,
 }
 
-/// The same steps with the guard and without: a decision was worth it only if it beats none.
+/// The same steps with and without the guard.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Counterfactual {
-    /// Steps from the incident on, itself included.
+    /// Number of steps, beginning with the incident's.
     pub steps: u64,
-    /// As the guard decided.
-    pub with: After,
-    /// With every update applied as it came, at the learning rate that the guard had set by then.
-    pub without: After,
+    /// With the guard's decisions.
+    pub with: Continuation,
+    /// With every update applied, at the learning rate that the guard had set before the incident.
+    pub without: Continuation,
 }
 
 impl Counterfactual {
-    /// Whether the model is better with the guard's decisions: a larger validation metric, or a
-    /// finite one in the place of none. `None` when the two are the same.
+    /// Whether the guard's decisions gave the better model: the one with the larger validation
+    /// metric, or the only one with a finite metric. `None` if both are equal.
     pub fn worth_it(&self) -> Option<bool> {
         let (with, without) = (self.with.validation_metric, self.without.validation_metric);
         match (with.is_nan(), without.is_nan()) {
@@ -46,7 +47,7 @@ impl Counterfactual {
     }
 }
 
-/// Runs `steps` steps twice from the state before an incident, at most to the run's end.
+/// Continues twice from the state before an incident, for `steps` steps or to the run's end.
 pub(super) fn run<S: Subject>(
     subject: &S,
     plan: &Plan,
@@ -59,31 +60,31 @@ pub(super) fn run<S: Subject>(
     let alone = attempts.clone().unguarded().map_err(TrainError::from)?;
     Ok(Counterfactual {
         steps: end - first,
-        with: go_on(subject, attempts, model.clone(), end)?,
-        without: go_on(subject, alone, model, end)?,
+        with: continue_to(subject, attempts, model.clone(), end)?,
+        without: continue_to(subject, alone, model, end)?,
     })
 }
 
-fn go_on<S: Subject>(
+fn continue_to<S: Subject>(
     subject: &S,
     mut attempts: Attempts<'_, S>,
     mut model: S::Model,
     end: u64,
-) -> Result<After, TrainError> {
+) -> Result<Continuation, TrainError> {
     let (mut losses, mut first_non_finite) = (Vec::new(), None);
     while attempts.next_step() < end {
-        let drawn = attempts.draw();
-        let done = attempts.make(&drawn, model)?;
+        let input = attempts.draw();
+        let done = attempts.make(&input, model)?;
         model = done.model;
         losses.push(done.loss);
         if done.judgement.decision.applies()
             && !(done.loss.is_finite() && done.reading.gradients.non_finite() == 0)
         {
-            first_non_finite.get_or_insert(drawn.step);
+            first_non_finite.get_or_insert(input.step);
         }
     }
     let last = &losses[losses.len().saturating_sub(LAST)..];
-    Ok(After {
+    Ok(Continuation {
         loss: last.iter().sum::<f64>() / last.len() as f64,
         validation_metric: subject.validate(&model),
         first_non_finite,

@@ -7,8 +7,9 @@ use crate::TrainError;
 
 /// Why an incident cannot be replayed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReplayError {
-    /// There is no dump of this number.
+    /// There is no dump with this number.
     #[error(
         "`{}` has no incident {number}; {}",
         run.display(),
@@ -17,43 +18,48 @@ pub enum ReplayError {
     NoIncident {
         /// The run directory.
         run: PathBuf,
-        /// What was asked for.
+        /// The number.
         number: u32,
-        /// What is there.
+        /// The numbers of the dumps in the run directory.
         there: Vec<u32>,
     },
-    /// The dump names no incident.
-    #[error("incident {number} names nothing that fired; it was not written by `steadygrad train`")]
+    /// The dump has no incident.
+    #[error(
+        "dump {number} has no incident: it was not written by `steadygrad train`; give the number \
+         of another one"
+    )]
     Empty {
-        /// Its number.
+        /// The number of the dump.
         number: u32,
     },
     /// The dump cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// Its snapshot does not fit the study.
+    /// The dump's snapshot does not fit the study.
     #[error(transparent)]
     Restore(#[from] RestoreError),
-    /// The steps cannot be run.
+    /// The steps cannot be repeated.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// The subject's faults cannot be put in again.
+    /// The run's faults cannot be repeated.
     #[error("the subject `{subject}` cannot distort its data as the run's faults did")]
     CannotDistort {
-        /// Its name.
+        /// The subject's name.
         subject: String,
     },
     /// The subject computes in f32 only.
-    #[error("the subject `{subject}` computes in f32 only (RMSNorm does); leave `--in f64` out")]
+    #[error(
+        "the subject `{subject}` cannot compute in f64 (RMSNorm is f32 only); leave `--in f64` out"
+    )]
     NoF64 {
-        /// Its name.
+        /// The subject's name.
         subject: String,
     },
 }
 
 fn offered(there: &[u32]) -> String {
     match there {
-        [] => "it has none: the guard has not acted, or only clipped".into(),
+        [] => "it has none: the guard did not act, or only clipped".into(),
         there => {
             let numbers: Vec<String> = there.iter().map(u32::to_string).collect();
             format!("it has {}", numbers.join(", "))

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use crate::flat::values;
 
-/// A trainable parameter or its gradient, in f64: its name and its values.
+/// The name and the values of a trainable parameter or of its gradient, in f64.
 pub(super) type Named = (String, Vec<f64>);
 
 /// All trainable parameters, in module order.
@@ -12,7 +12,7 @@ pub(super) fn weights<M: Module>(model: &M) -> Vec<Named> {
     read(model, None)
 }
 
-/// The gradients of those that have one, in module order.
+/// The gradients of the trainable parameters that have one, in module order.
 pub(super) fn gradients<M: Module>(model: &M, gradients: &GradientsParams) -> Vec<Named> {
     read(model, Some(gradients))
 }

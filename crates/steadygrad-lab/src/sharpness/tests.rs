@@ -89,7 +89,7 @@ fn the_steps_lie_where_the_error_is_least() {
             let relative_step = 10f64.powf(f64::from(halves) / 2.0);
             // Converged, so that what is left is the differences' error. In f32 no product is
             // good to more than a few digits.
-            let how = How {
+            let precision = Precision {
                 in_f64,
                 relative_step,
                 tolerance: if in_f64 { 1e-7 } else { 1e-4 },
@@ -100,7 +100,7 @@ fn the_steps_lie_where_the_error_is_least() {
             };
             let errors = (0..).zip(truths).map(|(seed, truth)| {
                 let model = built(&subject, seed);
-                let found = measure(&subject, &model, &rows, seed, budget, how);
+                let found = measure(&subject, &model, &rows, seed, budget, precision);
                 found.map_or(f64::INFINITY, |found| {
                     (found.lambda_max / truth - 1.0).abs()
                 })

@@ -1,20 +1,28 @@
 use std::ops::RangeInclusive;
 
-/// What a key may hold.
+/// The values that a key may have.
 #[derive(Debug, Clone)]
 pub(crate) enum Allowed {
     Integer(RangeInclusive<i64>),
-    /// Above the first bound, up to the second.
+    /// A number above the first bound and up to the second.
     Float {
         above: f64,
         up_to: f64,
     },
-    /// From 0 up to, but not, 1.
+    /// A number from 0 up to but excluding 1.
     Share,
+    /// Any finite number.
     Any,
+    /// Any text that is not empty.
     Text,
     OneOf(&'static [&'static str]),
 }
+
+/// Any positive number of a usual size.
+pub(crate) const POSITIVE: Allowed = Allowed::Float {
+    above: 0.0,
+    up_to: 1e9,
+};
 
 impl std::fmt::Display for Allowed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -28,7 +36,7 @@ impl std::fmt::Display for Allowed {
             Allowed::Float { above, up_to } => {
                 write!(f, "a number above {above} and up to {up_to}")
             }
-            Allowed::Share => f.write_str("a number from 0 up to, but not, 1"),
+            Allowed::Share => f.write_str("a number from 0 up to but excluding 1"),
             Allowed::Any => f.write_str("a finite number"),
             Allowed::Text => f.write_str("a text that is not empty"),
             Allowed::OneOf(words) => write!(f, "one of {}", words.join(", ")),
@@ -36,18 +44,14 @@ impl std::fmt::Display for Allowed {
     }
 }
 
-/// One key.
+/// A key of a study.
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
+    /// Its section and name.
     pub(crate) name: &'static str,
     pub(crate) allowed: Allowed,
     pub(crate) comment: &'static str,
 }
-
-pub(crate) const POSITIVE: Allowed = Allowed::Float {
-    above: 0.0,
-    up_to: 1e9,
-};
 
 /// How a study writes a remedy: one key for each of its parameters.
 #[derive(Debug, Clone)]
@@ -56,7 +60,7 @@ pub(crate) struct StudyForm {
     pub(crate) kind: &'static str,
     /// The subjects that it works on.
     pub(crate) scope: Scope,
-    /// Its parameters. A study has the remedy if it has the first one's key.
+    /// Its parameters. A study has the remedy if it has the key of the first one.
     pub(crate) fields: &'static [Field],
 }
 
@@ -65,19 +69,18 @@ pub(crate) struct StudyForm {
 pub(crate) enum Scope {
     /// All subjects.
     Every,
-    /// Subjects with matrices between their layers, which kernels are not.
+    /// Subjects with matrices between their layers; a CNN has kernels.
     Matrices,
     /// Recurrent subjects.
     TimeSteps,
 }
 
-/// One parameter of a remedy.
+/// A parameter of a remedy.
 #[derive(Debug, Clone)]
 pub(crate) struct Field {
     /// Its name in JSON.
     pub(crate) name: &'static str,
-    /// Its value where a study leaves the key out; `None` for the first parameter.
+    /// Its value if a study does not have the key; `None` for the first parameter.
     pub(crate) default: Option<f64>,
-    /// Its key in a study.
     pub(crate) key: Key,
 }

@@ -1,20 +1,20 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
-use steadygrad::dynamics::Activation;
 use steadygrad::remedy::Remedy;
 use toml::Value;
 
+use super::config::{CSV_MLP, SUBJECTS, Study};
+use super::error::StudyError;
 use super::key::{Allowed, Key, StudyForm};
 use super::keys;
-use super::{SUBJECTS, Study, StudyError, SubjectConfig, nearest};
+use crate::Optimizer;
 use crate::data::CsvTask;
-use crate::{Decay, Optimizer};
 
 /// Reads a study. Keys that are left out keep the subject's default.
 ///
 /// # Errors
-/// [`StudyError`] names the key, the value, what is allowed and the nearest valid key.
+/// [`StudyError`] names the key, the value, what is allowed and the most similar valid key.
 pub fn parse(text: &str) -> Result<Study, StudyError> {
     let table: toml::Table = text
         .parse()
@@ -24,128 +24,30 @@ pub fn parse(text: &str) -> Result<Study, StudyError> {
                 .map(|span| text[..span.start.min(text.len())].lines().count().max(1)),
             message: error.message().replace('\n', " "),
         })?;
-    let mut values = Values::flatten(table);
-    let subject = match values.text(&keys::SUBJECT)? {
-        Some(name) => {
-            SUBJECTS[SUBJECTS
-                .iter()
-                .position(|known| *known == name)
-                .unwrap_or(0)]
-        }
-        None => SUBJECTS[0],
-    };
-    let known = keys::of(subject);
-    if let Some(key) = values
-        .0
-        .keys()
-        .find(|key| !known.iter().any(|known| known.name == **key))
-    {
-        let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
-        // A key in the wrong section is most like the key of the same name elsewhere.
-        let elsewhere = known.iter().find(|known| last(known.name) == last(key));
-        let near = elsewhere
-            .map(|known| known.name.to_owned())
-            .or_else(|| nearest(key, known.iter().map(|known| known.name)));
-        return Err(StudyError::UnknownKey {
-            key: key.clone(),
-            subject,
-            nearest: near,
-        });
-    }
-    let mut study = if subject == SUBJECTS[2] {
-        let file = values
-            .text(&keys::FILE)?
-            .ok_or_else(|| StudyError::Missing {
-                key: "data.file",
-                why: "csv-mlp needs a CSV file".into(),
-            })?;
-        let target = values
-            .text(&keys::TARGET)?
-            .ok_or_else(|| StudyError::Missing {
-                key: "data.target",
-                why: "csv-mlp needs the column to predict".into(),
-            })?;
-        let task = match values.text(&keys::TASK)?.as_deref() {
-            Some("classification") => CsvTask::Classification,
-            Some("regression") => CsvTask::Regression,
-            _ => CsvTask::Auto,
-        };
-        Study::csv(file.into(), target, task)
+    let values = Values::flatten(table);
+    let subject = values.subject()?;
+    let settings = keys::settings_of(subject);
+    values.check_names(subject, settings.iter().map(|setting| &setting.key))?;
+    let mut study = if subject == CSV_MLP {
+        let file = values.required(&keys::FILE, "csv-mlp needs a CSV file")?;
+        let target = values.required(&keys::TARGET, "csv-mlp needs the column to predict")?;
+        Study::csv(file.into(), target, CsvTask::Auto)
     } else {
         Study::embedded(subject).expect("the other subjects are embedded")
     };
-    fill(&mut study, &mut values)?;
+    for setting in &settings {
+        if let Some(value) = values.get(&setting.key)? {
+            (setting.set)(&mut study, &value);
+        }
+    }
+    values.check_momentum(&mut study)?;
+    for form in keys::remedies_of(subject) {
+        study.plan.remedies.extend(values.remedy(form)?);
+    }
     Ok(study)
 }
 
-fn fill(study: &mut Study, values: &mut Values) -> Result<(), StudyError> {
-    let subject = study.subject_name();
-    match &mut study.subject {
-        SubjectConfig::Mlp { model, source: _ } => {
-            values.set_count(&keys::DEPTH, &mut model.depth)?;
-            values.set_count(&keys::WIDTH, &mut model.width)?;
-            values.set_float(&keys::INIT_STD, &mut model.init_std)?;
-            if let Some(name) = values.text(&keys::ACTIVATION)? {
-                model.activation = Activation::from_name(&name).unwrap_or(model.activation);
-            }
-        }
-        SubjectConfig::TemporalOrderRnn {
-            sequence_length,
-            hidden_size,
-            init_std,
-        } => {
-            values.set_count(&keys::SEQUENCE_LENGTH, sequence_length)?;
-            values.set_count(&keys::HIDDEN_SIZE, hidden_size)?;
-            values.set_float(&keys::INIT_STD, init_std)?;
-        }
-        SubjectConfig::DigitsCnn(model) => {
-            values.set_count(&keys::CONVOLUTIONS, &mut model.depth)?;
-            values.set_count(&keys::CHANNELS, &mut model.channels)?;
-            values.set_float(&keys::GAIN, &mut model.gain)?;
-        }
-    }
-    let plan = &mut study.plan;
-    if let Some(seed) = values.integer(&keys::SEED)? {
-        plan.seed = seed.unsigned_abs();
-    }
-    values.set_float(&keys::LEARNING_RATE, &mut plan.learning_rate)?;
-    if let Some(name) = values.text(&keys::OPTIMIZER)? {
-        plan.optimizer = Optimizer::from_name(&name).unwrap_or(plan.optimizer);
-    }
-    match values.float(&keys::MOMENTUM)? {
-        Some(momentum) if momentum > 0.0 && plan.optimizer != Optimizer::Sgd => {
-            return Err(StudyError::Value {
-                key: keys::MOMENTUM.name.into(),
-                value: momentum.to_string(),
-                allowed: format!(
-                    "0, or no such key, with {}, which has its own",
-                    plan.optimizer.name()
-                ),
-            });
-        }
-        Some(momentum) => plan.momentum = momentum,
-        None if plan.optimizer != Optimizer::Sgd => plan.momentum = 0.0,
-        None => (),
-    }
-    if let Some(steps) = values.integer(&keys::WARMUP_STEPS)? {
-        plan.schedule.warmup_steps = steps.unsigned_abs();
-    }
-    if let Some(name) = values.text(&keys::DECAY)? {
-        plan.schedule.decay = Decay::from_name(&name).unwrap_or(plan.schedule.decay);
-    }
-    if let Some(steps) = values.integer(&keys::STEPS)? {
-        plan.steps = steps.unsigned_abs();
-    }
-    values.set_count(&keys::BATCH_SIZE, &mut plan.batch_size)?;
-    values.set_float(&keys::GOAL, &mut study.goal)?;
-
-    for form in keys::remedies_of(subject) {
-        plan.remedies.extend(values.remedy(form)?);
-    }
-    Ok(())
-}
-
-/// The study's values under their full names.
+/// The values of a study under their full names.
 struct Values(BTreeMap<String, Value>);
 
 impl Values {
@@ -166,61 +68,85 @@ impl Values {
         Self(flat)
     }
 
-    fn text(&mut self, key: &Key) -> Result<Option<String>, StudyError> {
-        let Some(value) = self.0.get(key.name) else {
-            return Ok(None);
-        };
-        let text = value.as_str().filter(|text| match &key.allowed {
-            Allowed::OneOf(words) => words.contains(text),
-            _ => !text.trim().is_empty(),
-        });
-        text.map(|text| Some(text.to_owned()))
-            .ok_or_else(|| impossible(key, value))
+    fn subject(&self) -> Result<&'static str, StudyError> {
+        let name = self.get(&keys::SUBJECT)?;
+        let known = SUBJECTS
+            .into_iter()
+            .find(|known| name.as_ref().and_then(Value::as_str) == Some(known));
+        Ok(known.unwrap_or(SUBJECTS[0]))
     }
 
-    fn integer(&mut self, key: &Key) -> Result<Option<i64>, StudyError> {
-        let Some(value) = self.0.get(key.name) else {
-            return Ok(None);
-        };
-        let Allowed::Integer(range) = &key.allowed else {
-            return Ok(None);
-        };
-        let number = value.as_integer().filter(|number| range.contains(number));
-        number.map(Some).ok_or_else(|| impossible(key, value))
+    /// Refuses keys that studies of this subject do not have.
+    fn check_names<'a>(
+        &self,
+        subject: &'static str,
+        settings: impl Iterator<Item = &'a Key>,
+    ) -> Result<(), StudyError> {
+        let fields = keys::remedies_of(subject).flat_map(|form| form.fields);
+        let keys = settings.chain(fields.map(|field| &field.key));
+        let known: Vec<&str> = keys.map(|key| key.name).collect();
+        match self.0.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(key) => Err(StudyError::unknown_key(key, subject, &known)),
+            None => Ok(()),
+        }
     }
 
-    fn float(&mut self, key: &Key) -> Result<Option<f64>, StudyError> {
+    /// The value of a key, if the study has it and the key allows it. Whole numbers become floats
+    /// where the key takes floats.
+    fn get(&self, key: &Key) -> Result<Option<Value>, StudyError> {
         let Some(value) = self.0.get(key.name) else {
             return Ok(None);
         };
-        let number = value
-            .as_float()
-            .or_else(|| value.as_integer().map(|whole| whole as f64));
-        let fits = |number: &f64| match &key.allowed {
-            Allowed::Float { above, up_to } => number > above && number <= up_to,
-            Allowed::Share => (0.0..1.0).contains(number),
-            _ => number.is_finite(),
-        };
-        number
-            .filter(fits)
-            .map(Some)
-            .ok_or_else(|| impossible(key, value))
+        match usable(value, &key.allowed) {
+            Some(usable) => Ok(Some(usable)),
+            None => Err(StudyError::Value {
+                key: key.name.to_owned(),
+                value: value.to_string().trim().replace('\n', " "),
+                allowed: key.allowed.to_string(),
+            }),
+        }
+    }
+
+    fn required(&self, key: &Key, why: &str) -> Result<String, StudyError> {
+        let value = self.get(key)?;
+        let text = value.as_ref().and_then(Value::as_str).map(str::to_owned);
+        text.ok_or_else(|| StudyError::Missing {
+            key: key.name,
+            why: why.to_owned(),
+        })
+    }
+
+    /// Only SGD has the study's momentum: a study of another optimizer must not set one.
+    fn check_momentum(&self, study: &mut Study) -> Result<(), StudyError> {
+        let (optimizer, momentum) = (study.plan.optimizer, study.plan.momentum);
+        if optimizer == Optimizer::Sgd {
+            return Ok(());
+        }
+        study.plan.momentum = 0.0;
+        if momentum > 0.0 && self.0.contains_key(keys::MOMENTUM.name) {
+            return Err(StudyError::Value {
+                key: keys::MOMENTUM.name.into(),
+                value: momentum.to_string(),
+                allowed: format!("0, or leave the key out: {} has its own", optimizer.name()),
+            });
+        }
+        Ok(())
     }
 
     /// The remedy of this form, if the study has it.
-    fn remedy(&mut self, form: &StudyForm) -> Result<Option<Remedy>, StudyError> {
-        let mut object = Map::from_iter([("kind".to_owned(), Json::from(form.kind))]);
-        for field in form.fields {
-            let number = match field.key.allowed {
-                Allowed::Integer(_) => self.integer(&field.key)?.map(Json::from),
-                _ => self.float(&field.key)?.map(Json::from),
-            };
-            let number = number.or(field.default.map(Json::from));
-            object.extend(number.map(|number| (field.name.to_owned(), number)));
-        }
+    fn remedy(&self, form: &StudyForm) -> Result<Option<Remedy>, StudyError> {
         let [first, others @ ..] = form.fields else {
             return Ok(None);
         };
+        let mut object = Map::from_iter([("kind".to_owned(), Json::from(form.kind))]);
+        for field in form.fields {
+            let number = match self.get(&field.key)? {
+                Some(Value::Integer(whole)) => Some(Json::from(whole)),
+                Some(Value::Float(number)) => Some(Json::from(number)),
+                _ => field.default.map(Json::from),
+            };
+            object.extend(number.map(|number| (field.name.to_owned(), number)));
+        }
         if !object.contains_key(first.name) {
             let alone = others
                 .iter()
@@ -236,33 +162,41 @@ impl Values {
         let remedy = serde_json::from_value(Json::Object(object));
         Ok(Some(remedy.expect("a form has its remedy's parameters")))
     }
-
-    fn set_float(&mut self, key: &Key, slot: &mut f64) -> Result<(), StudyError> {
-        if let Some(number) = self.float(key)? {
-            *slot = number;
-        }
-        Ok(())
-    }
-
-    fn set_count(&mut self, key: &Key, slot: &mut usize) -> Result<(), StudyError> {
-        if let Some(number) = self.integer(key)? {
-            *slot = number as usize;
-        }
-        Ok(())
-    }
 }
 
-fn impossible(key: &Key, value: &Value) -> StudyError {
-    StudyError::Value {
-        key: key.name.to_owned(),
-        value: value.to_string().trim().replace('\n', " "),
-        allowed: key.allowed.to_string(),
+/// The value in the type that a key takes; `None` if the key does not allow it.
+fn usable(value: &Value, allowed: &Allowed) -> Option<Value> {
+    let number = value
+        .as_float()
+        .or_else(|| value.as_integer().map(|whole| whole as f64));
+    let float = |fits: &dyn Fn(f64) -> bool| number.filter(|number| fits(*number));
+    match allowed {
+        Allowed::Integer(range) => {
+            let whole = value.as_integer().filter(|whole| range.contains(whole));
+            whole.map(Value::Integer)
+        }
+        Allowed::Float { above, up_to } => {
+            float(&|number| number > *above && number <= *up_to).map(Value::Float)
+        }
+        Allowed::Share => float(&|number| (0.0..1.0).contains(&number)).map(Value::Float),
+        Allowed::Any => float(&f64::is_finite).map(Value::Float),
+        Allowed::Text => value
+            .as_str()
+            .filter(|text| !text.trim().is_empty())
+            .map(|_| value.clone()),
+        Allowed::OneOf(words) => value
+            .as_str()
+            .filter(|text| words.contains(text))
+            .map(|_| value.clone()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Decay;
+    use crate::study::SubjectConfig;
+    use steadygrad::dynamics::Activation;
 
     fn error(text: &str) -> String {
         let message = parse(text).expect_err(text).to_string();
@@ -297,35 +231,35 @@ mod tests {
         for (text, expected) in [
             (
                 "[model]\ndepth = 0",
-                "`model.depth = 0` is not possible: allowed is a whole number from 1 to 10000",
+                "`model.depth` is 0; give a whole number from 1 to 10000",
             ),
-            ("[model]\ndepth = 2.5", "`model.depth = 2.5`"),
-            ("[model]\ndepth = \"deep\"", "`model.depth = \"deep\"`"),
+            ("[model]\ndepth = 2.5", "`model.depth` is 2.5;"),
+            ("[model]\ndepth = \"deep\"", "`model.depth` is \"deep\";"),
             (
                 "[model]\nactivation = \"swish\"",
                 "one of relu, leaky_relu, gelu, silu, selu, sigmoid, tanh, linear",
             ),
             (
                 "[optimizer]\nlearning_rate = -1",
-                "`optimizer.learning_rate = -1`",
+                "`optimizer.learning_rate` is -1;",
             ),
             ("[optimizer]\nlearning_rate = 0", "a number above 0"),
             (
                 "[optimizer]\nlearning_rate = nan",
-                "`optimizer.learning_rate = nan`",
+                "`optimizer.learning_rate` is nan;",
             ),
             (
                 "[optimizer]\nlearning_rate = inf",
-                "`optimizer.learning_rate = inf`",
+                "`optimizer.learning_rate` is inf;",
             ),
-            ("[optimizer]\nmomentum = 1", "up to, but not, 1"),
+            ("[optimizer]\nmomentum = 1", "up to but excluding 1"),
             (
                 "[optimizer]\nname = \"rmsprop\"",
-                "`optimizer.name = \"rmsprop\"` is not possible: allowed is one of sgd, adam, adamw",
+                "`optimizer.name` is \"rmsprop\"; give one of sgd, adam, adamw",
             ),
             (
                 "[optimizer]\nname = \"adam\"\nmomentum = 0.9",
-                "`optimizer.momentum = 0.9` is not possible: allowed is 0, or no such key, with adam",
+                "`optimizer.momentum` is 0.9; give 0, or leave the key out: adam has its own",
             ),
             ("[optimizer]\nwarmup_steps = -1", "a whole number from 0"),
             (
@@ -336,8 +270,8 @@ mod tests {
                 "subject = \"digits-cnn\"\n[model]\ngain = 0",
                 "a number above 0",
             ),
-            ("[budget]\nsteps = 0", "`budget.steps = 0`"),
-            ("seed = -1", "`seed = -1`"),
+            ("[budget]\nsteps = 0", "`budget.steps` is 0;"),
+            ("seed = -1", "`seed` is -1;"),
             (
                 "subject = \"digits\"",
                 "one of digits-mlp, temporal-order-rnn, csv-mlp, digits-cnn",

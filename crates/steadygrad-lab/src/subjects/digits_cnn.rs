@@ -28,7 +28,7 @@ impl DigitsCnn {
         Self::on(digits().scaled(Self::WHITE.recip()), config, goal, device)
     }
 
-    /// On these images, `SIDE * SIDE` features each.
+    /// The network on these images of `SIDE * SIDE` features.
     pub(crate) fn on(table: Table, config: CnnConfig, goal: f64, device: Device) -> Self {
         Self {
             task: TableTask::new(table, goal, device),
@@ -70,7 +70,8 @@ impl Subject for DigitsCnn {
         Summary {
             name: "digits-cnn".into(),
             description: format!(
-                "1,797 handwritten digits; plain CNN, {depth} convolutions of 3x3 with {channels} relu channels, weights of gain {gain}"
+                "1,797 handwritten digits; plain CNN, {depth} convolutions of 3x3 with {channels} \
+                 relu channels, weights of gain {gain}"
             ),
             activation: Activation::Relu,
             depth: None,
@@ -123,7 +124,7 @@ impl Subject for DigitsCnn {
     }
 
     fn role(&self, parameter: &str) -> Option<MatrixRole> {
-        // The only matrix; the other weights are kernels.
+        // It is the only matrix; the other weights are kernels.
         (parameter == "output.weight").then_some(MatrixRole::Output)
     }
 

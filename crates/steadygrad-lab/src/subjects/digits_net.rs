@@ -15,8 +15,9 @@ use super::table_task::TableTask;
 use crate::faults::Distortion;
 use crate::{Structure, Subject, Summary, Tape};
 
-/// An architecture.
+/// An architecture of Burn's own layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum NetKind {
     /// Fully connected layers, each added to its input.
     Residual,
@@ -24,24 +25,24 @@ pub enum NetKind {
     Lstm,
     /// Gated recurrent units over an image's rows.
     Gru,
-    /// A transformer encoder over an image's rows, normalised before each part.
+    /// A transformer encoder over an image's rows, with the normalisation before each part.
     Transformer,
 }
 
-/// The handwritten digits with Burn's own layers: families of networks that the lab's other subjects
-/// leave out.
+/// Networks of Burn's own layers on the handwritten digits: the families that the other subjects do
+/// not cover.
 #[derive(Debug, Clone)]
 pub struct DigitsNet {
     task: TableTask,
     kind: NetKind,
-    /// Layers of what is repeated; recurrent networks have one.
+    /// Number of repeated layers; recurrent networks have one.
     depth: usize,
     width: usize,
-    /// Every weight matrix is multiplied by it after Burn's own initialisation.
+    /// Factor of every weight matrix after Burn's own initialisation.
     gain: f32,
 }
 
-/// Rows of an image, and values of each.
+/// Rows of an image. Each has as many values.
 const ROWS: usize = 8;
 
 /// The model.
@@ -55,7 +56,7 @@ pub struct Net {
 #[derive(Module, Debug)]
 #[allow(
     clippy::large_enum_variant,
-    reason = "one a model, and Burn's modules are moved anyway"
+    reason = "a model has one of them, and Burn moves modules anyway"
 )]
 enum Middle {
     Residual(Vec<Linear>),
@@ -161,7 +162,7 @@ impl Subject for DigitsNet {
         };
         let gain = self.gain;
         map_parameters(net, |_, shape, values| {
-            // Matrices only: a normalisation's scale and a bias have no gain.
+            // Only matrices have a gain; scales of normalisations and biases have none.
             let matrix = shape.len() > 1;
             if matrix {
                 values.iter_mut().for_each(|value| *value *= gain);

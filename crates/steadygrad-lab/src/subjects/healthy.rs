@@ -1,10 +1,9 @@
-//! Subjects that train well as they are, each with a plan: the baselines that faults, and guards
-//! which should have nothing to do, are measured against.
+//! Subjects that train well, each with a plan: the baselines for faults, and for guards that should
+//! not act.
 //!
-//! Everything that makes runs fail is put right: unit inputs, weights at criticality, a learning
-//! rate that decays to zero. Half of the digits are set apart for validation, so that the final
-//! metric depends on chance as little as it can. What a run comes to and takes is in
-//! `docs/LOG.md`; `examples/faults.rs` prints it.
+//! They have unit inputs, weights at criticality and a learning rate that decays to zero. Half of
+//! the digits are for validation, so that the final metric depends little on chance.
+//! `examples/faults.rs` prints the results of such runs; `docs/LOG.md` has them too.
 
 use std::f64::consts::SQRT_2;
 
@@ -16,10 +15,10 @@ use crate::data::{Table, digits};
 use crate::models::{CnnConfig, MlpConfig};
 use crate::{Decay, Optimizer, Plan, Schedule};
 
-/// Root mean square of the raw pixels, 7.86: divided by it, the input has size 1.
+/// Root mean square of the raw pixels. Divided by it, the inputs have size 1.
 const PIXEL_RMS: f32 = 7.86;
 
-/// The accuracy that counts as solved: what all three pass on every seed that was tried.
+/// The accuracy that counts as solved. All three subjects exceed it on every seed that was tried.
 pub(crate) const GOAL: f64 = 0.95;
 
 pub(crate) fn images() -> Table {
@@ -35,8 +34,8 @@ pub fn mlp(device: &Device) -> (TableMlp, Plan) {
         activation: Activation::Relu,
         init_std: SQRT_2 / (WIDTH as f64).sqrt(),
     };
-    // The first layer has half of the others' inputs and the same standard deviation: its gain is
-    // smaller by the square root of 2, which larger inputs make good.
+    // The first layer has half as many inputs as the others and the same standard deviation. Its
+    // gain is smaller by the square root of 2, which larger inputs compensate.
     let table = images().scaled(SQRT_2 as f32);
     let source = "1,797 handwritten digits of unit size";
     let subject = TableMlp::new("healthy-mlp", source, table, config, GOAL, device.clone());
@@ -80,8 +79,6 @@ pub fn rnn() -> (TemporalOrderRnn, Plan) {
 
 fn plan() -> Plan {
     Plan {
-        seed: 42,
-        optimizer: Optimizer::Sgd,
         learning_rate: 0.05,
         momentum: 0.9,
         schedule: Schedule {
@@ -89,7 +86,6 @@ fn plan() -> Plan {
             decay: Decay::Cosine,
         },
         steps: 300,
-        batch_size: 64,
-        remedies: vec![],
+        ..Plan::default()
     }
 }

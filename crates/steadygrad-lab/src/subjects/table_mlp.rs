@@ -11,8 +11,8 @@ use crate::{Structure, Subject, Summary, Tape};
 
 /// A plain multilayer perceptron on a table of numbers: the digits, or a user's CSV.
 ///
-/// The features go in as they are. Targets of a regression are standardised for training (the
-/// metric, R squared, does not depend on that).
+/// The features are not scaled. Targets of a regression are standardised for training, which does
+/// not change the metric, R squared.
 #[derive(Debug, Clone)]
 pub struct TableMlp {
     name: String,
@@ -22,8 +22,8 @@ pub struct TableMlp {
 }
 
 impl TableMlp {
-    /// A subject called `name`; `source` says where the data come from, for a person. `goal` is
-    /// the validation metric that counts as solved.
+    /// A subject of this name. `source` describes the data for a reader, and `goal` is the
+    /// validation metric that counts as solved.
     pub fn new(
         name: impl Into<String>,
         source: impl Into<String>,
@@ -69,7 +69,8 @@ impl Subject for TableMlp {
         Summary {
             name: self.name.clone(),
             description: format!(
-                "{}; plain MLP, {depth} hidden layers of {width} {} units, weights ~ N(0, {init_std}^2)",
+                "{}; plain MLP, {depth} hidden layers of {width} {} units, \
+                 weights ~ N(0, {init_std}^2)",
                 self.source,
                 activation.name()
             ),

@@ -8,10 +8,10 @@ use crate::data::{Table, Target};
 use crate::faults::Distortion;
 use crate::tape::rms;
 
-/// A table as a task: batches of it as tensors, the loss of outputs, the validation metric.
+/// A table as a task: its batches as tensors, the loss of outputs and the validation metric.
 ///
-/// Targets of a regression are standardised for training (the metric, R squared, does not depend
-/// on that).
+/// Targets of a regression are standardised for training, which does not change the metric,
+/// R squared.
 #[derive(Debug, Clone)]
 pub(super) struct TableTask {
     pub(super) table: Table,
@@ -19,7 +19,7 @@ pub(super) struct TableTask {
     device: Device,
     /// Mean and standard deviation of a regression's training targets.
     scale: (f64, f64),
-    /// All rows' features, where they differ from the table's.
+    /// The features of all rows if they differ from the table's.
     moved: Option<Box<[f64]>>,
 }
 
@@ -61,8 +61,7 @@ impl TableTask {
         }
     }
 
-    /// The same task whose inputs are each moved in a random direction by this share of their
-    /// size.
+    /// The task with each input moved in a random direction by this share of its size.
     pub(super) fn with_moved_inputs(&self, size: f64, rng: &mut dyn Rng) -> Self {
         let rows = self.table.values.chunks_exact(self.table.features.max(1));
         Self {
@@ -78,12 +77,11 @@ impl TableTask {
         }
     }
 
-    /// The features of these training rows, as a faulty pipeline would deliver them:
-    /// `[rows, features]`.
+    /// The features of these training rows after a faulty pipeline: `[rows, features]`.
     pub(super) fn input(&self, rows: &[usize], dtype: DType, distortion: &Distortion) -> Tensor<2> {
         let training = self.training_rows(rows);
         if let Some(moved) = self.moved.as_ref().filter(|_| !distortion.changes_inputs()) {
-            // In f64: as f32 most values would not have moved.
+            // They are f64: rounded to f32, most values would not have moved.
             let features = self.table.features;
             let of = |row: &usize| &moved[row * features..][..features];
             let values: Vec<f64> = training.iter().flat_map(of).copied().collect();
@@ -138,7 +136,7 @@ impl TableTask {
         }
     }
 
-    /// What a replay calls the loss.
+    /// The name of the loss in a replay.
     pub(super) fn loss_name(&self) -> &'static str {
         match self.table.target {
             Target::Classes { .. } => "cross-entropy",
@@ -146,7 +144,7 @@ impl TableTask {
         }
     }
 
-    /// The metric of these outputs for all validation rows; NaN when any is not finite.
+    /// The metric of these outputs for all validation rows; NaN if any output is not finite.
     pub(super) fn score(&self, output: Tensor<2>) -> f64 {
         let rows = &self.table.validation;
         let output: Vec<f32> = output.into_data().iter::<f32>().collect();
@@ -210,6 +208,6 @@ fn mean_and_deviation(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let count = values.clone().count() as f64;
     let mean = values.clone().sum::<f64>() / count;
     let variance = values.map(|value| (value - mean).powi(2)).sum::<f64>() / count;
-    // A constant training target leaves nothing to scale by.
+    // A constant training target is not scaled.
     (mean, if variance > 0.0 { variance.sqrt() } else { 1.0 })
 }

@@ -20,18 +20,17 @@ pub struct TemporalOrderRnn {
     validation: TemporalOrder,
     config: RnnConfig,
     goal: f64,
-    /// What is added to each training sequence's first one-hot vector; empty: nothing.
+    /// Added to the first one-hot vector of each training sequence; empty if nothing is added.
     first_inputs: Vec<f32>,
 }
 
 impl TemporalOrderRnn {
-    /// Training sequences: many more than a run draws batches from, so that none is learnt by
-    /// heart.
+    /// Number of training sequences. Few of them are repeated in a run, so that none is memorised.
     const TRAINING: usize = 20_000;
     const VALIDATION: usize = 1_000;
 
-    /// The task at this length, and a network with `hidden_size` units whose weights are all
-    /// drawn with standard deviation `init_std`. `goal` is the accuracy that counts as solved.
+    /// The task at this length, and a network of `hidden_size` units. All weights are drawn with
+    /// the standard deviation `init_std`; `goal` is the accuracy that counts as solved.
     pub fn new(sequence_length: usize, hidden_size: usize, init_std: f64, goal: f64) -> Self {
         Self {
             training: TemporalOrder::generate(sequence_length, Self::TRAINING, 0),
@@ -69,7 +68,8 @@ impl TemporalOrderRnn {
         }
     }
 
-    /// The one-hot vectors of these rows, the first of each sequence moved; `None` when none is.
+    /// The one-hot vectors of these rows with the first one of each sequence moved; `None` if none
+    /// is moved.
     fn moved_inputs(&self, rows: &[usize], sequences: &[&[u8]]) -> Option<Vec<f32>> {
         if self.first_inputs.is_empty() {
             return None;
@@ -94,8 +94,7 @@ impl TemporalOrderRnn {
     }
 }
 
-/// A batch as a faulty pipeline delivers it. `values` are the one-hot vectors that its symbols
-/// stand for, where they were changed.
+/// A batch after a faulty pipeline. `values` are its one-hot vectors, if they were changed.
 struct Batch<'a> {
     sequences: Vec<&'a [u8]>,
     values: Option<Vec<f32>>,
@@ -137,7 +136,8 @@ impl Subject for TemporalOrderRnn {
         Summary {
             name: "temporal-order-rnn".into(),
             description: format!(
-                "temporal order task over {} time steps; plain RNN, {} tanh units, weights ~ N(0, {}^2)",
+                "temporal order task over {} time steps; plain RNN, {} tanh units, \
+                 weights ~ N(0, {}^2)",
                 self.training.sequence_length, self.config.hidden_size, self.config.init_std
             ),
             activation: Activation::Tanh,
@@ -146,7 +146,7 @@ impl Subject for TemporalOrderRnn {
             training_samples: Self::TRAINING,
             validation_samples: Self::VALIDATION,
             metric: "accuracy",
-            // The four classes are drawn with equal chance.
+            // The four classes have the same probability.
             goal: Goal {
                 metric: self.goal,
                 trivial: 0.25,
@@ -179,7 +179,7 @@ impl Subject for TemporalOrderRnn {
         (scanned.loss, scanned.gradients)
     }
 
-    /// Inputs are distorted as the one-hot vectors that the symbols stand for.
+    /// The one-hot vectors of the symbols are distorted.
     fn distorted_loss_and_gradients(
         &self,
         model: &Rnn,
@@ -192,7 +192,7 @@ impl Subject for TemporalOrderRnn {
         Some((scanned.loss, scanned.gradients))
     }
 
-    /// By Burn's own operations, which a replay looks at one by one; not by the scan.
+    /// By Burn's operations instead of the scan: a replay inspects them one by one.
     fn distorted_loss(
         &self,
         model: &Rnn,
@@ -253,7 +253,7 @@ impl Subject for TemporalOrderRnn {
     }
 
     fn input_rms(&self, _rows: &[usize]) -> f64 {
-        // One-hot: the symbol selects one row of the input matrix.
+        // A one-hot vector selects one row of the input matrix.
         1.0
     }
 

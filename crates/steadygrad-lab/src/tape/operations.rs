@@ -3,22 +3,22 @@ use burn::tensor::{Gradients, Tensor};
 use super::tap::tap;
 use crate::flat::values;
 
-/// One operation of the forward pass: what it made, and the gradient that came back to that.
+/// An operation of the forward pass: its output, and the gradient of that output.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operation {
     pub(crate) layer: String,
     pub(crate) name: &'static str,
     pub(crate) output: PerSample,
-    /// `None` when the loss does not depend on the output.
+    /// `None` if the loss does not depend on the output.
     pub(crate) gradient: Option<PerSample>,
 }
 
-/// What a replay has to know of a tensor, one entry a sample.
+/// Facts about a tensor for a replay, one entry a sample.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct PerSample {
-    /// Largest magnitude among the finite values.
+    /// Largest magnitude of the finite values.
     pub(crate) max_abs: Vec<f64>,
-    /// Values that are not finite.
+    /// Number of non-finite values.
     pub(crate) non_finite: Vec<u64>,
 }
 
@@ -35,7 +35,7 @@ impl PerSample {
         all
     }
 
-    /// Non-finite values of all samples.
+    /// Number of non-finite values of all samples.
     pub(crate) fn broken(&self) -> u64 {
         self.non_finite.iter().sum()
     }
@@ -48,21 +48,22 @@ impl PerSample {
 
 type ReadGradient = Box<dyn Fn(&Gradients) -> Option<Vec<f64>>>;
 
-/// An operation whose gradient is still to come.
-pub(super) struct Watched {
+/// An operation whose gradient is not yet known.
+pub(super) struct PendingOperation {
     pub(super) operation: Operation,
     samples: usize,
     read: ReadGradient,
 }
 
+/// Records an output, and returns it with a tap for its gradient.
 pub(super) fn watch<const D: usize>(
     layer: String,
     name: &'static str,
     output: Tensor<D>,
-) -> (Watched, Tensor<D>) {
+) -> (PendingOperation, Tensor<D>) {
     let samples = output.dims().first().copied().unwrap_or(1);
     let tap = tap(&output);
-    let watched = Watched {
+    let pending = PendingOperation {
         operation: Operation {
             layer,
             name,
@@ -75,10 +76,10 @@ pub(super) fn watch<const D: usize>(
             move |gradients| tap.grad(gradients).map(values)
         }),
     };
-    (watched, output + tap)
+    (pending, output + tap)
 }
 
-impl Watched {
+impl PendingOperation {
     pub(super) fn read(&mut self, gradients: &Gradients) {
         let read = (self.read)(gradients);
         self.operation.gradient = read.map(|values| PerSample::of(&values, self.samples));

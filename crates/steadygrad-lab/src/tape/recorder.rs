@@ -3,12 +3,13 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Gradients, Tensor};
 use steadygrad::dynamics::{Axis, GradientSize, GrowthProfile};
 
-use super::operations::{self, Operation};
+use super::operations::{Operation, PendingOperation, watch};
 use super::tap::tap;
 
 type ReadGradient = Box<dyn Fn(&Gradients) -> Option<Vec<f32>>>;
 
-enum Measured {
+/// The gradient of an activation: read after the backward pass, or known.
+enum Gradient {
     Pending(ReadGradient),
     Known(GradientSize),
 }
@@ -16,26 +17,40 @@ enum Measured {
 struct Entry {
     name: String,
     activation_rms: f64,
-    gradient: Measured,
+    gradient: Gradient,
 }
 
-/// Records activations, and the gradients that reach them, of one forward and backward pass.
+/// Records the activations of a forward pass and the gradients that reach them.
 ///
-/// Switched off (as in training) it does nothing at all.
+/// A tape that is off, as in training, costs nothing.
 pub struct Tape {
     entries: Option<Vec<Entry>>,
     signals: Signals,
     keeps_subnormals: bool,
-    operations: Option<Vec<operations::Watched>>,
+    operations: Option<Vec<PendingOperation>>,
 }
 
-/// Values of the gradients that reached layers or time steps.
+impl std::fmt::Debug for Tape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = |entry: &Entry| entry.name.clone();
+        let entries: Option<Vec<String>> = self
+            .entries
+            .as_ref()
+            .map(|entries| entries.iter().map(names).collect());
+        f.debug_struct("Tape")
+            .field("entries", &entries)
+            .field("signals", &self.signals)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counts of the gradient values that reached layers or time steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Signals {
     pub(crate) values: u64,
-    /// Those below the smallest normal f32.
+    /// Values below the smallest normal f32.
     pub(crate) subnormal: u64,
-    /// Those that have shrunk on, to zero.
+    /// Values that have shrunk to zero.
     pub(crate) lost: u64,
 }
 
@@ -58,7 +73,7 @@ impl Tape {
         }
     }
 
-    /// A tape that records, and asks for a backward pass that sets no signal to zero.
+    /// A tape that records a backward pass which keeps subnormal signals.
     pub(crate) fn keeping_subnormals() -> Self {
         Self {
             keeps_subnormals: true,
@@ -66,7 +81,7 @@ impl Tape {
         }
     }
 
-    /// A tape that looks at every operation that it is told of, for a replay.
+    /// A tape that records every operation, for a replay.
     pub(crate) fn of_operations() -> Self {
         Self {
             operations: Some(Vec::new()),
@@ -78,14 +93,14 @@ impl Tape {
         self.keeps_subnormals
     }
 
-    /// Adds signals that the subject has counted by itself.
+    /// Adds signals that the subject has counted.
     pub(crate) fn count(&mut self, more: Signals) {
         self.signals.values += more.values;
         self.signals.subnormal += more.subnormal;
         self.signals.lost += more.lost;
     }
 
-    /// All signals so far.
+    /// The counts of all signals.
     pub(crate) fn signals(&self) -> Signals {
         self.signals
     }
@@ -95,7 +110,7 @@ impl Tape {
         self.entries.is_some()
     }
 
-    /// Notes the activation and returns it, unchanged in value.
+    /// Records an activation and returns it with the same value.
     pub fn watch<const D: usize>(
         &mut self,
         name: impl Into<String>,
@@ -117,7 +132,7 @@ impl Tape {
         entries.push(Entry {
             name: name.into(),
             activation_rms: rms(&values),
-            gradient: Measured::Pending(Box::new({
+            gradient: Gradient::Pending(Box::new({
                 let tap = tap.clone();
                 move |gradients| {
                     let gradient = tap.grad(gradients)?;
@@ -128,9 +143,10 @@ impl Tape {
         activation + tap
     }
 
-    /// Notes what an operation of a layer made, and returns it, unchanged in value: a replay can
-    /// then say which of them produced the first non-finite value. Otherwise it does nothing.
-    /// The first dimension of `output` is the sample's.
+    /// Records an operation's output and returns it with the same value.
+    ///
+    /// A replay can then name the operation with the first non-finite value; other tapes ignore it.
+    /// The first dimension of `output` must be the batch.
     pub fn operation<const D: usize>(
         &mut self,
         layer: impl Into<String>,
@@ -140,39 +156,39 @@ impl Tape {
         let Some(operations) = &mut self.operations else {
             return output;
         };
-        let (watched, output) = operations::watch(layer.into(), name, output);
+        let (watched, output) = watch(layer.into(), name, output);
         operations.push(watched);
         output
     }
 
-    /// What was seen of each operation, in the order of the forward pass.
+    /// All recorded operations, in the order of the forward pass.
     pub(crate) fn into_operations(self) -> Vec<Operation> {
         let watched = self.operations.into_iter().flatten();
         watched.map(|watched| watched.operation).collect()
     }
 
-    /// Notes a layer or time step whose gradient the subject has computed by itself.
+    /// Records a layer or time step whose gradient the subject has computed.
     pub fn record(&mut self, name: impl Into<String>, activation_rms: f64, gradient: GradientSize) {
         if let Some(entries) = &mut self.entries {
             entries.push(Entry {
                 name: name.into(),
                 activation_rms,
-                gradient: Measured::Known(gradient),
+                gradient: Gradient::Known(gradient),
             });
         }
     }
 
-    /// Fetches the watched activations' gradients.
+    /// Reads the gradients of the recorded activations.
     pub fn read_gradients(&mut self, gradients: &Gradients) {
         for watched in self.operations.iter_mut().flatten() {
             watched.read(gradients);
         }
         let mut found = Vec::new();
         for entry in self.entries.iter_mut().flatten() {
-            if let Measured::Pending(read) = &entry.gradient {
-                // An activation that the loss does not depend on has no gradient: 0.
+            if let Gradient::Pending(read) = &entry.gradient {
+                // An activation that the loss does not depend on has no gradient; it counts as 0.
                 let values = read(gradients).unwrap_or_default();
-                entry.gradient = Measured::Known(GradientSize::of(&values));
+                entry.gradient = Gradient::Known(GradientSize::of(&values));
                 let zero = values.iter().all(|value| *value == 0.0);
                 found.push(Signals {
                     values: values.len() as u64,
@@ -181,8 +197,8 @@ impl Tape {
                 });
             }
         }
-        // Backwards, as the signal goes. A layer may be zero by right, because its units are dead;
-        // after subnormal values it has shrunk on.
+        // In the order of the backward pass. A layer with dead units is zero by right. After
+        // subnormal values it is zero because the signal has shrunk.
         for mut signals in found.into_iter().rev() {
             if self.signals.subnormal == 0 {
                 signals.lost = 0;
@@ -191,7 +207,8 @@ impl Tape {
         }
     }
 
-    /// The loss as a number and, by Burn's autodiff, its gradients; what was watched is read.
+    /// The loss as a number, and its gradients by Burn's autodiff. The gradients of the recorded
+    /// activations are read.
     pub fn backward<M: Module>(&mut self, loss: Tensor<1>, model: &M) -> (f64, GradientsParams) {
         let value = loss.clone().into_scalar::<f64>();
         let gradients = loss.backward();
@@ -199,12 +216,12 @@ impl Tape {
         (value, GradientsParams::from_grads(gradients, model))
     }
 
-    /// The recorded profile; empty when the tape was off.
+    /// The recorded profile; empty if the tape was off.
     pub fn into_profile(self, axis: Axis) -> GrowthProfile {
         let measured = self.entries.into_iter().flatten().map(|entry| {
             let gradient = match entry.gradient {
-                Measured::Known(size) => size,
-                Measured::Pending(_) => f64::NAN.into(),
+                Gradient::Known(size) => size,
+                Gradient::Pending(_) => f64::NAN.into(),
             };
             (entry.name, entry.activation_rms, gradient)
         });
@@ -212,7 +229,7 @@ impl Tape {
     }
 }
 
-/// Root mean square in f64; 0 for nothing.
+/// Root mean square in f64; 0 without values.
 pub(crate) fn rms(values: &[f32]) -> f64 {
     if values.is_empty() {
         return 0.0;

@@ -11,24 +11,24 @@ use crate::build::{StepEffects, build};
 use crate::faults::{Distortion, FaultError, Faults};
 use crate::{Plan, Subject, Tape};
 
-/// Growth through depth or time is measured in every so many attempts, the first included: reading all
-/// activations' gradients makes such an attempt longer.
+/// Growth through depth or time is measured once in this many attempts, beginning with the first:
+/// reading the gradients of all activations makes an attempt slower.
 const GROWTH_STEPS: u64 = 50;
 
-/// The attempts of a guarded run, one after the other: what training makes once, and a replay
-/// again.
+/// The attempts of a guarded run, one after the other. Training makes them once, and a replay
+/// repeats them.
 pub(crate) struct Attempts<'a, S: Subject> {
     subject: &'a S,
     plan: &'a Plan,
     faults: &'a Faults,
     pub(crate) optimizer: GuardedOptimizer<S::Model>,
     effects: StepEffects,
-    /// The learning rate that the schedule is a share of.
+    /// The learning rate that the schedule scales.
     full: f64,
     batches: Batches,
 }
 
-// Not derived: that would ask for a `Clone` subject.
+// A derived `Clone` would require that the subject is `Clone`.
 impl<S: Subject> Clone for Attempts<'_, S> {
     fn clone(&self) -> Self {
         Self {
@@ -40,14 +40,14 @@ impl<S: Subject> Clone for Attempts<'_, S> {
     }
 }
 
-/// What an attempt begins with.
-pub(crate) struct Drawn {
+/// The batch of an attempt.
+pub(crate) struct AttemptInput {
     pub(crate) step: u64,
     pub(crate) rows: Vec<usize>,
     pub(crate) distortion: Distortion,
 }
 
-/// What became of an attempt.
+/// The result of an attempt.
 pub(crate) struct Attempt<M> {
     pub(crate) model: M,
     pub(crate) loss: f64,
@@ -58,7 +58,7 @@ pub(crate) struct Attempt<M> {
 }
 
 impl<'a, S: Subject> Attempts<'a, S> {
-    /// Builds the model, as it is before the first attempt.
+    /// Builds the model before the first attempt.
     pub(crate) fn start(
         subject: &'a S,
         plan: &'a Plan,
@@ -87,7 +87,7 @@ impl<'a, S: Subject> Attempts<'a, S> {
         Ok((attempts, model))
     }
 
-    /// Goes on from a snapshot. Nothing may have been drawn yet.
+    /// Continues from a snapshot. No batch may be taken before.
     pub(crate) fn restore(
         self,
         model: S::Model,
@@ -106,8 +106,8 @@ impl<'a, S: Subject> Attempts<'a, S> {
         Ok((restored, model))
     }
 
-    /// Goes on with a guard that only looks on. The user's own clipping and the learning rate that
-    /// the guard had come to stay.
+    /// Continues with a guard that only observes. The plan's clip stays, and so does the learning
+    /// rate that the guard has set.
     pub(crate) fn unguarded(self) -> Result<Self, GuardConfigError> {
         let scale = self.optimizer.guard().learning_rate_scale();
         let mut config = GuardConfig::from(Preset::Observe);
@@ -121,28 +121,28 @@ impl<'a, S: Subject> Attempts<'a, S> {
         })
     }
 
-    /// The attempt that comes next.
+    /// The number of the next attempt.
     pub(crate) fn next_step(&self) -> u64 {
         self.optimizer.next_step()
     }
 
-    /// Draws the next batch. An attempt must follow.
-    pub(crate) fn draw(&mut self) -> Drawn {
+    /// Draws the next batch. [`Attempts::make`] must follow.
+    pub(crate) fn draw(&mut self) -> AttemptInput {
         let step = self.next_step();
-        Drawn {
+        AttemptInput {
             step,
             rows: self.batches.next_batch().to_vec(),
             distortion: self.faults.batch(step),
         }
     }
 
-    /// The attempt itself: forward, backward, the guard's decision, the update.
+    /// Makes one attempt: forward pass, backward pass, the guard's decision and the update.
     pub(crate) fn make(
         &mut self,
-        drawn: &Drawn,
+        input: &AttemptInput,
         model: S::Model,
     ) -> Result<Attempt<S::Model>, TrainError> {
-        let step = drawn.step;
+        let step = input.step;
         let model = self.faults.model(step, model);
         let mut tape = if step.is_multiple_of(GROWTH_STEPS) {
             Tape::on()
@@ -151,7 +151,7 @@ impl<'a, S: Subject> Attempts<'a, S> {
         };
         let (loss, gradients) = self
             .subject
-            .distorted_loss_and_gradients(&model, &drawn.rows, &drawn.distortion, &mut tape)
+            .distorted_loss_and_gradients(&model, &input.rows, &input.distortion, &mut tape)
             .ok_or_else(|| FaultError::CannotDistort {
                 subject: self.subject.summary().name,
             })?;

@@ -1,22 +1,23 @@
 use std::time::{Duration, Instant};
 
-/// A snapshot is written at the earliest so many steps after the last one: what a killed run loses
-/// at most, where writing is cheap.
+/// Smallest number of steps between two snapshots. It is also the most that a killed run loses if
+/// writing is cheap.
 const SNAPSHOT_STEPS: u64 = 100;
 
-/// Writing snapshots may take this share of the run's time: half of the 3 % that a guard may cost
-/// in all. Where it is dear, they are written more seldom.
+/// Largest share of the run's time for writing snapshots: a third of the 3 % that a guard may cost.
+/// If writing is slow, snapshots are written less often.
 const SNAPSHOT_SHARE: f64 = 0.01;
 
-/// What the first one is expected to take: a few files, synced, on an ordinary disk. A run of less
-/// than half a second has none before its end.
+/// Assumed duration of the first snapshot: a few synced files on an ordinary disk. A run of less
+/// than half a second has no snapshot before its end.
 const FIRST_SNAPSHOT: Duration = Duration::from_millis(5);
 
-/// When a snapshot is due: by steps, and by what the last one took.
+/// Decides when a snapshot is due: from the steps since the last one, and its duration.
 pub(super) struct Pace {
     last_step: u64,
     last_time: Instant,
     took: Duration,
+    /// Time spent on all snapshots.
     pub(super) spent: Duration,
 }
 

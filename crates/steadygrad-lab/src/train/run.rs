@@ -13,10 +13,10 @@ use steadygrad_record::{
     SnapshotError, SnapshotStore, StepRecord, read_manifest, write_atomic,
 };
 
-use super::attempts::{Attempt, Attempts, Drawn};
+use super::attempts::{Attempt, AttemptInput, Attempts};
 use super::error::TrainError;
+use super::outcome::{Rollback, TrainEnd, TrainOutcome};
 use super::pace::Pace;
-use super::trained::{Rollback, TrainEnd, Trained};
 use crate::faults::Faults;
 use crate::manifest::manifest;
 use crate::{Control, Plan, Progress, StepProgress, Subject};
@@ -72,7 +72,7 @@ pub fn train<S: Subject>(
     options: &TrainOptions<'_>,
     device: &Device,
     control: Control<'_>,
-) -> Result<(Trained, Vec<Problem>), TrainError> {
+) -> Result<(TrainOutcome, Vec<Problem>), TrainError> {
     control.progress.started(options.name, plan.steps);
     let (mut run, mut model) = Run::open(subject, plan, options, device)?;
     let mut end = TrainEnd::Completed;
@@ -104,7 +104,7 @@ pub fn train<S: Subject>(
             TrainEnd::Completed | TrainEnd::Stopped { .. } => RunStatus::Ended,
         })?;
     }
-    let trained = Trained {
+    let outcome = TrainOutcome {
         end,
         steps: run.attempts.next_step(),
         validation_metric: subject.validate(&model),
@@ -116,7 +116,7 @@ pub fn train<S: Subject>(
         seconds,
         snapshot_seconds: pace.spent.as_secs_f64(),
     };
-    Ok((trained, run.problems))
+    Ok((outcome, run.problems))
 }
 
 /// A run in progress, without its model.
@@ -191,29 +191,29 @@ impl<'a, S: Subject> Run<'a, S> {
         model: S::Model,
         progress: &dyn Progress,
     ) -> Result<(S::Model, Decision), TrainError> {
-        let drawn = self.attempts.draw();
-        let done = self.attempts.make(&drawn, model)?;
-        self.state.note(drawn.step, &done);
+        let input = self.attempts.draw();
+        let done = self.attempts.make(&input, model)?;
+        self.state.note(input.step, &done);
         let row = StepRecord {
             learning_rate_scale: done.judgement.learning_rate_scale,
             update_norm: done.update_norm,
-            batch: Some(drawn.step),
+            batch: Some(input.step),
             ..StepRecord::new(&done.reading, &done.judgement.decision)
         };
         let shown = StepProgress {
-            step: drawn.step,
+            step: input.step,
             loss: done.loss,
             grad_norm: row.grad_norm,
             guard: self.attempts.optimizer.guard().summary(),
         };
         progress.stepped(self.name, shown);
-        self.record(&drawn, row, &done)?;
+        self.record(&input, row, &done)?;
         Ok((done.model, done.judgement.decision))
     }
 
     fn record(
         &mut self,
-        drawn: &Drawn,
+        input: &AttemptInput,
         row: StepRecord,
         done: &Attempt<S::Model>,
     ) -> Result<(), TrainError> {
@@ -222,11 +222,11 @@ impl<'a, S: Subject> Run<'a, S> {
         };
         self.state.ring.push(RingStep {
             record: row.clone(),
-            rows: drawn.rows.iter().map(|row| *row as u64).collect(),
+            rows: input.rows.iter().map(|row| *row as u64).collect(),
             random_state: serde_json::Value::Null,
         });
         record.push_step(row)?;
-        if let Some(incident) = done.judgement.incident(drawn.step) {
+        if let Some(incident) = done.judgement.incident(input.step) {
             record.push_incident(&incident)?;
             self.dump(&incident, &done.model)?;
         }

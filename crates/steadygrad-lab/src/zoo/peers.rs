@@ -1,19 +1,19 @@
-//! What others call a failing run, as their papers and sources state it, on the same logs.
+//! Other tools' rules for a failing run, as their papers and sources state them, on the same logs.
 
 use steadygrad::trace::Role;
 
 use super::Run;
 
-/// One of the others' rules.
+/// A rule of another tool.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer {
-    /// Whose it is.
+    /// The tool and the rule.
     pub name: &'static str,
-    /// The first step at which it speaks.
+    /// The first step with an alarm.
     pub first_alarm: fn(&Run) -> Option<u64>,
 }
 
-/// All of them.
+/// All rules.
 pub const PEERS: [Peer; 6] = [
     Peer {
         name: "AutoTrainer, exploding",
@@ -51,8 +51,9 @@ fn first(mut alarms: impl Iterator<Item = bool>) -> Option<u64> {
     alarms.position(|alarm| alarm).map(|step| step as u64)
 }
 
-/// First over last gradient above 70, or a loss or gradient that is not finite, or a loss of 1,000;
-/// looked at every third step here, which stands for its every third epoch.
+/// An alarm if the first gradient is above 70 times the last one, a loss or gradient is not finite,
+/// or the loss is at least 1,000. The rule looks at every third epoch; here it looks at every third
+/// step.
 fn auto_trainer(run: &Run) -> Option<u64> {
     let losses = column(run, &Role::Loss);
     let weights: Vec<&[f64]> = run
@@ -66,20 +67,20 @@ fn auto_trainer(run: &Run) -> Option<u64> {
         let ratio = ends.map_or(f64::NAN, |(front, back)| front[step] / back[step]);
         let norms = weights.iter().map(|norms| norms[step]);
         let broken = !loss.is_finite() || norms.into_iter().any(|norm| !norm.is_finite());
-        // Not converging: no better than at the start.
+        // The rule applies to runs that do not converge: no better than at the start.
         let stuck = *loss >= losses[0];
         step % 3 == 2 && (broken || *loss >= 1e3 || (ratio > 70.0 && stuck))
     });
     first(alarms)
 }
 
-/// A tensor that holds NaN or infinity.
+/// An alarm at the first NaN or infinity.
 fn sage_maker(run: &Run) -> Option<u64> {
     run.first_non_finite
 }
 
-/// A mean absolute gradient above a million, or one that grows at least twofold over 5 steps at each. The
-/// root mean square stands for the mean absolute value, which is not larger.
+/// An alarm if a mean absolute gradient is above a million, or doubles in each of 5 steps. Here the
+/// root mean square takes the place of the mean absolute value, which is not larger.
 fn deep_checker(run: &Run) -> Option<u64> {
     const STEPS: usize = 5;
     let rms = &run.gradient_rms;
@@ -97,7 +98,8 @@ fn deep_checker(run: &Run) -> Option<u64> {
     first(alarms)
 }
 
-/// A loss at least three times the mean of the last ten, after one step; or one that is not finite.
+/// An alarm if the loss is at least three times the mean of the last ten, after one step, or not
+/// finite.
 fn lightning(run: &Run) -> Option<u64> {
     const WINDOW: usize = 10;
     let losses = column(run, &Role::Loss);
@@ -109,7 +111,8 @@ fn lightning(run: &Run) -> Option<u64> {
     first(alarms)
 }
 
-/// Loss or gradient norm six deviations above the mean of the last 128, once half of them are there.
+/// An alarm if the loss or the gradient norm is six standard deviations above the mean of the last
+/// 128, or of at least 64 at the start.
 fn olmo(run: &Run) -> Option<u64> {
     const WINDOW: usize = 128;
     let far = |values: &[f64], step: usize| {
@@ -132,7 +135,7 @@ fn olmo(run: &Run) -> Option<u64> {
     first(alarms)
 }
 
-/// A loss at least ten times the largest of the first hundred, or one that is not finite.
+/// An alarm if the loss is at least ten times the largest of the first hundred, or not finite.
 fn megatron(run: &Run) -> Option<u64> {
     const SAMPLES: usize = 100;
     let losses = column(run, &Role::Loss);

@@ -12,14 +12,12 @@ use steadygrad_burn::gradient_values;
 use steadygrad_lab::data::{Target, digits};
 use steadygrad_lab::faults::{
     Distortion, Fault, FaultError, Faults, LearningRateGrowth, LearningRateSpike, Poison,
-    PoisonedBatch, RotatedLabels, ScaledBatch, ShiftedData, Unguarded, WeightGrowth,
-    train_unguarded,
+    PoisonedBatch, RotatedLabels, ScaledBatch, ShiftedData, WeightGrowth,
 };
 use steadygrad_lab::models::{CnnConfig, MlpConfig};
 use steadygrad_lab::subjects::{DigitsCnn, TableMlp, healthy};
-use steadygrad_lab::{
-    Control, Optimizer, Plan, Rng, Silent, Structure, Subject, Summary, Tape, TrialSpec, run_trial,
-};
+use steadygrad_lab::unstable::{TrialSpec, UnguardedRun, run_trial, train_unguarded};
+use steadygrad_lab::{Control, Optimizer, Plan, Rng, Silent, Structure, Subject, Summary, Tape};
 
 fn device() -> Device {
     Device::flex().autodiff()
@@ -172,7 +170,7 @@ fn short() -> (TableMlp, Plan) {
     (subject, plan)
 }
 
-fn unguarded(plan: &Plan, faults: Vec<Fault>) -> Unguarded {
+fn unguarded(plan: &Plan, faults: Vec<Fault>) -> UnguardedRun {
     let faults = Faults::new(faults, plan.seed).expect("they can be used");
     train_unguarded(&short().0, plan, &faults, &device()).expect("it can be distorted")
 }

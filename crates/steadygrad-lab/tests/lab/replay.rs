@@ -9,7 +9,7 @@ use steadygrad::guard::Preset;
 use steadygrad_lab::faults::{BitFlip, F16Overflow, Fault, Faults, Poison, PoisonedBatch};
 use steadygrad_lab::subjects::healthy;
 use steadygrad_lab::{
-    Control, FaultOf, Plan, ReplayError, ReplayOptions, Replayed, Silent, Stage, Subject,
+    Control, Origin, Plan, ReplayError, ReplayOptions, ReplayReport, Silent, Stage, Subject,
     TrainOptions, replay, train,
 };
 use steadygrad_record::{list_dumps, read_dump};
@@ -42,7 +42,7 @@ fn again<S: Subject>(
     plan: &Plan,
     faults: &Faults,
     run: &Path,
-) -> Result<Replayed, ReplayError> {
+) -> Result<ReplayReport, ReplayError> {
     let options = ReplayOptions {
         run,
         incident: 1,
@@ -58,7 +58,11 @@ fn again<S: Subject>(
 }
 
 /// Records a run with this fault and replays its first incident; the rows of its batch beside it.
-fn incident<S: Subject>(subject: &S, plan: &Plan, fault: impl Into<Fault>) -> (Replayed, Vec<u64>) {
+fn incident<S: Subject>(
+    subject: &S,
+    plan: &Plan,
+    fault: impl Into<Fault>,
+) -> (ReplayReport, Vec<u64>) {
     let faults = Faults::new(vec![fault.into()], plan.seed).unwrap();
     let folder = tempdir().unwrap();
     let run = folder.path().join("run");
@@ -83,7 +87,7 @@ fn short(plan: Plan) -> Plan {
 #[test]
 fn a_poisoned_batch_is_found_in_its_sample() {
     let poison = |value| Fault::PoisonedBatch(PoisonedBatch::at(AT, value));
-    let check = |(replayed, rows): (Replayed, Vec<u64>), layer: &str| {
+    let check = |(replayed, rows): (ReplayReport, Vec<u64>), layer: &str| {
         let culprit = replayed.culprit.unwrap();
         assert_eq!(
             (culprit.stage, culprit.layer.as_str()),
@@ -94,7 +98,7 @@ fn a_poisoned_batch_is_found_in_its_sample() {
         };
         assert!(rows.contains(&sample), "{sample} is not of the batch");
         assert!(culprit.non_finite > 0 && culprit.passed_on > 0);
-        assert_eq!(replayed.in_f64.unwrap().fault, FaultOf::WhatWentIn);
+        assert_eq!(replayed.in_f64.unwrap().origin, Origin::Input);
         let counterfactual = replayed.counterfactual.unwrap();
         assert_eq!(counterfactual.worth_it(), Some(true));
         assert_eq!(counterfactual.without.first_non_finite, Some(AT));
@@ -141,7 +145,7 @@ fn an_overflow_of_f16_is_found_after_the_backward_pass() {
     let culprit = replayed.culprit.unwrap();
     assert_eq!(culprit.stage, Stage::AfterBackward);
     assert!(culprit.non_finite > 0);
-    assert_eq!(replayed.in_f64.unwrap().fault, FaultOf::TheNumberFormat);
+    assert_eq!(replayed.in_f64.unwrap().origin, Origin::NumberFormat);
 }
 
 #[test]

@@ -7,13 +7,12 @@ use burn::tensor::Device;
 use steadygrad::cure::Outcome;
 use steadygrad::detect::Detector;
 use steadygrad::guard::Preset;
-use steadygrad_lab::faults::{
-    BitFlip, Fault, Faults, LearningRateSpike, Poison, PoisonedBatch, train_unguarded,
-};
+use steadygrad_lab::faults::{BitFlip, Fault, Faults, LearningRateSpike, Poison, PoisonedBatch};
 use steadygrad_lab::subjects::{DigitsCnn, TemporalOrderRnn, healthy};
+use steadygrad_lab::unstable::train_unguarded;
 use steadygrad_lab::{
-    Control, Plan, Progress, StepProgress, Subject, TrainEnd, TrainError, TrainOptions, Trained,
-    measure, train,
+    Control, Plan, Progress, StepProgress, Subject, TrainEnd, TrainError, TrainOptions,
+    TrainOutcome, measure, train,
 };
 use steadygrad_record::{
     Snapshot, SnapshotStore, list_dumps, read_dump, read_incidents, read_steps,
@@ -50,7 +49,7 @@ fn run<S: Subject>(
     run_dir: Option<&Path>,
     stop_at: Option<u64>,
     resume: bool,
-) -> Result<Trained, TrainError> {
+) -> Result<TrainOutcome, TrainError> {
     let cancelled = AtomicBool::new(false);
     let stop = StopAt(stop_at.unwrap_or(u64::MAX), &cancelled);
     let control = Control {

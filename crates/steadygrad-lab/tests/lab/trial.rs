@@ -22,9 +22,10 @@ use steadygrad_burn::{GuardedStep, for_each_parameter, guarded_step};
 use steadygrad_lab::data::digits;
 use steadygrad_lab::models::{Mlp, MlpConfig};
 use steadygrad_lab::subjects::TableMlp;
+use steadygrad_lab::unstable::{TrialSpec, run_trial};
 use steadygrad_lab::{
     Control, Optimizer, Plan, Progress, Rng, Schedule, Silent, StepProgress, Structure, Subject,
-    Summary, Tape, TrialSpec, run_trial,
+    Summary, Tape,
 };
 use steadygrad_record::{Manifest, RecordError, RunStatus, StepTable, read_steps};
 

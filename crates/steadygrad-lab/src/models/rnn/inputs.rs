@@ -1,9 +1,10 @@
-/// What a recurrent network reads.
+/// The inputs of a recurrent network.
 #[derive(Clone, Copy)]
 pub(crate) enum Inputs<'a> {
-    /// One symbol a time step of each sequence: a one-hot vector.
+    /// Sequences of symbols, each of which is a one-hot vector.
     Symbols(&'a [&'a [u8]]),
-    /// Any vectors: `values[(b * steps + t) * symbols..]` is that of sequence `b` at step `t`.
+    /// Vectors: `values[(b * steps + t) * symbols..][..symbols]` belongs to sequence `b` and step
+    /// `t`.
     Vectors {
         values: &'a [f32],
         batch: usize,
@@ -27,7 +28,8 @@ impl Inputs<'_> {
         }
     }
 
-    /// Calls `each` with the components of sequence `b` at step `t` that may not be zero.
+    /// Calls `each` with the index and value of each component of sequence `b` at step `t`. Zeros
+    /// of one-hot vectors are left out.
     pub(super) fn for_each(&self, b: usize, t: usize, mut each: impl FnMut(usize, f32)) {
         match *self {
             Inputs::Symbols(sequences) => each(usize::from(sequences[b][t]), 1.0),

@@ -27,8 +27,8 @@ pub struct RnnConfig {
 
 /// `h_t = tanh(W_x x_t + W_h h_(t-1) + b)`, and logits from the last state.
 ///
-/// Its loss and gradients come from [`Rnn::scan`], one pass forward and one back, linear in the
-/// sequence length; [`Rnn::logits`] is the same network by Burn's autodiff, for comparison.
+/// [`Rnn::scan`] computes its loss and gradients in a time linear in the sequence length.
+/// [`Rnn::logits`] is the same network by Burn's operations, for comparison.
 #[derive(Module, Debug)]
 pub struct Rnn {
     pub(super) input: Param<Tensor<2>>,
@@ -60,8 +60,9 @@ impl RnnConfig {
     }
 }
 
-/// What one scan gives.
+/// The result of a scan.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ScanGradients {
     /// Mean cross-entropy of the batch.
     pub loss: f64,
@@ -75,7 +76,7 @@ impl Rnn {
         self.logits_of(Inputs::Symbols(sequences), &mut Tape::off())
     }
 
-    /// [`Rnn::logits`] of any input vectors, in the parameters' type.
+    /// [`Rnn::logits`] for any input vectors, in the parameters' type.
     pub(crate) fn logits_of(&self, inputs: Inputs<'_>, tape: &mut Tape) -> Tensor<2> {
         let (batch, steps) = (inputs.batch(), inputs.steps());
         let [_, h] = self.input.dims();
@@ -93,12 +94,12 @@ impl Rnn {
         tape.operation("output", "linear", output)
     }
 
-    /// What the inputs of a time step add to the units: `[batch, h]`.
+    /// The contribution of a time step's inputs to the units: `[batch, h]`.
     fn read(&self, inputs: Inputs<'_>, t: usize) -> Tensor<2> {
         let weights = self.input.val();
         let options = (&weights.device(), weights.dtype());
         match inputs {
-            // A product with a one-hot vector would spread what is not finite in other rows.
+            // A product with a one-hot vector would spread non-finite values of other rows.
             Inputs::Symbols(sequences) => {
                 let symbols = sequences.iter().map(|sequence| i64::from(sequence[t]));
                 let data = TensorData::new(symbols.collect(), [sequences.len()]);
@@ -119,8 +120,8 @@ impl Rnn {
         }
     }
 
-    /// One time step: `[batch, h]` states, and what the symbols add to them (`[batch, h]`, or
-    /// `[1, h]` for all).
+    /// One time step of `[batch, h]` states. `input` is the contribution of the inputs: `[batch,
+    /// h]`, or `[1, h]` for all sequences.
     pub(super) fn advance(&self, input: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
         let mut before = input + state.matmul(self.recurrent.val()) + self.bias.val().unsqueeze();
         if let Some(gamma) = &self.norm {
@@ -131,7 +132,7 @@ impl Rnn {
         tanh(before)
     }
 
-    /// Standard deviation of what a symbol and the bias add to a unit.
+    /// Standard deviation of the contribution of a symbol and of the bias to a unit.
     pub fn bias_std(&self) -> f64 {
         let weights = self.weights();
         rms(&weights.input).hypot(rms(&weights.bias))
@@ -153,8 +154,8 @@ impl Rnn {
         (stages, Tensor::zeros([1, h], &device))
     }
 
-    /// Multiplications of one step on one sequence of this length: forward and, for each time
-    /// step the gradient flows back, two more.
+    /// Multiplications of one training step on one sequence of this length: one for each weight and
+    /// time step forward, and two for each time step that the gradient flows back.
     pub fn work(&self, sequence_length: usize) -> f64 {
         let back = self
             .bptt_steps
@@ -162,7 +163,7 @@ impl Rnn {
         self.num_params() as f64 * (sequence_length + 2 * back) as f64
     }
 
-    /// The class with the largest logit of each sequence, or `None` if any logit is not finite.
+    /// The class with the largest logit of each sequence; `None` if any logit is not finite.
     pub fn classify(&self, sequences: &[&[u8]]) -> Option<Vec<u8>> {
         let weights = self.weights();
         let states = weights.forward(Inputs::Symbols(sequences));
@@ -181,15 +182,15 @@ impl Rnn {
         )
     }
 
-    /// Loss and gradients of one batch of equally long sequences by backpropagation through time.
+    /// Loss and gradients of a batch of equally long sequences, by backpropagation through time.
     ///
-    /// A backward signal that falls below the smallest normal f32 (1.2e-38) is set to zero: such
-    /// values carry nothing and make a CPU ten times slower.
+    /// Backward signals below the smallest normal f32 (1.2e-38) are set to zero. They carry no
+    /// information and make a CPU ten times slower.
     pub fn scan(&self, sequences: &[&[u8]], classes: &[u8], tape: &mut Tape) -> ScanGradients {
         self.scan_inputs(Inputs::Symbols(sequences), classes, tape)
     }
 
-    /// [`Rnn::scan`] on any input vectors.
+    /// [`Rnn::scan`] for any input vectors.
     pub(crate) fn scan_inputs(
         &self,
         inputs: Inputs<'_>,

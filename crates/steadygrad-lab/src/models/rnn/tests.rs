@@ -8,7 +8,7 @@ use super::{Inputs, RnnConfig};
 use crate::random::{Purpose, generator, normal_values};
 use crate::{Structure, Tape};
 
-/// The scan against Burn's autodiff on the unrolled network: plain, truncated, normalised.
+/// Compares the scan with Burn's autodiff of the unrolled network: plain, truncated, normalised.
 #[test]
 fn the_scan_agrees_with_autodiff() {
     let device = Device::flex().autodiff();
@@ -69,7 +69,7 @@ fn the_scan_agrees_with_autodiff() {
     }
 }
 
-/// Inputs that are no symbols, against autodiff of the unrolled network on them.
+/// Compares the scan of input vectors with autodiff of the unrolled network.
 #[test]
 fn any_inputs_give_the_gradients_of_autodiff() {
     const STEPS: usize = 7;
@@ -129,7 +129,7 @@ fn signals_are_subnormal_or_lost_only_where_they_have_faded() {
 }
 
 #[test]
-fn classification_says_when_the_model_is_lost() {
+fn a_model_with_non_finite_logits_classifies_nothing() {
     let device = Device::flex().autodiff();
     let config = RnnConfig {
         symbols: 8,

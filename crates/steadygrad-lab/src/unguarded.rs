@@ -3,15 +3,16 @@ use steadygrad::GradientStats;
 use steadygrad::stats::global_norm;
 use steadygrad_burn::{GradientClipper, gradient_stats, weight_norms};
 
-use super::{FaultError, Faults};
 use crate::batches::Batches;
 use crate::build::build;
+use crate::faults::{FaultError, Faults};
 use crate::{Plan, Subject, Tape};
 
 /// How a run without a guard went.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Unguarded {
-    /// Loss of each attempt, of its batch as the faults left it.
+#[non_exhaustive]
+pub struct UnguardedRun {
+    /// Loss of each attempt, on its batch with the faults.
     pub losses: Vec<f64>,
     /// The first attempt whose loss or gradient was not finite.
     pub first_non_finite: Option<u64>,
@@ -19,48 +20,48 @@ pub struct Unguarded {
     pub validation_metric: f64,
 }
 
-/// One step as a logger would see it: after the backward pass, before the update.
+/// One step as a logger sees it: after the backward pass, before the update.
 #[derive(Debug, Clone, Copy)]
-pub struct Watched<'a> {
+#[non_exhaustive]
+pub struct LoggedStep<'a> {
     /// The attempt.
     pub step: u64,
-    /// Of its batch.
+    /// Loss of its batch.
     pub loss: f64,
-    /// As it is used.
+    /// The learning rate of the update.
     pub learning_rate: f64,
-    /// Before clipping.
+    /// The gradients before clipping.
     pub gradients: &'a GradientStats,
     /// L2 norm of all weights.
     pub weight_norm: f64,
 }
 
-/// Trains a subject by its plan with these faults and nobody who acts: what a guard is
-/// compared with. Every update is applied, whatever it is. A `clip` among the plan's remedies
-/// clips.
+/// Trains a subject by its plan with these faults and without a guard, as a control for one. Every
+/// update is applied, even a non-finite one. A `clip` among the plan's remedies clips.
 ///
 /// # Errors
 /// [`FaultError::UnknownParameter`], [`FaultError::NeverReached`] and [`FaultError::CannotDistort`]
-/// for a fault that would not act, [`FaultError::Clip`] for a clip that cannot be used.
+/// for a fault that would not act, [`FaultError::Clip`] for a clip with a setting out of range.
 pub fn train_unguarded<S: Subject>(
     subject: &S,
     plan: &Plan,
     faults: &Faults,
     device: &Device,
-) -> Result<Unguarded, FaultError> {
-    train_watched(subject, plan, faults, device, &mut |_| ())
+) -> Result<UnguardedRun, FaultError> {
+    train_unguarded_logged(subject, plan, faults, device, &mut |_| ())
 }
 
-/// The same, with somebody who looks on.
+/// [`train_unguarded`] that hands each step to a logger.
 ///
 /// # Errors
 /// Those of [`train_unguarded`].
-pub fn train_watched<S: Subject>(
+pub fn train_unguarded_logged<S: Subject>(
     subject: &S,
     plan: &Plan,
     faults: &Faults,
     device: &Device,
-    watch: &mut dyn FnMut(Watched<'_>),
-) -> Result<Unguarded, FaultError> {
+    log: &mut dyn FnMut(LoggedStep<'_>),
+) -> Result<UnguardedRun, FaultError> {
     let summary = subject.summary();
     let (mut model, mut effects) = build(subject, plan, &plan.remedies, device);
     faults.fits(&model)?;
@@ -69,7 +70,7 @@ pub fn train_watched<S: Subject>(
     let mut clipper = effects.clip.map(GradientClipper::new).transpose()?;
     let mut optimizer = plan.optimizer.init(plan.momentum);
     let mut batches = Batches::new(summary.training_samples, plan.batch_size, plan.seed);
-    let mut run = Unguarded {
+    let mut run = UnguardedRun {
         losses: Vec::new(),
         first_non_finite: None,
         validation_metric: f64::NAN,
@@ -86,11 +87,10 @@ pub fn train_watched<S: Subject>(
         let gradients = faults.gradients(attempt, &model, gradients);
         let learning_rate = faults.learning_rate(attempt, plan.scheduled(full, attempt));
         let stats = gradient_stats(&model, &gradients);
-        let finite = loss.is_finite() && stats.non_finite() == 0;
-        if !finite && run.first_non_finite.is_none() {
-            run.first_non_finite = Some(attempt);
+        if !loss.is_finite() || stats.non_finite() > 0 {
+            run.first_non_finite.get_or_insert(attempt);
         }
-        watch(Watched {
+        log(LoggedStep {
             step: attempt,
             loss,
             learning_rate,
@@ -100,9 +100,8 @@ pub fn train_watched<S: Subject>(
         run.losses.push(loss);
         model = match &mut clipper {
             Some(clipper) => {
-                clipper
-                    .step(&mut optimizer, learning_rate, model, gradients)
-                    .0
+                let step = clipper.step(&mut optimizer, learning_rate, model, gradients);
+                step.0
             }
             None => optimizer.step(learning_rate, model, gradients),
         };

@@ -4,20 +4,22 @@ use steadygrad::guard::GuardSummary;
 /// How a guarded run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
+#[non_exhaustive]
 pub enum TrainEnd {
-    /// All steps done.
+    /// All steps are done.
     Completed,
-    /// The guard gave up, with this reason; no bad update was applied.
+    /// The guard gave up. No bad update was applied.
     Stopped {
-        /// Why.
+        /// The guard's reason.
         reason: String,
     },
-    /// A person stopped it.
+    /// The caller cancelled the run.
     Interrupted,
 }
 
-/// One return to an earlier state.
+/// A return to an earlier state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Rollback {
     /// The step that was not applied.
     pub at_step: u64,
@@ -25,30 +27,31 @@ pub struct Rollback {
     pub to_step: u64,
 }
 
-/// What became of a guarded run.
+/// The outcome of a guarded run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Trained {
-    /// How it ended.
+#[non_exhaustive]
+pub struct TrainOutcome {
+    /// How the run ended.
     pub end: TrainEnd,
-    /// Steps that were tried: batches drawn.
+    /// Number of attempts, which is the number of batches drawn.
     pub steps: u64,
-    /// Validation metric of the last model; NaN when its predictions are not finite.
+    /// Validation metric of the last model; NaN if its predictions are not finite.
     #[serde(with = "steadygrad::float")]
     pub validation_metric: f64,
     /// What the guard did.
     pub guard: GuardSummary,
-    /// Every return to an earlier state.
+    /// All returns to earlier states, in order.
     pub rollbacks: Vec<Rollback>,
-    /// The first step at which anything harmful was seen.
+    /// The first step on which the guard acted by more than clipping.
     pub first_alarm: Option<u64>,
     /// The first step whose loss or gradient was not finite.
     pub first_non_finite: Option<u64>,
-    /// The step that a resumed run went on from.
+    /// The step at which a resumed run continued.
     pub resumed_at: Option<u64>,
-    /// Wall-clock time of this process's part, without the validation.
+    /// Wall-clock seconds of training in this process, without the validation.
     #[serde(with = "steadygrad::float")]
     pub seconds: f64,
-    /// Of it, what writing snapshots took.
+    /// The seconds of these that writing snapshots took.
     #[serde(with = "steadygrad::float")]
     pub snapshot_seconds: f64,
 }

@@ -1,34 +1,35 @@
-use crate::faults::Unguarded;
+use crate::unguarded::UnguardedRun;
 
-/// Times the loss of the untrained model that no healthy run comes to: a run whose loss does is not
-/// counted as one.
-const TROUBLED: f64 = 3.0;
+/// A loss above this multiple of the untrained model's is a spike. No healthy run has one.
+const SPIKE: f64 = 3.0;
 
-/// Of the loss at chance, so much is left where something was learnt.
+/// A run has learnt something if its loss is below this share of the loss at chance.
 const LEARNT: f64 = 0.7;
 
-/// What became of a run. It is told from the last model's validation and from the losses, by no rule or
-/// detector of steadygrad's.
+/// The final state of a run. It depends on the last model's validation and on the losses, and on no
+/// rule or detector of steadygrad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Became {
-    /// Finite throughout, no loss above three times the first, not worse at the end than at the start, and better
-    /// than chance.
+#[non_exhaustive]
+pub enum FinalState {
+    /// All values are finite, no loss is above three times the first one, and the last model is
+    /// better than at the start and than chance.
     Healthy,
-    /// As healthy, but it ends no better than chance and its losses were never far below chance's: neither sound nor
-    /// broken. Most have a learning rate
-    /// that is too small, some one that is too large from the first step on.
+    /// Like a healthy run, but the last model is not better than chance and no loss was far below
+    /// chance's. Most of these runs have too small a learning rate; in some it is too large from
+    /// the first step.
     Unlearnt,
-    /// Its loss was above three times the first at some step, and it came back from that.
+    /// A loss was above three times the first one, and the run recovered from it.
     Recovered,
-    /// It ended worse than it began, or no better than chance after a loss above three times the first or
-    /// below seven tenths of chance's: what it had learnt is lost.
+    /// The run ended worse than it began, or it lost what it had learnt: the last model is not
+    /// better than chance, after a loss above three times the first one or below 0.7 times
+    /// chance's.
     Diverged,
-    /// A loss or gradient was NaN or infinite.
+    /// A loss or a gradient was NaN or infinite.
     NonFinite,
 }
 
-impl Became {
-    pub(super) fn of(run: &Unguarded, chance: f64) -> Self {
+impl FinalState {
+    pub(super) fn of(run: &UnguardedRun, chance: f64) -> Self {
         if run.first_non_finite.is_some() {
             return Self::NonFinite;
         }
@@ -37,8 +38,8 @@ impl Became {
         let end = &run.losses[run.losses.len() - tenth.min(run.losses.len())..];
         let end = end.iter().sum::<f64>() / end.len() as f64;
         let largest = run.losses.iter().copied().fold(f64::MIN, f64::max);
-        let jumped = largest > TROUBLED * first;
-        // A tenth above chance is the least that is something learnt.
+        let jumped = largest > SPIKE * first;
+        // The metric must be a tenth of the way from chance to 1.
         let learnt = run.validation_metric > chance + 0.1 * (1.0 - chance);
         let best = run
             .losses
