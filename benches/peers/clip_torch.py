@@ -3,10 +3,10 @@
     python benches/peers/clip_torch.py [--rounds 15]
 
 Four sets of shapes, 1 and 2 threads, with a norm below `max_norm` ("keep") and above it ("clip").
-In turn, a round of PyTorch and one of each of ours; medians over the rounds. When clipping, the
-gradients are refilled before every timed call, outside of the timed part, and what came out is
-checked. `stats` is `Clipper.clip_`, which also tells each parameter's statistics; `plain` is
-`clip_grad_norm_`. Prints JSON: microseconds, and ratios to PyTorch's time.
+Rounds of PyTorch and of both steadygrad functions alternate; the results are medians over rounds.
+When clipping, the gradients are refilled before every timed call, outside of the timed part, and
+the result is checked. `stats` is `Clipper.clip_`, which also returns each parameter's statistics;
+`plain` is `clip_grad_norm_`. It prints JSON: microseconds, and ratios to PyTorch's time.
 """
 
 import argparse

@@ -1,15 +1,18 @@
-"""Times Lyapunov spectra beside the same algorithm in NumPy and PyTorch.
+"""Times Lyapunov spectra against the same algorithm in NumPy and PyTorch.
 
     python benches/peers/dynamics.py [--rounds 5]
 
-Rounds alternate: NumPy or PyTorch with 1 thread, with 2, then ours (`cargo bench --workspace
---bench dynamics`, one thread), once with the interval between two factorisations that it chooses
-itself and once with the peer's. Both sides measure the same kind of network: `towel`, all three
-exponents of the folded-towel map over 10,000 steps, QR at every step; `engelken`, all 100 exponents
-of a random rate network (N=100, g=4, dt=0.1, t=1,000), QR once per unit of time, 10 steps, as
-Engelken's demo does; `rnn`, the leading 10 exponents of a tanh RNN (N=512, g=4, 1,000 steps), QR at
-every step. Networks are built, and each peer has run a tenth of its steps, before the clock starts.
-Prints JSON: medians in seconds and ratios to the faster of the peer's two.
+Rounds alternate: NumPy or PyTorch with 1 thread, with 2, then steadygrad with one thread (`cargo
+bench --workspace --bench dynamics`). steadygrad runs twice: with its own interval between two
+factorisations, and with the peer's. Both sides measure the same kind of network:
+
+- `towel`: all three exponents of the folded-towel map over 10,000 steps, QR at every step.
+- `engelken`: all 100 exponents of a random rate network (N=100, g=4, dt=0.1, t=1,000), QR once per
+  unit of time (10 steps), as Engelken's demo does.
+- `rnn`: the leading 10 exponents of a tanh RNN (N=512, g=4, 1,000 steps), QR at every step.
+
+Before the clock starts, networks are built and each peer has run a tenth of its steps. It prints
+JSON: medians in seconds, and ratios to the faster of the peer's two thread counts.
 """
 
 import argparse
@@ -96,8 +99,9 @@ PEERS = {"towel": towel, "engelken": engelken, "rnn": rnn}
 
 
 def peer(name, threads):
-    """One timed run in a process of its own: NumPy's threads are fixed when it is loaded."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
+    """Runs a peer once in its own process, since NumPy fixes its threads when it is loaded."""
+    count = str(threads)
+    environment = {**os.environ, "OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count}
     command = [sys.executable, __file__, "--peer", name]
     output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return json.loads(output.stdout)
@@ -112,7 +116,7 @@ def time_peer(name):
 
 
 def ours(name):
-    """Medians of one call, by interval; `None` is the one that ours chooses."""
+    """Returns steadygrad's results by interval; None is the interval that it chooses itself."""
     command = ["cargo", "bench", "-q", "--workspace", "--bench", "dynamics", "--", name]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = {}
@@ -130,7 +134,8 @@ def main():
     parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peer:
-        return time_peer(arguments.peer)
+        time_peer(arguments.peer)
+        return
     for name, library in [("towel", "numpy"), ("engelken", "numpy"), ("rnn", "torch")]:
         seconds, own, last = {1: [], 2: []}, {}, {}
         for _ in range(arguments.rounds):

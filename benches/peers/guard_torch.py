@@ -1,22 +1,24 @@
-"""Times `steadygrad.torch.Guard.step` against PyTorch's clipping and step, and against what people log with.
+"""Times `steadygrad.torch.Guard.step` against PyTorch's clipping and step, and other monitors.
 
     python benches/peers/guard_torch.py [--rounds 1.0] [--only mlp] [--device cuda [--fused]]
 
-Six models, AdamW, 1 and 2 threads; each round times every variant once, in turn, over 20 steps, which hold one
-of the guard's snapshots; medians over rounds. Prints a Markdown table and the geometric mean.
+Six models, AdamW, 1 and 2 threads. Each round times every variant once, in turn, over 20 steps,
+which include one snapshot of the guard. The results are medians over rounds. It prints a Markdown
+table and the geometric mean.
 
-- `step`: `clip_grad_norm_(1.0)` and `optimizer.step()`, on gradients that are there already.
-- `guard`: `guard.step(loss)`, snapshots at their own interval included; `recorded`: with a run directory.
-- Whole training steps (forward, backward, clip, step) plain and with the guard in place of the last two,
-  with `detect_anomaly`, with full backward hooks on every module that keep the gradient's norm, with 64-bin
-  histograms of every gradient at every step, and with those of weights and gradients every 100 steps, as
-  `wandb.watch(log="all")` has it.
+- `step`: `clip_grad_norm_(1.0)` and `optimizer.step()`, on existing gradients.
+- `guard`: `guard.step(loss)`, with its snapshots; `recorded`: also with a run directory.
+- Whole training steps (forward, backward, clip, step): plain; with the guard instead of clip and
+  step; with `detect_anomaly`; with full backward hooks on every module that keep the gradient's
+  norm; with 64-bin histograms of every gradient at every step; and with histograms of weights and
+  gradients every 100 steps, as `wandb.watch(log="all")` does.
 
-The guard's share of a training step is measured in place: its own `step` less the optimizer's, over the whole.
+The guard's share of a training step is the time of its own `step` minus the optimizer's, divided by
+the time of the whole step.
 
-On a GPU, batches are larger, each round ends by waiting for the device, and the share is what a training step
-with the guard takes more than a plain one. `read loss` is the plain one with `loss.item()` at every step: what it
-costs to wait for the device at all, as the guard's decision has to.
+On a GPU, batches are larger and each round ends with a wait for the device. There the share is the
+extra time of a training step with the guard. `read loss` is a plain step with `loss.item()`: the
+cost of waiting for the device at all, which the guard's decision needs.
 """
 
 import argparse
@@ -37,7 +39,8 @@ class Residual(nn.Module):
         self.first = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
         self.second = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.norms = nn.ModuleList([nn.BatchNorm2d(outputs), nn.BatchNorm2d(outputs)])
-        self.skip = nn.Identity() if stride == 1 and inputs == outputs else nn.Conv2d(inputs, outputs, 1, stride)
+        same = stride == 1 and inputs == outputs
+        self.skip = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride)
 
     def forward(self, x):
         out = self.norms[0](self.first(x)).relu()
@@ -64,8 +67,9 @@ class Block(nn.Module):
 
     def forward(self, x):
         rows, length, width = x.shape
-        parts = self.qkv(self.norms[0](x)).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = nn.functional.scaled_dot_product_attention(*parts, is_causal=True)
+        parts = self.qkv(self.norms[0](x)).view(rows, length, 3, self.heads, -1)
+        queries_keys_values = parts.permute(2, 0, 3, 1, 4)
+        mixed = nn.functional.scaled_dot_product_attention(*queries_keys_values, is_causal=True)
         x = x + self.out(mixed.transpose(1, 2).reshape(rows, length, width))
         return x + self.down(nn.functional.gelu(self.up(self.norms[1](x))))
 
@@ -88,15 +92,19 @@ def mlp(depth, width):
 
 
 def resnet():
-    sizes = [(64, 64, 1)] * 2 + [(64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2), (512, 512, 1)]
+    sizes = [(64, 64, 1)] * 2
+    for narrow, wide in ((64, 128), (128, 256), (256, 512)):
+        sizes += [(narrow, wide, 2), (wide, wide, 1)]
     stem = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
-    return nn.Sequential(*stem, *(Residual(*s) for s in sizes), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10)]
+    return nn.Sequential(*stem, *(Residual(*size) for size in sizes), *head)
 
 
-# The guard's interval between snapshots.
+# Steps between two snapshots of the guard.
 STEPS = 20
 
-# Model, inputs on a CPU and on a GPU, rounds of `step` alone, rounds and steps of whole training steps.
+# The model, its inputs on a CPU and on a GPU, rounds of `step` alone, rounds of whole training
+# steps, and steps in each of those.
 MODELS = {
     "mlp 3x128": (lambda: mlp(3, 128), ((32, 128), (1024, 128)), 101, 41, 20),
     "mlp 10x256": (lambda: mlp(10, 256), ((32, 256), (1024, 256)), 41, 21, 20),
@@ -107,7 +115,7 @@ MODELS = {
 }
 
 DEVICE = torch.device("cpu")
-# PyTorch's own choice where it is None.
+# None leaves the choice to PyTorch.
 FUSED = None
 
 
@@ -118,7 +126,7 @@ def inputs_of(name, shapes):
 
 
 class Bench:
-    """One variant with its own model, so that none warms another's memory."""
+    """One variant with its own model, so that no variant warms another's memory."""
 
     def __init__(self, make, inputs, guarded, folder=None):
         torch.manual_seed(0)
@@ -126,7 +134,9 @@ class Bench:
         self.targets = torch.randint(0, 10, (len(inputs),)).to(DEVICE)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=FUSED)
         self.parameters = list(self.model.parameters())
-        self.guard = steadygrad.torch.Guard(self.model, self.optimizer, run_dir=folder) if guarded else None
+        self.guard = None
+        if guarded:
+            self.guard = steadygrad.torch.Guard(self.model, self.optimizer, run_dir=folder)
         self.loss = self.backward()
         self.spent = 0.0
 
@@ -209,29 +219,33 @@ def anomalous(bench):
     return train
 
 
+def time_updates(make, inputs, folder, rounds):
+    """Times the update alone, along one gradient."""
+    plain, guarded = Bench(make, inputs, False), Bench(make, inputs, True)
+    recorded = Bench(make, inputs, True, folder)
+    variants = {
+        "step": lambda: plain.update(plain.loss),
+        "guard": lambda: guarded.update(guarded.loss),
+        "recorded": lambda: recorded.update(recorded.loss),
+    }
+    # The guard allocates its snapshots' memory first, and reuses it afterwards.
+    for call in variants.values():
+        seconds(call, 5 * STEPS)
+    times = {variant: [] for variant in variants}
+    for _ in range(rounds):
+        for variant, call in variants.items():
+            times[variant].append(seconds(call, STEPS))
+    return times
+
+
 def measure(name, scale, folder):
     make, shapes, alone_rounds, whole_rounds, whole = MODELS[name]
     if DEVICE.type == "cuda":
         whole_rounds, whole = alone_rounds, STEPS
     torch.manual_seed(1)
     inputs = inputs_of(name, shapes)
+    times = time_updates(make, inputs, folder, max(3, int(scale * alone_rounds)))
     plain, guarded = Bench(make, inputs, False), Bench(make, inputs, True)
-    recorded = Bench(make, inputs, True, folder)
-    alone = {
-        "step": lambda: plain.update(plain.loss),
-        "guard": lambda: guarded.update(guarded.loss),
-        "recorded": lambda: recorded.update(recorded.loss),
-    }
-    # Until the guard has its snapshots' memory, which it then uses again.
-    for call in alone.values():
-        seconds(call, 5 * STEPS)
-    times = {variant: [] for variant in alone}
-    for _ in range(max(3, int(scale * alone_rounds))):
-        for variant, call in alone.items():
-            times[variant].append(seconds(call, STEPS))
-    # Anew: steps along one gradient have led the models nowhere.
-    plain, guarded = Bench(make, inputs, False), Bench(make, inputs, True)
-    del recorded, alone
     peers = {
         "plain": plain.train,
         "with guard": guarded.train,
@@ -250,25 +264,27 @@ def measure(name, scale, folder):
             guarded.spent = plain.spent = 0.0
             times[variant].append(seconds(call, whole))
             if variant == "plain":
-                of_step = plain.spent / whole
+                plain_update = plain.spent / whole
             elif variant == "with guard":
-                spent = times["plain"][-1] if DEVICE.type == "cuda" else of_step
-                mine = times[variant][-1] if DEVICE.type == "cuda" else guarded.spent / whole
-                shares.append((mine - spent) / times[variant][-1])
+                base = times["plain"][-1] if DEVICE.type == "cuda" else plain_update
+                own = times[variant][-1] if DEVICE.type == "cuda" else guarded.spent / whole
+                shares.append((own - base) / times[variant][-1])
     return {v: statistics.median(t) for v, t in times.items()}, statistics.median(shares)
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=float, default=1.0, help="times as many as usual")
+    parser.add_argument("--rounds", type=float, default=1.0, help="factor on the number of rounds")
     parser.add_argument("--only", default="")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--fused", action="store_true", help="AdamW in one kernel")
     arguments = parser.parse_args()
     global DEVICE, FUSED
     DEVICE, FUSED = torch.device(arguments.device), arguments.fused or None
-    print("| model | threads | step, ms | guard | recorded | training step, ms | with guard | guard's share |", end="")
-    print(" read loss | anomaly | hooks | histograms | watch |\n|" + "---|" * 13)
+    print(
+        "| model | threads | step, ms | guard | recorded | training step, ms | with guard |", end=""
+    )
+    print(" guard's share | read loss | anomaly | hooks | histograms | watch |\n|" + "---|" * 13)
     for threads in (1, 2) if DEVICE.type == "cpu" else (1,):
         torch.set_num_threads(threads)
         ratios, shares = {"guard": [], "recorded": []}, []
@@ -282,13 +298,16 @@ def main():
             shares.append(share)
             cells = [f"{name}", f"{threads}", f"{1e3 * t['step']:.3f}"]
             cells += [f"{t[v] / t['step']:.3f}x" for v in ("guard", "recorded")]
-            cells += [f"{1e3 * t['plain']:.2f}", f"{t['with guard'] / t['plain']:.3f}x", f"{100 * share:.1f} %"]
+            cells += [f"{1e3 * t['plain']:.2f}", f"{t['with guard'] / t['plain']:.3f}x"]
+            cells += [f"{100 * share:.1f} %"]
             peers = ("read loss", "detect_anomaly", "backward hooks", "histograms", "watch")
             cells += [f"{t[v] / t['plain']:.2f}x" for v in peers]
             print("| " + " | ".join(cells) + " |", flush=True)
         mean = {v: math.exp(statistics.mean(map(math.log, seen))) for v, seen in ratios.items()}
-        print(f"\n{threads} threads, geometric mean: guard {mean['guard']:.3f}x, recorded {mean['recorded']:.3f}x;", end=" ")
-        print(f"the guard's share: {100 * statistics.mean(shares):.1f} %, worst {100 * max(shares):.1f} %\n")
+        print(f"\n{threads} threads, geometric mean: guard {mean['guard']:.3f}x,", end=" ")
+        print(f"recorded {mean['recorded']:.3f}x;", end=" ")
+        print(f"the guard's share: {100 * statistics.mean(shares):.1f} %,", end=" ")
+        print(f"worst {100 * max(shares):.1f} %\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
-"""Times what the guard reads of gradients on a GPU: our kernels, PyTorch's operators, and PyTorch's norm alone.
+"""Times gradient statistics on a GPU: steadygrad's kernels, PyTorch's operators and its norm.
 
     python benches/peers/statistics_cuda.py
 
-Each is timed between two waits for the device, over as many calls as take a fifth of a second; medians of five.
-Prints a Markdown table. `kernels` and `operators` give norm, largest value and three counts of each tensor, and
-read them back; `total norm` is `torch.nn.utils.get_total_norm`, one number that is not read back; `clip` is
-`clip_grad_norm_` with a bound that is never met. `floor` is the time to read the bytes once at the rate of a large
-copy. Where all bytes fit in the device's cache, the floor can be beaten.
+Each is timed between two waits for the device, over as many calls as take a fifth of a second; the
+results are medians of five. It prints a Markdown table.
+
+- `kernels` and `operators` compute norm, largest value and three counts of each tensor, and read
+  them back.
+- `total norm` is `torch.nn.utils.get_total_norm`: one number that is not read back.
+- `clip` is `clip_grad_norm_` with a bound that is never reached.
+- `floor` is the time to read the bytes once, at the rate of a large copy. If all bytes fit in the
+  device's cache, a result can be below the floor.
 """
 
 import statistics
@@ -56,23 +60,29 @@ def by_operators(grads):
         device.kernels_for = kept
 
 
+def measure(shapes, dtype, rate):
+    parameters = [torch.nn.Parameter(torch.randn(s, device="cuda").to(dtype)) for s in shapes]
+    for parameter in parameters:
+        parameter.grad = torch.randn(parameter.shape, device="cuda").to(dtype)
+    grads = [parameter.grad for parameter in parameters]
+    return [
+        seconds(lambda: device.measure_tensors(READER, grads)),
+        seconds(lambda: by_operators(grads)),
+        seconds(lambda: torch.nn.utils.get_total_norm(grads)),
+        seconds(lambda: torch.nn.utils.clip_grad_norm_(parameters, 1e9)),
+        sum(grad.nbytes for grad in grads) / rate,
+    ]
+
+
 def main():
     rate = copied_per_second()
-    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, copies at {rate / 1e12:.2f} TB/s\n")
-    print("| gradients | type | kernels, ms | operators | total norm | clip | floor |\n|---|---|---|---|---|---|---|")
+    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__},", end=" ")
+    print(f"copies at {rate / 1e12:.2f} TB/s\n")
+    print("| gradients | type | kernels, ms | operators | total norm | clip | floor |")
+    print("|---|---|---|---|---|---|---|")
     for name, shapes in LAYOUTS.items():
         for dtype in (torch.float32, torch.bfloat16):
-            parameters = [torch.nn.Parameter(torch.randn(s, device="cuda").to(dtype)) for s in shapes]
-            for parameter in parameters:
-                parameter.grad = torch.randn(parameter.shape, device="cuda").to(dtype)
-            grads = [parameter.grad for parameter in parameters]
-            times = [
-                seconds(lambda: device.measure_tensors(READER, grads)),
-                seconds(lambda: by_operators(grads)),
-                seconds(lambda: torch.nn.utils.get_total_norm(grads)),
-                seconds(lambda: torch.nn.utils.clip_grad_norm_(parameters, 1e9)),
-                sum(grad.nbytes for grad in grads) / rate,
-            ]
+            times = measure(shapes, dtype, rate)
             ours = times[0]
             cells = [f"{1e3 * ours:.3f}", *(f"{t / ours:.2f}x" for t in times[1:])]
             print(f"| {name} | {str(dtype)[6:]} | " + " | ".join(cells) + " |", flush=True)

@@ -1,21 +1,27 @@
-"""Faults in PyTorch training, with the guard, without it, and with `clip_grad_norm_(1.0)`.
+"""Injects faults into PyTorch training: guarded, unguarded, and with `clip_grad_norm_(1.0)`.
 
     pip install scikit-learn          # for its 1,797 handwritten digits
-    python benches/survival/survival_torch.py [--seeds 13] [--first 20000] [--processes 2] [--models mlp cnn lstm]
+    python benches/survival/survival_torch.py [--seeds 13] [--first 20000] [--processes 2]
+        [--models mlp cnn lstm]
 
-Four models: an MLP, a CNN and an LSTM (over the rows of an image) on handwritten digits, and an LSTM on the temporal
-order task (Hochreiter and Schmidhuber, 1997, task 6a; 10 time steps), which the recovery work in Burn has its recurrent
-network on. Eight faults between steps 100 and 200, 600 steps of 64, the learning rate falling to 0 over the second half.
-Momentum and AdamW by turns; on temporal order Adam and AdamW, for there the loss of momentum alone jumps above chance
-in 8 of 10 runs that nobody meddles with (0.1; 6 of 10 with 0.05).
+Models: an MLP, a CNN and an LSTM (over the rows of an image) on handwritten digits, and an LSTM on
+the temporal order task (Hochreiter and Schmidhuber, 1997, task 6a; 10 time steps), on which the
+same study in Burn runs its recurrent network.
 
-A run is recovered when its weights are finite and its accuracy on held-out data is within 1 % of that of the same run
-without a fault (2 % where weights were damaged). As many clean runs are done with and without the guard; their
-accuracies have to be the same, and nothing may be skipped or rolled back.
+Training: 600 steps of 64 rows; the learning rate falls to 0 over the second half. Odd seeds use
+AdamW, even seeds SGD with momentum. The temporal order task uses AdamW and Adam, since with
+momentum the loss jumps above chance in 8 of 10 runs without a fault (rate 0.1; 6 of 10 with 0.05).
 
-The controls are clean runs with one batch left out, the least that any guard can do, and with twenty, what a rollback
-may cost: how often the bar calls those lost is what it cannot tell from chance. Prints Markdown tables, those of the
-digits' LSTM apart: four of its 397 images are a loss by the bar, and which weights training ends at is worth as many.
+Each of eight faults starts between steps 100 and 200. A run has recovered if its weights are finite
+and its accuracy on held-out data is within 1 % of the same run without a fault (2 % if weights were
+damaged). As many clean runs are done with and without the guard: their accuracies must be equal,
+and no step may be skipped or rolled back.
+
+The controls are clean runs with one batch left out, the least that a guard can do, and with twenty,
+the possible cost of a rollback. They show how often the criterion calls such a run lost by chance.
+
+It prints Markdown tables. The LSTM on digits has its own: there four of 397 images decide, and
+training ends at weights that differ by as many.
 """
 
 import argparse
@@ -33,7 +39,7 @@ STEPS, ROWS = 600, 64
 
 
 class Lstm(nn.Module):
-    """Of sequences of eight values a time step."""
+    """Classifies sequences with eight values per time step."""
 
     def __init__(self, classes):
         super().__init__()
@@ -45,19 +51,21 @@ class Lstm(nn.Module):
 
 def network(kind):
     if kind == "mlp":
-        return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+        hidden = [nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU()]
+        return nn.Sequential(*hidden, nn.Linear(64, 10))
     if kind == "cnn":
-        layers = [nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1)]
-        return nn.Sequential(*layers, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(256, 10))
+        first = [nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 16, 3, padding=1), nn.ReLU()]
+        second = [nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        return nn.Sequential(*first, *second, nn.Flatten(), nn.Linear(256, 10))
     return Lstm(10 if kind == APART else 4)
 
 
 class Fault:
-    """Called before each step with the batch; may change it, the weights or the learning rate."""
+    """Changes the batch, the weights or the learning rate before a step."""
 
     def __init__(self, name, seed):
-        draw = random.Random(f"{name} {seed}")
-        self.name, self.at, self.draw = name, draw.randint(100, 200), draw
+        generator = random.Random(f"{name} {seed}")
+        self.name, self.at, self.generator = name, generator.randint(100, 200), generator
 
     def __call__(self, step, x, y, model, optimizer):
         since = step - self.at
@@ -65,7 +73,8 @@ class Fault:
             return x, y
         if since == 0 and self.name in ("nan", "inf"):
             x = x.clone()
-            x[self.draw.randrange(len(x)), self.draw.randrange(x.shape[1])] = math.nan if self.name == "nan" else math.inf
+            row = self.generator.randrange(len(x))
+            x[row, self.generator.randrange(x.shape[1])] = float(self.name)
         elif since == 0 and self.name == "batch x1e6":
             x = 1e6 * x
         elif since < 10 and self.name == "labels":
@@ -88,22 +97,31 @@ class Fault:
             group["lr"] *= by
 
     def _flip(self, model):
-        """The highest bit of an exponent: a weight of 0.05 becomes 1e37."""
+        """Flips the highest bit of a weight's exponent: 0.05 becomes 1e37."""
         weight = next(p for p in model.parameters() if p.ndim > 1).data.view(-1)
-        at = self.draw.randrange(len(weight))
+        at = self.generator.randrange(len(weight))
         bits = weight[at : at + 1].clone().view(torch.int32)
         weight[at : at + 1] = (bits ^ (1 << 30)).view(torch.float32)
 
 
-FAULTS = ["nan", "inf", "batch x1e6", "labels", "rate growth", "rate x100", "bit flip", "weights x30"]
+FAULTS = [
+    "nan",
+    "inf",
+    "batch x1e6",
+    "labels",
+    "rate growth",
+    "rate x100",
+    "bit flip",
+    "weights x30",
+]
 KINDS = ["mlp", "cnn", "lstm"]
 APART = "lstm on digits"
-# The controls' batches, from the step on at which a fault would come.
+# Batches that the controls leave out, from the step at which a fault would start.
 LEFT_OUT = {"one left out": 1, "twenty left out": 20}
 
 
 def falls(step):
-    """The learning rate's factor: it is constant, and then falls to 0 along a line."""
+    """Returns the factor on the last learning rate: constant, then a linear fall to 0."""
     return 1.0 if step <= STEPS // 2 else (STEPS - step) / (STEPS - step + 1)
 
 
@@ -115,13 +133,14 @@ def run(kind, seed, fault, how, data):
     elif kind == "lstm":
         optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     else:
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1 if kind == APART else 0.03, momentum=0.9)
-    # By factors, so that what a fault does to the rate stays.
+        rate = 0.1 if kind == APART else 0.03
+        optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+    # Factors, so that a fault's change of the rate stays.
     schedule = torch.optim.lr_scheduler.MultiplicativeLR(optimizer, falls)
     guard = steadygrad.torch.Guard(model, optimizer) if how == "guard" else None
     (inputs, classes), (held, answers) = data
     order = torch.Generator().manual_seed(seed)
-    fault, lost, first = Fault(fault, seed), [], 0
+    fault, lost = Fault(fault, seed), []
     for step in range(STEPS):
         rows = torch.randint(0, len(inputs), (ROWS,), generator=order)
         x, y = fault(step, inputs[rows], classes[rows], model, optimizer)
@@ -149,21 +168,22 @@ def run(kind, seed, fault, how, data):
 
 
 def temporal_order():
-    """One-hot sequences and their classes, to train on and to validate with."""
+    """Returns one-hot sequences and their classes, for training and for validation."""
     generator, count, length = torch.Generator().manual_seed(0), 12_000, 10
-    draw = lambda *bounds: torch.randint(*bounds, (count,), generator=generator)  # noqa: E731
+    draw = lambda *bounds: torch.randint(*bounds, (count,), generator=generator)
     symbols = torch.randint(0, 4, (count, length), generator=generator)
     symbols[:, 0], symbols[:, -1] = 6, 7
     first, second = draw(0, 2), draw(0, 2)
     rows = torch.arange(count)
     symbols[rows, draw(1, 3)] = 4 + first
     symbols[rows, draw(4, 6)] = 4 + second
-    inputs, classes = nn.functional.one_hot(symbols, 8).float().flatten(1), 2 * first + second
+    inputs = nn.functional.one_hot(symbols, 8).float().flatten(1)
+    classes = 2 * first + second
     return (inputs[:10_000], classes[:10_000]), (inputs[10_000:], classes[10_000:])
 
 
 def digits():
-    """Images and classes to train on, and those to validate with."""
+    """Returns images and their classes, for training and for validation."""
     known = load_digits()
     shuffled = torch.randperm(len(known.data), generator=torch.Generator().manual_seed(0))
     inputs = torch.tensor(known.data, dtype=torch.float32)[shuffled] / 16
@@ -172,7 +192,7 @@ def digits():
 
 
 class Tally:
-    """What became of the runs of one model and seed, or of many."""
+    """Counts the outcomes of runs, of one model and seed or of many."""
 
     def __init__(self):
         self.recovered, self.runs, self.near = (collections.Counter() for _ in range(3))
@@ -183,7 +203,7 @@ class Tally:
         for name, own in vars(self).items():
             theirs = getattr(other, name)
             if isinstance(own, collections.Counter):
-                own.update(theirs)  # `+` would drop what is zero.
+                own.update(theirs)  # `+` would drop zeros.
             else:
                 setattr(self, name, own + theirs)
 
@@ -216,21 +236,24 @@ class Tally:
     def print(self, kinds):
         print("| | runs | guard | unguarded | clip=1 |\n|---|---|---|---|---|")
         for key in [*FAULTS, *kinds, "all"]:
-            cells = [f"{100 * self.recovered[key, how] / self.runs[key]:.1f} %" for how in ("guard", "plain", "clip")]
+            counts = [self.recovered[key, how] for how in ("guard", "plain", "clip")]
+            cells = [f"{100 * count / self.runs[key]:.1f} %" for count in counts]
             print(f"| {key} | {self.runs[key]} | " + " | ".join(cells) + " |")
         self.rollbacks.sort()
         median = self.rollbacks[len(self.rollbacks) // 2] if self.rollbacks else 0
         print(f"\n{len(self.rollbacks)} rollbacks, {median} steps lost in the median.")
-        print(f"{self.clean} clean runs: {self.interventions} interventions, the same accuracy in {self.same}.")
+        print(f"{self.clean} clean runs: {self.interventions} interventions,", end=" ")
+        print(f"the same accuracy in {self.same}.")
         for how in LEFT_OUT:
             each = ", ".join(f"{kind} {self.near[kind, how]}" for kind in kinds)
             share = 100 * self.near["all", how] / self.clean
-            print(f"The control, a clean run with {how}: within 1 % of it in {share:.1f} % of {self.clean} ({each}).")
+            print(f"Control, a clean run with {how}: within 1 % of the clean run", end=" ")
+            print(f"in {share:.1f} % of {self.clean} ({each}).")
         print("\nNot recovered:\n" + "\n".join(f"- {line}" for line in self.lost or ["none"]))
 
 
 def case(kind, seed):
-    """One model and seed: each fault, and as many clean runs on seeds of their own."""
+    """Runs one model at one seed with each fault, and as many clean runs on other seeds."""
     torch.set_num_threads(1)
     tally, data = Tally(), temporal_order() if kind == "lstm" else digits()
     tally.faulty(kind, seed, data)
@@ -247,7 +270,7 @@ def main():
     parser.add_argument("--models", nargs="+", choices=[*KINDS, APART], default=[*KINDS, APART])
     arguments = parser.parse_args()
     seeds = range(arguments.first, arguments.first + arguments.seeds)
-    # The slow ones first, or the last process ends alone.
+    # The slow models first, or one process would end long after the others.
     models = [kind for kind in [APART, *reversed(KINDS)] if kind in arguments.models]
     cases = [(kind, seed) for kind in models for seed in seeds]
     whole, apart = Tally(), Tally()

@@ -1,8 +1,13 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+# The models are tiny: a second thread of PyTorch would only wait, and spin while it does. Tests of
+# threads set their own number. Processes that tests start inherit this.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,9 @@ class Module(lightning.LightningModule):
     def __init__(self, lr=0.05):
         super().__init__()
         torch.manual_seed(1)
-        self.model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1))
+        self.model = torch.nn.Sequential(
+            torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1)
+        )
         self.lr = lr
 
     def training_step(self, batch, index):
@@ -73,7 +75,9 @@ def same(a, b):
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize("settings", [{}, {"accumulate_grad_batches": 3}, {"gradient_clip_val": 0.1}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"accumulate_grad_batches": 3}, {"gradient_clip_val": 0.1}]
+)
 def test_lightning_leaves_a_healthy_run_alone(tmp_path, settings):
     callback = LightningGuard()
     guarded = fit(tmp_path / "guarded", [callback], **settings)
@@ -140,7 +144,12 @@ def test_lightning_goes_on_from_a_checkpoint_in_the_same_record(steadygrad, tmp_
     fit(tmp_path / "whole", [LightningGuard(run_dir=tmp_path / "record-whole")], epochs=2)
     fit(tmp_path / "first", [LightningGuard(run_dir=tmp_path / "record")])
     checkpoint = next((tmp_path / "first").rglob("*.ckpt"))
-    fit(tmp_path / "second", [LightningGuard(run_dir=tmp_path / "record")], epochs=2, checkpoint=checkpoint)
+    fit(
+        tmp_path / "second",
+        [LightningGuard(run_dir=tmp_path / "record")],
+        epochs=2,
+        checkpoint=checkpoint,
+    )
     [whole], [first, second] = rows_of(tmp_path / "record-whole"), rows_of(tmp_path / "record")
     assert whole == first + second and len(first) == len(second) == STEPS
     run = json.loads(steadygrad("diagnose", tmp_path / "record", "--json").stdout)["runs"][0]
@@ -196,7 +205,7 @@ def by_step(optimizer, kind):
 
 
 class Scheduled(Module):
-    """The loss grows slowly for a while: the guard lowers the rate. Keeps the rates that batches begin with."""
+    """Grows the loss slowly, so that the guard lowers the rate; keeps each batch's first rate."""
 
     def __init__(self, kind, grows):
         super().__init__()
@@ -242,7 +251,9 @@ def test_lightning_takes_in_layers_that_are_unfrozen(tmp_path):
         return fit(folder, [*callbacks, thaw], module=Finetuned(), epochs=2)
 
     callback = LightningGuard()
-    assert same(weights(run(tmp_path / "guarded", [callback])), weights(run(tmp_path / "plain", [])))
+    assert same(
+        weights(run(tmp_path / "guarded", [callback])), weights(run(tmp_path / "plain", []))
+    )
     assert "backbone.weight" in callback.last_step.gradients
 
 
@@ -250,7 +261,9 @@ class Net(torch.nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(1)
-        self.layers = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1))
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1)
+        )
 
     def forward(self, inputs, labels):
         predicted = self.layers(inputs)
@@ -271,12 +284,15 @@ def trainer_of(folder, callbacks=(), fault=None, steps=STEPS, model=None, **sett
         use_cpu=True,
         **{"save_strategy": "no", **settings},
     )
+
     # In the order of the rows, so that it is known which batch has the fault.
     class InOrder(transformers.Trainer):
         def _get_train_sampler(self, *_):
             return torch.utils.data.SequentialSampler(rows)
 
-    return InOrder(model=model or Net(), args=arguments, train_dataset=rows, callbacks=list(callbacks))
+    return InOrder(
+        model=model or Net(), args=arguments, train_dataset=rows, callbacks=list(callbacks)
+    )
 
 
 def train(folder, callbacks=(), checkpoint=None, **settings):
@@ -287,7 +303,10 @@ def train(folder, callbacks=(), checkpoint=None, **settings):
     return trainer
 
 
-@pytest.mark.parametrize("settings", [{}, {"gradient_accumulation_steps": 3, "steps": STEPS // 3}, {"max_grad_norm": 0.0}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"gradient_accumulation_steps": 3, "steps": STEPS // 3}, {"max_grad_norm": 0.0}],
+)
 def test_the_trainer_is_left_alone(tmp_path, settings):
     callback = TrainerGuard()
     guarded = train(tmp_path / "guarded", [callback], **settings)
@@ -414,7 +433,9 @@ def test_a_training_without_the_guard_is_clipped_after_an_interruption(tmp_path,
     assert json.loads(trainer.args.to_json_string())["max_grad_norm"] == 1e-3
     model = trainer.model if same_model else Net()
     before = weights(model)
-    transformers.Trainer(model=model, args=trainer.args, train_dataset=trainer.train_dataset).train()
+    transformers.Trainer(
+        model=model, args=trainer.args, train_dataset=trainer.train_dataset
+    ).train()
     # The rate falls from its first value.
     most = 6 * trainer.args.learning_rate * 1e-3
     change = math.hypot(*((a - b).norm().item() for a, b in zip(weights(model), before)))

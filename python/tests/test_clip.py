@@ -93,12 +93,10 @@ def test_every_scale_of_float32_against_float64(scale, norm_type):
     else:
         assert norm.isinf()
     for p, q in zip(wide, mine):
-        torch.testing.assert_close(
-            q.grad.double(), p.grad * coefficient, rtol=1e-6, atol=2e-45
-        )
+        torch.testing.assert_close(q.grad.double(), p.grad * coefficient, rtol=1e-6, atol=2e-45)
 
 
-@pytest.mark.parametrize("dtype, rtol", [(F64, 1e-12), (F16, 2e-3), (BF16, 2e-2)])
+@pytest.mark.parametrize(("dtype", "rtol"), [(F64, 1e-12), (F16, 2e-3), (BF16, 2e-2)])
 def test_other_types(dtype, rtol):
     check_norm(random_grads(3, dtype), rtol=rtol)
     check_norm(random_grads(3, dtype), max_norm=1e4, rtol=rtol)
@@ -311,14 +309,14 @@ def test_any_number_of_threads():
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
     for grad, clipped in zip(grads, found[0][1:], strict=True):
-        torch.testing.assert_close(clipped.double(), grad.double() * (0.5 / exact), rtol=1e-5, atol=0.0)
+        torch.testing.assert_close(
+            clipped.double(), grad.double() * (0.5 / exact), rtol=1e-5, atol=0.0
+        )
 
 
 @settings(deadline=None, max_examples=60)
 @given(
-    st.lists(
-        st.lists(st.floats(-1e6, 1e6, width=32), max_size=40), min_size=1, max_size=4
-    ),
+    st.lists(st.lists(st.floats(-1e6, 1e6, width=32), max_size=40), min_size=1, max_size=4),
     st.floats(1e-3, 1e3),
 )
 def test_any_values(rows, max_norm):
@@ -359,7 +357,7 @@ def check_value(grads, clip_value=0.5, rtol=1e-6, **keywords):
     check_same(theirs, mine, rtol)
 
 
-@pytest.mark.parametrize("dtype, rtol", [(F32, 1e-6), (F64, 1e-12), (F16, 1e-3), (BF16, 1e-2)])
+@pytest.mark.parametrize(("dtype", "rtol"), [(F32, 1e-6), (F64, 1e-12), (F16, 1e-3), (BF16, 1e-2)])
 @pytest.mark.parametrize("clip_value", [0.1, 0.7, 6e4, 0.0, math.inf, -0.5])
 def test_values(dtype, rtol, clip_value):
     check_value(random_grads(9, dtype), clip_value, rtol)

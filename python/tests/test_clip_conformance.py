@@ -113,7 +113,9 @@ def test_what_is_broken_stays_where_it_is(index, dtype):
 def test_fixed_and_relative_bounds_are_scale_equivariant(power):
     factor = 2.0**power
     for one, other in zip(policies(BOUND), policies(BOUND * factor)):
-        if not isinstance(one, (clip.Value, clip.TensorNorm, clip.GlobalNorm, clip.AutoClip, clip.AdaGC)):
+        if not isinstance(
+            one, (clip.Value, clip.TensorNorm, clip.GlobalNorm, clip.AutoClip, clip.AdaGC)
+        ):
             continue
         plain = run(one, stream(1), torch.float64)
         large = run(other, (gradient * factor for gradient in stream(1)), torch.float64)

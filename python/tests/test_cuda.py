@@ -140,7 +140,9 @@ def test_a_nan_is_skipped_and_a_ruined_run_goes_back(host, files, monkeypatch, t
     assert back and back[0] <= 60
     assert model[4].weight.abs().max() < 10.0
     assert all(p.is_cuda for p in model.parameters())
-    kept = [tensor for state in guard._snapshots._snapshots.values() for tensor in state._copies[:2]]
+    kept = [
+        tensor for state in guard._snapshots._snapshots.values() for tensor in state._copies[:2]
+    ]
     assert files or all(tensor.is_cuda != host for tensor in kept)
 
 
@@ -163,7 +165,9 @@ def ahead(monkeypatch):
 def test_a_healthy_run_whose_steps_are_taken_ahead_is_what_it_would_have_been(kind, ahead):
     models = [net().to(CUDA) for _ in range(2)]
     optimizers = [kind(model.parameters(), lr=1e-3, fused=True) for model in models]
-    schedules = [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.999) for optimizer in optimizers]
+    schedules = [
+        torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.999) for optimizer in optimizers
+    ]
     guard = steadygrad.torch.Guard(models[0], optimizers[0])
     torch.backends.cudnn.deterministic = True
 
@@ -192,7 +196,9 @@ def test_what_is_not_healthy_is_never_taken_ahead(ahead, monkeypatch):
         batch[0][3] *= bad
         (step,) = train(model, optimizer, guard.step, [batch])
         assert not step.applied and not ahead[-1]
-        assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), before[0].values()))
+        assert all(
+            torch.equal(a, b) for a, b in zip(model.state_dict().values(), before[0].values())
+        )
         for place, state in optimizer.state_dict()["state"].items():
             assert all(torch.equal(before[1][place][name], value) for name, value in state.items())
         # The next one is judged first: what it is compared with was not trained on.
@@ -219,14 +225,16 @@ def test_what_is_not_healthy_is_never_taken_ahead(ahead, monkeypatch):
 def test_decisions_are_those_of_the_cpu(fused, monkeypatch):
     monkeypatch.setattr(ahead_of_judgement, "_LEAST_VALUES", 0)
     decisions = {}
-    for device in ("cpu", CUDA):
-        model = net().double().to(device)
+    for where in ("cpu", CUDA):
+        model = net().double().to(where)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, fused=fused)
         guard = steadygrad.torch.Guard(model, optimizer, clip=0.5)
-        data = [(inputs.double(), targets) for inputs, targets in batches(80, device)]
+        data = [(inputs.double(), targets) for inputs, targets in batches(80, where)]
         data[50][0].mul_(1e6)
         data[60][0][0, 0] = math.inf
-        decisions[device] = [(s.decision, s.applied) for s in train(model, optimizer, guard.step, data)]
+        decisions[where] = [
+            (s.decision, s.applied) for s in train(model, optimizer, guard.step, data)
+        ]
     assert decisions["cpu"] == decisions[CUDA]
     assert {"scale_global", "skip"} <= {decision for decision, _ in decisions[CUDA]}
 
@@ -236,7 +244,9 @@ def test_a_loss_scaler_that_backs_off_is_no_incident():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     scaler = torch.amp.GradScaler(CUDA, init_scale=2.0**40)
     guard = steadygrad.torch.Guard(model, optimizer)
-    steps = train(model, optimizer, lambda loss: guard.step(loss, scaler=scaler), batches(60), scaler)
+    steps = train(
+        model, optimizer, lambda loss: guard.step(loss, scaler=scaler), batches(60), scaler
+    )
     decisions = [step.decision for step in steps]
     assert decisions[0] == "scaler_skip" and decisions[-1] == "keep"
     assert scaler.get_scale() < 2.0**40
@@ -297,7 +307,9 @@ def test_over_nccl(kind, fault, nccl):
                 decisions.append(guard.step(loss).decision)
         # The statistics of batch normalisation see a bad batch whatever is decided about the step.
         weights = [parameter.detach() for parameter in model.parameters()]
-        return [getattr(each, "full_tensor", lambda each=each: each)() for each in weights], decisions
+        return [
+            getattr(each, "full_tensor", lambda each=each: each)() for each in weights
+        ], decisions
 
     weights, decisions = run(True)
     if fault is None:

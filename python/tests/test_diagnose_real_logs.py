@@ -1,7 +1,7 @@
 """`steadygrad diagnose` reads what real tools write, without a flag.
 
-PyTorch's TensorBoard writer, Lightning's CSVLogger and a Hugging Face Trainer each log a run that is
-well and one that breaks. Nothing is downloaded: the models are made from their configurations.
+PyTorch's TensorBoard writer, Lightning's CSVLogger and a Hugging Face Trainer each log a run that
+is well and one that breaks. Nothing is downloaded: the models are made from their configurations.
 """
 
 import json
@@ -141,7 +141,13 @@ def test_hugging_face_trainer(diagnose, tmp_path, breaks):
     import transformers
 
     config = transformers.GPT2Config(
-        vocab_size=64, n_positions=16, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0
+        vocab_size=64,
+        n_positions=16,
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
     )
     torch.manual_seed(0)
     model = transformers.GPT2LMHeadModel(config)

@@ -16,7 +16,14 @@ FAULT_AT = 60
 def network():
     torch.manual_seed(0)
     # Widths that two processes cannot share evenly, and one that leaves the second with nothing.
-    layers = [nn.Linear(8, 33), nn.Tanh(), nn.Linear(33, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Linear(16, 1)]
+    layers = [
+        nn.Linear(8, 33),
+        nn.Tanh(),
+        nn.Linear(33, 16),
+        nn.BatchNorm1d(16),
+        nn.Tanh(),
+        nn.Linear(16, 1),
+    ]
     return nn.Sequential(*layers)
 
 
@@ -59,7 +66,9 @@ def train(model, rank, fault=None, guarded=True, optimizer=None, **settings):
             if fault == "loss" and step == FAULT_AT and rank == 1:
                 shown = math.nan
             seen = guard.step(shown)
-            decisions.append((seen.decision, seen.rolled_back_to, seen.grad_norm, seen.learning_rate_scale))
+            decisions.append(
+                (seen.decision, seen.rolled_back_to, seen.grad_norm, seen.learning_rate_scale)
+            )
     if guard is not None:
         guard.close()
     return decisions
@@ -176,7 +185,7 @@ def alone_too(rank, folder, kind):
 
 
 def clipped(rank, folder, kind):
-    """A clip below the usual norm, by one factor for all: the same run as PyTorch's own clipping."""
+    """Clips below the usual norm by one factor: the run equals one with PyTorch's clipping."""
     plain, guarded = parallel(kind), parallel(kind)
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.05)
     for step in range(20):
@@ -302,7 +311,9 @@ def outcomes(tmp_path_factory):
     return folder, [[load(number, rank) for rank in range(WORLD)] for number in range(len(CASES))]
 
 
-@pytest.mark.parametrize("number", range(len(CASES)), ids=lambda n: "-".join((CASES[n][0].__name__, *CASES[n][1])))
+@pytest.mark.parametrize(
+    "number", range(len(CASES)), ids=lambda n: "-".join((CASES[n][0].__name__, *CASES[n][1]))
+)
 def test_both_processes(outcomes, number):
     first, second = outcomes[1][number]
     for result in (first, second):

@@ -148,6 +148,7 @@ def test_importing_is_light():
 
 def test_other_tensors_are_read_once_for_all_of_them():
     """Of a device, one wait a step: no value is asked for by itself."""
+
     class Waits(TorchDispatchMode):
         seen = 0
 
@@ -177,7 +178,9 @@ def test_a_device_without_float64_is_measured_in_float32(monkeypatch):
     from steadygrad._gradients import operators
 
     assert operators.accumulation_dtype(torch.device("mps")) == torch.float32
-    assert {operators.accumulation_dtype(torch.device(name)) for name in ("cpu", "cuda", "xpu")} == {torch.float64}
+    assert {
+        operators.accumulation_dtype(torch.device(name)) for name in ("cpu", "cuda", "xpu")
+    } == {torch.float64}
     tensors = {name: row.float() for name, row in ROWS.items() if name != "double"}
     # Squares that float32 does not hold.
     tensors |= {"large": torch.tensor([3e30, -4e30]), "small": torch.tensor([3e-30, -4e-30])}

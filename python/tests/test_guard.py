@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import pyarrow.ipc
 import pytest
 import torch
 from steadygrad import clip
@@ -43,9 +44,16 @@ class Lstm(nn.Module):
 def network(kind, seed=0):
     torch.manual_seed(seed)
     if kind == "mlp":
-        return nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
+        return nn.Sequential(
+            nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1)
+        )
     if kind == "cnn":
-        layers = [nn.Unflatten(1, (1, 8)), nn.Conv1d(1, 8, 3, padding=1), nn.BatchNorm1d(8), nn.ReLU()]
+        layers = [
+            nn.Unflatten(1, (1, 8)),
+            nn.Conv1d(1, 8, 3, padding=1),
+            nn.BatchNorm1d(8),
+            nn.ReLU(),
+        ]
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, 1))
     return Lstm()
 
@@ -78,7 +86,9 @@ class Plain:
         self.optimizer.step()
 
 
-def train(model, optimizer, guard, steps, fault=lambda step, inputs, model, optimizer: inputs, seed=0):
+def train(
+    model, optimizer, guard, steps, fault=lambda step, inputs, model, optimizer: inputs, seed=0
+):
     losses = []
     for step, (inputs, targets) in enumerate(batches(steps, seed)):
         inputs = fault(step, inputs, model, optimizer)
@@ -245,9 +255,10 @@ def test_a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back(tmp_path, i
     model = network("cnn")
     optimizer = optimizer_of("adam", model.parameters())
     guard = Guard(model, optimizer, snapshot_dir=tmp_path / "kept" if in_files else None)
-    everything = lambda: weights(model) + [
-        value.clone() for state in optimizer.state.values() for value in state.values()
-    ]
+    everything = lambda: (
+        weights(model)
+        + [value.clone() for state in optimizer.state.values() for value in state.values()]
+    )
     left, taken_up, before = {}, None, everything()
     for step, (inputs, targets) in enumerate(batches(300)):
         # From here on other data, for good, and far worse than an untrained network's.
@@ -273,8 +284,14 @@ def test_giving_up_stops_the_run_with_good_weights():
     model = network("mlp")
     optimizer = optimizer_of("momentum", model.parameters())
     guard = Guard(model, optimizer)
-    with pytest.raises(GuardStopped, match="."):
-        train(model, optimizer, guard, 2000, lambda step, inputs, *_: inputs * (math.nan if step > 60 else 1))
+    with pytest.raises(GuardStopped, match=r"\w"):
+        train(
+            model,
+            optimizer,
+            guard,
+            2000,
+            lambda step, inputs, *_: inputs * (math.nan if step > 60 else 1),
+        )
     assert all(tensor.isfinite().all() for tensor in weights(model))
 
 
@@ -282,8 +299,16 @@ def test_observe_watches_and_never_touches():
     a, b = network("mlp"), network("mlp")
     guard = Guard(a, optimizer := optimizer_of("momentum", a.parameters()), preset="observe")
     train(a, optimizer, guard, 110, huge_batch)
-    train(b, optimizer := optimizer_of("momentum", b.parameters()), Plain(b, optimizer), 110, huge_batch)
-    assert all(torch.equal(x, y) or (x.isnan() == y.isnan()).all() for x, y in zip(weights(a), weights(b)))
+    train(
+        b,
+        optimizer := optimizer_of("momentum", b.parameters()),
+        Plain(b, optimizer),
+        110,
+        huge_batch,
+    )
+    assert all(
+        torch.equal(x, y) or (x.isnan() == y.isnan()).all() for x, y in zip(weights(a), weights(b))
+    )
     assert guard.counts["skipped"] == 0
 
 
@@ -328,7 +353,10 @@ def test_groups_several_optimizers_frozen_shared_and_missing():
     # Shared, and never used.
     model.twin, model.idle = model[0], nn.Linear(3, 3)
     first = torch.optim.SGD(
-        [{"params": model[0].parameters(), "lr": 0.02}, {"params": [model[2].bias, *model.idle.parameters()]}],
+        [
+            {"params": model[0].parameters(), "lr": 0.02},
+            {"params": [model[2].bias, *model.idle.parameters()]},
+        ],
         lr=0.01,
     )
     second = torch.optim.Adam(model[4].parameters(), lr=1e-3)
@@ -384,7 +412,11 @@ def test_a_copy_of_a_module_that_holds_its_guard_has_none():
     file = io.BytesIO()
     torch.save(model, file)
     file.seek(0)
-    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model)), torch.load(file, weights_only=False)]
+    copies = [
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        torch.load(file, weights_only=False),
+    ]
     assert all(twin.guard is None and same(weights(twin), weights(model)) for twin in copies)
     train(model, optimizer, model.guard, 3)
 
@@ -405,7 +437,9 @@ def test_weights_may_change_their_order_in_memory():
         done = guard.step(loss)
         if done.update_norm is not None:
             norms.append(done.update_norm)
-            change = math.hypot(*((a - b).norm().item() for a, b in zip(model.parameters(), before)))
+            change = math.hypot(
+                *((a - b).norm().item() for a, b in zip(model.parameters(), before))
+            )
             assert done.update_norm == pytest.approx(change, rel=1e-4)
     assert len(norms) >= 3
 
@@ -428,12 +462,14 @@ def test_sparse_gradients_are_measured():
     table = nn.Embedding(50, 4, sparse=True)
     optimizer = torch.optim.SGD(table.parameters(), lr=0.1)
     guard = Guard(table, optimizer)
-    for step in range(30):
+    for _step in range(30):
         optimizer.zero_grad()
         loss = table(torch.tensor([1, 2, 1])).pow(2).sum()
         loss.backward()
         assert guard.step(loss).decision == "keep"
-    table.weight.grad = torch.sparse_coo_tensor([[3]], [[math.nan] * 4], (50, 4), check_invariants=True)
+    table.weight.grad = torch.sparse_coo_tensor(
+        [[3]], [[math.nan] * 4], (50, 4), check_invariants=True
+    )
     assert guard.step(1.0).decision == "skip"
 
 
@@ -486,7 +522,10 @@ def test_a_record_is_not_written_over(tmp_path):
         with pytest.raises(OSError, match="another process"):
             other = Guard(model, optimizer, run_dir=tmp_path / "run")
             other.load_state_dict(guard.state_dict())
-    before, kept = weights(model), {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    before, kept = (
+        weights(model),
+        {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()},
+    )
     guard = Guard(model, optimizer, run_dir=tmp_path / "run")
     with pytest.raises(OSError, match="load_state_dict"):
         train(model, optimizer, guard, 1)
@@ -502,9 +541,7 @@ def test_a_record_is_not_written_over(tmp_path):
         Guard(model, optimizer, run_dir=tmp_path / "results")
 
 
-def test_going_back_within_a_run_takes_the_place_of_its_rows(tmp_path):
-    import pyarrow.ipc
-
+def test_going_back_within_a_run_replaces_its_rows(tmp_path):
     model = network("mlp")
     optimizer = optimizer_of("sgd", model.parameters())
     guard = Guard(model, optimizer, run_dir=tmp_path / "run")
@@ -532,7 +569,7 @@ def test_what_cannot_be_guarded_is_refused():
         Guard(model, optimizer, clip=-1.0)
     with pytest.raises(NotImplementedError, match="there are 2"):
         Guard(model, [optimizer, optimizer], clip=UpdateRms())
-    with pytest.raises(NotImplementedError, match="guard.step"):
+    with pytest.raises(NotImplementedError, match=r"guard\.step"):
         Guard(model, optimizer_of("adam", model.parameters()), clip=UpdateRms()).before_step(1.0)
 
 
@@ -548,7 +585,7 @@ def test_a_model_without_gradients_or_parameters_is_no_error():
 POLICIES = [
     0.05,
     AutoClip(),
-    ZClip(max_norm=None),
+    ZClip(max_norm=0.02),
     AdaGC(),
     TensorNorm(0.02),
     Value(1e-3),
@@ -583,8 +620,8 @@ def test_the_users_own_clipping_is_what_a_clipper_does(policy):
 
 
 def test_every_policy_is_tried_with_the_guard():
-    tried = {type(policy).__name__ for policy in POLICIES} | {"GlobalNorm"}
-    assert tried == set(clip.__all__) - {"Policy"}
+    tried = {type(policy).__name__ for policy in POLICIES}
+    assert tried - {"float"} == set(clip.__all__) - {"Policy", "GlobalNorm"}
 
 
 def test_spike_aware_clips_one_large_value_among_small_ones():
@@ -605,13 +642,13 @@ def test_spike_aware_clips_one_large_value_among_small_ones():
     assert done.grad_norm_clipped < 200 < 1e4 < done.grad_norm
 
 
-@pytest.mark.parametrize("policy", [AutoClip(percentile=50.0), ZClip(max_norm=1e-3)], ids=repr)
+@pytest.mark.parametrize("policy", [AutoClip(percentile=5.0), ZClip(max_norm=1e-3)], ids=repr)
 def test_policies_of_one_factor_are_the_guards_own(policy, tmp_path):
     """The record and the counts hold what they did, as with a number."""
     model = network("mlp")
     optimizer = optimizer_of("sgd", model.parameters())
     guard = Guard(model, optimizer, clip=policy, run_dir=tmp_path / "run")
-    train(model, optimizer, guard, 30)
+    train(model, optimizer, guard, 60)
     guard.close()
     assert guard.counts["clipped"] > 5
     with pyarrow.ipc.open_stream(tmp_path / "run" / "steps.arrow") as rows:
@@ -689,7 +726,7 @@ def test_a_snapshots_memory_is_used_again_and_its_values_hold():
     optimizer = optimizer_of("adamw", model.parameters())
     guard = Guard(model, optimizer)
     train(model, optimizer, guard, 200)
-    step, kept = max(guard._snapshots._snapshots.items())
+    _step, kept = max(guard._snapshots._snapshots.items())
     held = [tensor.clone() for tensor in kept._copies]
     train(model, optimizer, guard, 10, seed=5)
     assert same(held, kept._copies)
@@ -701,7 +738,7 @@ def test_a_snapshots_memory_is_used_again_and_its_values_hold():
 
 
 def damaged_for(folder, harm):
-    """A run whose weights are damaged at step 100, with snapshots in files that `harm` was done to before."""
+    """Trains with snapshots in files, harms the files, and damages the weights at step 100."""
     model = network("mlp")
     optimizer = optimizer_of("adam", model.parameters())
     guard = Guard(model, optimizer, snapshot_dir=folder)
@@ -719,7 +756,7 @@ def damaged_for(folder, harm):
 
 
 def test_snapshots_in_files_are_those_in_memory(tmp_path):
-    kept, in_files, loss = damaged_for(tmp_path / "files", lambda files: None)
+    kept, in_files, _loss = damaged_for(tmp_path / "files", lambda files: None)
     model = network("mlp")
     optimizer = optimizer_of("adam", model.parameters())
     guard = Guard(model, optimizer)

@@ -1,4 +1,4 @@
-"""What a guard watches and puts back: parameters wherever they come from, buffers however they are written."""
+"""What a guard watches and restores: parameters of any origin, buffers however written."""
 
 import math
 
@@ -140,7 +140,13 @@ def test_buffers_that_a_skipped_batch_made_non_finite_are_put_back_however_they_
     before = values(model[0].mean, model[1].running_mean, model[1].num_batches_tracked)
     model[0].tau.fill_(0.25)
     assert step(model, guard, optimizer, inputs=torch.full((16, 4), math.nan)).decision == "skip"
-    assert all(map(torch.equal, before, (model[0].mean, model[1].running_mean, model[1].num_batches_tracked)))
+    assert all(
+        map(
+            torch.equal,
+            before,
+            (model[0].mean, model[1].running_mean, model[1].num_batches_tracked),
+        )
+    )
     assert model[0].tau == 0.25
     assert step(model, guard, optimizer).decision == "keep"
 
@@ -240,7 +246,11 @@ def test_a_scale_that_enlarges_nothing_excuses_no_gradient():
         scaler.scale(loss).backward()
         poison(model[0].weight)()
         seen.append(guard.step(loss, scaler=scaler).decision)
-    assert seen[:3] == ["scaler_skip"] * 3 and set(seen[3:]) <= {"skip", "lower_learning_rate", "rollback"}
+    assert seen[:3] == ["scaler_skip"] * 3 and set(seen[3:]) <= {
+        "skip",
+        "lower_learning_rate",
+        "rollback",
+    }
     assert guard.counts["skipped"] > 0
 
 
@@ -296,19 +306,24 @@ def test_a_rollback_leaves_what_the_user_set_in_the_groups_and_which_there_are()
     guard = Guard(model, optimizer)
     for _ in range(30):
         step(model, guard, optimizer)
-    first, second, third = optimizer.param_groups
+    _first, second, third = optimizer.param_groups
     del optimizer.param_groups[0]
     second["nesterov"], second["lr_mult"] = None, 0.1
     third["by"] = 7
     damage(model)
     done = step(model, guard, optimizer)
     assert done.rolled_back_to is not None
-    assert [group["count"] for group in (second, third)] == [3 * done.rolled_back_to, 5 * done.rolled_back_to]
+    assert [group["count"] for group in (second, third)] == [
+        3 * done.rolled_back_to,
+        5 * done.rolled_back_to,
+    ]
     assert (second["nesterov"], second["lr_mult"], second["by"], third["by"]) == (None, 0.1, 3, 7)
     assert [len(group["params"]) for group in optimizer.param_groups] == [2, 2]
 
 
-@pytest.mark.parametrize("policy", [Value(1e-4), TensorNorm(1e-4), AdaptiveGradient(1e-4), Chain(GlobalNorm(1e-4))])
+@pytest.mark.parametrize(
+    "policy", [Value(1e-4), TensorNorm(1e-4), AdaptiveGradient(1e-4), Chain(GlobalNorm(1e-4))]
+)
 def test_what_the_users_own_clipping_left_is_told(policy):
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)

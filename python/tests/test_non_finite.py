@@ -38,7 +38,13 @@ def batch(rows=6, width=4):
 
 def model(middle=None, width=4):
     torch.manual_seed(0)
-    layers = [nn.Identity(), middle or nn.Identity(), nn.Linear(width, 8), nn.Tanh(), nn.Linear(8, 1)]
+    layers = [
+        nn.Identity(),
+        middle or nn.Identity(),
+        nn.Linear(width, 8),
+        nn.Tanh(),
+        nn.Linear(8, 1),
+    ]
     return nn.Sequential(*layers)
 
 
@@ -86,7 +92,9 @@ def test_a_row_that_is_masked_whole():
 
 def test_a_loss_that_overflows_is_outside_of_all_modules():
     inputs, targets = batch()
-    found = find_non_finite(model(), (inputs, targets), lambda out, target: (out * 1e30).pow(2).mean() * 1e10)
+    found = find_non_finite(
+        model(), (inputs, targets), lambda out, target: (out * 1e30).pow(2).mean() * 1e10
+    )
     assert (found.where, found.name, found.operation) == ("forward", "", "aten.pow")
     assert "in the loss" in str(found)
 
@@ -118,7 +126,12 @@ def test_what_the_model_does_itself_is_not_the_loss():
     found = find_non_finite(model, batch(), mse)
     assert (found.where, found.name) == ("backward", "Last")
     # The last layer gives what the model gives: its gradient is the layer's.
-    assert find_non_finite(nn.Sequential(nn.Linear(4, 1), Roots()), (torch.zeros(6, 4), torch.ones(6, 1)), mse) is None
+    assert (
+        find_non_finite(
+            nn.Sequential(nn.Linear(4, 1), Roots()), (torch.zeros(6, 4), torch.ones(6, 1)), mse
+        )
+        is None
+    )
     zero = nn.Sequential(nn.Linear(4, 1, bias=False), Roots())
     assert find_non_finite(zero, (torch.zeros(6, 4), torch.ones(6, 1)), mse).name == "1"
 
@@ -172,7 +185,7 @@ def test_recurrent_modules_and_what_cannot_be_run():
     assert find_non_finite(Net(), (torch.randn(6, 5, 4), torch.ones(6, 1)), mse) is None
     with pytest.raises(TypeError):
         find_non_finite(model(), 3, mse)
-    with pytest.raises(TypeError, match="is the model's output, here a .*, and not the model"):
+    with pytest.raises(TypeError, match=r"is the model's output, here a .*, and not the model"):
         find_non_finite(model(), batch(), lambda model, batch: mse(model(batch[0]), batch[1]))
     with pytest.raises(TypeError, match="one number"):
         find_non_finite(model(), batch(), lambda output, target: output - target)

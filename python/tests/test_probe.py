@@ -1,4 +1,4 @@
-"""What is measured before training, against closed forms, brute force and PyTorch's own Jacobians."""
+"""`probe`, against closed forms, brute force and PyTorch's own Jacobians."""
 
 import copy
 import math
@@ -135,7 +135,9 @@ class Recurrent(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
-@pytest.mark.parametrize("settings", [{"batch_first": True}, {}, {"batch_first": True, "num_layers": 2}])
+@pytest.mark.parametrize(
+    "settings", [{"batch_first": True}, {}, {"batch_first": True, "num_layers": 2}]
+)
 def test_a_recurrent_module_step_by_step_is_the_same(kind, settings):
     model = Recurrent(kind, **settings)
     shape = (8, 30, 4) if settings.get("batch_first") else (30, 8, 4)
@@ -192,7 +194,11 @@ def test_the_growth_through_time_is_that_of_a_cell_by_hand():
 class Block(nn.Module):
     def __init__(self, width, scale=1.0):
         super().__init__()
-        self.norm, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.norm, self.up, self.down = (
+            nn.LayerNorm(width),
+            nn.Linear(width, 2 * width),
+            nn.Linear(2 * width, width),
+        )
         self.scale = scale
 
     def forward(self, x):
@@ -240,12 +246,15 @@ def not_centred():
     return model
 
 
-@pytest.mark.parametrize("build, low, high", [
-    (lambda: blocks(nn.Identity), 0.9, 1.1),
-    (lambda: blocks(nn.ReLU), 0.4, 1.0),
-    (lambda: mlp(6, 64, 1.5), -0.1, 0.1),
-    (not_centred, -0.1, 0.15),
-])
+@pytest.mark.parametrize(
+    ("build", "low", "high"),
+    [
+        (lambda: blocks(nn.Identity), 0.9, 1.1),
+        (lambda: blocks(nn.ReLU), 0.4, 1.0),
+        (lambda: mlp(6, 64, 1.5), -0.1, 0.1),
+        (not_centred, -0.1, 0.15),
+    ],
+)
 def test_how_much_of_its_input_a_layer_hands_on(build, low, high):
     torch.manual_seed(0)
     measured = measure_model(build(), batch(), mse, None, 0).fields
@@ -253,7 +262,9 @@ def test_how_much_of_its_input_a_layer_hands_on(build, low, high):
 
 
 def blocks(after):
-    return nn.Sequential(nn.Linear(16, 64), *(Unnormalised(64, after) for _ in range(6)), nn.Linear(64, 1))
+    return nn.Sequential(
+        nn.Linear(16, 64), *(Unnormalised(64, after) for _ in range(6)), nn.Linear(64, 1)
+    )
 
 
 def test_plain_and_normalised_layers_and_time_steps_have_no_residual_branches():
@@ -273,7 +284,10 @@ class Summed(nn.Module):
         torch.manual_seed(0)
         branch = lambda: nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 32))
         self.first, self.last = nn.Linear(16, 32), nn.Linear(32, 1)
-        self.blocks, self.dropout = nn.ModuleList(branch() for _ in range(depth)), nn.Dropout(dropout)
+        self.blocks, self.dropout = (
+            nn.ModuleList(branch() for _ in range(depth)),
+            nn.Dropout(dropout),
+        )
         for parameter in self.blocks.parameters():
             if parameter.ndim > 1:
                 nn.init.kaiming_normal_(parameter)
@@ -313,22 +327,40 @@ def test_branches_side_by_side_are_no_residual_ones():
             return sum(branch(x) for branch in self.branches).mean(1, keepdim=True)
 
     assert "skip_share" not in probe(Beside(), batch(), mse).to_dict()["measurements"]
-    assert "skip_share" not in probe(linear(6, 1, 0.5), (torch.randn(8, 1), torch.zeros(8, 1)), mse).to_dict()["measurements"]
+    assert (
+        "skip_share"
+        not in probe(linear(6, 1, 0.5), (torch.randn(8, 1), torch.zeros(8, 1)), mse).to_dict()[
+            "measurements"
+        ]
+    )
 
 
 def test_what_the_loss_does_not_come_from_is_no_layer():
     class Heads(nn.Module):
         def __init__(self):
             super().__init__()
-            self.body, self.heads = mlp(4, 16, 1.0), nn.ModuleList(nn.Linear(1, 1) for _ in range(6))
+            self.body, self.heads = (
+                mlp(4, 16, 1.0),
+                nn.ModuleList(nn.Linear(1, 1) for _ in range(6)),
+            )
 
         def forward(self, x):
             return self.body(x), {"unused": [head(self.body(x)) for head in self.heads]}
 
     found = probe(Heads(), batch(), lambda output, target: mse(output[0], target))
-    assert [point["name"] for point in found.growth] == ["body.0", "body.2", "body.4", "body.6", "body.8"]
+    assert [point["name"] for point in found.growth] == [
+        "body.0",
+        "body.2",
+        "body.4",
+        "body.6",
+        "body.8",
+    ]
     assert all(point["gradient_norm"] > 0 for point in found.growth) and codes(found) == []
-    unused = probe(nn.Sequential(nn.Linear(16, 1)), batch(), lambda output, target: (output.detach() * 0 + scale).mean())
+    unused = probe(
+        nn.Sequential(nn.Linear(16, 1)),
+        batch(),
+        lambda output, target: (output.detach() * 0 + scale).mean(),
+    )
     assert unused.growth == []
 
 
@@ -343,8 +375,15 @@ def test_gated_cells_get_no_advice_of_mean_field_theory(kind, larger):
         for parameter in model.recurrent.parameters():
             parameter.mul_(larger)
     inputs = torch.randn(8, 40, 4, generator=torch.Generator().manual_seed(1))
-    found = probe(model, (inputs, torch.ones(8, 1)), mse, optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
-    assert "SG007" not in codes(found) and "critical" not in str(found).replace("Criticality", "").replace("criticality", "")
+    found = probe(
+        model,
+        (inputs, torch.ones(8, 1)),
+        mse,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+    )
+    assert "SG007" not in codes(found) and "critical" not in str(found).replace(
+        "Criticality", ""
+    ).replace("criticality", "")
     assert found.first_remedy is None or found.first_remedy["family"] != "initialize"
 
 
@@ -360,7 +399,10 @@ def test_sparse_complex_and_quantised_parameters():
     class Complex(nn.Module):
         def __init__(self):
             super().__init__()
-            self.weight, self.last = nn.Parameter(torch.randn(16, 8, dtype=torch.cfloat)), nn.Linear(8, 1)
+            self.weight, self.last = (
+                nn.Parameter(torch.randn(16, 8, dtype=torch.cfloat)),
+                nn.Linear(8, 1),
+            )
 
         def forward(self, x):
             return self.last((x.to(torch.cfloat) @ self.weight).abs())
@@ -371,7 +413,9 @@ def test_sparse_complex_and_quantised_parameters():
     dense = copy.deepcopy(sparse)
     dense.embedding.sparse = False
     targets = torch.randn(10, 1)
-    found, same = (probe(each, (tokens, targets), mse).to_dict()["measurements"] for each in (sparse, dense))
+    found, same = (
+        probe(each, (tokens, targets), mse).to_dict()["measurements"] for each in (sparse, dense)
+    )
     assert found == same and found["sharpness"] is not None
     found = probe(Complex(), batch(), mse).to_dict()["measurements"]
     assert found["sharpness"]["lambda_max"] > 0 and found["weight_norm"] > 5
@@ -395,7 +439,13 @@ class Convolution(nn.Module):
 def test_a_residual_cnn_with_batch_normalisation():
     torch.manual_seed(0)
     sizes = [(8, 8, 1), (8, 16, 2), (16, 16, 1), (16, 32, 2)]
-    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), *(Convolution(*size) for size in sizes), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        *(Convolution(*size) for size in sizes),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, 10),
+    )
     images, classes = torch.randn(8, 3, 16, 16), torch.randint(0, 10, (8,))
     found = probe(model, (images, classes), nn.functional.cross_entropy)
     assert len(found.growth) == 4 and found.exponents and found.sharpness is not None
@@ -406,17 +456,29 @@ def test_a_residual_cnn_with_batch_normalisation():
 def test_a_transformer_of_hugging_face_by_its_own_loss():
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    config = transformers.GPT2Config(vocab_size=64, n_positions=16, n_embd=32, n_layer=4, n_head=2, bos_token_id=0, eos_token_id=0)
+    config = transformers.GPT2Config(
+        vocab_size=64,
+        n_positions=16,
+        n_embd=32,
+        n_layer=4,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     model = transformers.GPT2LMHeadModel(config)
     tokens = torch.randint(0, 64, (4, 16))
     found = probe(model, {"input_ids": tokens, "labels": tokens}, lambda output: output.loss)
-    assert [point["name"] for point in found.growth] == [f"transformer.h.{layer}" for layer in range(4)]
+    assert [point["name"] for point in found.growth] == [
+        f"transformer.h.{layer}" for layer in range(4)
+    ]
     assert found.exponents and codes(found) == []
 
 
 def test_the_callers_model_batch_and_generators_stay_as_they_are():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1)).eval()
+    model = nn.Sequential(
+        nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1)
+    ).eval()
     inputs, targets = batch()
     model(inputs).sum().backward()
     before = copy.deepcopy(model.state_dict())
@@ -460,9 +522,13 @@ def test_what_cannot_be_probed_is_said():
 
 def test_calls_that_are_usual_elsewhere_are_told_what_is_right_here():
     model, (inputs, targets) = nn.Sequential(nn.Linear(16, 1)), batch()
-    with pytest.raises(TypeError, match=r"called as `loss_fn\(output, targets\)`.*is the model's output, here a Tensor, and not the model"):
+    mistaken = r"called as `loss_fn\(output, targets\)`.*the model's output, here a Tensor, and not"
+    with pytest.raises(TypeError, match=mistaken):
         probe(model, (inputs, targets), lambda model, batch: mse(model(batch[0]), batch[1]))
-    with pytest.raises(TypeError, match=r"mapping of `x`, `y`.*`Sequential.forward` takes \(input\).*give \(inputs, targets\)"):
+    mistaken = (
+        r"mapping of `x`, `y`.*`Sequential.forward` takes \(input\).*Give \(inputs, targets\)"
+    )
+    with pytest.raises(TypeError, match=mistaken):
         probe(model, {"x": inputs, "y": targets}, mse)
     with pytest.raises(TypeError, match=r"`loss_fn\(output\)` for a batch that is a mapping"):
         probe(model, {"input": inputs}, lambda output, batch: mse(output, batch["y"]))
@@ -499,7 +565,7 @@ def hessian_s_largest(model, inputs, targets, loss_fn):
 
 
 @pytest.mark.parametrize(
-    "depth, width, gain, activation",
+    ("depth", "width", "gain", "activation"),
     [(3, 16, 0.6, nn.ReLU), (6, 12, 2.0, nn.ReLU), (10, 10, 3.0, nn.Tanh), (4, 12, 1.6, nn.GELU)],
 )
 def test_the_sharpness_is_the_hessians_also_where_there_are_kinks(depth, width, gain, activation):
@@ -512,7 +578,9 @@ def test_the_sharpness_is_the_hessians_also_where_there_are_kinks(depth, width, 
     inputs, targets = torch.randn(16, 6), torch.randint(0, 3, (16,))
     cross_entropy = nn.functional.cross_entropy
     found = probe(model, (inputs, targets), cross_entropy)
-    assert found.sharpness == pytest.approx(hessian_s_largest(model, inputs, targets, cross_entropy), rel=0.02)
+    assert found.sharpness == pytest.approx(
+        hessian_s_largest(model, inputs, targets, cross_entropy), rel=0.02
+    )
     assert "by differentiating twice" in str(found)
 
 
@@ -562,7 +630,9 @@ def test_what_runs_side_by_side_is_no_chain_of_layers():
 
         def forward(self, inputs):
             hidden = self.trunk(inputs).tanh()
-            return sum(10.0**-place * head(hidden).square().mean() for place, head in enumerate(self.heads))
+            return sum(
+                10.0**-place * head(hidden).square().mean() for place, head in enumerate(self.heads)
+            )
 
     found = probe(Heads(), (torch.randn(16, 8), torch.zeros(16)), lambda output, targets: output)
     assert len(found.growth) == 2 and codes(found) == []
@@ -576,11 +646,19 @@ def test_what_runs_side_by_side_is_no_chain_of_layers():
 
         def forward(self, inputs):
             shares = self.gate(inputs).softmax(-1)
-            return sum(shares[:, place, None] * expert(inputs) for place, expert in enumerate(self.experts))
+            return sum(
+                shares[:, place, None] * expert(inputs) for place, expert in enumerate(self.experts)
+            )
 
-    found = probe(Experts(), (torch.randn(16, 16), torch.zeros(16, 1)), lambda output, targets: output.square().mean())
+    found = probe(
+        Experts(),
+        (torch.randn(16, 16), torch.zeros(16, 1)),
+        lambda output, targets: output.square().mean(),
+    )
     # The longest row: one expert.
-    assert len(found.growth) >= 3 and len({point["name"].split(".")[1] for point in found.growth}) == 1
+    assert (
+        len(found.growth) >= 3 and len({point["name"].split(".")[1] for point in found.growth}) == 1
+    )
 
 
 def test_a_recurrent_module_in_two_directions_is_not_called_healthy():
@@ -614,7 +692,9 @@ def test_nothing_of_the_caller_s_is_touched():
 
     criterion = Criterion()
     before = random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state()
-    penalised = lambda outputs, targets: mse(outputs, targets) + sum(p.square().sum() for p in model.parameters())
+    penalised = lambda outputs, targets: (
+        mse(outputs, targets) + sum(p.square().sum() for p in model.parameters())
+    )
     judged = lambda outputs, targets: other(outputs).square().mean()
     for loss_fn in (penalised, judged, criterion):
         probe(model, (inputs, torch.zeros(16, 1)), loss_fn)

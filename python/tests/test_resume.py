@@ -22,7 +22,8 @@ torch.set_num_threads(1)
 model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Dropout(0.1), nn.Linear(32, 1))
 optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
 schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, {STEPS})
-guard = Guard(model, optimizer, clip=1.0, run_dir=folder + "/run", snapshot_dir=folder + "/snapshots")
+folders = dict(run_dir=folder + "/run", snapshot_dir=folder + "/snapshots")
+guard = Guard(model, optimizer, clip=1.0, **folders)
 parts, first = dict(model=model, optimizer=optimizer, schedule=schedule, guard=guard), 0
 if os.path.exists(folder + "/last.pt"):
     saved = torch.load(folder + "/last.pt")
@@ -32,7 +33,8 @@ if os.path.exists(folder + "/last.pt"):
     torch.set_rng_state(saved["rng"])
 for step in range(first, {STEPS}):
     if step % 10 == 0:
-        saved = dict({{name: part.state_dict() for name, part in parts.items()}}, step=step, rng=torch.get_rng_state())
+        saved = {{name: part.state_dict() for name, part in parts.items()}}
+        saved |= dict(step=step, rng=torch.get_rng_state())
         torch.save(saved, folder + "/saving.pt")
         os.replace(folder + "/saving.pt", folder + "/last.pt")
     print(step, flush=True)
@@ -53,7 +55,12 @@ torch.save([guard.counts, [p.detach() for p in model.parameters()]], folder + "/
 
 def start(folder):
     folder.mkdir(exist_ok=True)
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, folder],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_a_run_that_is_killed_goes_on_to_the_bit(steadygrad, tmp_path):

@@ -36,11 +36,14 @@ OPTIONAL = {"update_norm", "weight_norm", "batch"}
 
 def write_example(folder):
     cargo = os.environ.get("CARGO", "cargo")
-    # With the whole workspace's features: with its own the crate and all below it would be built anew.
+    # With the whole workspace's features: with its own the crate and all below it would be built
+    # anew.
     command = [cargo, "build", "--release", "-q", "--workspace", "--example", "write_run"]
     command += ["--message-format", "json"]
     built = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    program = next(filter(None, (json.loads(line).get("executable") for line in built.stdout.splitlines())))
+    program = next(
+        filter(None, (json.loads(line).get("executable") for line in built.stdout.splitlines()))
+    )
     subprocess.run([program, str(folder)], check=True)
     return folder
 

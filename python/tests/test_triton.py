@@ -105,7 +105,13 @@ def test_the_gate_is_open_within_the_bounds_and_for_nothing_else():
     open_ += [rows(weight=5.01), rows(weight=19.9), rows(first=1.55)]
     closed += [rows(norm=3.0001), rows(norm=math.nan), rows(norm=math.inf), rows(bad=1.0)]
     closed += [rows(loss=1.5001), rows(loss=math.nan), rows(loss=math.inf), rows(loss=-math.inf)]
-    closed += [rows(weight=4.99), rows(weight=20.1), rows(weight=math.nan), rows(first=1.6), rows(first=math.nan)]
+    closed += [
+        rows(weight=4.99),
+        rows(weight=20.1),
+        rows(weight=math.nan),
+        rows(first=1.6),
+        rows(first=math.nan),
+    ]
     cases = [(case, rows(), bounds) for case in open_ + closed]
     # A bound that float32 cannot hold.
     cases += [(rows(), rows(), (3.0, 1e300, 5.0, 20.0, 1.0))]

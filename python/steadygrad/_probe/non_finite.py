@@ -102,7 +102,7 @@ class _Watch(TorchDispatchMode):
     """Sees every operation, in the order in which they run, and keeps the first bad result."""
 
     def __init__(self, rows: int | None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rows, self.backward, self.module = rows, False, ""
         self.found: NonFinite | None = None
 

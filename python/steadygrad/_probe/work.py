@@ -16,7 +16,9 @@ class OperationCounter(TorchDispatchMode):
     model that differentiates by its own inputs.
     """
 
-    operations = 0
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations = 0
 
     def __torch_dispatch__(
         self,
