@@ -2,9 +2,8 @@ import math
 
 import pytest
 import torch
-from torch import nn
-
 from pasted import paste
+from torch import nn
 
 
 def spectral_norm(weight):

@@ -2,9 +2,8 @@ import math
 
 import pytest
 import torch
-from torch import nn
-
 from pasted import mlp, paste
+from torch import nn
 
 
 def gain(weight):

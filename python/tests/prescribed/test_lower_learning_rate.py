@@ -1,7 +1,6 @@
 import torch
-from torch import nn
-
 from pasted import paste
+from torch import nn
 
 
 def test_is_what_the_optimizer_steps_by():

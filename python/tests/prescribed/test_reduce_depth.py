@@ -1,7 +1,5 @@
-import torch
-from torch import nn
-
 from pasted import paste
+from torch import nn
 
 
 def test_leaves_five_layers():

@@ -1,7 +1,6 @@
 import torch
-from torch import nn
-
 from pasted import paste
+from torch import nn
 
 
 def test_leaves_a_quarter_of_what_each_block_adds():

@@ -1,8 +1,7 @@
 import pytest
 import torch
-from torch import nn
-
 from pasted import paste
+from torch import nn
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
