@@ -1,4 +1,4 @@
-//! The Burn code that is prescribed compiles as it is pasted, and does what its remedy says.
+//! The prescribed Burn code compiles as it is pasted, and does what its remedy says.
 //!
 //! Every remedy has a file here, which includes the very snippet that the core prescribes. The list
 //! of remedies is the core's: one without a file does not compile.

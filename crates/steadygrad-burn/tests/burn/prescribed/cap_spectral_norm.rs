@@ -39,7 +39,7 @@ fn only_a_larger_matrix_is_scaled() {
 }
 
 #[test]
-fn a_matrix_that_began_at_zero_is_capped_once_it_grows() {
+fn a_matrix_that_starts_at_zero_is_capped_once_it_grows() {
     let mut direction = None;
     cap_spectral_norm(&mut weight([[0.0; 3]; 2]), &mut direction);
     let mut grown = weight([[3.0, 0.0, 4.0], [0.0, 1.0, 0.0]]);

@@ -14,7 +14,7 @@ fn gradients(model: &Mlp, norm: f64) -> GradientsParams {
 #[test]
 fn a_larger_norm_is_scaled_to_the_bound_and_keeps_its_direction() {
     let model = Mlp::new(3, &device());
-    // 1e30: its squares overflow f32.
+    // The squares of 1e30 overflow f32.
     for norm in [2.6, 40.0, 1e30] {
         let grads = gradients(&model, norm);
         let before = gradient_values(&model, &grads).concat();

@@ -29,7 +29,7 @@ fn a_feed_forward_network_gets_its_gains() {
 
     let loss = model.loss(input(INPUT_RMS, &device()));
     let grads = burn::optim::GradientsParams::from_grads(loss.backward(), &model);
-    // Every weight and bias is still trained.
+    // Every weight and bias still has a gradient.
     assert_eq!(gradient_stats(&model, &grads).tensors.len(), 10);
 }
 

@@ -4,7 +4,7 @@ use burn::optim::{GradientsParams, SgdConfig};
 include!("../../../../steadygrad/src/remedy/snippets/lower_learning_rate.rs");
 
 #[test]
-fn the_optimizer_steps_by_it() {
+fn the_optimizer_steps_by_this_rate() {
     let mut model = LinearConfig::new(2, 2).init(&device());
     let mut optimizer = SgdConfig::new().init();
     let before = model.weight.val().inner();
