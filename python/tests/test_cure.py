@@ -149,7 +149,7 @@ class TestSurgery:
             optimizer.zero_grad()
             model(inputs).square().sum().backward()
             optimizer.step()
-            done.after_step()
+            done.after_step(optimizer)
         assert largest() <= 1.2 * 1.05
 
     def test_normalised_layers_have_unit_rms(self, inputs):
@@ -453,7 +453,8 @@ class TestCure:
 
     def test_every_family_is_tried_or_says_why_not(self, cured):
         families = [trial for trial in cured[0].trials if isinstance(trial["kind"], dict)]
-        assert len(families) == 6
+        names = ["clip", "regularize", "initialize", "normalize", "simplify", "slow_down"]
+        assert list(dict.fromkeys(trial["kind"]["family"] for trial in families)) == names
         for trial in families:
             assert (trial["outcome"] is None) == (trial["not_tried"] is not None)
 

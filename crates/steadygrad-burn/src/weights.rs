@@ -22,9 +22,7 @@ pub fn scale_weights<M: Module>(module: M, factors: &HashMap<String, f64>) -> M 
         let Some(factor) = factors.get(name) else {
             return false;
         };
-        values
-            .iter_mut()
-            .for_each(|value| *value = (f64::from(*value) * factor) as f32);
+        scale(values, *factor);
         true
     })
 }
@@ -82,26 +80,35 @@ impl SpectralCap {
         }
     }
 
-    /// Applies the cap. A matrix below it, or with a value that is not finite, stays as it is.
+    /// Caps every named matrix of a module. A matrix that is below the cap, or that holds a
+    /// non-finite value, stays as it is.
     pub fn apply<M: Module>(&mut self, module: M) -> M {
-        map_parameters(module, |name, shape, values| {
-            let (Some(estimate), &[_, cols]) = (self.estimates.get_mut(name), shape) else {
-                return false;
-            };
-            let norm = match estimate {
-                Some(spectral) => spectral.estimate(values, 1),
-                None => estimate
-                    .insert(SpectralNorm::new(cols))
-                    .estimate(values, Self::FIRST_ITERATIONS),
-            };
-            let over = norm > self.max_spectral_norm;
-            if over {
-                let factor = self.max_spectral_norm / norm;
-                values
-                    .iter_mut()
-                    .for_each(|value| *value = (f64::from(*value) * factor) as f32);
-            }
-            over
-        })
+        map_parameters(module, |name, shape, values| self.cap(name, shape, values))
+    }
+
+    /// Caps one parameter, and returns whether its values changed. Its arguments are those that
+    /// [`map_parameters`] gives.
+    pub fn cap(&mut self, name: &str, shape: &[usize], values: &mut [f32]) -> bool {
+        let (Some(estimate), &[_, cols]) = (self.estimates.get_mut(name), shape) else {
+            return false;
+        };
+        let norm = match estimate {
+            Some(spectral) => spectral.estimate(values, 1),
+            None => estimate
+                .insert(SpectralNorm::new(cols))
+                .estimate(values, Self::FIRST_ITERATIONS),
+        };
+        let over = norm > self.max_spectral_norm;
+        if over {
+            scale(values, self.max_spectral_norm / norm);
+        }
+        over
+    }
+}
+
+/// Multiplies in f64, and rounds once.
+fn scale(values: &mut [f32], factor: f64) {
+    for value in values {
+        *value = (f64::from(*value) * factor) as f32;
     }
 }

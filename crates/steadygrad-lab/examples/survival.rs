@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use burn::tensor::Device;
 use steadygrad::guard::Preset;
-use steadygrad::remedy::Remedy;
+use steadygrad::remedy::{ClipGlobalNorm, Remedy};
 use steadygrad_lab::faults::{Fault, Faults};
 use steadygrad_lab::subjects::healthy;
 use steadygrad_lab::unstable::train_unguarded;
@@ -98,7 +98,7 @@ fn compare<S: Subject>(
 ) -> Vec<Row> {
     let plan = Plan { seed, ..plan };
     let clip = Plan {
-        remedies: vec![Remedy::ClipGlobalNorm { max_norm: 1.0 }],
+        remedies: vec![Remedy::ClipGlobalNorm(ClipGlobalNorm { max_norm: 1.0 })],
         ..plan.clone()
     };
     let unguarded = |plan: &Plan, faults: &Faults| {

@@ -4,9 +4,10 @@ use burn::module::Module;
 use burn::tensor::Device;
 use steadygrad::clip::GlobalNormClip;
 use steadygrad::remedy::Remedy;
-use steadygrad_burn::{SpectralCap, for_each_parameter, scale_weights};
+use steadygrad_burn::{for_each_parameter, map_parameters, scale_weights};
 
 use crate::random::{Purpose, generator};
+use crate::remedies::effect::AfterUpdate;
 use crate::remedies::{effect_of, structure_of};
 use crate::weight_matrices::weight_matrices;
 use crate::{Plan, Structure, Subject};
@@ -19,8 +20,8 @@ static BUILDING: Mutex<()> = Mutex::new(());
 pub(crate) struct StepEffects {
     /// Clips the gradients before the step.
     pub(crate) clip: Option<GlobalNormClip>,
-    /// Caps the weights after the step.
-    pub(crate) cap: Option<SpectralCap>,
+    /// Change the weights after the update, by the names of their remedies.
+    after_update: Vec<(&'static str, Box<dyn AfterUpdate>)>,
     learning_rate: Option<f64>,
 }
 
@@ -30,13 +31,24 @@ impl StepEffects {
         self.learning_rate.unwrap_or(plan.learning_rate)
     }
 
-    /// Caps the weights of a model that has made a step.
-    pub(crate) fn cap_weights<M: Module>(&mut self, model: M) -> M {
-        match &mut self.cap {
-            Some(cap) => cap.apply(model),
-            None => model,
-        }
+    /// Whether weights change in another way than by the optimizer.
+    pub(crate) fn changes_weights(&self) -> bool {
+        !self.after_update.is_empty()
     }
+
+    /// Changes the weights of a model that was updated with this learning rate.
+    pub(crate) fn after_update<M: Module>(&mut self, mut model: M, learning_rate: f64) -> M {
+        for (_, effect) in &mut self.after_update {
+            model = change_weights(effect.as_mut(), model, learning_rate);
+        }
+        model
+    }
+}
+
+fn change_weights<M: Module>(effect: &mut dyn AfterUpdate, model: M, learning_rate: f64) -> M {
+    map_parameters(model, |parameter, shape, values| {
+        effect.change(parameter, shape, values, learning_rate)
+    })
 }
 
 /// Builds the untrained model with these remedies in it.
@@ -55,13 +67,14 @@ pub(crate) fn build<S: Subject>(
             let matrices = weight_matrices(subject, &model);
             model = scale_weights(model, &factors(&subject.summary(), &matrices));
         }
-        if let Some(max_spectral_norm) = effect.max_spectral_norm {
-            let names = weight_matrices(subject, &model)
-                .into_iter()
-                .filter(|matrix| matrix.role.is_repeated())
-                .map(|matrix| matrix.name);
-            at_steps.cap = Some(SpectralCap::new(max_spectral_norm, names));
-            model = at_steps.cap_weights(model);
+        if let Some(after_update) = effect.after_update {
+            let matrices = weight_matrices(subject, &model);
+            let mut after_update = after_update(&subject.summary(), &matrices);
+            model = change_weights(after_update.as_mut(), model, 0.0);
+            // The last of one kind decides.
+            let all = &mut at_steps.after_update;
+            all.retain(|(name, _)| *name != remedy.name());
+            all.push((remedy.name(), after_update));
         }
         at_steps.clip = effect.clip.or(at_steps.clip);
         at_steps.learning_rate = effect.learning_rate.or(at_steps.learning_rate);

@@ -63,8 +63,8 @@ pub fn butterfly<S: Subject>(subject: &S, plan: &Plan, twins: Twins, device: &De
     plan.batch_size = twins.batch_size.unwrap_or(plan.batch_size);
     let plan = &plan;
     let (mut model, effects) = build(subject, plan, &plan.remedies, device);
-    // A spectral cap writes weights back as f32.
-    if effects.cap.is_none() && subject.computes_in_f64(&model) {
+    // What changes weights after an update writes them back as f32.
+    if !effects.changes_weights() && subject.computes_in_f64(&model) {
         model = flat::in_f64(model);
     }
     let settings = ButterflySettings::new(flat::resolution(&model));
@@ -195,9 +195,13 @@ impl<S: Subject> Twin<'_, S> {
             weights: flat::weights(&model),
             gradient: flat::gradient(&model, &gradients),
         };
-        let done = StepWithoutRollback::new(&mut self.guard, &mut self.optimizer, step)
-            .run(learning_rate, model, gradients, loss);
-        self.model = Some(self.effects.cap_weights(done.model));
+        let done = StepWithoutRollback::new(&mut self.guard, &mut self.optimizer, step).run(
+            learning_rate,
+            model,
+            gradients,
+            loss,
+        );
+        self.model = Some(self.effects.after_update(done.model, learning_rate));
         Some(state)
     }
 }

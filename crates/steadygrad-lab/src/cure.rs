@@ -6,9 +6,10 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Device;
 use rand::RngExt;
+use steadygrad::cure::unstable::{Start, contenders};
 use steadygrad::cure::{
-    BASELINE, CureReport, End, Outcome, SeedOutcome, Start, SubjectSummary, Trial, Verification,
-    contenders, prescribe, ranking, winner,
+    BASELINE, CureReport, End, Outcome, SeedOutcome, SubjectSummary, Trial, Verification,
+    prescribe, ranking, winner,
 };
 use steadygrad::diagnose::{Finding, ModelCase, diagnose};
 use steadygrad::measurements::{Measurements, TrainingSetup};
@@ -80,6 +81,7 @@ pub fn cure<S: Subject>(
         setup: &setup,
         baseline: &outcome,
         optimizer: plan.optimizer.name(),
+        plain_layers: true,
     };
     let mut trials = trials(&start, plan.seed, &summary);
     bench.run_all(&mut trials)?;

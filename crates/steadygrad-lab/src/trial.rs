@@ -4,7 +4,8 @@ use std::time::Instant;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use steadygrad::clip::Policy;
-use steadygrad::cure::{End, Outcome, TrialEnd, TrialRecorder};
+use steadygrad::cure::unstable::{TrialEnd, TrialRecorder};
+use steadygrad::cure::{End, Outcome};
 use steadygrad::guard::{Judgement, Preset, Response};
 use steadygrad::remedy::Remedy;
 use steadygrad::{Guard, GuardConfig, StepReading};
@@ -164,12 +165,18 @@ impl<S: Subject> Run<'_, S> {
         let begin = Instant::now();
         let mut tape = Tape::off();
         let (loss, gradients) = self.subject.loss_and_gradients(&model, rows, &mut tape);
-        let done = StepWithoutRollback::new(&mut self.guard, &mut self.optimizer, step)
-            .run(learning_rate, model, gradients, loss);
-        let model = self.effects.cap_weights(done.model);
+        let done = StepWithoutRollback::new(&mut self.guard, &mut self.optimizer, step).run(
+            learning_rate,
+            model,
+            gradients,
+            loss,
+        );
+        let model = self.effects.after_update(done.model, learning_rate);
         self.seconds += begin.elapsed().as_secs_f64();
 
-        let end = self.recorder.step(&done.report.reading, &done.report.judgement);
+        let end = self
+            .recorder
+            .step(&done.report.reading, &done.report.judgement);
         if let Some(record) = &mut self.record {
             record_step(record, step, &done.report.reading, &done.report.judgement)?;
         }

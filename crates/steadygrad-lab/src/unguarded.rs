@@ -106,7 +106,7 @@ pub fn train_unguarded_logged<S: Subject>(
             }
             None => optimizer.step(learning_rate, model, gradients),
         };
-        model = effects.cap_weights(model);
+        model = effects.after_update(model, learning_rate);
     }
     run.validation_metric = subject.validate(&model);
     Ok(run)

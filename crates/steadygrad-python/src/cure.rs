@@ -8,14 +8,14 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use steadygrad::Decision;
 use steadygrad::clip::{GlobalNormClip, Policy};
+use steadygrad::cure::unstable::{Start, TrialEnd, TrialRecorder, contenders};
 use steadygrad::cure::{
-    CureReport as Report, End, Goal, Outcome as Core, RankedTrial, SeedOutcome, Start,
-    Trial as Candidate, TrialEnd, TrialKind, TrialRecorder, Verification, contenders, prescribe,
-    ranking, winner,
+    CureReport as Report, End, Goal, Outcome as Core, RankedTrial, SeedOutcome, Trial as Candidate,
+    Verification, prescribe, ranking, winner,
 };
 use steadygrad::diagnose::{Finding, ModelCase, diagnose};
 use steadygrad::guard::{Guard, GuardConfig, Response};
-use steadygrad::remedy::{Family, Remedy};
+use steadygrad::remedy::Family;
 use steadygrad_record::{RunDir, RunStatus};
 
 use crate::guard::{begin, keep, value_error};
@@ -211,8 +211,9 @@ impl Cure {
         })
     }
 
-    /// Says what is wrong with the baseline and lists the trials that are to be run. `draws` are pairs of
-    /// uniform numbers for the blind control, which is of one of the families in `can`.
+    /// Diagnoses the baseline and lists the trials to run. `draws` are pairs of uniform numbers for
+    /// the blind control, which is one of the remedies named in `can`. If none of the pairs draws
+    /// one of these, the control is a clip.
     fn race(
         &mut self,
         baseline: &Outcome,
@@ -224,18 +225,17 @@ impl Cure {
             setup: &self.case.setup,
             baseline: &baseline.0,
             optimizer: &self.optimizer,
+            plain_layers: self.case.plain,
         };
         let mut draws = draws.into_iter();
         self.trials = start.trials(
-            // Were all drawn in vain, a clip.
             || {
                 draws
                     .next()
                     .map_or([0.0, 0.5], |(pick, value)| [pick, value])
             },
             |remedy| {
-                let family = remedy.family();
-                family == Family::Clip || can.iter().any(|name| name == family.name())
+                remedy.family() == Family::Clip || can.iter().any(|name| name == remedy.name())
             },
         );
         self.findings = diagnose(
@@ -243,14 +243,6 @@ impl Cure {
                 .with_detections(&baseline.0.detections),
         );
         self.baseline = Some(baseline.0.clone());
-        if !self.case.plain {
-            let residual = self.case.measurements.is_residual();
-            for trial in &mut self.trials {
-                if needs_plain_layers(trial, residual) {
-                    not_tried(trial, NOT_PLAIN);
-                }
-            }
-        }
         self.trials.iter().map(listed).collect()
     }
 
@@ -323,23 +315,6 @@ impl Cure {
             interrupted,
             seconds,
         })
-    }
-}
-
-const NOT_PLAIN: &str =
-    "its layers are not plain ones, for which alone the critical weight scale is known";
-
-/// Whether a family's trial follows from the critical weight scale, or would follow from it.
-fn needs_plain_layers(trial: &Candidate, residual: bool) -> bool {
-    match (&trial.kind, &trial.remedy) {
-        (
-            TrialKind::Family(_),
-            Some(Remedy::CriticalInit { .. } | Remedy::CapSpectralNorm { .. }),
-        )
-        | (TrialKind::Family(Family::Regularize), None) => true,
-        // Residual branches have a scale of their own.
-        (TrialKind::Family(Family::Initialize), None) => !residual,
-        _ => false,
     }
 }
 

@@ -63,6 +63,7 @@ pub mod diagnose;
 mod evidence;
 pub mod guard;
 pub mod measurements;
+mod outcome;
 pub mod probe;
 pub mod reading;
 pub mod recover;

@@ -6,8 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use steadygrad::clip::{GlobalNormClip, Policy};
-use steadygrad::cure::derive::{Basis, derive};
-use steadygrad::cure::{End, Outcome, Prescription, Trace, Verdict};
+use steadygrad::cure::{Curves, End, Outcome, Prescription, Verdict, WeightGrowth};
 use steadygrad::detect::{Detection, Detector, DetectorConfig, OutlierBound, Severity};
 use steadygrad::diagnose::{ModelCase, diagnose};
 use steadygrad::dynamics::{
@@ -18,7 +17,7 @@ use steadygrad::guard::{Preset, Response};
 use steadygrad::measurements::{
     MatrixRole, Measurements, Sharpness, TrainingSetup, UpdateRule, WeightMatrix,
 };
-use steadygrad::remedy::{Family, Remedy};
+use steadygrad::remedy::{Basis, REMEDIES, Remedy};
 use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
 use steadygrad::{Decision, Guard, GuardConfig, Judgement, Place, StepReading};
 
@@ -561,6 +560,17 @@ fn detection() -> impl Strategy<Value = Detection> {
     )
 }
 
+fn weight_growth() -> impl Strategy<Value = WeightGrowth> {
+    (number(), number(), step(), number()).prop_map(|(start, end, updates, learning_rate)| {
+        WeightGrowth {
+            start,
+            end,
+            updates,
+            learning_rate,
+        }
+    })
+}
+
 fn outcome() -> impl Strategy<Value = Outcome> {
     let end = select(vec![
         End::Completed,
@@ -574,11 +584,18 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         vec(detection(), 0..4),
         (step(), step(), option::of(step())),
         (number(), number(), number(), number(), number(), number()),
-        option::of(number()),
+        (option::of(number()), option::of(weight_growth())),
         (vec(number(), 0..30), vec(number(), 0..30)),
     )
         .prop_map(
-            |(end, detections, steps, numbers, stability_margin, (loss, grad_norm))| Outcome {
+            |(
+                end,
+                detections,
+                steps,
+                numbers,
+                (stability_margin, weight_growth),
+                (loss, grad_norm),
+            )| Outcome {
                 end,
                 verdict: Verdict::Cured,
                 steps_done: steps.0,
@@ -589,9 +606,10 @@ fn outcome() -> impl Strategy<Value = Outcome> {
                 final_loss: numbers.1,
                 validation_metric: numbers.2,
                 stability_margin,
+                weight_growth,
                 clip_rate: numbers.3,
                 work: numbers.4,
-                trace: Trace { loss, grad_norm },
+                trace: Curves { loss, grad_norm },
                 seconds: numbers.5,
             },
         )
@@ -599,17 +617,9 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 
 /// Whether a training run can use every parameter.
 fn is_usable(remedy: &Remedy) -> bool {
-    let positive = |value: f64| value.is_finite() && value > 0.0;
-    match *remedy {
-        Remedy::ClipGlobalNorm { max_norm } => positive(max_norm),
-        Remedy::CapSpectralNorm { max_spectral_norm } => positive(max_spectral_norm),
-        Remedy::CriticalInit { gain, input_rms } => positive(gain) && positive(input_rms),
-        Remedy::ScaleResidual { scale } => positive(scale) && scale <= 1.0,
-        Remedy::RmsNorm { every } => every > 0,
-        Remedy::ReduceDepth { depth } => depth > 0,
-        Remedy::TruncateBptt { time_steps } => time_steps > 0,
-        Remedy::LowerLearningRate { learning_rate } => positive(learning_rate),
-    }
+    let parameters = remedy.kind().parameters;
+    let mut values = parameters.iter().zip(remedy.values());
+    values.all(|(parameter, value)| parameter.range.contains(value))
 }
 
 proptest! {
@@ -621,11 +631,11 @@ proptest! {
         for finding in diagnose(&case) {
             prop_assert!(!finding.code.is_empty() && !finding.title.is_empty());
         }
-        let basis = Basis { measurements: &measurements, setup: &setup, baseline: Some(&outcome) };
-        for family in Family::ALL {
-            match derive(family, basis) {
+        let basis = Basis::new(&measurements, &setup).with_baseline(&outcome);
+        for kind in REMEDIES {
+            match kind.derive(basis) {
                 Ok((remedy, _)) => {
-                    prop_assert_eq!(remedy.family(), family);
+                    prop_assert_eq!(remedy.name(), kind.name);
                     Prescription::new("trial".into(), &remedy, None);
                 }
                 Err(reason) => prop_assert!(!reason.to_string().is_empty()),
@@ -637,9 +647,9 @@ proptest! {
     fn with_a_valid_setup_every_derived_remedy_is_usable(
         measurements in measurements(), setup in valid_setup(), outcome in outcome(),
     ) {
-        let basis = Basis { measurements: &measurements, setup: &setup, baseline: Some(&outcome) };
-        for family in Family::ALL {
-            if let Ok((remedy, _)) = derive(family, basis) {
+        let basis = Basis::new(&measurements, &setup).with_baseline(&outcome);
+        for kind in REMEDIES {
+            if let Ok((remedy, _)) = kind.derive(basis) {
                 prop_assert!(is_usable(&remedy), "{remedy:?}");
             }
         }

@@ -13,6 +13,7 @@ from .. import _native
 from .._probe.batch import seeded
 from .measure import TaskMeasurements
 from .models import ModelFactory
+from .remedies import STRONGEST
 from .remedies.applied import AppliedRemedy, RemedyRefused
 from .settings import CureData, CureSettings
 from .surgery import apply_remedy
@@ -39,25 +40,18 @@ class Bench:
         self.changes: dict[str, str] = {}
         """What the remedy of each trial changed, by the trial's name."""
 
-    def supported_families(self) -> list[str]:
-        """Returns the families that change only numbers, and those that this model can take."""
-        families = ["clip", "regularize", "initialize", "slow_down"]
-        model = self._factory.make(self._settings.seed)
-        simplify: dict[str, Any] = (
-            {"kind": "truncate_bptt", "time_steps": 1}
-            if self._measured.recurrent
-            else {"kind": "reduce_depth", "depth": 1}
-        )
-        for family, remedy in (
-            ("normalize", {"kind": "rms_norm", "every": 1}),
-            ("simplify", simplify),
-        ):
-            try:
-                self._apply(model, remedy)
-                families.append(family)
-            except RemedyRefused:
-                pass
-        return families
+    def supported_remedies(self) -> list[str]:
+        """Returns the remedies that change only numbers, and those that this model can take."""
+        return [kind for kind, parameters in STRONGEST.items() if self._supports(kind, parameters)]
+
+    def _supports(self, kind: str, parameters: dict[str, Any] | None) -> bool:
+        if parameters is None:
+            return True
+        try:
+            self._apply(self._factory.make(self._settings.seed), {"kind": kind} | parameters)
+        except RemedyRefused:
+            return False
+        return True
 
     def run(
         self,

@@ -92,7 +92,8 @@ def cure(
     a learning rate they bear; then by their cost. The best is run again on fresh seeds, with the
     unchanged model and the controls. It is prescribed if it reaches the goal on most of them.
 
-    The default takes 9 runs, and 12 more on fresh seeds. Give as few steps as show the trouble.
+    It takes one run of the unchanged model, one for each remedy that applies and one for each
+    control; by default 12 more on fresh seeds. Give as few steps as show the trouble.
 
     Args:
         build: returns the untrained model; called before each run, at that run's seed.
@@ -157,7 +158,7 @@ def _race(bench: Bench, native: _native.Cure, seed: int, fresh_seeds: int) -> No
     baseline = bench.run(name, None, seed, name, margin=True)
     generator = random.Random(seed)
     samples = [(generator.random(), generator.random()) for _ in range(100)]
-    for name, folder, remedy in native.race(baseline, samples, bench.supported_families()):
+    for name, folder, remedy in native.race(baseline, samples, bench.supported_remedies()):
         if remedy is None:
             continue
         try:

@@ -13,7 +13,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from .._probe.measure import ModelMeasurements, measure_model
-from .._probe.recurrent import recurrent_of
 from .models import ModelFactory
 from .settings import AN_OPTIMIZER, CureData, CureSettings
 from .task import accuracy, evaluate, most_frequent
@@ -37,8 +36,6 @@ class TaskMeasurements:
 
     model: ModelMeasurements
     goal: Goal
-    recurrent: bool
-    """Whether the model has a recurrent module that can be truncated."""
     optimizer: str
     learning_rate: float
     momentum: float
@@ -85,7 +82,6 @@ def measure_task(
     return TaskMeasurements(
         measured,
         aim,
-        recurrent_of(model) is not None,
         type(optimizer).__name__.lower(),
         learning_rate,
         float(group.get("momentum", 0.0)),

@@ -142,5 +142,5 @@ class _Loop:
                 torch._foreach_mul_(grads, coefficient)
             self._optimizer.step()
             if applied.after_step is not None:
-                applied.after_step()
+                applied.after_step(self._optimizer)
         return ends

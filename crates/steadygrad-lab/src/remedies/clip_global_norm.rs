@@ -1,13 +1,12 @@
 use steadygrad::clip::GlobalNormClip;
-use steadygrad::remedy::Remedy;
+use steadygrad::remedy::ClipGlobalNorm;
 
 use super::effect::{Effect, LabRemedy};
 use crate::study::key::{Field, Key, POSITIVE, Scope, StudyForm};
 
 /// Clips the gradients by their global norm, before each step.
-pub(super) const REMEDY: LabRemedy = LabRemedy {
-    effect,
-    study: Some(StudyForm {
+impl LabRemedy for ClipGlobalNorm {
+    const STUDY: Option<StudyForm> = Some(StudyForm {
         kind: "clip_global_norm",
         scope: Scope::Every,
         fields: &[Field {
@@ -19,15 +18,12 @@ pub(super) const REMEDY: LabRemedy = LabRemedy {
                 comment: "clip: bound of the global gradient norm",
             },
         }],
-    }),
-};
+    });
 
-fn effect(remedy: &Remedy) -> Option<Effect> {
-    let Remedy::ClipGlobalNorm { max_norm } = *remedy else {
-        return None;
-    };
-    Some(Effect {
-        clip: Some(GlobalNormClip::new(max_norm)),
-        ..Effect::default()
-    })
+    fn effect(&self) -> Effect {
+        Effect {
+            clip: Some(GlobalNormClip::new(self.max_norm)),
+            ..Effect::default()
+        }
+    }
 }

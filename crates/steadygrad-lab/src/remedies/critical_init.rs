@@ -1,16 +1,15 @@
 use std::collections::HashMap;
 
 use steadygrad::measurements::{MatrixRole, WeightMatrix};
-use steadygrad::remedy::Remedy;
+use steadygrad::remedy::CriticalInit;
 
 use super::effect::{Effect, LabRemedy};
 use crate::Summary;
 use crate::study::key::{Field, Key, POSITIVE, Scope, StudyForm};
 
 /// Rescales the initial weights to the critical gain.
-pub(super) const REMEDY: LabRemedy = LabRemedy {
-    effect,
-    study: Some(StudyForm {
+impl LabRemedy for CriticalInit {
+    const STUDY: Option<StudyForm> = Some(StudyForm {
         kind: "critical_init",
         scope: Scope::Matrices,
         fields: &[
@@ -33,20 +32,18 @@ pub(super) const REMEDY: LabRemedy = LabRemedy {
                 },
             },
         ],
-    }),
-};
+    });
 
-fn effect(remedy: &Remedy) -> Option<Effect> {
-    let Remedy::CriticalInit { gain, input_rms } = *remedy else {
-        return None;
-    };
-    let factors = move |summary: &Summary, matrices: &[WeightMatrix]| {
-        factors(gain, input_rms, summary, matrices)
-    };
-    Some(Effect {
-        weight_factors: Some(Box::new(factors)),
-        ..Effect::default()
-    })
+    fn effect(&self) -> Effect {
+        let Self { gain, input_rms } = *self;
+        let factors = move |summary: &Summary, matrices: &[WeightMatrix]| {
+            factors(gain, input_rms, summary, matrices)
+        };
+        Effect {
+            weight_factors: Some(Box::new(factors)),
+            ..Effect::default()
+        }
+    }
 }
 
 /// A recurrent network's input and output matrices stay as they are, as does a matrix of zeros.

@@ -1,19 +1,16 @@
-use steadygrad::remedy::Remedy;
+use steadygrad::remedy::LowerLearningRate;
 
 use super::effect::{Effect, LabRemedy};
+use crate::study::key::StudyForm;
 
 /// Replaces the learning rate. A study writes it as `optimizer.learning_rate`.
-pub(super) const REMEDY: LabRemedy = LabRemedy {
-    effect,
-    study: None,
-};
+impl LabRemedy for LowerLearningRate {
+    const STUDY: Option<StudyForm> = None;
 
-fn effect(remedy: &Remedy) -> Option<Effect> {
-    let Remedy::LowerLearningRate { learning_rate } = *remedy else {
-        return None;
-    };
-    Some(Effect {
-        learning_rate: Some(learning_rate),
-        ..Effect::default()
-    })
+    fn effect(&self) -> Effect {
+        Effect {
+            learning_rate: Some(self.learning_rate),
+            ..Effect::default()
+        }
+    }
 }

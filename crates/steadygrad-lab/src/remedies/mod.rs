@@ -1,8 +1,8 @@
-//! The remedies that the lab can apply: one file each, and one line in [`ALL`].
+//! The remedies as the lab applies them, one file each.
 //!
 //! A file says what its remedy changes in a run ([`Effect`]) and how a study writes it
-//! ([`StudyForm`](crate::study::key::StudyForm)). `build` puts the effects into a model and hands
-//! on those that act at each step.
+//! ([`StudyForm`]). `build` puts the effects into a model and hands on those that act at each step.
+//! The list of remedies is the core's: a remedy without a file does not compile.
 
 mod cap_spectral_norm;
 mod clip_global_norm;
@@ -14,31 +14,33 @@ mod rms_norm;
 mod scale_residual;
 mod truncate_bptt;
 
-use steadygrad::remedy::Remedy;
+use steadygrad::remedy::{self, Remedy};
 
 use crate::Structure;
+use crate::study::key::StudyForm;
 use effect::{Effect, LabRemedy};
 
-/// Every remedy, in the order in which a study prints their keys.
-pub(crate) static ALL: [LabRemedy; 8] = [
-    clip_global_norm::REMEDY,
-    cap_spectral_norm::REMEDY,
-    critical_init::REMEDY,
-    scale_residual::REMEDY,
-    rms_norm::REMEDY,
-    reduce_depth::REMEDY,
-    truncate_bptt::REMEDY,
-    lower_learning_rate::REMEDY,
-];
+macro_rules! apply {
+    ($($file:ident $Name:ident,)*) => {
+        /// How a study writes each remedy, in the order in which it prints their keys.
+        static STUDY_FORMS: &[Option<StudyForm>] = &[
+            $(<remedy::$Name as LabRemedy>::STUDY,)*
+        ];
 
-/// What this remedy changes in a run.
-///
-/// # Panics
-/// For a remedy that is not in [`ALL`]: a run without its remedy would pass for a treated one.
-pub(crate) fn effect_of(remedy: &Remedy) -> Effect {
-    ALL.iter()
-        .find_map(|entry| (entry.effect)(remedy))
-        .unwrap_or_else(|| panic!("the lab cannot apply this remedy: {remedy}"))
+        /// What this remedy changes in a run.
+        pub(crate) fn effect_of(remedy: &Remedy) -> Effect {
+            match remedy {
+                $(Remedy::$Name(remedy) => remedy.effect(),)*
+            }
+        }
+    };
+}
+
+steadygrad::for_each_remedy!(apply);
+
+/// How a study writes the remedies that it has keys for.
+pub(crate) fn study_forms() -> impl Iterator<Item = &'static StudyForm> {
+    STUDY_FORMS.iter().flatten()
 }
 
 /// The structure that these remedies ask for. The last one decides where two disagree.
@@ -51,15 +53,18 @@ pub(crate) fn structure_of(remedies: &[Remedy]) -> Structure {
 
 #[cfg(test)]
 mod tests {
+    use steadygrad::cure::CLIP_ONE;
+    use steadygrad::remedy::{ReduceDepth, RmsNorm};
+
     use super::*;
 
     #[test]
     fn the_last_of_two_remedies_decides_and_the_others_stay() {
         let structure = structure_of(&[
-            Remedy::ReduceDepth { depth: 7 },
-            Remedy::RmsNorm { every: 2 },
-            Remedy::ClipGlobalNorm { max_norm: 1.0 },
-            Remedy::ReduceDepth { depth: 3 },
+            ReduceDepth { depth: 7 }.into(),
+            RmsNorm { every: 2 }.into(),
+            CLIP_ONE,
+            ReduceDepth { depth: 3 }.into(),
         ]);
         let expected = Structure {
             depth: Some(3),
@@ -71,24 +76,13 @@ mod tests {
     }
 
     #[test]
-    fn each_remedy_belongs_to_one_line_of_the_list() {
-        for remedy in [
-            Remedy::ClipGlobalNorm { max_norm: 1.0 },
-            Remedy::CapSpectralNorm {
-                max_spectral_norm: 1.0,
-            },
-            Remedy::CriticalInit {
-                gain: 1.0,
-                input_rms: 1.0,
-            },
-            Remedy::ScaleResidual { scale: 0.5 },
-            Remedy::RmsNorm { every: 1 },
-            Remedy::ReduceDepth { depth: 2 },
-            Remedy::TruncateBptt { time_steps: 4 },
-            Remedy::LowerLearningRate { learning_rate: 0.1 },
-        ] {
-            let lines = ALL.iter().filter(|entry| (entry.effect)(&remedy).is_some());
-            assert_eq!(lines.count(), 1, "{remedy}");
+    fn the_form_of_a_study_is_that_of_its_remedy() {
+        for form in study_forms() {
+            let mut kinds = remedy::REMEDIES.iter();
+            let kind = kinds.find(|kind| kind.name == form.kind).unwrap();
+            let parameters: Vec<&str> = kind.parameters.iter().map(|each| each.name).collect();
+            let fields: Vec<&str> = form.fields.iter().map(|field| field.name).collect();
+            assert_eq!(fields, parameters, "{}", form.kind);
         }
     }
 }

@@ -1,24 +1,21 @@
-use steadygrad::remedy::Remedy;
+use steadygrad::remedy::ReduceDepth;
 
 use super::effect::{Effect, LabRemedy};
 use crate::Structure;
+use crate::study::key::StudyForm;
 
 /// Builds the model with fewer repeated layers. A study writes it as `model.depth`.
-pub(super) const REMEDY: LabRemedy = LabRemedy {
-    effect,
-    study: None,
-};
+impl LabRemedy for ReduceDepth {
+    const STUDY: Option<StudyForm> = None;
 
-fn effect(remedy: &Remedy) -> Option<Effect> {
-    let Remedy::ReduceDepth { depth } = *remedy else {
-        return None;
-    };
-    let structure = Structure {
-        depth: Some(depth),
-        ..Structure::default()
-    };
-    Some(Effect {
-        structure,
-        ..Effect::default()
-    })
+    fn effect(&self) -> Effect {
+        let structure = Structure {
+            depth: Some(self.depth),
+            ..Structure::default()
+        };
+        Effect {
+            structure,
+            ..Effect::default()
+        }
+    }
 }

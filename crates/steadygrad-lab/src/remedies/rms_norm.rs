@@ -1,13 +1,12 @@
-use steadygrad::remedy::Remedy;
+use steadygrad::remedy::RmsNorm;
 
 use super::effect::{Effect, LabRemedy};
 use crate::Structure;
 use crate::study::key::{Allowed, Field, Key, Scope, StudyForm};
 
 /// Normalises every n-th repeated layer.
-pub(super) const REMEDY: LabRemedy = LabRemedy {
-    effect,
-    study: Some(StudyForm {
+impl LabRemedy for RmsNorm {
+    const STUDY: Option<StudyForm> = Some(StudyForm {
         kind: "rms_norm",
         scope: Scope::Matrices,
         fields: &[Field {
@@ -19,19 +18,16 @@ pub(super) const REMEDY: LabRemedy = LabRemedy {
                 comment: "normalize: RMSNorm in every n-th layer",
             },
         }],
-    }),
-};
+    });
 
-fn effect(remedy: &Remedy) -> Option<Effect> {
-    let Remedy::RmsNorm { every } = *remedy else {
-        return None;
-    };
-    let structure = Structure {
-        rms_norm_every: Some(every),
-        ..Structure::default()
-    };
-    Some(Effect {
-        structure,
-        ..Effect::default()
-    })
+    fn effect(&self) -> Effect {
+        let structure = Structure {
+            rms_norm_every: Some(self.every),
+            ..Structure::default()
+        };
+        Effect {
+            structure,
+            ..Effect::default()
+        }
+    }
 }

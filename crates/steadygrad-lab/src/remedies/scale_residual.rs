@@ -1,14 +1,14 @@
-use steadygrad::remedy::Remedy;
+use steadygrad::remedy::ScaleResidual;
 
 use super::effect::{Effect, LabRemedy};
+use crate::study::key::StudyForm;
 
 /// Changes nothing: the lab measures no `skip_share`, so that this remedy is derived for none of
 /// its subjects.
-pub(super) const REMEDY: LabRemedy = LabRemedy {
-    effect,
-    study: None,
-};
+impl LabRemedy for ScaleResidual {
+    const STUDY: Option<StudyForm> = None;
 
-fn effect(remedy: &Remedy) -> Option<Effect> {
-    matches!(remedy, Remedy::ScaleResidual { .. }).then(Effect::default)
+    fn effect(&self) -> Effect {
+        Effect::default()
+    }
 }

@@ -1,13 +1,12 @@
-use steadygrad::remedy::Remedy;
+use steadygrad::remedy::TruncateBptt;
 
 use super::effect::{Effect, LabRemedy};
 use crate::Structure;
 use crate::study::key::{Allowed, Field, Key, Scope, StudyForm};
 
 /// Stops the backward pass through time after a number of steps.
-pub(super) const REMEDY: LabRemedy = LabRemedy {
-    effect,
-    study: Some(StudyForm {
+impl LabRemedy for TruncateBptt {
+    const STUDY: Option<StudyForm> = Some(StudyForm {
         kind: "truncate_bptt",
         scope: Scope::TimeSteps,
         fields: &[Field {
@@ -19,19 +18,16 @@ pub(super) const REMEDY: LabRemedy = LabRemedy {
                 comment: "simplify: time steps the gradient flows back",
             },
         }],
-    }),
-};
+    });
 
-fn effect(remedy: &Remedy) -> Option<Effect> {
-    let Remedy::TruncateBptt { time_steps } = *remedy else {
-        return None;
-    };
-    let structure = Structure {
-        bptt_steps: Some(time_steps),
-        ..Structure::default()
-    };
-    Some(Effect {
-        structure,
-        ..Effect::default()
-    })
+    fn effect(&self) -> Effect {
+        let structure = Structure {
+            bptt_steps: Some(self.time_steps),
+            ..Structure::default()
+        };
+        Effect {
+            structure,
+            ..Effect::default()
+        }
+    }
 }

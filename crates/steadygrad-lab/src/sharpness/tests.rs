@@ -176,7 +176,7 @@ fn a_normalised_network_is_measured_in_f32() {
         batch_size: 12,
         optimizer: crate::Optimizer::Sgd,
         schedule: crate::Schedule::default(),
-        remedies: vec![steadygrad::remedy::Remedy::RmsNorm { every: 1 }],
+        remedies: vec![steadygrad::remedy::RmsNorm { every: 1 }.into()],
     };
     let device = Device::flex().autodiff();
     let (model, _) = build::build(&subject, &plan, &plan.remedies, &device);

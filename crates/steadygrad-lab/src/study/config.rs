@@ -153,7 +153,7 @@ impl Study {
         }
     }
 
-    /// The study with this remedy. It replaces a remedy of the same family.
+    /// The study with this remedy. It replaces a remedy of the same kind.
     #[must_use]
     pub fn with_remedy(&self, remedy: &Remedy) -> Self {
         let mut study = self.clone();
@@ -166,7 +166,7 @@ impl Study {
             model.depth = depth;
         } else {
             let remedies = &mut study.plan.remedies;
-            remedies.retain(|old| old.family() != remedy.family());
+            remedies.retain(|old| old.name() != remedy.name());
             remedies.push(*remedy);
         }
         study
@@ -185,8 +185,41 @@ impl Study {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Map, Value as Json};
+    use steadygrad::remedy::{LowerLearningRate, ReduceDepth};
+
     use super::*;
-    use crate::study::parse;
+    use crate::study::key::{Allowed, StudyForm};
+    use crate::study::{keys, parse};
+
+    /// The remedy of this form with a different number in each of its parameters.
+    fn filled(form: &StudyForm, number: f64) -> Remedy {
+        let mut object = Map::from_iter([("kind".to_owned(), Json::from(form.kind))]);
+        for (place, field) in form.fields.iter().enumerate() {
+            let value = match field.key.allowed {
+                Allowed::Integer(_) => Json::from(1 + place),
+                _ => Json::from(number * (1 + place) as f64),
+            };
+            object.insert(field.name.to_owned(), value);
+        }
+        serde_json::from_value(Json::Object(object)).unwrap()
+    }
+
+    /// Remedies that a study of this subject can hold.
+    fn writable(study: &Study) -> Vec<Remedy> {
+        let slow_down = LowerLearningRate {
+            learning_rate: 1.23e-8,
+        };
+        let mut remedies = vec![slow_down.into()];
+        for number in [1.0 / 3.0, 2.5e-7, std::f64::consts::SQRT_2, 7.64] {
+            let forms = keys::remedies_of(study.subject_name());
+            remedies.extend(forms.map(|form| filled(form, number)));
+        }
+        if matches!(study.subject, SubjectConfig::Mlp { .. }) {
+            remedies.push(ReduceDepth { depth: 3 }.into());
+        }
+        remedies
+    }
 
     #[test]
     fn every_study_reads_back_as_it_was_written() {
@@ -202,35 +235,7 @@ mod tests {
             csv,
         ] {
             assert_eq!(parse(&study.to_toml()).unwrap(), study);
-            let clip = Remedy::ClipGlobalNorm {
-                max_norm: 1.0 / 3.0,
-            };
-            let slow_down = Remedy::LowerLearningRate {
-                learning_rate: 1.23e-8,
-            };
-            let matrices = [
-                Remedy::CapSpectralNorm {
-                    max_spectral_norm: 2.5e-7,
-                },
-                Remedy::CriticalInit {
-                    gain: std::f64::consts::SQRT_2,
-                    input_rms: 7.64,
-                },
-                Remedy::RmsNorm { every: 1 },
-            ];
-            let mut remedies = vec![clip, slow_down];
-            match study.subject {
-                SubjectConfig::Mlp { .. } => {
-                    remedies.extend(matrices);
-                    remedies.push(Remedy::ReduceDepth { depth: 3 });
-                }
-                SubjectConfig::TemporalOrderRnn { .. } => {
-                    remedies.extend(matrices);
-                    remedies.push(Remedy::TruncateBptt { time_steps: 4 });
-                }
-                SubjectConfig::DigitsCnn(_) => (),
-            }
-            for remedy in remedies {
+            for remedy in writable(&study) {
                 let cured = study.with_remedy(&remedy);
                 assert_ne!(cured, study);
                 assert_eq!(

@@ -80,10 +80,7 @@ pub(super) fn remedies_of(subject: &str) -> impl Iterator<Item = &'static StudyF
         Scope::Matrices => !cnn,
         Scope::TimeSteps => rnn,
     };
-    remedies::ALL
-        .iter()
-        .filter_map(|remedy| remedy.study.as_ref())
-        .filter(move |form| fits(form.scope))
+    remedies::study_forms().filter(move |form| fits(form.scope))
 }
 
 fn data() -> Vec<Setting> {

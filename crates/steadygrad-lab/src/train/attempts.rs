@@ -167,7 +167,8 @@ impl<'a, S: Subject> Attempts<'a, S> {
             .step(learning_rate, model, gradients, measurements);
         let mut model = done.model;
         if done.report.judgement.decision.applies() {
-            model = self.effects.cap_weights(model);
+            let applied = learning_rate * self.optimizer.guard().learning_rate_scale();
+            model = self.effects.after_update(model, applied);
         }
         Ok(Attempt {
             model,

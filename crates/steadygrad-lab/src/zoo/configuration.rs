@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 use std::hash::Hasher as _;
 
 use burn::tensor::Device;
-use steadygrad::remedy::Remedy;
+use steadygrad::remedy::{Remedy, RmsNorm};
 
 use super::architecture::Architecture;
 use crate::faults::Fault;
@@ -93,7 +93,7 @@ impl Configuration {
             steps: STEPS,
             batch_size: 32,
             remedies: normalized
-                .then_some(Remedy::RmsNorm { every: 1 })
+                .then_some(Remedy::RmsNorm(RmsNorm { every: 1 }))
                 .into_iter()
                 .collect(),
         }

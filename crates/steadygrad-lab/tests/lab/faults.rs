@@ -7,7 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use steadygrad::remedy::Remedy;
+use steadygrad::remedy::{ClipGlobalNorm, Remedy};
 use steadygrad_burn::gradient_values;
 use steadygrad_lab::data::{Target, digits};
 use steadygrad_lab::faults::{
@@ -194,7 +194,7 @@ fn a_fault_that_cannot_act_is_an_error() {
 #[test]
 fn a_run_without_faults_equals_the_trial_to_the_bit() {
     let (subject, plan) = short();
-    let clip = Remedy::ClipGlobalNorm { max_norm: 0.5 };
+    let clip = Remedy::ClipGlobalNorm(ClipGlobalNorm { max_norm: 0.5 });
     for (optimizer, remedies) in [
         (Optimizer::Sgd, vec![]),
         (Optimizer::Sgd, vec![clip]),

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use steadygrad::dynamics::{Activation, Axis};
 use steadygrad::measurements::GrowthSource;
 use steadygrad::probe::{Perturbed, ProbeReport};
-use steadygrad::remedy::Remedy;
+use steadygrad::remedy::{CriticalInit, Remedy, RmsNorm, TruncateBptt};
 use steadygrad_lab::data::digits;
 use steadygrad_lab::models::MlpConfig;
 use steadygrad_lab::subjects::{TableMlp, TemporalOrderRnn};
@@ -150,19 +150,26 @@ fn a_remedy_in_the_plan_is_taken_into_account() {
         codes.collect()
     };
     assert_eq!(codes(None)[..2], ["SG018", "SG007"]);
-    let critical = Remedy::CriticalInit {
+    let critical = Remedy::CriticalInit(CriticalInit {
         gain: std::f64::consts::SQRT_2,
         input_rms: 7.86,
-    };
+    });
     assert_eq!(codes(Some(critical)), [] as [&str; 0]);
     // Normalised layers have no critical scale; the input is still unscaled.
-    assert_eq!(codes(Some(Remedy::RmsNorm { every: 1 })), ["SG018"]);
+    assert_eq!(
+        codes(Some(Remedy::RmsNorm(RmsNorm { every: 1 }))),
+        ["SG018"]
+    );
 }
 
 #[test]
 fn a_truncated_backward_pass_does_not_vanish() {
     let subject = TemporalOrderRnn::new(24, 50, 0.3, 0.95);
-    let report = run_with(&subject, 0.3, Some(Remedy::TruncateBptt { time_steps: 4 }));
+    let report = run_with(
+        &subject,
+        0.3,
+        Some(Remedy::TruncateBptt(TruncateBptt { time_steps: 4 })),
+    );
     assert_eq!(report.measurements.growth.points.len(), 4);
     let spectrum = report.measurements.spectrum.unwrap();
     assert_eq!(

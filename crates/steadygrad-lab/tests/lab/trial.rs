@@ -14,7 +14,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use steadygrad::clip::GlobalNormClip;
 use steadygrad::cure::{End, Outcome};
 use steadygrad::dynamics::{Activation, SpectralNorm};
-use steadygrad::remedy::Remedy;
+use steadygrad::remedy::{
+    CapSpectralNorm, ClipGlobalNorm, CriticalInit, LowerLearningRate, ReduceDepth, Remedy, RmsNorm,
+};
 use steadygrad::{Decision, Guard, GuardConfig};
 use steadygrad_burn::{StepOutcome, StepWithoutRollback, for_each_parameter};
 use steadygrad_lab::data::digits;
@@ -253,7 +255,7 @@ fn observing_an_explosion_does_not_soften_it() {
 fn a_clip_that_never_binds_changes_nothing() {
     let subject = Watched::new(HEALTHY_STD);
     let watched = run(&subject, &plan(), spec(None));
-    let loose = Remedy::ClipGlobalNorm { max_norm: 1e30 };
+    let loose = Remedy::ClipGlobalNorm(ClipGlobalNorm { max_norm: 1e30 });
     assert_eq!(watched, run(&subject, &plan(), spec(Some(&loose))));
 }
 
@@ -261,7 +263,7 @@ fn a_clip_that_never_binds_changes_nothing() {
 fn clipping_bounds_every_move_of_the_weights() {
     let max_norm = 0.5;
     let subject = Watched::new(HEALTHY_STD);
-    let clip = Remedy::ClipGlobalNorm { max_norm };
+    let clip = Remedy::ClipGlobalNorm(ClipGlobalNorm { max_norm });
     let outcome = run(&subject, &plan(), spec(Some(&clip)));
     assert_eq!(outcome.clip_rate, 1.0);
     let bound = plan().learning_rate * max_norm;
@@ -337,7 +339,7 @@ fn a_nan_batch_reaches_no_weight_when_the_guard_stops() {
 fn a_nan_loss_ends_a_guarded_trial_at_once_and_an_observed_one_soon() {
     let mut subject = Watched::new(HEALTHY_STD);
     subject.nan_at = Some(7);
-    let clip = Remedy::ClipGlobalNorm { max_norm: 1e30 };
+    let clip = Remedy::ClipGlobalNorm(ClipGlobalNorm { max_norm: 1e30 });
     let guarded = run(&subject, &plan(), spec(Some(&clip)));
     assert!(matches!(guarded.end, End::Failed { .. }));
     assert_eq!((guarded.steps_done, guarded.trace.loss.len()), (7, 8));
@@ -416,7 +418,9 @@ fn the_record_equals_the_trial() {
 #[test]
 fn clip_global_norm_scales_the_gradients_and_not_the_initial_weights() {
     let plain = recorded(None);
-    let treated = recorded(Some(Remedy::ClipGlobalNorm { max_norm: 0.5 }));
+    let treated = recorded(Some(Remedy::ClipGlobalNorm(ClipGlobalNorm {
+        max_norm: 0.5,
+    })));
     assert_eq!(treated.outcome.initial_loss, plain.outcome.initial_loss);
     for row in &treated.steps.rows {
         assert_eq!(row.decision, "scale_global");
@@ -435,9 +439,9 @@ fn cap_spectral_norm_holds_the_hidden_matrices_at_every_step() {
     let norm = |weights: &Weights, name: &str| {
         SpectralNorm::new(WIDTH).estimate(weights[name].as_slice(), 500)
     };
-    let cap = Remedy::CapSpectralNorm {
+    let cap = Remedy::CapSpectralNorm(CapSpectralNorm {
         max_spectral_norm: CAP,
-    };
+    });
     let plain = recorded(None);
     let treated = recorded_at(LEARNING_RATE, Some(cap));
     assert_eq!(treated.weights.len() as u64, STEPS);
@@ -460,7 +464,7 @@ fn cap_spectral_norm_holds_the_hidden_matrices_at_every_step() {
 fn critical_init_sets_the_gains() {
     let (gain, input_rms) = (2.0, 5.0);
     let plain = recorded(None);
-    let treated = recorded(Some(Remedy::CriticalInit { gain, input_rms }));
+    let treated = recorded(Some(Remedy::CriticalInit(CriticalInit { gain, input_rms })));
     // Gain is std * sqrt(fan_in).
     let measured = |weights: &Weights, name: &str, fan_in: usize| {
         let squares: f64 = weights[name].iter().map(|w| f64::from(*w).powi(2)).sum();
@@ -486,7 +490,7 @@ fn critical_init_sets_the_gains() {
 #[test]
 fn rms_norm_adds_a_norm_to_every_nth_layer() {
     let norms = |every| -> Vec<String> {
-        let treated = recorded(Some(Remedy::RmsNorm { every }));
+        let treated = recorded(Some(Remedy::RmsNorm(RmsNorm { every })));
         let plain = recorded(None).outcome;
         assert_ne!(treated.outcome.initial_loss, plain.initial_loss);
         assert!(treated.outcome.work > plain.work);
@@ -505,7 +509,7 @@ fn rms_norm_adds_a_norm_to_every_nth_layer() {
 #[test]
 fn reduce_depth_builds_fewer_layers() {
     let plain = recorded(None);
-    let treated = recorded(Some(Remedy::ReduceDepth { depth: 2 }));
+    let treated = recorded(Some(Remedy::ReduceDepth(ReduceDepth { depth: 2 })));
     assert_eq!(treated.manifest.parameters.len(), 2 * (2 + 1));
     let values = |depth: usize| 65 * WIDTH + (depth - 1) * (WIDTH + 1) * WIDTH + (WIDTH + 1) * 10;
     let work = values(2) as f64 / values(DEPTH) as f64;
@@ -516,9 +520,9 @@ fn reduce_depth_builds_fewer_layers() {
 #[test]
 fn lower_learning_rate_shortens_the_first_step_in_proportion() {
     let plain = recorded(None);
-    let treated = recorded(Some(Remedy::LowerLearningRate {
+    let treated = recorded(Some(Remedy::LowerLearningRate(LowerLearningRate {
         learning_rate: 2.5e-4,
-    }));
+    })));
     assert_eq!(treated.outcome.initial_loss, plain.outcome.initial_loss);
     assert!(
         treated
@@ -536,8 +540,8 @@ fn lower_learning_rate_shortens_the_first_step_in_proportion() {
 fn remedies_of_the_plan_act_before_those_of_the_trial() {
     let subject = Watched::new(HEALTHY_STD);
     let mut plan = plan();
-    plan.remedies = vec![Remedy::ReduceDepth { depth: 2 }];
-    let clip = Remedy::ClipGlobalNorm { max_norm: 0.5 };
+    plan.remedies = vec![Remedy::ReduceDepth(ReduceDepth { depth: 2 })];
+    let clip = Remedy::ClipGlobalNorm(ClipGlobalNorm { max_norm: 0.5 });
     let outcome = run(&subject, &plan, spec(Some(&clip)));
     // The baseline has the plan's remedies too, so that the work is the same.
     assert_eq!((outcome.work, outcome.clip_rate), (1.0, 1.0));

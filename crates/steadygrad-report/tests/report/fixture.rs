@@ -1,9 +1,8 @@
 //! Reports like those of `cure`, from made-up runs and the core's own rules.
 
 use steadygrad::Place;
-use steadygrad::cure::derive::{Basis, derive};
 use steadygrad::cure::{
-    CLIP_ONE, CureReport, End, Goal, Outcome, Prescription, SeedOutcome, SubjectSummary, Trace,
+    CLIP_ONE, CureReport, Curves, End, Goal, Outcome, Prescription, SeedOutcome, SubjectSummary,
     Trial, TrialKind, Verdict, Verification, rank,
 };
 use steadygrad::detect::{Detection, Detector, Severity};
@@ -12,7 +11,7 @@ use steadygrad::dynamics::{Activation, Axis, GrowthProfile};
 use steadygrad::measurements::{
     MatrixRole, Measurements, Sharpness, TrainingSetup, UpdateRule, WeightMatrix,
 };
-use steadygrad::remedy::{Family, Remedy};
+use steadygrad::remedy::{Basis, Family, LowerLearningRate, Remedy, RemedyKind};
 
 pub(crate) const NASTY: &str = "</script><script>alert(1)</script>";
 
@@ -208,11 +207,7 @@ fn trials() -> CureReport {
         depth: Some(DEPTH as usize),
         sequence_length: None,
     };
-    let basis = Basis {
-        measurements: &measurements,
-        setup: &setup,
-        baseline: Some(&baseline),
-    };
+    let basis = Basis::new(&measurements, &setup).with_baseline(&baseline);
     let family = |family: Family, outcome: Option<Outcome>| {
         let trial = Trial {
             name: family.to_string(),
@@ -222,7 +217,8 @@ fn trials() -> CureReport {
             not_tried: None,
             outcome,
         };
-        match derive(family, basis) {
+        let first = RemedyKind::of_family(family).next();
+        match first.expect("every family has a remedy").derive(basis) {
             Ok((remedy, derivation)) if trial.outcome.is_some() => Trial {
                 remedy: Some(remedy),
                 derivation: Some(derivation),
@@ -276,9 +272,10 @@ fn trials() -> CureReport {
         control("control: clip=1", CLIP_ONE, finished(0.31, 2.0)),
         control(
             "control: random",
-            Remedy::LowerLearningRate {
+            LowerLearningRate {
                 learning_rate: 0.0213,
-            },
+            }
+            .into(),
             died(5),
         ),
     ];
@@ -403,9 +400,10 @@ fn exploded() -> Outcome {
         final_loss: f64::NAN,
         validation_metric: f64::NAN,
         stability_margin: None,
+        weight_growth: None,
         clip_rate: 0.0,
         work: 1.0,
-        trace: Trace {
+        trace: Curves {
             loss: vec![3.87e6, 2.2e17, 6.4e31, f64::NAN, f64::NAN],
             grad_norm: vec![9.13e6, 7.1e18, 4.4e35, f64::INFINITY, f64::NAN],
         },
@@ -423,7 +421,7 @@ fn died(steps: u64) -> Outcome {
         steps_done: steps + 1,
         first_non_finite_step: Some(steps),
         initial_loss: 2.3,
-        trace: Trace {
+        trace: Curves {
             grad_norm: loss.iter().map(|loss| 3.0 * loss).collect(),
             loss,
         },
@@ -452,9 +450,10 @@ fn finished(metric: f64, final_loss: f64) -> Outcome {
         final_loss,
         validation_metric: metric,
         stability_margin: Some(4.0),
+        weight_growth: None,
         clip_rate: 0.0,
         work: 1.0,
-        trace: Trace {
+        trace: Curves {
             grad_norm: loss.iter().map(|loss| 1.7 * loss).collect(),
             loss,
         },

@@ -1,31 +1,35 @@
-use super::derive::{Basis, derive};
 use super::{CLIP_ONE, Outcome, Trial, TrialKind, random_remedy};
 use crate::measurements::{Measurements, TrainingSetup};
-use crate::remedy::{Family, Remedy};
+use crate::remedy::{Basis, Family, NotApplicable, Remedy, RemedyKind};
 
 /// What a race of remedies starts from.
 #[derive(Debug, Clone, Copy)]
 pub struct Start<'a> {
-    /// Measured at initialisation.
+    /// What was measured at initialisation.
     pub measurements: &'a Measurements,
     /// How the run was set up.
     pub setup: &'a TrainingSetup,
     /// How the untreated run went.
     pub baseline: &'a Outcome,
-    /// The optimizer's name, `sgd` where the bound of the learning rate by the sharpness holds.
+    /// The optimizer's name, `sgd` where the sharpness bounds the learning rate.
     pub optimizer: &'a str,
+    /// Whether the repeated layers are plain ones, for which the critical weight scale is known.
+    pub plain_layers: bool,
 }
 
 impl Start<'_> {
-    /// The six families with their computed parameters, then the controls. `draw` gives two numbers in
-    /// `0..1` from the caller's own seeded generator; the blind control is drawn again until it is one
-    /// that the subject `takes`.
+    /// The remedies of the six families with their computed parameters, then the controls.
+    ///
+    /// `draw` gives two numbers in `0..1` from the caller's own seeded generator. The blind control
+    /// is drawn again until it is one that the subject `takes`.
     pub fn trials(
         &self,
         mut draw: impl FnMut() -> [f64; 2],
         takes: impl Fn(&Remedy) -> bool,
     ) -> Vec<Trial> {
-        let families = Family::ALL.into_iter().map(|family| self.family(family));
+        let families = Family::ALL
+            .into_iter()
+            .flat_map(|family| self.family(family));
         let random = loop {
             let remedy = random_remedy(draw(), self.setup);
             if takes(&remedy) {
@@ -44,48 +48,57 @@ impl Start<'_> {
         families.chain(controls).collect()
     }
 
-    fn family(&self, family: Family) -> Trial {
-        let basis = Basis {
-            measurements: self.measurements,
-            setup: self.setup,
-            baseline: Some(self.baseline),
-        };
-        let (remedy, derivation, not_tried) = match derive(family, basis) {
-            Ok((remedy, derivation)) => (Some(remedy), Some(derivation), None),
-            // The formula is exact for SGD, and for nothing else.
-            Err(_) if family == Family::SlowDown && self.optimizer != "sgd" => {
-                let reason = format!(
-                    "the sharpness bounds the learning rate of sgd, not of {}",
-                    self.optimizer
-                );
-                (None, None, Some(reason))
-            }
-            Err(reason) => (None, None, Some(reason.to_string())),
-        };
-        Trial {
-            name: family.name().into(),
-            kind: TrialKind::Family(family),
-            remedy,
-            derivation,
-            not_tried,
-            outcome: None,
+    /// The remedies of a family that are for models of this kind. The first is named after its
+    /// family, every further one after itself as well.
+    fn family(&self, family: Family) -> Vec<Trial> {
+        let basis = Basis::new(self.measurements, self.setup)
+            .with_baseline(self.baseline)
+            .with_optimizer(self.optimizer);
+        let mut trials = Vec::new();
+        for kind in RemedyKind::of_family(family) {
+            let (remedy, derivation, not_tried) = match kind.derive(basis) {
+                Err(NotApplicable::AnotherModel(_)) => continue,
+                _ if kind.assumes_plain_layers && !self.plain_layers => {
+                    (None, None, Some(NOT_PLAIN.to_owned()))
+                }
+                Ok((remedy, derivation)) => (Some(remedy), Some(derivation), None),
+                Err(reason) => (None, None, Some(reason.to_string())),
+            };
+            trials.push(Trial {
+                name: match trials.len() {
+                    0 => family.name().into(),
+                    _ => format!("{family}: {}", kind.name),
+                },
+                kind: TrialKind::Family(family),
+                remedy,
+                derivation,
+                not_tried,
+                outcome: None,
+            });
         }
+        trials
     }
 }
 
+const NOT_PLAIN: &str =
+    "its layers are not plain ones, and only for those is the critical weight scale known";
+
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::super::testing::{healthy_measurements, healthy_outcome, setup};
     use super::*;
 
     #[test]
-    fn six_families_and_two_controls_of_which_the_blind_one_is_drawn_until_it_fits() {
+    fn the_families_come_in_order_then_two_controls_that_fit() {
         let (measurements, setup, baseline) = (healthy_measurements(), setup(), healthy_outcome());
         let start = Start {
             measurements: &measurements,
             setup: &setup,
             baseline: &baseline,
             optimizer: "adamw",
+            plain_layers: true,
         };
         let mut draws = 0;
         let trials = start.trials(
@@ -95,15 +108,41 @@ mod tests {
             },
             |remedy| remedy.family() == Family::Normalize,
         );
-        assert_eq!(trials.len(), 8);
         assert_eq!(draws, 4);
-        assert_eq!(trials[6].remedy, Some(CLIP_ONE));
-        assert_eq!(trials[7].remedy.unwrap().family(), Family::Normalize);
-        for (trial, family) in trials.iter().zip(Family::ALL) {
-            assert_eq!(trial.kind, TrialKind::Family(family));
+        let (remedies, controls) = trials.split_at(trials.len() - 2);
+        assert_eq!(controls[0].remedy, Some(CLIP_ONE));
+        assert_eq!(controls[1].remedy.unwrap().family(), Family::Normalize);
+        for family in Family::ALL {
+            let of_family = |trial: &&Trial| trial.kind == TrialKind::Family(family);
+            let first = remedies.iter().find(of_family).unwrap();
+            assert_eq!(first.name, family.name());
+        }
+        let names: HashSet<&str> = trials.iter().map(|trial| trial.name.as_str()).collect();
+        assert_eq!(names.len(), trials.len());
+        for trial in remedies {
             // Either a computed remedy or the reason why there is none.
             assert_eq!(trial.remedy.is_some(), trial.derivation.is_some());
             assert_eq!(trial.remedy.is_none(), trial.not_tried.is_some());
+        }
+    }
+
+    #[test]
+    fn what_follows_from_the_critical_gain_is_not_tried_on_other_layers() {
+        let (measurements, setup, baseline) = (healthy_measurements(), setup(), healthy_outcome());
+        let start = Start {
+            measurements: &measurements,
+            setup: &setup,
+            baseline: &baseline,
+            optimizer: "sgd",
+            plain_layers: false,
+        };
+        let trials = start.trials(|| [0.0, 0.5], |_| true);
+        for trial in trials {
+            let refused = trial.not_tried.as_deref() == Some(NOT_PLAIN);
+            assert_eq!(
+                refused,
+                ["regularize", "initialize"].contains(&trial.name.as_str())
+            );
         }
     }
 }

@@ -1,10 +1,14 @@
-//! What follows from trials that were run: pure, whoever ran them.
+//! The conclusions from trials that were run. They are pure, whoever ran the trials.
 
-use super::{BASELINE, Prescription, RankedTrial, Trial, TrialKind, Verdict, Verification, rank};
+use super::prescription::Prescription;
+use super::rank::{RankedTrial, rank};
+use super::trial::{BASELINE, Trial, TrialKind};
+use super::verification::Verification;
+use crate::outcome::Verdict;
 use crate::remedy::Remedy;
 
-/// Ranks trials, where a metric named `accuracy` over so many validation samples decides up to its
-/// standard error. See [`rank`].
+/// Ranks trials by [`rank`]. Two values of the metric `accuracy` on this number of validation
+/// samples are equal up to its standard error; those of other metrics are compared as they are.
 pub fn ranking(trials: &[Trial], metric: &str, validation_samples: usize) -> Vec<RankedTrial> {
     let best = trials
         .iter()
@@ -15,7 +19,7 @@ pub fn ranking(trials: &[Trial], metric: &str, validation_samples: usize) -> Vec
     rank(trials, standard_error(metric, validation_samples, best))
 }
 
-/// The standard error of the best metric: what two trials may differ by through chance alone.
+/// The standard error of the best metric: how much two trials may differ by chance.
 fn standard_error(metric: &str, validation_samples: usize, best: f64) -> f64 {
     match metric {
         // A share of the validation rows is binomial.
@@ -26,7 +30,7 @@ fn standard_error(metric: &str, validation_samples: usize, best: f64) -> f64 {
     }
 }
 
-/// The best of the families, whether it cures or not; controls win nothing.
+/// The best remedy, whether it cures or not. A control cannot win.
 pub fn winner<'a>(trials: &'a [Trial], ranking: &[RankedTrial]) -> Option<&'a Trial> {
     ranking
         .iter()
@@ -34,8 +38,8 @@ pub fn winner<'a>(trials: &'a [Trial], ranking: &[RankedTrial]) -> Option<&'a Tr
         .find(|trial| matches!(trial.kind, TrialKind::Family(_)))
 }
 
-/// What is run again on fresh seeds: the winner, and what it must beat, the baseline and the controls
-/// that could be run.
+/// The trials to run again on fresh seeds: the winner, and what it must beat. That is the baseline
+/// and the controls that could be run.
 pub fn contenders<'a>(
     winner: &'a Trial,
     baseline: &'a Trial,
@@ -50,8 +54,10 @@ pub fn contenders<'a>(
         .collect()
 }
 
-/// What is prescribed: the winner, where it cured and most fresh seeds confirm it. A cure that they do
-/// not was luck; where the run as it is reaches the goal on as many of them there is nothing to cure.
+/// Prescribes the winner if it cured and most fresh seeds confirm it.
+///
+/// A cure that they do not confirm was luck. If the untreated run reaches the goal on as many of
+/// them, there is nothing to cure.
 pub fn prescribe(
     winner: &Trial,
     verification: &[Verification],

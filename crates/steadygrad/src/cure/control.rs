@@ -1,51 +1,32 @@
-//! The trivial controls every remedy is shown beside.
+//! The trivial controls that every remedy is compared with.
 
 use crate::measurements::TrainingSetup;
-use crate::remedy::Remedy;
+use crate::remedy::{ClipGlobalNorm, Family, Remedy, RemedyKind};
 
-/// What everybody tries first.
-pub const CLIP_ONE: Remedy = Remedy::ClipGlobalNorm { max_norm: 1.0 };
+/// What most people try first.
+pub const CLIP_ONE: Remedy = Remedy::ClipGlobalNorm(ClipGlobalNorm { max_norm: 1.0 });
 
-/// A remedy drawn blindly: a random family with a parameter drawn over the range people use.
+/// Draws a remedy blindly: a family, one of its remedies, and parameters over the range that people
+/// use.
 ///
-/// `uniform` are two numbers in `0..1` from the caller's own seeded generator.
+/// `uniform` are two numbers in `0..1` from the caller's own seeded generator. A number outside
+/// counts as the nearest inside. With NaN for the second the parameters are NaN or 1.
 pub fn random_remedy(uniform: [f64; 2], setup: &TrainingSetup) -> Remedy {
     let [pick, value] = uniform.map(|u| u.clamp(0.0, 1.0 - f64::EPSILON));
-    let log_uniform = |low: f64, high: f64| low * (high / low).powf(value);
-    let up_to = |largest: usize| 1 + (value * largest as f64) as usize;
-    match (pick * 6.0) as usize {
-        0 => Remedy::ClipGlobalNorm {
-            max_norm: log_uniform(1e-3, 1e3),
-        },
-        1 => Remedy::CapSpectralNorm {
-            max_spectral_norm: log_uniform(0.1, 10.0),
-        },
-        2 => Remedy::CriticalInit {
-            gain: log_uniform(0.1, 10.0),
-            input_rms: 1.0,
-        },
-        3 => Remedy::RmsNorm {
-            every: up_to(setup.depth.unwrap_or(1)),
-        },
-        4 => match setup.sequence_length {
-            Some(length) => Remedy::TruncateBptt {
-                time_steps: up_to(length),
-            },
-            None => Remedy::ReduceDepth {
-                depth: up_to(setup.depth.unwrap_or(1)),
-            },
-        },
-        _ => Remedy::LowerLearningRate {
-            learning_rate: log_uniform(1e-6, 1.0),
-        },
-    }
+    let place = pick * Family::ALL.len() as f64;
+    let family = Family::ALL[place as usize];
+    let drawn: Vec<Remedy> = RemedyKind::of_family(family)
+        .filter_map(|kind| kind.draw(value, setup))
+        .collect();
+    let among = (place.fract() * drawn.len() as f64) as usize;
+    drawn.get(among).copied().unwrap_or(CLIP_ONE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::setup;
     use super::*;
-    use crate::remedy::Family;
+    use crate::remedy::{ReduceDepth, RmsNorm};
 
     #[test]
     fn every_family_can_be_drawn_and_stays_in_range() {
@@ -54,11 +35,22 @@ mod tests {
                 let remedy = random_remedy([index as f64 / 6.0 + 0.01, value], &setup());
                 assert_eq!(remedy.family(), family);
                 match remedy {
-                    Remedy::RmsNorm { every } => assert!((1..=30).contains(&every)),
-                    Remedy::ReduceDepth { depth } => assert!((1..=30).contains(&depth)),
+                    Remedy::RmsNorm(RmsNorm { every: count })
+                    | Remedy::ReduceDepth(ReduceDepth { depth: count }) => {
+                        assert!((1..=30).contains(&count));
+                    }
                     _ => (),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn time_steps_are_cut_where_there_are_some() {
+        for (length, name) in [(None, "reduce_depth"), (Some(20), "truncate_bptt")] {
+            let mut setup = setup();
+            setup.sequence_length = length;
+            assert_eq!(random_remedy([4.5 / 6.0, 0.5], &setup).name(), name);
         }
     }
 }

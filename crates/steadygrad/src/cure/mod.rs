@@ -1,33 +1,37 @@
-//! Which remedy works on this model: what to try, how to judge it, how to rank. All of it is
-//! pure: the lab runs the trials.
+//! Which remedy works on this model: what to try, how to judge it, how to rank.
+//!
+//! All of it is pure: the lab and Python run the trials.
 
 mod candidates;
 mod conclude;
 mod control;
-pub mod derive;
-mod outcome;
-pub mod prescribe;
+mod prescription;
 mod rank;
 mod recorder;
 mod report;
-mod verdict;
+mod trial;
+mod verification;
 
-pub use candidates::Start;
-pub use conclude::{contenders, prescribe, ranking, winner};
+pub use crate::outcome::{Curves, End, Goal, Outcome, Verdict, WeightGrowth};
+pub use conclude::{prescribe, ranking, winner};
 pub use control::{CLIP_ONE, random_remedy};
-pub use derive::{Derivation, NotApplicable};
-pub use outcome::{End, Outcome, Trace};
-pub use prescribe::Prescription;
+pub use prescription::Prescription;
 pub use rank::{RankedTrial, rank};
-pub use recorder::{TrialEnd, TrialRecorder};
-pub use report::{
-    BASELINE, CureReport, SeedOutcome, SubjectSummary, Trial, TrialKind, Verification,
-};
-pub use verdict::{Goal, Verdict};
+pub use report::{CureReport, SubjectSummary};
+pub use trial::{BASELINE, Trial, TrialKind};
+pub use verification::{SeedOutcome, Verification};
+
+/// How this project's own adapters run a race. It may change in any release.
+#[doc(hidden)]
+pub mod unstable {
+    pub use super::candidates::Start;
+    pub use super::conclude::contenders;
+    pub use super::recorder::{TrialEnd, TrialRecorder};
+}
 
 #[cfg(test)]
 pub(crate) mod testing {
-    use super::{End, Outcome, Trace, Verdict};
+    use super::{Curves, End, Outcome, Verdict};
     use crate::dynamics::{Activation, Axis, GrowthProfile};
     use crate::measurements::{
         MatrixRole, Measurements, Sharpness, TrainingSetup, UpdateRule, WeightMatrix,
@@ -108,9 +112,10 @@ pub(crate) mod testing {
             final_loss: 0.1,
             validation_metric: 0.97,
             stability_margin: Some(4.0),
+            weight_growth: None,
             clip_rate: 0.0,
             work: 1.0,
-            trace: Trace {
+            trace: Curves {
                 loss: vec![2.3, 0.1],
                 grad_norm: vec![1.0, 0.5],
             },

@@ -2,7 +2,8 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Trial};
+use super::trial::Trial;
+use crate::outcome::Outcome;
 
 /// One trial's place in the ranking.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -11,14 +12,16 @@ pub struct RankedTrial {
     pub trial: String,
     /// From 1.
     pub rank: usize,
-    /// Whether its validation metric is within one standard error of the best: then the
-    /// stability margin and the cost decide, not the metric's noise.
+    /// Whether its validation metric is within one standard error of the best. Then the stability
+    /// margin and the cost decide, not the metric's noise.
     pub tied_with_best: bool,
 }
 
-/// Ranks trials: survivors first; among them those within `standard_error` of the best metric,
-/// by stability margin, then by cost; then the others by metric. The diverged come last, those
-/// that lived longest first. Equal trials keep their order.
+/// Ranks trials, best first.
+///
+/// Survivors come first. Those within `standard_error` of the best metric are ordered by stability
+/// margin, then by cost; the other survivors by metric. The diverged come last, those that lived
+/// longest first. Equal trials keep their order.
 ///
 /// The one-standard-error rule (Breiman et al., 1984) keeps noise in the metric from deciding
 /// between equals. `standard_error` is that of the best metric; 0 ranks by the metric alone.

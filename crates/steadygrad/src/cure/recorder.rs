@@ -1,30 +1,30 @@
-use super::verdict::final_loss;
-use super::{End, Goal, Outcome, Trace, Verdict};
 use crate::detect::{Detection, Detector};
 use crate::guard::Judgement;
+use crate::outcome::{Curves, End, Goal, Outcome, Verdict, WeightGrowth, final_loss};
 use crate::{Decision, StepReading};
 
-/// A run without a guard that acts goes on for this many steps after its first non-finite value, so
-/// that its record shows what became of it.
+/// Without a guard that acts, a run goes on for this many steps after its first non-finite value.
+/// Its record then shows what became of it.
 const STEPS_AFTER_THE_END: u64 = 3;
 
-/// What a trial's [`Outcome`] is made of, kept step by step.
+/// Collects, step by step, what the [`Outcome`] of a trial is made of.
 #[derive(Debug, Clone, Default)]
 pub struct TrialRecorder {
-    trace: Trace,
+    trace: Curves,
     detections: Vec<Detection>,
     detection_steps: u64,
     clipped: u64,
+    weights: WeightNorms,
     first_non_finite_step: Option<u64>,
     steps_done: u64,
 }
 
-/// What only the end of a trial shows.
+/// What is known only at the end of a trial.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrialEnd {
-    /// Of the validation data, larger is better; NaN when the model is lost.
+    /// The metric on the validation data, larger is better; NaN when the model is lost.
     pub validation_metric: f64,
-    /// When it counts as solved.
+    /// The metric from which on the task counts as solved.
     pub goal: Goal,
     /// See [`Outcome::work`].
     pub work: f64,
@@ -33,14 +33,16 @@ pub struct TrialEnd {
 }
 
 impl TrialRecorder {
-    /// Keeps one step, judged. The end of the trial, where it has come to one: the guard stopped it,
-    /// or it has been without a finite value for some steps.
+    /// Records one judged step. Returns the end of the trial if the guard stopped it, or if values
+    /// have been non-finite for some steps.
     pub fn step(&mut self, reading: &StepReading, judgement: &Judgement) -> Option<End> {
         let step = reading.step;
         self.trace.loss.push(reading.loss);
         self.trace.grad_norm.push(reading.gradients.global_norm());
         let explosive = |seen: &Detection| seen.detector.is_about_explosion();
-        self.detection_steps += u64::from(judgement.detections.iter().any(explosive));
+        let explodes = judgement.detections.iter().any(explosive);
+        self.detection_steps += u64::from(explodes);
+        self.weights.read(reading, explodes);
         for detection in &judgement.detections {
             if detection.detector == Detector::NonFinite {
                 self.first_non_finite_step.get_or_insert(step);
@@ -62,7 +64,7 @@ impl TrialRecorder {
         })
     }
 
-    /// What became of it.
+    /// The outcome of the whole trial.
     pub fn finish(self, end: End, at: TrialEnd) -> Outcome {
         let initial_loss = self.trace.loss.first().copied().unwrap_or(f64::NAN);
         let final_loss = final_loss(&self.trace.loss);
@@ -77,11 +79,56 @@ impl TrialRecorder {
             final_loss,
             validation_metric: at.validation_metric,
             stability_margin: None,
+            weight_growth: self.weights.growth(),
             clip_rate: self.clipped as f64 / self.trace.loss.len().max(1) as f64,
             work: at.work,
             trace: self.trace,
             seconds: at.seconds,
         }
+    }
+}
+
+/// Collects the norm of all weights over the healthy steps, and the learning rates between them.
+#[derive(Debug, Clone, Default)]
+struct WeightNorms {
+    /// The first and the last norm.
+    ends: Option<(f64, f64)>,
+    /// Updates between the two, and the sum of their learning rates.
+    updates: u64,
+    rates: f64,
+    /// The learning rate of the update that follows the last norm.
+    next_rate: f64,
+    over: bool,
+}
+
+impl WeightNorms {
+    /// Reads the weights before this step's update. An explosion, or a step without a norm, ends
+    /// the healthy part.
+    fn read(&mut self, reading: &StepReading, explodes: bool) {
+        let norm = reading.weight_norm().filter(|_| !explodes && !self.over);
+        let Some(norm) = norm else {
+            self.over = true;
+            return;
+        };
+        match &mut self.ends {
+            None => self.ends = Some((norm, norm)),
+            Some((_, last)) => {
+                *last = norm;
+                self.updates += 1;
+                self.rates += self.next_rate;
+            }
+        }
+        self.next_rate = reading.learning_rate;
+    }
+
+    fn growth(&self) -> Option<WeightGrowth> {
+        let (start, end) = self.ends.filter(|_| self.updates > 0)?;
+        Some(WeightGrowth {
+            start,
+            end,
+            updates: self.updates,
+            learning_rate: self.rates / self.updates as f64,
+        })
     }
 }
 
@@ -147,5 +194,42 @@ mod tests {
         assert!(outcome.initial_loss.is_nan() && outcome.final_loss.is_nan());
         assert_eq!(outcome.verdict, Verdict::Diverged);
         assert_eq!(outcome.clip_rate, 0.0);
+    }
+
+    /// The growth of weights with these norms at learning rates 0.1, 0.2 and so on, whose loss
+    /// becomes NaN at step `explodes_at`.
+    fn growth(norms: &[f64], explodes_at: usize) -> Option<WeightGrowth> {
+        let (mut guard, mut recorder) = (Guard::from(Preset::Observe), TrialRecorder::default());
+        for (step, norm) in norms.iter().enumerate() {
+            let loss = if step < explodes_at { 1.0 } else { f64::NAN };
+            let mut reading = reading(step as u64, loss, 1e-3).with_weight_norms(vec![*norm]);
+            reading.learning_rate = 0.1 * (1 + step) as f64;
+            let judgement = guard.step(&reading);
+            recorder.step(&reading, &judgement);
+        }
+        recorder.finish(End::Completed, AT).weight_growth
+    }
+
+    #[test]
+    fn the_weights_growth_ends_before_the_explosion() {
+        let found = growth(&[1.0, 2.0, 4.0, 8.0, 1e9], 4).unwrap();
+        assert_eq!((found.start, found.end, found.updates), (1.0, 8.0, 3));
+        assert!((found.learning_rate - 0.2).abs() < 1e-12);
+        assert!((found.log_growth() - 2f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn weights_without_two_healthy_norms_have_no_growth() {
+        for (norms, explodes_at) in [
+            (&[][..], 9),
+            (&[1.0], 9),
+            (&[1.0, 2.0], 1),
+            (&[1.0, 2.0], 0),
+            (&[-1.0, 2.0, 3.0], 9),
+        ] {
+            assert_eq!(growth(norms, explodes_at), None, "{norms:?}");
+        }
+        let odd = growth(&[0.0, 1.0], 9).unwrap();
+        assert!(!odd.log_growth().is_finite());
     }
 }

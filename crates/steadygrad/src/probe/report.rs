@@ -1,13 +1,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{GrowthForecast, Risk, Subnormals, TwinRun};
-use crate::cure::derive::{Basis, derive};
-use crate::cure::{Derivation, SubjectSummary};
+use crate::cure::SubjectSummary;
 use crate::diagnose::{Finding, ModelCase, diagnose, rule};
 use crate::dynamics::PhaseDiagram;
 use crate::float;
 use crate::measurements::{Measurements, TrainingSetup};
-use crate::remedy::{Family, Remedy};
+use crate::remedy::{Basis, Derivation, Family, Remedy, RemedyKind};
 
 /// The remedy to try first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,22 +66,22 @@ impl ProbeReport {
         setup: &TrainingSetup,
     ) -> (Vec<Finding>, Option<FirstRemedy>) {
         let findings = diagnose(&ModelCase::new(measurements, setup));
-        let basis = Basis {
-            measurements,
-            setup,
-            baseline: None,
-        };
+        let basis = Basis::new(measurements, setup);
         let first = findings.iter().find_map(|finding| {
             let families = rule(&finding.code)?
                 .families
                 .along(measurements.growth.axis);
-            families.iter().find_map(|family| {
-                let (remedy, derivation) = derive(*family, basis).ok()?;
+            let mut kinds = families
+                .iter()
+                .flat_map(|family| RemedyKind::of_family(*family));
+            kinds.find_map(|kind| {
+                let (remedy, derivation) = kind.derive(basis).ok()?;
                 Some(FirstRemedy {
-                    family: *family,
+                    family: kind.family,
                     remedy,
                     derivation,
                     answers: finding.code.clone(),
+                })
                 })
             })
         });

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch.optim import Optimizer
+
 
 class RemedyRefused(Exception):
     """The model cannot take this remedy; the message says why."""
@@ -16,8 +18,8 @@ class AppliedRemedy:
 
     changes: str = ""
     """A sentence with the names of the changed modules."""
-    after_step: Callable[[], None] | None = None
-    """Called after each step of the optimizer."""
+    after_step: Callable[[Optimizer], None] | None = None
+    """Called after each step of the optimizer, with the optimizer."""
     max_norm: float | None = None
     """The largest global norm of the gradients."""
     learning_rate: float | None = None

@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ..._probe.chain import Chain, matrices_of
 from .applied import AppliedRemedy, list_names
 
 KIND = "cap_spectral_norm"
+STRONGEST = None
 
 # Power iterations for the first singular vector, and for each later one, which starts from it.
 _FIRST_ITERATIONS, _NEXT_ITERATIONS = 30, 1
@@ -34,7 +36,7 @@ class _SpectralCap:
         self._maximum = maximum
 
     @torch.no_grad()
-    def __call__(self) -> None:
+    def __call__(self, optimizer: Optimizer | None = None) -> None:
         for place, parameter in enumerate(self._weights):
             weight, vector = parameter.detach().flatten(1), self._vectors[place]
             iterations = _NEXT_ITERATIONS

@@ -10,6 +10,7 @@ from ..._probe.chain import Chain
 from .applied import AppliedRemedy
 
 KIND = "clip_global_norm"
+STRONGEST = None
 
 
 def apply(model: nn.Module, chain: Chain, remedy: dict[str, Any]) -> AppliedRemedy:

@@ -12,6 +12,7 @@ from ..._probe.recurrent import recurrent_of
 from .applied import AppliedRemedy, RemedyRefused, list_names
 
 KIND = "critical_init"
+STRONGEST = None
 
 
 @torch.no_grad()

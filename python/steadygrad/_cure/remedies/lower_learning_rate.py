@@ -10,6 +10,7 @@ from ..._probe.chain import Chain
 from .applied import AppliedRemedy
 
 KIND = "lower_learning_rate"
+STRONGEST = None
 
 
 def apply(model: nn.Module, chain: Chain, remedy: dict[str, Any]) -> AppliedRemedy:

@@ -11,6 +11,7 @@ from ..._probe.chain import Chain
 from .applied import AppliedRemedy, RemedyRefused, list_names
 
 KIND = "reduce_depth"
+STRONGEST = {"depth": 1}
 
 
 def apply(model: nn.Module, chain: Chain, remedy: dict[str, Any]) -> AppliedRemedy:

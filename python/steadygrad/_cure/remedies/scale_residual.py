@@ -11,6 +11,7 @@ from ..._probe.chain import Chain
 from .applied import AppliedRemedy, RemedyRefused, list_names
 
 KIND = "scale_residual"
+STRONGEST = None
 
 
 def apply(model: nn.Module, chain: Chain, remedy: dict[str, Any]) -> AppliedRemedy:

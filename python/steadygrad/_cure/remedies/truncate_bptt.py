@@ -12,6 +12,7 @@ from ..._probe.recurrent import recurrent_of
 from .applied import AppliedRemedy, RemedyRefused
 
 KIND = "truncate_bptt"
+STRONGEST = {"time_steps": 1}
 
 
 def apply(model: nn.Module, chain: Chain, remedy: dict[str, Any]) -> AppliedRemedy:

@@ -1,33 +1,43 @@
-// Once, on the untrained model. A recurrent network gives its recurrent matrix as `repeated`, and
-// `None` for the other two.
-use burn::module::Param;
-use burn::tensor::Tensor;
+use super::{Mlp, assert_close, device, input, values};
+use steadygrad_burn::gradient_stats;
 
-const GAIN: f64 = std::f64::consts::SQRT_2;
-const INPUT_RMS: f64 = 7.5;
+include!("../../../../steadygrad/src/remedy/snippets/critical_init.rs");
 
-fn critical_init<'a>(
-    repeated: impl IntoIterator<Item = &'a mut Param<Tensor<2>>>,
-    first: Option<&mut Param<Tensor<2>>>,
-    output: Option<&mut Param<Tensor<2>>>,
-) {
-    for weight in repeated {
-        set_gain(weight, GAIN);
-    }
-    if let Some(weight) = first {
-        set_gain(weight, GAIN / INPUT_RMS);
-    }
-    if let Some(weight) = output {
-        set_gain(weight, 1.0);
-    }
+/// `std * sqrt(fan_in)`, the standard deviation about zero.
+fn gain(weight: &Param<Tensor<2>>) -> f64 {
+    let [fan_in, fan_out] = weight.dims();
+    let squares: f64 = values(weight.val()).iter().map(|w| f64::from(w * w)).sum();
+    (squares / (fan_in * fan_out) as f64).sqrt() * (fan_in as f64).sqrt()
 }
 
-/// Scales a weight of shape `[fan_in, fan_out]` to the standard deviation `gain / sqrt(fan_in)`.
-fn set_gain(weight: &mut Param<Tensor<2>>, gain: f64) {
-    let norm: f64 = weight.val().square().sum().sqrt().into_scalar();
-    let scale = gain * (weight.dims()[1] as f64).sqrt() / norm;
-    if scale.is_finite() {
-        let scaled = |w: Tensor<2>| (w.set_require_grad(false) * scale).require_grad();
-        *weight = weight.clone().map(scaled);
+#[test]
+fn a_feed_forward_network_gets_its_gains() {
+    let mut model = Mlp::new(4, &device());
+    let [first, repeated @ ..] = &mut model.hidden[..] else {
+        unreachable!()
+    };
+    critical_init(
+        repeated.iter_mut().map(|layer| &mut layer.weight),
+        Some(&mut first.weight),
+        Some(&mut model.output.weight),
+    );
+    assert_close(gain(&model.hidden[0].weight), GAIN / INPUT_RMS);
+    for layer in &model.hidden[1..] {
+        assert_close(gain(&layer.weight), GAIN);
     }
+    assert_close(gain(&model.output.weight), 1.0);
+
+    let loss = model.loss(input(INPUT_RMS, &device()));
+    let grads = burn::optim::GradientsParams::from_grads(loss.backward(), &model);
+    // Every weight and bias still has a gradient.
+    assert_eq!(gradient_stats(&model, &grads).tensors.len(), 10);
+}
+
+#[test]
+fn a_recurrent_matrix_alone_and_a_zero_matrix() {
+    let mut recurrent = Param::from_data([[1.0, -2.0], [0.5, 4.0]], &device());
+    let mut zero = Param::from_data([[0.0, 0.0], [0.0, 0.0]], &device());
+    critical_init([&mut recurrent, &mut zero], None, None);
+    assert_close(gain(&recurrent), GAIN);
+    assert_eq!(values(zero.val()), [0.0; 4]);
 }

@@ -1,7 +1,16 @@
-// Where the model is built: `reduce_depth(&mut model.hidden);`, with the layers that end in an
-// activation, the one that reads the input included. All must have the same width.
-const DEPTH: usize = 5;
+use super::{Mlp, device, input};
+use burn::optim::GradientsParams;
+use steadygrad_burn::gradient_stats;
 
-fn reduce_depth<Layer>(hidden: &mut Vec<Layer>) {
-    hidden.truncate(DEPTH);
+include!("../../../../steadygrad/src/remedy/snippets/reduce_depth.rs");
+
+#[test]
+fn five_layers_remain_and_train() {
+    let mut model = Mlp::new(9, &device());
+    reduce_depth(&mut model.hidden);
+    assert_eq!(model.hidden.len(), 5);
+    let loss = model.loss(input(1.0, &device()));
+    let grads = GradientsParams::from_grads(loss.backward(), &model);
+    // Weight and bias of five hidden layers and the output.
+    assert_eq!(gradient_stats(&model, &grads).tensors.len(), 12);
 }

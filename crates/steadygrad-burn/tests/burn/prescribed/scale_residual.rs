@@ -1,9 +1,12 @@
-// In the model's forward, for every residual block: `x = scale_residual(x.clone(), block.forward(x));`
-// in the place of `x = block.forward(x);`.
-use burn::tensor::Tensor;
+use super::{device, values};
 
-const RESIDUAL_SCALE: f64 = 0.25;
+include!("../../../../steadygrad/src/remedy/snippets/scale_residual.rs");
 
-fn scale_residual<const D: usize>(input: Tensor<D>, output: Tensor<D>) -> Tensor<D> {
-    input.clone() + (output - input) * RESIDUAL_SCALE
+#[test]
+fn a_quarter_of_what_the_block_adds_remains() {
+    let input = Tensor::<1>::from_data([1.0, -2.0, 0.0], &device());
+    let output = Tensor::<1>::from_data([5.0, 2.0, f32::NAN], &device());
+    let scaled = values(scale_residual(input, output));
+    assert_eq!(scaled[..2], [2.0, -1.0]);
+    assert!(scaled[2].is_nan());
 }

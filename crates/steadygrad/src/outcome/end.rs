@@ -1,0 +1,16 @@
+use serde::{Deserialize, Serialize};
+
+/// How a trial ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum End {
+    /// All planned steps were done.
+    Completed,
+    /// The guard stopped it, or no finite value was left to train with.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// A person stopped it.
+    Interrupted,
+}
