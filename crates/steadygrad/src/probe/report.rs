@@ -82,7 +82,6 @@ impl ProbeReport {
                     derivation,
                     answers: finding.code.clone(),
                 })
-                })
             })
         });
         (findings, first)
