@@ -90,3 +90,19 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     found.sort();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_holds_the_workspace() {
+        let root = root().unwrap();
+        assert!(root.join("Cargo.lock").is_file());
+        let crates = crates(&root).unwrap();
+        assert!(
+            crates.contains(&root.join("crates/steadygrad"))
+                && crates.contains(&root.join("xtask"))
+        );
+    }
+}

@@ -148,6 +148,23 @@ pub mod a::deep
 }
 
 #[test]
+fn a_module_and_an_item_may_share_a_name() {
+    let face = of(&[
+        ("lib.rs", "mod probe;\npub mod html;"),
+        ("probe.rs", "pub struct Probe;"),
+        ("html.rs", "mod probe;\npub use probe::probe;"),
+        (
+            "html/probe.rs",
+            "use crate::probe::{self, Probe};\npub fn probe() {}",
+        ),
+    ]);
+    assert_eq!(
+        face,
+        "pub mod a\npub mod a::html\npub fn a::html::probe()\n"
+    );
+}
+
+#[test]
 fn the_public_lines_of_a_macro_are_listed() {
     let inner = "
         macro_rules! define {

@@ -44,8 +44,10 @@ fn listed(sizes: &[&Size]) -> String {
     sizes.iter().map(row).collect()
 }
 
+type Lengths = Vec<(String, usize)>;
+
 /// Measures a made-up crate: its files and its functions.
-fn of(files: &[(&str, &str)]) -> (Vec<(String, usize)>, Vec<(String, usize)>) {
+fn of(files: &[(&str, &str)]) -> (Lengths, Lengths) {
     let folder = made_up::folder(files);
     let source = CrateSource::read(&folder.path().join("lib.rs")).unwrap();
     let mut sizes = Sizes::default();
@@ -53,7 +55,7 @@ fn of(files: &[(&str, &str)]) -> (Vec<(String, usize)>, Vec<(String, usize)>) {
     (pairs(&sizes.files), pairs(&sizes.functions))
 }
 
-fn pairs(sizes: &[Size]) -> Vec<(String, usize)> {
+fn pairs(sizes: &[Size]) -> Lengths {
     let mut pairs: Vec<_> = sizes
         .iter()
         .map(|size| (size.place.clone(), size.length))
@@ -62,7 +64,7 @@ fn pairs(sizes: &[Size]) -> Vec<(String, usize)> {
     pairs
 }
 
-fn expected<const N: usize>(pairs: [(&str, usize); N]) -> Vec<(String, usize)> {
+fn expected<const N: usize>(pairs: [(&str, usize); N]) -> Lengths {
     pairs
         .map(|(place, length)| (place.to_owned(), length))
         .to_vec()

@@ -270,10 +270,8 @@ fn without_docs(tokens: &str) -> String {
 }
 
 fn line(path: &str, attributes: &[Attribute], text: &str) -> Line {
-    let told = attributes.iter().filter(|attribute| {
-        let is = |name: &&str| attribute.path().is_ident(name);
-        TOLD.iter().any(|name| is(&name))
-    });
+    let is_told = |attribute: &Attribute| TOLD.iter().any(|name| attribute.path().is_ident(name));
+    let told = attributes.iter().filter(|attribute| is_told(attribute));
     let mut before: String = told.map(|a| text::of(a.span()) + " ").collect();
     let mut derived: Vec<_> = attributes.iter().flat_map(derived).collect();
     derived.sort();

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use syn::{Item, ItemMacro};
+use syn::{Item, ItemMacro, Visibility};
 
 use super::tests_only::is_for_tests;
 use super::tree::CrateSource;
@@ -28,25 +28,30 @@ pub struct Names<'a> {
     scopes: Vec<Scope>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Scope {
     named: BTreeMap<String, Vec<Binding>>,
     /// What `use path::*` opens.
-    opened: Vec<Vec<String>>,
-    /// Whether a macro may define names that no one sees here.
+    opened: Vec<Binding>,
+    /// Whether the module calls macros, which may define more names.
     calls_macros: bool,
 }
 
-#[derive(Debug, Clone)]
-enum Binding {
+struct Binding {
+    /// Whether only the module itself and those below it see the name.
+    private: bool,
+    meaning: Meaning,
+}
+
+enum Meaning {
     Module(usize),
     Item { variants: Vec<String> },
     Import(Vec<String>),
 }
 
-/// The names that are looked up right now, each with its module. Meeting one again is a circle of
-/// imports, which leads nowhere.
-type Pending = BTreeSet<(usize, String)>;
+/// The imports that are followed right now: the module, the name, and the import's place. Meeting
+/// one again leads nowhere.
+type Pending = BTreeSet<(usize, String, usize)>;
 
 impl<'a> Names<'a> {
     /// Collects the names of every module.
@@ -60,7 +65,13 @@ impl<'a> Names<'a> {
                 scopes[index].add(item);
             }
             if let Some(parent) = module.parent {
-                scopes[parent].bind(&module.name, Binding::Module(index));
+                let mut declared = source.modules[parent].items.iter();
+                let private = declared.any(|item| match item {
+                    Item::Mod(item) => item.ident == module.name && is_private(&item.vis),
+                    _ => false,
+                });
+                let meaning = Meaning::Module(index);
+                scopes[parent].bind(&module.name, Binding { private, meaning });
             }
         }
         Self { source, scopes }
@@ -102,27 +113,37 @@ impl<'a> Names<'a> {
             "super" => at.insert(Target::Module(self.parent(module))),
             "Self" => at.insert(Target::Outside),
             name => {
-                at = self.look_up(module, name, pending);
+                at = self.look_up(module, module, name, pending);
                 at.is_empty() && at.insert(self.macro_around(module, name))
             }
         };
         for name in rest {
-            at = at
-                .into_iter()
-                .flat_map(|target| self.step(target, name, pending))
+            // A function may have the name of a module, and nothing lies in a function.
+            if at.iter().any(|target| matches!(target, Target::Module(_))) {
+                at.retain(|target| matches!(target, Target::Module(_)));
+            }
+            let found = at.into_iter();
+            at = found
+                .flat_map(|target| self.step(module, target, name, pending))
                 .collect();
         }
         at
     }
 
-    /// Goes one segment on. What belongs to an item leads to the item.
-    fn step(&self, target: Target, name: &str, pending: &mut Pending) -> BTreeSet<Target> {
+    /// Goes one segment on, as the code in `from` may. What belongs to an item leads to the item.
+    fn step(
+        &self,
+        from: usize,
+        target: Target,
+        name: &str,
+        pending: &mut Pending,
+    ) -> BTreeSet<Target> {
         match target {
             Target::Module(module) if name == "super" => {
                 BTreeSet::from([Target::Module(self.parent(module))])
             }
             Target::Module(module) => {
-                let found = self.look_up(module, name, pending);
+                let found = self.look_up(from, module, name, pending);
                 if found.is_empty() && self.scopes[module].calls_macros {
                     return BTreeSet::from([item(module, name)]);
                 }
@@ -132,68 +153,96 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Looks for a name in one module.
-    fn look_up(&self, module: usize, name: &str, pending: &mut Pending) -> BTreeSet<Target> {
-        if !pending.insert((module, name.to_owned())) {
-            return BTreeSet::new();
-        }
+    /// Looks in `module` for a name that the code in `from` may use.
+    fn look_up(
+        &self,
+        from: usize,
+        module: usize,
+        name: &str,
+        pending: &mut Pending,
+    ) -> BTreeSet<Target> {
         let scope = &self.scopes[module];
         let mut found = BTreeSet::new();
-        for binding in scope.named.get(name).into_iter().flatten() {
-            match binding {
-                Binding::Module(index) => {
+        let bindings = scope.named.get(name).into_iter().flatten().enumerate();
+        for (index, binding) in bindings.filter(|(_, b)| self.is_visible(b, from, module)) {
+            match &binding.meaning {
+                Meaning::Module(index) => {
                     found.insert(Target::Module(*index));
                 }
-                Binding::Item { .. } => {
+                Meaning::Item { .. } => {
                     found.insert(item(module, name));
                 }
-                Binding::Import(path) => found.extend(self.follow_import(module, path, pending)),
+                Meaning::Import(path) => {
+                    let key = (module, name.to_owned(), index);
+                    found.extend(self.follow_import(path, key, pending));
+                }
             }
         }
         if found.is_empty() {
-            for path in &scope.opened {
-                for opened in self.follow_import(module, path, pending) {
-                    found.extend(self.look_into(&opened, name, pending));
+            let opened = scope.opened.iter().enumerate();
+            for (index, binding) in opened.filter(|(_, b)| self.is_visible(b, from, module)) {
+                let Meaning::Import(path) = &binding.meaning else {
+                    continue;
+                };
+                let key = (module, format!("*{name}"), index);
+                for opened in self.follow_import(path, key, pending) {
+                    found.extend(self.look_into(module, &opened, name, pending));
                 }
             }
         }
-        pending.remove(&(module, name.to_owned()));
         found
     }
 
-    /// Follows a `use`: a first name that no module knows is another crate's.
+    /// Follows a `use` in the key's module. A first name that no module knows is another crate's.
     fn follow_import(
         &self,
-        module: usize,
         path: &[String],
+        key: (usize, String, usize),
         pending: &mut Pending,
     ) -> BTreeSet<Target> {
-        let found = self.follow(module, path, pending);
-        let is_ours = matches!(path[0].as_str(), "crate" | "self" | "super");
-        if found.is_empty() && !is_ours {
-            return BTreeSet::from([Target::Outside]);
+        let module = key.0;
+        if !pending.insert(key.clone()) {
+            return BTreeSet::new();
         }
+        let found = self.follow(module, path, pending);
+        pending.remove(&key);
         found
     }
 
     /// Looks for a name in what a glob opens: a module, or an enum with its variants.
-    fn look_into(&self, opened: &Target, name: &str, pending: &mut Pending) -> BTreeSet<Target> {
+    fn look_into(
+        &self,
+        from: usize,
+        opened: &Target,
+        name: &str,
+        pending: &mut Pending,
+    ) -> BTreeSet<Target> {
         match opened {
-            Target::Module(module) => self.look_up(*module, name, pending),
+            Target::Module(module) => self.look_up(from, *module, name, pending),
             Target::Item {
                 module,
                 name: holder,
             } => {
-                let bindings = self.scopes[*module].named.get(holder).into_iter().flatten();
-                let has_variant = |binding: &Binding| match binding {
-                    Binding::Item { variants } => variants.iter().any(|variant| variant == name),
+                let mut bindings = self.scopes[*module].named.get(holder).into_iter().flatten();
+                let has_variant = |binding: &Binding| match &binding.meaning {
+                    Meaning::Item { variants } => variants.iter().any(|variant| variant == name),
                     _ => false,
                 };
-                let mut bindings = bindings;
                 BTreeSet::from_iter(bindings.any(has_variant).then(|| opened.clone()))
             }
             Target::Outside => BTreeSet::new(),
         }
+    }
+
+    fn is_visible(&self, binding: &Binding, from: usize, module: usize) -> bool {
+        let mut around = Some(from);
+        while let Some(index) = around {
+            if index == module {
+                return true;
+            }
+            around = self.source.modules[index].parent;
+        }
+        !binding.private
     }
 
     /// A macro is seen in the modules below the one that defines it, too.
@@ -227,27 +276,25 @@ impl Scope {
     }
 
     fn add(&mut self, item: &Item) {
-        let plain = || Binding::Item {
-            variants: Vec::new(),
-        };
-        let (attributes, ident) = match item {
-            Item::Const(item) => (&item.attrs, &item.ident),
+        let mut variants = Vec::new();
+        let (attributes, ident, visibility) = match item {
+            Item::Const(item) => (&item.attrs, &item.ident, Some(&item.vis)),
             Item::Enum(item) => {
-                if !is_for_tests(&item.attrs) {
-                    let variants = item.variants.iter();
-                    let variants = variants.map(|variant| variant.ident.to_string()).collect();
-                    self.bind(&item.ident.to_string(), Binding::Item { variants });
-                }
-                return;
+                let names = item
+                    .variants
+                    .iter()
+                    .map(|variant| variant.ident.to_string());
+                variants.extend(names);
+                (&item.attrs, &item.ident, Some(&item.vis))
             }
-            Item::Fn(item) => (&item.attrs, &item.sig.ident),
-            Item::Static(item) => (&item.attrs, &item.ident),
-            Item::Struct(item) => (&item.attrs, &item.ident),
-            Item::Trait(item) => (&item.attrs, &item.ident),
-            Item::Type(item) => (&item.attrs, &item.ident),
-            Item::Union(item) => (&item.attrs, &item.ident),
+            Item::Fn(item) => (&item.attrs, &item.sig.ident, Some(&item.vis)),
+            Item::Static(item) => (&item.attrs, &item.ident, Some(&item.vis)),
+            Item::Struct(item) => (&item.attrs, &item.ident, Some(&item.vis)),
+            Item::Trait(item) => (&item.attrs, &item.ident, Some(&item.vis)),
+            Item::Type(item) => (&item.attrs, &item.ident, Some(&item.vis)),
+            Item::Union(item) => (&item.attrs, &item.ident, Some(&item.vis)),
             Item::Macro(item) => match &item.ident {
-                Some(ident) => (&item.attrs, ident),
+                Some(ident) => (&item.attrs, ident, None),
                 None => {
                     self.calls_macros = true;
                     return;
@@ -255,24 +302,33 @@ impl Scope {
             },
             Item::Use(item) => {
                 if !is_for_tests(&item.attrs) && item.leading_colon.is_none() {
-                    self.import(flatten(&item.tree));
+                    self.import(flatten(&item.tree), is_private(&item.vis));
                 }
                 return;
             }
             _ => return,
         };
         if !is_for_tests(attributes) {
-            self.bind(&ident.to_string(), plain());
+            let private = visibility.is_some_and(is_private);
+            let meaning = Meaning::Item { variants };
+            self.bind(&ident.to_string(), Binding { private, meaning });
         }
     }
 
-    fn import(&mut self, names: Vec<(String, Vec<String>)>) {
+    fn import(&mut self, names: Vec<(String, Vec<String>)>, private: bool) {
         for (name, path) in names {
+            let meaning = Meaning::Import(path);
+            let binding = Binding { private, meaning };
             match name.as_str() {
                 "_" => {}
-                "*" => self.opened.push(path),
-                _ => self.bind(&name, Binding::Import(path)),
+                "*" => self.opened.push(binding),
+                _ => self.bind(&name, binding),
             }
         }
     }
+}
+
+/// Whether no `pub` of any kind is written.
+fn is_private(visibility: &Visibility) -> bool {
+    matches!(visibility, Visibility::Inherited)
 }
