@@ -13,7 +13,7 @@ const REQUIREMENTS: &str = "python/tests/requirements.txt";
 /// The folder of the Python package.
 const PACKAGE: &str = "./python";
 
-/// A virtual environment. It lies in the build folder, so git ignores it and `cargo clean` removes it.
+/// A virtual environment. It lies in the build folder: git ignores it, `cargo clean` removes it.
 struct Environment {
     folder: &'static str,
     /// Requirements that replace those of the same package in the list.

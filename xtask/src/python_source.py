@@ -16,6 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+# The names that a search has met already, each with its module.
+Seen = frozenset[tuple[str, str]]
+
+
 class Package:
     """The modules of a package, by dotted name; the package itself has the empty name."""
 
@@ -47,7 +51,7 @@ class Package:
         first, _, rest = dotted.partition(".")
         return rest if first == self.name else None
 
-    def owner(self, module: str, name: str, seen: frozenset[tuple[str, str]] = frozenset()) -> str | None:
+    def owner(self, module: str, name: str, seen: Seen = frozenset()) -> str | None:
         """Returns the module that defines `name`, as `from module import name` finds it."""
         below = f"{module}.{name}" if module else name
         if below in self.files:
@@ -82,7 +86,7 @@ class Package:
                     yield from self.named(tree, source, alias)
 
     def named(self, tree: ast.Module, source: str, alias: ast.alias) -> Iterator[tuple[str, str]]:
-        """Yields the module behind one imported name; behind a package, those of what is used of it."""
+        """Yields the module behind an imported name; for a package, those of the names it uses."""
         target = self.owner(source, alias.name)
         if target is None:
             return
@@ -101,7 +105,9 @@ def attributes_of(tree: ast.Module, name: str) -> list[str]:
     return [
         node.attr
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == name
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == name
     ]
 
 

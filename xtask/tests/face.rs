@@ -54,7 +54,11 @@ fn of(files: &[(&str, &str)]) -> String {
 fn public_items_are_listed_and_private_ones_are_not() {
     let lib = "
         pub mod clip;
-        mod secret { pub struct Hidden; pub fn hidden() {} impl super::Open { pub fn seen(&self) {} } }
+        mod secret {
+            pub struct Hidden;
+            pub fn hidden() {}
+            impl super::Open { pub fn seen(&self) {} }
+        }
         /// Doc.
         #[derive(Debug, Clone)]
         #[must_use]
@@ -62,12 +66,22 @@ fn public_items_are_listed_and_private_ones_are_not() {
         pub struct Pair<T: Copy>(pub T, u8);
         #[non_exhaustive]
         pub enum Choice { None, One(f64), Two { a: Open, b: u8 } }
-        pub trait Act: Send { const N: usize; type Out: Copy; fn act(&self) -> Self::Out; fn twice(&self) {} }
+        pub trait Act: Send {
+            const N: usize;
+            type Out: Copy;
+            fn act(&self) -> Self::Out;
+            fn twice(&self) {}
+        }
         impl Act for Open { const N: usize = 1; type Out = u8; fn act(&self) -> u8 { 1 } }
         impl std::fmt::Display for secret::Hidden {}
         impl Act for secret::Hidden {}
         impl<T: Copy> From<T> for Pair<T> {}
-        impl Open { pub fn new(x: f64) -> Self { loop {} } fn private() {} pub(crate) fn inner() {} pub const ONE: f64 = 1.0; }
+        impl Open {
+            pub const ONE: f64 = 1.0;
+            pub fn new(x: f64) -> Self { loop {} }
+            fn private() {}
+            pub(crate) fn inner() {}
+        }
         pub const LIMIT: usize = 40;
         pub type Many = Vec<Open>;
         pub fn measure<T>(
@@ -126,7 +140,8 @@ fn an_item_is_declared_under_its_shortest_path() {
     let face = of(&[
         (
             "lib.rs",
-            "pub mod clip;\nmod inner;\npub use clip::Policy;\npub use inner::*;\npub use serde::Serialize as Ser;",
+            "pub mod clip; mod inner; pub use clip::Policy; pub use inner::*;
+            pub use serde::Serialize as Ser;",
         ),
         (
             "clip.rs",

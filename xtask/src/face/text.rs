@@ -4,8 +4,8 @@ use proc_macro2::Span;
 
 /// Returns the text that `span` covers, on one line.
 ///
-/// rustfmt breaks long declarations, and puts a comma before the break. Both are taken back, so that
-/// a longer name elsewhere on the line changes nothing here.
+/// rustfmt breaks long declarations and puts a comma before the break. This takes both back, so the
+/// width of a declaration does not show in a face.
 pub(super) fn of(span: Span) -> String {
     one_line(&span.source_text().unwrap_or_default())
 }

@@ -249,7 +249,10 @@ impl<'a> Names<'a> {
     fn macro_around(&self, module: usize, name: &str) -> Target {
         let mut around = self.source.modules[module].parent;
         while let Some(index) = around {
-            let is_macro = |item: &Item| matches!(item, Item::Macro(ItemMacro { ident: Some(ident), .. }) if ident == name);
+            let is_macro = |item: &Item| match item {
+                Item::Macro(ItemMacro { ident, .. }) => ident.as_ref().is_some_and(|i| i == name),
+                _ => false,
+            };
             if self.source.modules[index].items.iter().any(is_macro) {
                 return item(index, name);
             }
