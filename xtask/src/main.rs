@@ -84,7 +84,7 @@ fn test(root: &Path) -> Result<()> {
     Step::cargo("clippy --workspace --all-targets --release -- -D warnings".split(' '))
         .run(root)?;
     // Examples have no tests. The lints have compiled them.
-    Step::cargo("test --workspace --release --lib --bins --tests".split(' ')).run(root)?;
+    Step::cargo("test --workspace --release --tests".split(' ')).run(root)?;
     Step::cargo("test --workspace --release --doc".split(' ')).run(root)?;
     burn_train(root)?;
     docs(root)?;

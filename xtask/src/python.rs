@@ -1,17 +1,22 @@
 //! The Python tests, each set in its own virtual environment.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use xtask::folders::PYTHON_PACKAGE;
 use xtask::python_source::interpreter;
 
 use crate::step::Step;
 
 const REQUIREMENTS: &str = "python/tests/requirements.txt";
 
-/// The folder of the Python package.
-const PACKAGE: &str = "./python";
+/// Packs the package and its built module for pip.
+const PACK: &str = include_str!("pack_wheel.py");
+
+/// The entry point of the command `steadygrad`; `python/pyproject.toml` names it too.
+const COMMAND: &str = "steadygrad = steadygrad.__main__:main";
 
 /// A virtual environment. It lies in the build folder: git ignores it, `cargo clean` removes it.
 struct Environment {
@@ -57,21 +62,20 @@ impl Environment {
         }
         let python = self.program(root, "python");
         let stamp = Stamp {
-            path: root.join(self.folder).join("requirements.stamp"),
+            path: self.folder(root).join("requirements.stamp"),
             wanted: self.requirements(root)?,
         };
         if !stamp.is_current() {
             stamp.remove()?;
-            let listed = root.join(self.folder).join("requirements.txt");
+            let listed = self.folder(root).join("requirements.txt");
             write(&listed, &stamp.wanted)?;
             let install = ["-m", "pip", "install", "--quiet", "-r"];
             Step::new(&python, install).arg(&listed).run(root)?;
             write(&stamp.path, &stamp.wanted)?;
         }
-        // A user installs it this way. The build folder is the workspace's, so cargo rebuilds
-        // changed crates only.
-        let package = ["-m", "pip", "install", "--quiet", "--no-deps", PACKAGE];
-        Step::new(&python, package).run(root)?;
+        let wheel = pack(root, &self.folder(root), &python)?;
+        let install = "-m pip install --quiet --no-deps --no-index --force-reinstall".split(' ');
+        Step::new(&python, install).arg(wheel).run(root)?;
         Step::new(&python, arguments.iter().copied()).run(root)
     }
 
@@ -88,9 +92,44 @@ impl Environment {
         Ok(lines.flat_map(|line| [line, "\n"]).collect())
     }
 
-    fn program(&self, root: &Path, name: &str) -> PathBuf {
-        program(&root.join(self.folder), name)
+    fn folder(&self, root: &Path) -> PathBuf {
+        root.join(self.folder)
     }
+
+    fn program(&self, root: &Path, name: &str) -> PathBuf {
+        program(&self.folder(root), name)
+    }
+}
+
+/// Builds the package's module and packs both into a wheel in `folder`.
+///
+/// maturin would build the module with the features that the module alone needs, and so every
+/// dependency a second time. `cargo xtask wheel` tries maturin's way.
+fn pack(root: &Path, folder: &Path, python: &Path) -> Result<PathBuf> {
+    // With the tests, since their dependencies choose features too.
+    Step::cargo("build --workspace --release --lib --tests".split(' ')).run(root)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let (prefix, suffix) = (DLL_PREFIX, DLL_SUFFIX);
+    let module = root
+        .join(target)
+        .join(format!("release/{prefix}steadygrad_native{suffix}"));
+    let name = if cfg!(windows) {
+        "_native.pyd"
+    } else {
+        "_native.abi3.so"
+    };
+    let wheel = folder.join("steadygrad-0.0.0-py3-none-any.whl");
+    let script = folder.join("pack_wheel.py");
+    write(&script, PACK)?;
+    Step::new(
+        python,
+        [script.as_path(), &root.join(PYTHON_PACKAGE), &module],
+    )
+    .arg(name)
+    .arg(COMMAND)
+    .arg(&wheel)
+    .run(root)?;
+    Ok(wheel)
 }
 
 /// Returns the path of a program in an environment.
@@ -175,5 +214,12 @@ mod tests {
             pyproject.contains(&format!("torch = [\"{oldest}\"]")),
             "{oldest}"
         );
+    }
+
+    #[test]
+    fn the_packed_command_is_that_of_the_package() {
+        let (name, entry) = COMMAND.split_once(" = ").unwrap();
+        let pyproject = fs::read_to_string("../python/pyproject.toml").unwrap();
+        assert!(pyproject.contains(&format!("[project.scripts]\n{name} = \"{entry}\"\n")));
     }
 }
