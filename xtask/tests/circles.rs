@@ -207,6 +207,47 @@ fn what_a_macro_defines_belongs_to_the_file_that_calls_it() {
 }
 
 #[test]
+fn a_name_that_a_macro_hands_on_leads_to_the_file_that_defines_it() {
+    let lists = [
+        "macro_rules! list { ($($file:ident $Name:ident)*) => { $(pub use super::$file::$Name;)* } }
+        list! { one One }",
+        "macro_rules! list { ($($file:ident)*) => { $(pub use super::$file::*;)* } } list!(one);",
+        "macro_rules! each { ($m:path) => { $m! { one One } } }
+        macro_rules! list { ($($file:ident $N:ident)*) => { $(pub use super::$file::$N;)* } }
+        each!(list);",
+    ];
+    for list in lists {
+        let list = format!("{list} macro_rules! all {{ () => {{ pub enum All {{}} }} }} all!();");
+        let files = [
+            ("lib.rs", "mod one; mod list; mod user; pub use list::*;"),
+            ("list.rs", &list),
+            ("one.rs", "pub struct One; fn one() -> crate::user::User {}"),
+            ("user.rs", "use crate::{All, One}; pub struct User;"),
+        ];
+        let expected = "one.rs <-> user.rs: one.rs uses User; user.rs uses One";
+        assert_eq!(of(&files), (vec![expected.to_owned()], vec![]), "{list}");
+    }
+}
+
+#[test]
+fn a_macro_of_another_file_defines_names_where_it_is_called() {
+    let files = [
+        ("lib.rs", "mod list; mod all; mod user;"),
+        (
+            "list.rs",
+            "macro_rules! list { () => { pub struct All; } } pub(crate) use list;",
+        ),
+        (
+            "all.rs",
+            "crate::list::list! {} fn all() -> crate::user::User {}",
+        ),
+        ("user.rs", "use crate::all::All; pub struct User;"),
+    ];
+    let expected = "all.rs <-> user.rs: all.rs uses User; user.rs uses All";
+    assert_eq!(of(&files), (vec![expected.to_owned()], vec![]));
+}
+
+#[test]
 fn a_path_that_leads_nowhere_is_named() {
     let a = "use crate::b::Missing; fn a() { super::lost() }";
     let expected = ["a.rs: crate::b::Missing", "a.rs: super::lost"].map(str::to_owned);

@@ -212,6 +212,34 @@ a::One: define! { One }
 }
 
 #[test]
+fn a_glob_hands_on_what_a_macro_makes_public() {
+    let list = "
+        mod one;
+        macro_rules! list {
+            ($file:ident) => {
+                pub use $file::*;
+                pub enum All {}
+            };
+        }
+        list!(one);
+    ";
+    let face = of(&[
+        ("lib.rs", "mod list; pub use list::*;"),
+        ("list.rs", list),
+        ("list/one.rs", "pub struct One; struct Hidden;"),
+    ]);
+    let expected = "\
+pub mod a
+a::All, which a macro defines
+a::All: list! pub enum All {}
+a::All: list! pub use $file::*;
+a::All: list! { one }
+pub struct a::One
+";
+    assert_eq!(face, expected);
+}
+
+#[test]
 fn a_change_shows_until_it_is_accepted() {
     let folder = made_up::folder(&[
         ("crates/one/Cargo.toml", ""),

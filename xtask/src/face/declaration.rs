@@ -1,6 +1,6 @@
 //! One item, as the lines of a face.
 
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream};
 use syn::spanned::Spanned;
 use syn::{
     Attribute, Fields, ImplItem, Item, ItemEnum, ItemImpl, ItemStruct, ItemTrait, Meta, TraitItem,
@@ -8,6 +8,7 @@ use syn::{
 };
 
 use super::text;
+use crate::rust_source::{MacroRules, calls};
 
 /// One line of a face; lines are sorted by path first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -229,35 +230,28 @@ pub(super) fn impl_header(item: &ItemImpl) -> String {
     }
 }
 
-/// Lists the `pub` lines of the macros among `items`, and their calls: what they define is seen by
-/// the compiler alone.
-pub(super) fn macro_lines(items: &[Item], path: &str) -> Vec<Line> {
+/// Lists the macros that a module calls, and the `pub` lines of their rules: only the compiler sees
+/// what they define.
+pub(super) fn macro_lines(items: &[Item], rules: &MacroRules, path: &str) -> Vec<Line> {
+    let told = |text: String| Line {
+        path: path.to_owned(),
+        text: format!("{path}: {text}"),
+    };
+    let source = |tokens: &TokenStream| tokens.span().source_text().unwrap_or_default();
     let mut found = Vec::new();
-    for item in items {
-        let Item::Macro(item) = item else { continue };
-        let Some(tokens) = item.mac.tokens.span().source_text() else {
-            continue;
-        };
-        let name = item
-            .ident
-            .as_ref()
-            .map_or_else(|| text::of(item.mac.path.span()), ToString::to_string);
-        if item.ident.is_none() {
-            let text = format!("{path}: {name}! {{ {} }}", without_docs(&tokens));
-            found.push(Line {
-                path: path.to_owned(),
-                text,
-            });
-            continue;
-        }
-        let written = tokens
+    for call in calls(items) {
+        let name = text::of(call.mac.path.span());
+        let tokens = without_docs(&source(&call.mac.tokens));
+        found.push(told(format!("{name}! {{ {tokens} }}")));
+    }
+    for (name, tokens) in rules.called_by(items) {
+        let text = source(tokens);
+        let public = text
             .lines()
             .map(str::trim)
             .filter(|line| line.starts_with("pub "));
-        found.extend(written.map(|line| Line {
-            path: path.to_owned(),
-            text: format!("{path}: {name}! {}", line.trim_end_matches('{').trim_end()),
-        }));
+        let public = public.map(|line| line.trim_end_matches('{').trim_end());
+        found.extend(public.map(|line| told(format!("{name}! {line}"))));
     }
     found
 }

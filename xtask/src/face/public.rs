@@ -6,13 +6,14 @@ use syn::{Attribute, Item, ItemImpl, Type, Visibility};
 
 use super::declaration::{self, Line};
 use super::text;
-use crate::rust_source::{CrateSource, Names, Target, flatten, is_for_tests};
+use crate::rust_source::{CrateSource, MacroRules, Names, Target, flatten, is_for_tests};
 
 /// Lists what a crate makes public, a line each, sorted by path.
 pub(super) fn lines(source: &CrateSource, name: &str) -> Vec<String> {
     let mut face = Public {
         source,
         names: Names::new(source),
+        rules: MacroRules::of(source),
         modules: BTreeMap::new(),
         items: BTreeMap::new(),
         open: VecDeque::new(),
@@ -35,6 +36,7 @@ type Key = (usize, String);
 struct Public<'a> {
     source: &'a CrateSource,
     names: Names<'a>,
+    rules: MacroRules,
     /// The first path that was found for each module.
     modules: BTreeMap<usize, String>,
     /// Every path that was found for each item, the shortest first.
@@ -168,10 +170,9 @@ impl Public<'_> {
                     path: path.clone(),
                     text,
                 });
-                self.lines.extend(declaration::macro_lines(
-                    &self.source.modules[*module].items,
-                    path,
-                ));
+                let items = &self.source.modules[*module].items;
+                let made = declaration::macro_lines(items, &self.rules, path);
+                self.lines.extend(made);
             }
             self.lines.extend(declared);
         }

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use syn::{Item, ItemMacro, Visibility};
 
+use super::macros::{MacroNames, MacroRules};
 use super::tests_only::is_for_tests;
 use super::tree::CrateSource;
 use super::uses::flatten;
@@ -33,8 +34,8 @@ struct Scope {
     named: BTreeMap<String, Vec<Binding>>,
     /// What `use path::*` opens.
     opened: Vec<Binding>,
-    /// Whether the module calls macros, which may define more names.
-    calls_macros: bool,
+    /// What the module's macros may define.
+    macros: MacroNames,
 }
 
 struct Binding {
@@ -56,11 +57,13 @@ type Pending = BTreeSet<(usize, String, usize)>;
 impl<'a> Names<'a> {
     /// Collects the names of every module.
     pub fn new(source: &'a CrateSource) -> Self {
+        let rules = MacroRules::of(source);
         let mut scopes: Vec<_> = source.modules.iter().map(|_| Scope::default()).collect();
         for (index, module) in source.modules.iter().enumerate() {
             if module.test_only {
                 continue;
             }
+            scopes[index].macros = MacroNames::of(&module.items, &rules);
             for item in &module.items {
                 scopes[index].add(item);
             }
@@ -94,12 +97,26 @@ impl<'a> Names<'a> {
             _ => None,
         });
         modules
-            .flat_map(|opened| {
-                self.scopes[opened]
-                    .named
-                    .keys()
-                    .map(move |name| (opened, name.clone()))
-            })
+            .flat_map(|opened| self.public_names(opened))
+            .collect()
+    }
+
+    /// Lists the names that others may take from a module, each with the module.
+    fn public_names(&self, module: usize) -> Vec<(usize, String)> {
+        let Scope { named, macros, .. } = &self.scopes[module];
+        let is_public = |(_, bindings): &(_, &Vec<Binding>)| bindings.iter().any(|b| !b.private);
+        let public = named.iter().filter(is_public).map(|(name, _)| name);
+        let mut names: BTreeSet<_> = public.chain(&macros.defined).collect();
+        if macros.hands_on {
+            for other in self.named_by_macros(module) {
+                let others = self.scopes[other].named.iter().filter(is_public);
+                let others = others.map(|(name, _)| name);
+                names.extend(others.filter(|name| macros.opens || macros.all.contains(*name)));
+            }
+        }
+        names
+            .into_iter()
+            .map(|name| (module, name.clone()))
             .collect()
     }
 
@@ -142,13 +159,7 @@ impl<'a> Names<'a> {
             Target::Module(module) if name == "super" => {
                 BTreeSet::from([Target::Module(self.parent(module))])
             }
-            Target::Module(module) => {
-                let found = self.look_up(from, module, name, pending);
-                if found.is_empty() && self.scopes[module].calls_macros {
-                    return BTreeSet::from([item(module, name)]);
-                }
-                found
-            }
+            Target::Module(module) => self.look_up(from, module, name, pending),
             other => BTreeSet::from([other]),
         }
     }
@@ -190,7 +201,43 @@ impl<'a> Names<'a> {
                 }
             }
         }
+        if found.is_empty() {
+            found = self.made_by_macros(module, name, pending);
+        }
         found
+    }
+
+    /// Finds a name that the module's macros define, or hand on from a module that they name.
+    fn made_by_macros(&self, module: usize, name: &str, pending: &mut Pending) -> BTreeSet<Target> {
+        let macros = &self.scopes[module].macros;
+        let is_named = macros.all.contains(name);
+        if macros.hands_on && (macros.opens || is_named) {
+            for other in self.named_by_macros(module) {
+                let found = self.scopes[other].named.contains_key(name);
+                let found = found.then(|| self.look_up(0, other, name, pending));
+                if let Some(found) = found.filter(|found| !found.is_empty()) {
+                    return found;
+                }
+            }
+        }
+        BTreeSet::from_iter(is_named.then(|| item(module, name)))
+    }
+
+    /// Lists the modules in and beside this one that its macros name.
+    fn named_by_macros(&self, module: usize) -> Vec<usize> {
+        let names = self.scopes[module].macros.all.iter();
+        let around = [module, self.parent(module)];
+        let bindings = names.flat_map(|name| {
+            around
+                .iter()
+                .filter_map(|index| self.scopes[*index].named.get(name))
+                .flatten()
+        });
+        let modules = bindings.filter_map(|binding| match binding.meaning {
+            Meaning::Module(index) if index != module => Some(index),
+            _ => None,
+        });
+        modules.collect()
     }
 
     /// Follows a `use` in the key's module. A first name that no module knows is another crate's.
@@ -298,10 +345,7 @@ impl Scope {
             Item::Union(item) => (&item.attrs, &item.ident, Some(&item.vis)),
             Item::Macro(item) => match &item.ident {
                 Some(ident) => (&item.attrs, ident, None),
-                None => {
-                    self.calls_macros = true;
-                    return;
-                }
+                None => return,
             },
             Item::Use(item) => {
                 if !is_for_tests(&item.attrs) && item.leading_colon.is_none() {
@@ -312,7 +356,8 @@ impl Scope {
             _ => return,
         };
         if !is_for_tests(attributes) {
-            let private = visibility.is_some_and(is_private);
+            // A macro is seen elsewhere by its `use` alone.
+            let private = visibility.is_none_or(is_private);
             let meaning = Meaning::Item { variants };
             self.bind(&ident.to_string(), Binding { private, meaning });
         }
