@@ -1,97 +1,138 @@
-//! Python's tests, in virtual environments of their own.
+//! The Python tests, each set in its own virtual environment.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use xtask::folders::PYTHON_PACKAGE;
+use xtask::python_source::interpreter;
 
 use crate::step::Step;
 
 const REQUIREMENTS: &str = "python/tests/requirements.txt";
 
-/// The package's folder.
-const PACKAGE: &str = "./python";
+/// Packs the package and its built module for pip.
+const PACK: &str = include_str!("pack_wheel.py");
 
-/// One environment, below the build folder, so that it is ignored and goes when that goes.
+/// The entry point of the command `steadygrad`; `python/pyproject.toml` names it too.
+const COMMAND: &str = "steadygrad = steadygrad.__main__:main";
+
+/// A virtual environment. It lies in the build folder: git ignores it, `cargo clean` removes it.
 struct Environment {
     folder: &'static str,
-    /// In the place of what the requirements name.
-    instead: &'static [&'static str],
+    /// Requirements that replace those of the same package in the list.
+    replaced: &'static [&'static str],
 }
 
 const CURRENT: Environment = Environment {
     folder: "target/venv",
-    instead: &[],
+    replaced: &[],
 };
 
-/// The oldest PyTorch that the package is held to: `python/pyproject.toml` names it as well. The
-/// interpreter of its Triton makes numbers of arrays, which NumPy 2.4 refuses.
+/// The oldest PyTorch that the package supports; `python/pyproject.toml` names it too. Its Triton
+/// converts arrays to numbers, which NumPy 2.4 refuses.
 const OLDER: Environment = Environment {
     folder: "target/venv-older",
-    instead: &["torch==2.10.0", "numpy==2.3.5"],
+    replaced: &["torch==2.10.0", "numpy==2.3.5"],
 };
 
-/// Runs the tests, with the package as it is now.
+/// Builds the package and runs its tests.
 pub(crate) fn test(root: &Path) -> Result<()> {
     CURRENT.run(root, &["-m", "pytest", "-q", "python/tests"])
 }
 
-/// The same with an older PyTorch.
+/// Builds the package and runs its tests with the oldest PyTorch.
 pub(crate) fn test_older(root: &Path) -> Result<()> {
     OLDER.run(root, &["-m", "pytest", "-q", "python/tests"])
 }
 
-/// Runs a script, with the package as it is now.
+/// Builds the package and runs a script.
 pub(crate) fn script(root: &Path, path: &str) -> Result<()> {
     CURRENT.run(root, &[path])
 }
 
 impl Environment {
-    /// Makes the environment when it is missing, installs what changed, builds the package into it, and
-    /// calls its Python.
+    /// Makes the environment if it is missing, installs changed requirements, builds the package,
+    /// and calls Python.
     fn run(&self, root: &Path, arguments: &[&str]) -> Result<()> {
-        // `pip` is the last thing that `venv` writes: without it the making was cut short.
+        // `venv` writes `pip` last: without it an earlier run was interrupted.
         if !self.program(root, "pip").is_file() {
-            Step::new(system_python(), ["-m", "venv", self.folder]).run(root)?;
+            Step::new(interpreter(), ["-m", "venv", self.folder]).run(root)?;
         }
         let python = self.program(root, "python");
         let stamp = Stamp {
-            path: root.join(self.folder).join("requirements.stamp"),
+            path: self.folder(root).join("requirements.stamp"),
             wanted: self.requirements(root)?,
         };
         if !stamp.is_current() {
             stamp.remove()?;
-            let listed = root.join(self.folder).join("requirements.txt");
+            let listed = self.folder(root).join("requirements.txt");
             write(&listed, &stamp.wanted)?;
             let install = ["-m", "pip", "install", "--quiet", "-r"];
             Step::new(&python, install).arg(&listed).run(root)?;
             write(&stamp.path, &stamp.wanted)?;
         }
-        // As a user would. Cargo's build folder is the workspace's, so only what changed is built.
-        let package = ["-m", "pip", "install", "--quiet", "--no-deps", PACKAGE];
-        Step::new(&python, package).run(root)?;
+        let wheel = pack(root, &self.folder(root), &python)?;
+        let install = "-m pip install --quiet --no-deps --no-index --force-reinstall".split(' ');
+        Step::new(&python, install).arg(wheel).run(root)?;
         Step::new(&python, arguments.iter().copied()).run(root)
     }
 
-    /// What it holds.
+    /// The requirements, one a line, with the replaced ones.
     fn requirements(&self, root: &Path) -> Result<String> {
         let path = root.join(REQUIREMENTS);
         let listed = fs::read_to_string(&path)
             .with_context(|| format!("could not read {}", path.display()))?;
         let name = |line: &str| line.split_once("==").map(|(name, _)| name.to_owned());
         let lines = listed.lines().map(|line| {
-            let other = self.instead.iter().find(|other| name(other) == name(line));
+            let other = self.replaced.iter().find(|other| name(other) == name(line));
             other.copied().unwrap_or(line)
         });
         Ok(lines.flat_map(|line| [line, "\n"]).collect())
     }
 
+    fn folder(&self, root: &Path) -> PathBuf {
+        root.join(self.folder)
+    }
+
     fn program(&self, root: &Path, name: &str) -> PathBuf {
-        program(&root.join(self.folder), name)
+        program(&self.folder(root), name)
     }
 }
 
-/// A program of an environment.
+/// Builds the package's module and packs both into a wheel in `folder`.
+///
+/// maturin would build the module with the features that the module alone needs, and so every
+/// dependency a second time. `cargo xtask wheel` tries maturin's way.
+fn pack(root: &Path, folder: &Path, python: &Path) -> Result<PathBuf> {
+    // With the tests, since their dependencies choose features too.
+    Step::cargo("build --workspace --release --lib --tests".split(' ')).run(root)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let (prefix, suffix) = (DLL_PREFIX, DLL_SUFFIX);
+    let module = root
+        .join(target)
+        .join(format!("release/{prefix}steadygrad_native{suffix}"));
+    let name = if cfg!(windows) {
+        "_native.pyd"
+    } else {
+        "_native.abi3.so"
+    };
+    let wheel = folder.join("steadygrad-0.0.0-py3-none-any.whl");
+    let script = folder.join("pack_wheel.py");
+    write(&script, PACK)?;
+    Step::new(
+        python,
+        [script.as_path(), &root.join(PYTHON_PACKAGE), &module],
+    )
+    .arg(name)
+    .arg(COMMAND)
+    .arg(&wheel)
+    .run(root)?;
+    Ok(wheel)
+}
+
+/// Returns the path of a program in an environment.
 pub(crate) fn program(environment: &Path, name: &str) -> PathBuf {
     if cfg!(windows) {
         environment.join("Scripts").join(format!("{name}.exe"))
@@ -100,11 +141,7 @@ pub(crate) fn program(environment: &Path, name: &str) -> PathBuf {
     }
 }
 
-pub(crate) fn system_python() -> &'static str {
-    if cfg!(windows) { "python" } else { "python3" }
-}
-
-/// The requirements that an environment holds, word for word.
+/// A file with the requirements that an environment was last installed from.
 struct Stamp {
     path: PathBuf,
     wanted: String,
@@ -115,7 +152,7 @@ impl Stamp {
         fs::read_to_string(&self.path).is_ok_and(|held| held == self.wanted)
     }
 
-    /// Goes before an installation, so that one cut short is not taken for a whole one.
+    /// Removed before an installation, so that an interrupted one does not count as complete.
     fn remove(&self) -> Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -153,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_pytorch_takes_the_place_of_the_current_one() {
+    fn an_older_pytorch_replaces_the_current_one() {
         let root = tempfile::tempdir().unwrap();
         assert!(CURRENT.requirements(root.path()).is_err());
         let path = root.path().join(REQUIREMENTS);
@@ -165,17 +202,24 @@ mod tests {
     }
 
     #[test]
-    fn the_requirements_name_what_an_older_one_replaces() {
+    fn the_requirements_name_every_replaced_package() {
         let root = Path::new("..");
         let older = OLDER.requirements(root).unwrap();
-        for line in OLDER.instead {
+        for line in OLDER.replaced {
             assert!(older.lines().any(|held| held == *line), "{line}");
         }
-        let oldest = OLDER.instead[0].replace("==", ">=").replace(".0", "");
+        let oldest = OLDER.replaced[0].replace("==", ">=").replace(".0", "");
         let pyproject = fs::read_to_string(root.join("python/pyproject.toml")).unwrap();
         assert!(
             pyproject.contains(&format!("torch = [\"{oldest}\"]")),
             "{oldest}"
         );
+    }
+
+    #[test]
+    fn the_packed_command_is_that_of_the_package() {
+        let (name, entry) = COMMAND.split_once(" = ").unwrap();
+        let pyproject = fs::read_to_string("../python/pyproject.toml").unwrap();
+        assert!(pyproject.contains(&format!("[project.scripts]\n{name} = \"{entry}\"\n")));
     }
 }

@@ -1,4 +1,4 @@
-//! One command: printed, run, and named when it fails.
+//! One command: it is printed, run and timed, and an error names it.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-/// A command with its arguments and what it adds to the environment.
+/// A command with its arguments and its environment variables.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
     program: OsString,
-    /// What is printed for `program`.
+    /// The name that is printed for `program`.
     shown: OsString,
     arguments: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
@@ -32,7 +32,7 @@ impl Step {
         }
     }
 
-    /// The cargo that runs this tool, so that one toolchain does everything.
+    /// Calls the cargo that started this program, so that all steps use one toolchain.
     pub(crate) fn cargo<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Self {
         let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         Self {
@@ -54,7 +54,7 @@ impl Step {
     /// Prints the command and runs it in `folder`.
     ///
     /// # Errors
-    /// When it cannot be started or does not succeed; the message names the command.
+    /// When the command does not start or fails; the message names it.
     pub(crate) fn run(&self, folder: &Path) -> Result<()> {
         eprintln!("$ {self}");
         let start = Instant::now();
@@ -63,7 +63,7 @@ impl Step {
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(folder)
             .status()
-            .with_context(|| format!("could not start `{self}`"))?;
+            .with_context(|| format!("could not start `{self}`; is it installed?"))?;
         eprintln!("took {:.0} s", start.elapsed().as_secs_f64());
         self.judge(status)
     }
@@ -72,12 +72,12 @@ impl Step {
         match status.code() {
             Some(0) => Ok(()),
             Some(code) => bail!("`{self}` failed with exit code {code}"),
-            None => bail!("`{self}` was stopped by a signal ({status})"),
+            None => bail!("a signal stopped `{self}` ({status})"),
         }
     }
 }
 
-/// As a person would type it.
+/// The command as a person types it.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.environment {
@@ -118,7 +118,7 @@ mod tests {
         let error = Step::new("no-such-program", ["-x"]).run(here());
         assert_eq!(
             error.unwrap_err().to_string(),
-            "could not start `no-such-program -x`"
+            "could not start `no-such-program -x`; is it installed?"
         );
     }
 }

@@ -1,23 +1,24 @@
-//! The Python package to hand out.
+//! Builds the Python package for others, as wheels, and tries it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use xtask::python_source::interpreter;
 
-use crate::python::{program, system_python};
+use crate::python::program;
 use crate::step::Step;
 
-/// Where wheels to hand out are put.
+/// The folder of the finished wheels.
 const WHEELS: &str = "target/dist";
 
-/// What makes wheels; with it comes the linker that links for other systems and older C libraries.
+/// Builds wheels. `zig` links for other systems and for older C libraries.
 const MATURIN: &str = "maturin[zig]>=1.9.4,<2";
 
-/// The C library that PyTorch's own wheels ask for.
+/// The C library that PyTorch's own wheels need.
 const MANYLINUX: &str = "manylinux_2_28";
 
-/// Whom PyTorch ships wheels to.
+/// The systems that PyTorch has wheels for.
 const TARGETS: [&str; 4] = [
     "x86_64-unknown-linux-gnu",
     "aarch64-unknown-linux-gnu",
@@ -25,10 +26,10 @@ const TARGETS: [&str; 4] = [
     "x86_64-pc-windows-gnu",
 ];
 
-/// Builds the wheel for machines like this one (on Linux, for each one that PyTorch's wheels run on) and tries it in an
-/// environment that has nothing else.
+/// Builds the wheel for this system and tries it in an empty environment. On Linux it runs wherever
+/// PyTorch's wheels run.
 pub(crate) fn for_here(root: &Path) -> Result<()> {
-    let mut build = Maker::new(root)?.build(root);
+    let mut build = Maturin::new(root)?.build(root);
     if cfg!(target_os = "linux") {
         build = build.arg("--zig").arg("--compatibility").arg(MANYLINUX);
     }
@@ -36,21 +37,21 @@ pub(crate) fn for_here(root: &Path) -> Result<()> {
     try_out(root)
 }
 
-/// Builds the wheel for all whom PyTorch ships wheels to, on Linux. Only this machine's is tried. Windows' is linked by
-/// MinGW-w64's GCC, which has to be there (`x86_64-w64-mingw32-gcc`).
+/// Builds the wheels for every system that PyTorch has wheels for. It runs on Linux, and tries this
+/// machine's wheel only. Windows' wheel needs MinGW-w64's GCC (`x86_64-w64-mingw32-gcc`).
 pub(crate) fn for_all(root: &Path) -> Result<()> {
     if !cfg!(target_os = "linux") {
         bail!(
-            "wheels for other systems are made on Linux; `cargo xtask wheel` makes this system's"
+            "only Linux builds wheels for other systems; type `cargo xtask wheel` for this system's"
         );
     }
-    let maker = Maker::new(root)?;
+    let maturin = Maturin::new(root)?;
     let frameworks = frameworks(root)?;
     for target in TARGETS {
         Step::new("rustup", ["target", "add", target]).run(root)?;
-        let build = maker.build(root).arg("--target").arg(target);
+        let build = maturin.build(root).arg("--target").arg(target);
         let build = match target {
-            // With zig, maturin asks for the module by a name with a dot in it, which is no symbol.
+            // With zig, maturin exports the module under a name with a dot, which is no symbol.
             _ if target.contains("windows") => build,
             _ if target.contains("apple") => build
                 .arg("--zig")
@@ -62,13 +63,13 @@ pub(crate) fn for_all(root: &Path) -> Result<()> {
     try_out(root)
 }
 
-/// The environment that makes wheels.
-struct Maker(PathBuf);
+/// The Python that has maturin.
+struct Maturin(PathBuf);
 
-impl Maker {
+impl Maturin {
     fn new(root: &Path) -> Result<Self> {
         let environment = root.join("target/venv-wheel");
-        Step::new(system_python(), ["-m", "venv"])
+        Step::new(interpreter(), ["-m", "venv"])
             .arg(&environment)
             .run(root)?;
         let python = program(&environment, "python");
@@ -80,14 +81,15 @@ impl Maker {
         let build = ["-m", "maturin", "build", "--release", "--out"];
         Step::new(&self.0, build)
             .arg(root.join(WHEELS))
-            // Where the linker is looked for.
+            // maturin looks for zig here.
             .env("CARGO_ZIGBUILD_PYTHON_PATH", &self.0)
     }
 }
 
-/// A linker's flag by which it finds Apple's one framework that the package is linked to, by a stub that says where it is on
-/// a Mac: `chrono`, which comes with Arrow, names it, to learn the time zone. Its functions are looked up when the package
-/// is loaded.
+/// Returns the linker flag for a stub of Apple's CoreFoundation, and writes the stub.
+///
+/// Arrow's `chrono` links to this framework to read the time zone. The stub names the framework's
+/// place on a Mac; the Mac looks its functions up when it loads the package.
 fn frameworks(root: &Path) -> Result<String> {
     let frameworks = root.join("target/frameworks");
     let folder = frameworks.join("CoreFoundation.framework");
@@ -106,10 +108,10 @@ install-name: /System/Library/Frameworks/CoreFoundation.framework/Versions/A/Cor
 ...
 ";
 
-/// Installs this machine's wheel and calls it.
+/// Installs this machine's wheel into a new environment and calls it.
 fn try_out(root: &Path) -> Result<()> {
     let trial = root.join("target/venv-trial");
-    Step::new(system_python(), ["-m", "venv", "--clear"])
+    Step::new(interpreter(), ["-m", "venv", "--clear"])
         .arg(&trial)
         .run(root)?;
     let python = program(&trial, "python");

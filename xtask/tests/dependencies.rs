@@ -1,14 +1,14 @@
 //! Dependencies between the workspace's crates point one way.
 //!
-//! Normal and build dependencies count, optional ones too; a test may use what it likes, so
-//! dev-dependencies do not.
+//! Normal and build dependencies count, optional ones too. Dev-dependencies do not: a test may use
+//! any crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-/// The core: it holds no tensors of any framework.
+/// The core, which holds no tensors of any framework.
 const CORE: &str = "steadygrad";
 
 /// The leaf: usable by somebody who has no network at all.
@@ -59,13 +59,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// How the names of deep-learning frameworks' crates begin.
+/// The first letters of the names of deep-learning frameworks' crates.
 const FRAMEWORKS: [&str; 4] = ["burn", "candle", "tch", "ort"];
 
-/// Every workspace crate, with the names of what it depends on.
+/// Every workspace crate, with the names of its dependencies.
 type Edges = BTreeMap<String, BTreeSet<String>>;
 
-/// What breaks the rule, a line each.
+/// Lists each dependency that breaks the rule.
 fn violations(edges: &Edges) -> Vec<String> {
     let mut found = Vec::new();
     for (from, dependencies) in edges {
@@ -86,7 +86,7 @@ fn violations(edges: &Edges) -> Vec<String> {
     found
 }
 
-/// What `cargo metadata --no-deps` says, as edges.
+/// Reads the dependencies from the output of `cargo metadata --no-deps`.
 fn edges(metadata: &Value) -> Edges {
     let packages = metadata["packages"].as_array().expect("packages");
     packages.iter().map(edges_of).collect()
@@ -122,7 +122,7 @@ fn dependencies_point_one_way() {
     assert_eq!(violations(&edges), [""; 0]);
 }
 
-/// Each case is the workspace as it is, with one edge more.
+/// Each case adds one dependency to the workspace.
 #[test]
 fn a_wrong_edge_is_reported() {
     for (from, to, report) in [
