@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::diagnose::Evidence;
+use crate::Evidence;
 use crate::dynamics::Activation;
 use crate::measurements::{Measurements, TrainingSetup};
 use crate::outcome::Outcome;

@@ -6,7 +6,7 @@ use super::draw::log_uniform;
 use super::family::Family;
 use super::parameter::{Parameter, Range, Value};
 use super::short::Short;
-use crate::diagnose::Evidence;
+use crate::Evidence;
 use crate::measurements::TrainingSetup;
 
 /// Scales every repeated weight matrix down to this spectral norm, before the first step and after

@@ -6,7 +6,7 @@ use super::draw::log_uniform;
 use super::family::Family;
 use super::parameter::{Parameter, Range, Value};
 use super::short::Short;
-use crate::diagnose::Evidence;
+use crate::Evidence;
 use crate::measurements::TrainingSetup;
 
 /// Rescales the initial weights: every repeated matrix to `gain`, the output matrix to gain 1 and

@@ -6,7 +6,7 @@ use super::draw::up_to;
 use super::family::Family;
 use super::parameter::{Parameter, Range, Value};
 use super::safe_product::steps_within_safe_product;
-use crate::diagnose::Evidence;
+use crate::Evidence;
 use crate::dynamics::Axis;
 use crate::measurements::TrainingSetup;
 

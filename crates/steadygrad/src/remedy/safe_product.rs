@@ -1,5 +1,5 @@
 use super::basis::{Basis, Derivation, NotApplicable};
-use crate::diagnose::Evidence;
+use crate::Evidence;
 
 /// How far a growth product may run before something must bound it: the tenfold ratio across
 /// layers of SageMaker Debugger's PoorWeightInitialization rule.

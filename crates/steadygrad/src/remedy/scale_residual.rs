@@ -6,7 +6,7 @@ use super::family::Family;
 use super::parameter::{Parameter, Range, Value};
 use super::safe_product::steps_within_safe_product;
 use super::short::Short;
-use crate::diagnose::Evidence;
+use crate::Evidence;
 use crate::measurements::TrainingSetup;
 
 /// Scales what every residual block adds to its input: `x <- x + scale (block(x) - x)`.
