@@ -4,7 +4,6 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use std::convert::Infallible;
 use steadygrad::clip::{ClipReading, Clipped, Clipper, Gradients, Needs, Policy, Target};
 use steadygrad::setting::SettingError;
 use steadygrad::{Decision, Workers};
