@@ -17,28 +17,14 @@ use steadygrad::clip::ZClip;
 use steadygrad::dynamics::{JacobianProduct, ProductSettings};
 use steadygrad_burn::{GuardedOptimizer, Stages};
 
+/// The first layer changes the width, from 4 to 6.
 fn layers() -> [Linear; 2] {
     let device = Device::flex().autodiff();
-    [(4, 4), (4, 4)].map(|(inputs, outputs)| LinearConfig::new(inputs, outputs).init(&device))
+    [(4, 6), (6, 6)].map(|(inputs, outputs)| LinearConfig::new(inputs, outputs).init(&device))
 }
 
 fn input() -> Tensor<2> {
     Tensor::ones([1, 4], &Device::flex().autodiff())
-}
-
-#[test]
-fn stages() -> Result<(), Box<dyn Error>> {
-    let ([first, second], input) = (layers(), input());
-    // README
-    let stages = Stages::new()
-        .stage("hidden.0", |x| tanh(first.forward(x)))
-        .stage("hidden.1", |x| tanh(second.forward(x)));
-    let mut backward = stages.linearize(input)?; // at one sample, [1, in]
-    let product = JacobianProduct::measure(&mut backward, ProductSettings::default())?;
-    println!("ln sigma: {:?}", product.log_singular_values);
-    // README
-    assert_eq!(product.log_singular_values.len(), 4);
-    Ok(())
 }
 
 #[test]
@@ -67,13 +53,26 @@ fn clipper() -> Result<(), Box<dyn Error>> {
     // README
     let mut clipper = steadygrad_burn::GradientClipper::new(ZClip::default())?;
     let outcome = clipper.step(&mut optimizer, learning_rate, model, gradients);
-    println!(
-        "norm before clipping: {}",
-        outcome.report.before.global_norm()
-    );
+    println!("norm before: {}", outcome.report.before.global_norm());
     model = outcome.model;
     // README
-    assert_eq!(model.num_params(), 20);
+    assert_eq!(model.num_params(), 30);
+    Ok(())
+}
+
+#[test]
+fn stages() -> Result<(), Box<dyn Error>> {
+    let ([first, second], input) = (layers(), input());
+    // README
+    let stages = Stages::new()
+        .stage("hidden.0", |x| tanh(first.forward(x)))
+        .stage("hidden.1", |x| tanh(second.forward(x)));
+    let mut backward = stages.linearize(input)?; // at one sample, [1, in]
+    let product = JacobianProduct::measure(&mut backward, ProductSettings::default())?;
+    println!("ln sigma: {:?}", product.log_singular_values);
+    // README
+    // As many as the narrowest state has units: the input, which is narrower than the output.
+    assert_eq!(product.log_singular_values.len(), 4);
     Ok(())
 }
 

@@ -116,7 +116,7 @@ fn singular_values(matrix: &Block) -> Vec<f64> {
     all
 }
 
-/// The product's singular values are those of the explicit Jacobian.
+/// Compares the product's singular values with those of the explicit Jacobian.
 fn assert_singular_values<const I: usize, const O: usize>(
     stages: &Stages<'_, I, O>,
     input: Tensor<I>,
@@ -125,13 +125,16 @@ fn assert_singular_values<const I: usize, const O: usize>(
     let backward = stages.linearize(input.clone()).unwrap();
     assert_eq!(backward.width(), narrowest);
     let exact = singular_values(&transposed_jacobian(backward));
-    let mut backward = stages.linearize(input).unwrap();
-    // From explicit factors, because they give exact values for fewer vectors than outputs.
-    let factors = jacobians(&mut backward, None).unwrap();
-    let product = JacobianProduct::of_factors(&factors, None, 0).unwrap();
-    assert_eq!(product.log_singular_values.len(), narrowest);
-    for (log, exact) in product.log_singular_values.iter().zip(exact) {
-        assert!((log - exact.ln()).abs() < 1e-4, "{log} {exact}");
+    let settings = ProductSettings::default();
+    let mut backward = stages.linearize(input.clone()).unwrap();
+    let in_one_pass = JacobianProduct::measure(&mut backward, settings).unwrap();
+    let factors = jacobians(&mut stages.linearize(input).unwrap()).unwrap();
+    let of_factors = JacobianProduct::of_factors(&factors, settings).unwrap();
+    for product in [in_one_pass, of_factors] {
+        assert_eq!(product.log_singular_values.len(), narrowest);
+        for (log, exact) in product.log_singular_values.iter().zip(&exact) {
+            assert!((log - exact.ln()).abs() < 1e-4, "{log} {exact}");
+        }
     }
 }
 
