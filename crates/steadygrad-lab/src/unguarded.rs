@@ -41,7 +41,7 @@ pub struct LoggedStep<'a> {
 ///
 /// # Errors
 /// [`FaultError::UnknownParameter`], [`FaultError::NeverReached`] and [`FaultError::CannotDistort`]
-/// for a fault that would not act, [`FaultError::Clip`] for a clip with a setting out of range.
+/// for a fault that would not act, [`FaultError::Setting`] for a clip with a setting out of range.
 pub fn train_unguarded<S: Subject>(
     subject: &S,
     plan: &Plan,

@@ -1,7 +1,6 @@
 use serde::{Deserialize, Serialize};
+use steadygrad::setting::{self, SettingError};
 
-use super::FaultError;
-use super::error::check;
 use super::injection::{Injection, Window};
 use super::weights::WeightChange;
 
@@ -37,8 +36,8 @@ impl BitFlip {
 }
 
 impl Injection for BitFlip {
-    fn check(&self) -> Result<(), FaultError> {
-        check("bit_flip.bit", self.bit, self.bit < 32, "give 0 to 31")
+    fn check(&self) -> Result<(), SettingError> {
+        setting::count("bit_flip.bit", self.bit.into(), 0, 31)
     }
 
     fn window(&self) -> Window {

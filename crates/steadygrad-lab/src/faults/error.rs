@@ -1,17 +1,13 @@
+use steadygrad::setting::SettingError;
+
 /// Why a fault cannot be put into a run.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultError {
-    /// A setting is out of range.
-    #[error("{field} is {found}: {allowed}")]
-    Value {
-        /// The fault and its field, for example `scaled_batch.factor`.
-        field: &'static str,
-        /// The value.
-        found: String,
-        /// What is allowed.
-        allowed: &'static str,
-    },
+    /// A setting of a fault, or of the plan's clip, is out of range. A fault's setting is named with
+    /// its fault, as `scaled_batch.factor`.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// A fault names a parameter that the model does not have.
     #[error(
         "the model has no parameter `{name}`{}",
@@ -36,9 +32,6 @@ pub enum FaultError {
         /// The steps of the run.
         attempts: u64,
     },
-    /// The plan's clip has a setting out of range.
-    #[error(transparent)]
-    Clip(#[from] steadygrad::setting::SettingError),
     /// The subject cannot distort its batches.
     #[error(
         "`{subject}` cannot distort its batches: implement \
@@ -49,44 +42,4 @@ pub enum FaultError {
         /// The subject's name.
         subject: String,
     },
-}
-
-/// Checks one setting.
-pub(super) fn check(
-    field: &'static str,
-    found: impl ToString,
-    fine: bool,
-    allowed: &'static str,
-) -> Result<(), FaultError> {
-    if fine {
-        return Ok(());
-    }
-    Err(FaultError::Value {
-        field,
-        found: found.to_string(),
-        allowed,
-    })
-}
-
-/// Checks that a fault lasts for at least one step.
-pub(super) fn check_steps(field: &'static str, steps: u64) -> Result<(), FaultError> {
-    check(field, steps, steps > 0, "give at least 1")
-}
-
-/// Checks that a setting is positive and finite.
-pub(super) fn check_positive(field: &'static str, value: f64) -> Result<(), FaultError> {
-    let fine = value.is_finite() && value > 0.0;
-    check(field, value, fine, "give a positive, finite number")
-}
-
-/// Checks the factor of a fault that builds up.
-pub(super) fn check_growth(field: &'static str, factor: f64) -> Result<(), FaultError> {
-    let fine = factor.is_finite() && factor > 1.0;
-    check(field, factor, fine, "give a finite number above 1")
-}
-
-/// Checks that an input changes to a number. `poisoned_batch` is for the others.
-pub(super) fn check_finite(field: &'static str, value: f32) -> Result<(), FaultError> {
-    let allowed = "give a finite number; for NaN and infinity there is poisoned_batch";
-    check(field, value, value.is_finite(), allowed)
 }

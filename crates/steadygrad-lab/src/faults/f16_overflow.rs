@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
+use steadygrad::setting::{self, SettingError};
 
-use super::FaultError;
-use super::error::{check_positive, check_steps};
+use super::checks::check_steps;
 use super::injection::{Injection, Window};
 
 /// Gradients pass through f16 with a loss scale that is too large: values above
@@ -41,9 +41,9 @@ impl F16Overflow {
 }
 
 impl Injection for F16Overflow {
-    fn check(&self) -> Result<(), FaultError> {
+    fn check(&self) -> Result<(), SettingError> {
         check_steps("f16_overflow.steps", self.steps)?;
-        check_positive("f16_overflow.loss_scale", self.loss_scale)
+        setting::above("f16_overflow.loss_scale", self.loss_scale, 0.0)
     }
 
     fn window(&self) -> Window {

@@ -1,5 +1,7 @@
+use steadygrad::setting::SettingError;
+
+use super::Distortion;
 use super::weights::WeightChange;
-use super::{Distortion, FaultError};
 
 /// The attempts in which a fault acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +35,7 @@ impl Window {
 /// the window, and `pick` is a random number of this fault and attempt.
 pub(super) trait Injection {
     /// Checks the settings.
-    fn check(&self) -> Result<(), FaultError>;
+    fn check(&self) -> Result<(), SettingError>;
 
     fn window(&self) -> Window;
 

@@ -1,8 +1,9 @@
 use serde::{Deserialize, Serialize};
+use steadygrad::setting::SettingError;
 
-use super::error::check_steps;
+use super::Distortion;
+use super::checks::check_steps;
 use super::injection::{Injection, Window};
-use super::{Distortion, FaultError};
 
 /// A growing share of the labels is random: `n / steps` in the `n`-th attempt, counted from 1. In
 /// the last one the labels carry no information.
@@ -31,7 +32,7 @@ impl LabelNoise {
 }
 
 impl Injection for LabelNoise {
-    fn check(&self) -> Result<(), FaultError> {
+    fn check(&self) -> Result<(), SettingError> {
         check_steps("label_noise.steps", self.steps)
     }
 

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
+use steadygrad::setting::{self, SettingError};
 
-use super::FaultError;
-use super::error::{check_growth, check_steps};
+use super::checks::check_steps;
 use super::injection::{Injection, Window};
 
 /// The learning rate grows by a factor in each attempt until the run fails: a schedule with the
@@ -39,9 +39,9 @@ impl LearningRateGrowth {
 }
 
 impl Injection for LearningRateGrowth {
-    fn check(&self) -> Result<(), FaultError> {
+    fn check(&self) -> Result<(), SettingError> {
         check_steps("learning_rate_growth.steps", self.steps)?;
-        check_growth("learning_rate_growth.factor", self.factor)
+        setting::above("learning_rate_growth.factor", self.factor, 1.0)
     }
 
     fn window(&self) -> Window {

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
+use steadygrad::setting::{self, SettingError};
 
-use super::FaultError;
-use super::error::{check_positive, check_steps};
+use super::checks::check_steps;
 use super::injection::{Injection, Window};
 
 /// The learning rate is multiplied by a factor: a schedule in the wrong unit, or a restart without
@@ -39,9 +39,9 @@ impl LearningRateSpike {
 }
 
 impl Injection for LearningRateSpike {
-    fn check(&self) -> Result<(), FaultError> {
+    fn check(&self) -> Result<(), SettingError> {
         check_steps("learning_rate_spike.steps", self.steps)?;
-        check_positive("learning_rate_spike.factor", self.factor)
+        setting::above("learning_rate_spike.factor", self.factor, 0.0)
     }
 
     fn window(&self) -> Window {

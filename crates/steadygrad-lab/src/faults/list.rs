@@ -20,7 +20,7 @@ impl Faults {
     /// weight, value or label is hit.
     ///
     /// # Errors
-    /// [`FaultError::Value`] names the setting that is out of range.
+    /// [`FaultError::Setting`] names the setting that is out of range.
     pub fn new(faults: Vec<Fault>, seed: u64) -> Result<Self, FaultError> {
         for fault in &faults {
             fault.injection().check()?;

@@ -22,6 +22,7 @@
 //! ```
 
 mod bit_flip;
+mod checks;
 mod distortion;
 mod error;
 mod f16_overflow;

@@ -1,8 +1,9 @@
 use serde::{Deserialize, Serialize};
+use steadygrad::setting::SettingError;
 
-use super::error::check_steps;
+use super::Distortion;
+use super::checks::check_steps;
 use super::injection::{Injection, Window};
-use super::{Distortion, FaultError};
 
 /// One value of one sample is NaN or infinite: a corrupt file, or a division by zero in
 /// preprocessing.
@@ -44,7 +45,7 @@ impl PoisonedBatch {
 }
 
 impl Injection for PoisonedBatch {
-    fn check(&self) -> Result<(), FaultError> {
+    fn check(&self) -> Result<(), SettingError> {
         check_steps("poisoned_batch.steps", self.steps)
     }
 

@@ -1,8 +1,9 @@
 use serde::{Deserialize, Serialize};
+use steadygrad::setting::{self, SettingError};
 
-use super::error::{check, check_steps};
+use super::Distortion;
+use super::checks::check_steps;
 use super::injection::{Injection, Window};
-use super::{Distortion, FaultError};
 
 /// Every label is wrong in the same way: class `c` becomes class `c + by`, as when the columns of
 /// an annotation file are shifted. The targets of a regression are mirrored at their mean.
@@ -39,9 +40,9 @@ impl RotatedLabels {
 }
 
 impl Injection for RotatedLabels {
-    fn check(&self) -> Result<(), FaultError> {
+    fn check(&self) -> Result<(), SettingError> {
         check_steps("rotated_labels.steps", self.steps)?;
-        check("rotated_labels.by", self.by, self.by > 0, "give at least 1")
+        setting::check("rotated_labels.by", self.by, self.by > 0, "give at least 1")
     }
 
     fn window(&self) -> Window {

@@ -1,8 +1,9 @@
 use serde::{Deserialize, Serialize};
+use steadygrad::setting::SettingError;
 
-use super::error::{check_finite, check_steps};
+use super::Distortion;
+use super::checks::{check_finite, check_steps};
 use super::injection::{Injection, Window};
-use super::{Distortion, FaultError};
 
 /// All inputs of a batch are multiplied by a factor: a forgotten normalisation, or a wrong unit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -38,7 +39,7 @@ impl ScaledBatch {
 }
 
 impl Injection for ScaledBatch {
-    fn check(&self) -> Result<(), FaultError> {
+    fn check(&self) -> Result<(), SettingError> {
         check_steps("scaled_batch.steps", self.steps)?;
         check_finite("scaled_batch.factor", self.factor)
     }

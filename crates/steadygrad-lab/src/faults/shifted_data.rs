@@ -1,8 +1,9 @@
 use serde::{Deserialize, Serialize};
+use steadygrad::setting::SettingError;
 
-use super::error::{check_finite, check_steps};
+use super::Distortion;
+use super::checks::{check_finite, check_steps};
 use super::injection::{Injection, Window};
-use super::{Distortion, FaultError};
 
 /// The data change from one step to the next: each input `x` becomes `scale * x + shift`. The cause
 /// is a new shard with another preprocessing, or a new sensor.
@@ -43,7 +44,7 @@ impl ShiftedData {
 }
 
 impl Injection for ShiftedData {
-    fn check(&self) -> Result<(), FaultError> {
+    fn check(&self) -> Result<(), SettingError> {
         if let Some(steps) = self.steps {
             check_steps("shifted_data.steps", steps)?;
         }

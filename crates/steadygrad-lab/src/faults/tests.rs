@@ -295,7 +295,7 @@ fn settings_that_cannot_be_used_are_named() {
     for (text, expected) in [
         (
             "kind = \"scaled_batch\"\nat_step = 1\nsteps = 0",
-            "scaled_batch.steps is 0: give at least 1",
+            "scaled_batch.steps is 0; give at least 1",
         ),
         (
             "kind = \"scaled_batch\"\nat_step = 1\nfactor = nan",
@@ -343,7 +343,7 @@ fn settings_that_cannot_be_used_are_named() {
         ),
         (
             "kind = \"bit_flip\"\nat_step = 1\nbit = 32",
-            "bit_flip.bit is 32: give 0 to 31",
+            "bit_flip.bit is 32; give a number from 0 to 31",
         ),
         (
             "kind = \"f16_overflow\"\nat_step = 1\nloss_scale = -1.0",

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
+use steadygrad::setting::{self, SettingError};
 
-use super::FaultError;
-use super::error::{check_growth, check_steps};
+use super::checks::check_steps;
 use super::injection::{Injection, Window};
 use super::weights::WeightChange;
 
@@ -41,9 +41,9 @@ impl WeightGrowth {
 }
 
 impl Injection for WeightGrowth {
-    fn check(&self) -> Result<(), FaultError> {
+    fn check(&self) -> Result<(), SettingError> {
         check_steps("weight_growth.steps", self.steps)?;
-        check_growth("weight_growth.factor", self.factor)
+        setting::above("weight_growth.factor", self.factor, 1.0)
     }
 
     fn window(&self) -> Window {
