@@ -164,9 +164,9 @@ impl<F: VectorField> Flow<F> {
         for stage in 0..4 {
             let mut slope = std::mem::take(&mut self.slopes[stage]);
             self.field.velocity(self.state_of(stage), &mut slope);
-            if stage < 3 {
-                for ((at, x), k) in self.at[stage].iter_mut().zip(&self.state).zip(&slope) {
-                    *at = x + self.time_step * AHEAD[stage] * k;
+            if let (Some(at), Some(ahead)) = (self.at.get_mut(stage), AHEAD.get(stage)) {
+                for ((at, x), k) in at.iter_mut().zip(&self.state).zip(&slope) {
+                    *at = x + self.time_step * ahead * k;
                 }
             }
             self.slopes[stage] = slope;
@@ -184,9 +184,9 @@ impl<F: VectorField> Flow<F> {
             for (sum, k) in sum.iter_mut().zip(slope.iter()) {
                 *sum += h * weight * k;
             }
-            if stage < 3 {
+            if let Some(ahead) = AHEAD.get(stage) {
                 for ((moved, x), k) in moved.iter_mut().zip(column.iter()).zip(slope.iter()) {
-                    *moved = x + h * AHEAD[stage] * k;
+                    *moved = x + h * ahead * k;
                 }
             }
         }

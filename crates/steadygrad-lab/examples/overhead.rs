@@ -109,7 +109,7 @@ fn burns_own(plan: &Plan) -> ModuleOptimizer {
             }))
             .init(),
         Optimizer::Adam => AdamConfig::new().with_epsilon(1e-8).init(),
-        Optimizer::AdamW => unreachable!("no healthy subject has it"),
+        other => unreachable!("no healthy subject has {}", other.name()),
     }
 }
 

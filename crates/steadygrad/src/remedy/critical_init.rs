@@ -99,7 +99,7 @@ impl Definition for CriticalInit {
 mod tests {
     use super::*;
     use crate::cure::testing::{healthy_measurements, healthy_outcome, setup};
-    use crate::dynamics::{Activation, Criticality};
+    use crate::dynamics::{Activation, Criticality, MeanField};
     use crate::measurements::Measurements;
 
     fn derived(change: impl FnOnce(&mut Measurements)) -> Result<CriticalInit, NotApplicable> {
@@ -150,10 +150,8 @@ mod tests {
             );
         }
         // Measured biases do not make a critical gain where there is none.
-        for criticality in [
-            None,
-            Criticality::new(Activation::Gelu, 3.0, 0.0, 1.0, 20).ok(),
-        ] {
+        let network = MeanField::new(Activation::Gelu, 3.0, 0.0).unwrap();
+        for criticality in [None, Criticality::new(network, 1.0, 20).ok()] {
             let refused = derived(|measurements| {
                 measurements.activation = Activation::Gelu;
                 measurements.criticality = criticality;
