@@ -43,11 +43,11 @@
 //!
 //! | to | look at |
 //! |---|---|
-//! | clip gradients or updates | [`clip`]: one policy per file, run by a [`Clipper`](clip::Clipper) |
+//! | clip gradients or updates | [`clip`]: policies, run by a [`Clipper`](clip::Clipper) |
 //! | judge each training step | [`guard`], with [`detect`] and [`recover`] behind it |
 //! | measure gradients | [`stats`] for one tensor, [`Workers`] for many |
 //! | forecast before training | [`probe`], from [`measurements`] |
-//! | explain a run or a model | [`diagnose`], from a [`Trace`] or [`measurements`] |
+//! | explain a run or a model | [`diagnose`] a [`Trace`] or [`measurements`] |
 //! | find the best remedy | [`cure`], with [`remedy`] for its words and numbers |
 //! | measure growth without a network | [`dynamics`], the crate `steadygrad-dynamics` |
 //!

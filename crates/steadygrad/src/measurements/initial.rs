@@ -59,8 +59,8 @@ pub struct Measurements {
 const RESIDUAL_SKIP_SHARE: f64 = 0.25;
 
 impl Measurements {
-    /// Whether the repeated layers are residual blocks, by the measured `skip_share`. `false` when it
-    /// was not measured.
+    /// Whether the repeated layers are residual blocks, by the measured `skip_share`. `false` when
+    /// it was not measured.
     pub fn is_residual(&self) -> bool {
         self.skip_share.unwrap_or(0.0) >= RESIDUAL_SKIP_SHARE
     }

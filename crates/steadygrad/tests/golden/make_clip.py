@@ -1,13 +1,13 @@
-"""Makes clip.json: what other libraries, and the papers' formulas, do to one stream of gradients.
+"""Makes clip.json: one stream of gradients, clipped by other libraries and the papers' formulas.
 
     pip install numpy==2.4.6 torch==2.15.0 optax==0.2.8 pytorch_optimizer==4.1.0
     python crates/steadygrad/tests/golden/make_clip.py
 
 The stream has 1,000 steps of a matrix [2, 3] and a vector [2] in f32, with spikes, zero steps, a
-tensor that is zero at first, and changes of scale by up to 1e11. Each case holds the values after
-clipping, flat, step after step; `peer` names who made them. Where a policy looks at the optimizer's
-second moment, that is v <- 0.99 v + 0.01 g^2 in f64 from v = 0, before this step's g unless said
-otherwise; the update is -0.01 g.
+tensor that is zero at first, and changes of scale by up to 1e11. Each case holds the clipped values,
+flat, step after step, and `peer` names their source. The optimizer's second moment is
+v <- 0.99 v + 0.01 g^2 in f64 from v = 0, before this step's g unless a case says otherwise. The
+update is -0.01 g.
 """
 
 import json
@@ -186,7 +186,7 @@ class Spam(Moments):
 
 
 class StableAdamW(Moments):
-    """Wortsman et al. 2023 by pytorch_optimizer's own function: v with this step, bias corrected."""
+    """Wortsman et al. 2023 by pytorch_optimizer's function: v with this step, bias corrected."""
 
     def __call__(self, tensors):
         self.push(tensors)
@@ -225,18 +225,29 @@ def main() -> None:
     ]
     torch_version, optax_version = torch.__version__.split("+")[0], optax.__version__
     paper = f"the paper's formula, numpy {np.__version__}"
+    by_torch, by_optax = f"torch {torch_version}", f"optax {optax_version}"
+    by_norm = f"{by_optax} clip_by_global_norm"
+    largest = {"policy": "global_norm", "max_norm": 0.5, "norm": "l_inf"}
+    agc_columns, agc_rows = "adaptive_gradient_columns", "adaptive_gradient_rows"
+    agc_policy = {"policy": "adaptive_gradient"}
+    optax_rule = lambda t: optax_agc(t, weights)  # noqa: E731
+    torch_rule = lambda t: torch_agc(t, weights)  # noqa: E731
+    tensor_norm = {"policy": "tensor_norm", "max_norm": 0.7}
+    global_norm_l2 = {"policy": "global_norm", "max_norm": 0.7}
+    stable, by_rms = StableAdamW(), "pytorch_optimizer get_stable_adamw_rms"
+    infinity = f"{by_torch} clip_grad_norm_ with norm_type inf"
     cases = [
-        ("value", {"policy": "value", "max_abs": 0.5}, f"torch {torch_version} clip_grad_value_", torch_value),
-        ("tensor_norm", {"policy": "tensor_norm", "max_norm": 0.7}, f"optax {optax_version} clip_by_global_norm, tensor by tensor", optax_tensor),
-        ("global_norm", {"policy": "global_norm", "max_norm": 0.7}, f"optax {optax_version} clip_by_global_norm", optax_global),
-        ("global_norm_l_inf", {"policy": "global_norm", "max_norm": 0.5, "norm": "l_inf"}, f"torch {torch_version} clip_grad_norm_ with norm_type inf", torch_infinity),
-        ("adaptive_gradient_columns", {"policy": "adaptive_gradient"}, f"optax {optax_version} adaptive_grad_clip", lambda t: optax_agc(t, weights)),
-        ("adaptive_gradient_rows", {"policy": "adaptive_gradient"}, "pytorch_optimizer agc", lambda t: torch_agc(t, weights)),
+        ("value", {"policy": "value", "max_abs": 0.5}, f"{by_torch} clip_grad_value_", torch_value),
+        ("tensor_norm", tensor_norm, f"{by_norm}, tensor by tensor", optax_tensor),
+        ("global_norm", global_norm_l2, by_norm, optax_global),
+        ("global_norm_l_inf", largest, infinity, torch_infinity),
+        (agc_columns, agc_policy, f"{by_optax} adaptive_grad_clip", optax_rule),
+        (agc_rows, agc_policy, "pytorch_optimizer agc", torch_rule),
         ("autoclip", {"policy": "autoclip"}, paper, AutoClip()),
         ("zclip", {"policy": "zclip"}, paper, ZClip()),
         ("adagc", {"policy": "adagc"}, paper, AdaGC()),
         ("spike_aware", {"policy": "spike_aware", "ratio": 50.0}, paper, Spam()),
-        ("update_rms", {"policy": "update_rms"}, "pytorch_optimizer get_stable_adamw_rms", StableAdamW()),
+        ("update_rms", {"policy": "update_rms"}, by_rms, stable),
         ("clippy", {"policy": "clippy"}, paper, lambda t: clippy(t, weights)),
     ]
     document = {
