@@ -1,7 +1,8 @@
 //! How long a large log takes, and how much memory.
 //!
-//! `cargo run --release -p steadygrad-logs --example big_logs -- csv DIR` writes a table of a million rows
-//! and 50 columns to DIR, reads and diagnoses it; `events FILE` does the same with any event file.
+//! `cargo run --release -p steadygrad-logs --example big_logs -- csv DIR` writes a table of a
+//! million rows and 50 columns to DIR, reads and diagnoses it; `events FILE` does the same with any
+//! event file.
 #![allow(
     clippy::print_stdout,
     reason = "a measurement reports to its standard output"

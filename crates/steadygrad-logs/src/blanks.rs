@@ -13,9 +13,9 @@ const LEAST: usize = 2;
 /// Reads a blank tail of the losses as NaN if another column goes on, because pandas writes NaN as
 /// nothing.
 ///
-/// Blanks anywhere else stay, and a note counts them: those rows may belong to something else. Where
-/// each metric has rows of its own, as in Lightning's logs, no column is logged together with the
-/// loss, and no note is made.
+/// Blanks anywhere else stay, and a note counts them: those rows may belong to something else.
+/// Where each metric has rows of its own, as in Lightning's logs, no column is logged together with
+/// the loss, and no note is made.
 pub(crate) fn losses(columns: &mut [(Role, String, Column)]) -> Option<String> {
     let place = columns.iter().position(|(role, ..)| *role == Role::Loss)?;
     let (_, name, loss) = &columns[place];

@@ -2,12 +2,13 @@
 //! `steadygrad::diagnose` judges.
 //!
 //! ```text
-//! steadygrad's run, TensorBoard, W&B, CSV, JSON lines, JSON --read--> Trace --diagnose_run--> Finding
+//! steadygrad's run, TensorBoard, W&B, CSV, JSON lines, JSON --read--> Trace --diagnose_run-->
+//! Finding
 //! ```
 //!
 //! A format is recognised by a file's content, never by its name alone. [`Trace::notes`] names what
-//! could not be read: a log that was cut off, or is damaged in places, gives the rest. No number in a
-//! file decides how much memory is taken.
+//! could not be read: a log that was cut off, or is damaged in places, gives the rest. No number in
+//! a file decides how much memory is taken.
 
 mod blanks;
 mod columns;

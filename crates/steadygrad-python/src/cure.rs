@@ -1,5 +1,5 @@
-//! The race of remedies for a PyTorch model. What to try, how to judge it and what to prescribe is the
-//! core's; the trials are run in Python.
+//! The race of remedies for a PyTorch model. What to try, how to judge it and what to prescribe is
+//! the core's; the trials are run in Python.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -54,8 +54,8 @@ impl Outcome {
     }
 }
 
-/// One run, judged step by step: watched without a remedy, and else stopped at the first value that is
-/// not finite.
+/// One run, judged step by step: watched without a remedy, and else stopped at the first value that
+/// is not finite.
 #[pyclass(module = "steadygrad._native")]
 pub(crate) struct Trial {
     guard: Guard,
@@ -90,8 +90,8 @@ impl Trial {
         })
     }
 
-    /// Judges one step. Whether it is to be applied, what the gradients are multiplied by before, and
-    /// whether the trial ends here.
+    /// Judges one step. Whether it is to be applied, what the gradients are multiplied by before,
+    /// and whether the trial ends here.
     fn step(
         &mut self,
         py: Python<'_>,
@@ -258,8 +258,8 @@ impl Cure {
         Ok(())
     }
 
-    /// Ranks what was run, and lists what is to be run again on fresh seeds: the winner, the baseline and
-    /// the controls; nothing without a winner.
+    /// Ranks what was run, and lists what is to be run again on fresh seeds: the winner, the
+    /// baseline and the controls; nothing without a winner.
     fn contenders(&mut self) -> PyResult<Vec<Listed>> {
         let subject = &self.case.subject;
         self.ranking = ranking(&self.trials, &subject.metric, subject.validation_samples);

@@ -14,8 +14,8 @@ use crate::stats_row::{StatsRow, stats_of};
 /// non-finite, subnormal and non-zero values.
 const COLUMNS: usize = 5;
 
-/// The statistics of a list of tensors. Kernels fill them in for tensors on a CUDA device, PyTorch's
-/// own operators for the rest.
+/// The statistics of a list of tensors. Kernels fill them in for tensors on a CUDA device,
+/// PyTorch's own operators for the rest.
 #[pyclass(module = "steadygrad._native")]
 pub(crate) struct DeviceReading {
     groups: Vec<Group>,
@@ -59,8 +59,8 @@ impl DeviceReading {
         })
     }
 
-    /// For each device: its number, the addresses of its tensors, and their types and sizes in turn, all
-    /// as 64-bit integers.
+    /// For each device: its number, the addresses of its tensors, and their types and sizes in
+    /// turn, all as 64-bit integers.
     #[getter]
     fn groups<'py>(&self, py: Python<'py>) -> Vec<(i32, Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let bytes = |numbers: Vec<u64>| {

@@ -311,8 +311,8 @@ pub(crate) fn begin(folder: PathBuf, name: String, parameters: Vec<String>) -> P
     RunDir::create(&folder, manifest).map_err(os_error)
 }
 
-/// Records one step with its detections and decision. `whole` means that every trained parameter has
-/// a gradient.
+/// Records one step with its detections and decision. `whole` means that every trained parameter
+/// has a gradient.
 pub(crate) fn keep(
     run: &mut RunDir,
     reading: &StepReading,

@@ -1,9 +1,9 @@
-//! The memory of PyTorch's CPU tensors, read and written in place, and the addresses of tensors on a
-//! CUDA device, which kernels read.
+//! The memory of PyTorch's CPU tensors, read and written in place, and the addresses of tensors on
+//! a CUDA device, which kernels read.
 //!
 //! A [`View`] is made and used within one call from Python, while the tensor is referenced and no
-//! Python code runs on this thread. Like PyTorch's own operators it relies on no other thread resizing,
-//! freeing or writing the tensor meanwhile.
+//! Python code runs on this thread. Like PyTorch's own operators it relies on no other thread
+//! resizing, freeing or writing the tensor meanwhile.
 #![allow(unsafe_code, reason = "tensors are read and written where they lie")]
 
 use std::ffi::{c_int, c_void};
@@ -77,7 +77,8 @@ impl View {
     /// `None` for gaps or overlaps, and for missing or misaligned memory.
     ///
     /// # Safety
-    /// A CPU tensor of this kind begins at `address` and stays there while the view's values are used.
+    /// A CPU tensor of this kind begins at `address` and stays there while the view's values are
+    /// used.
     unsafe fn new(address: usize, shape: &[i64], strides: &[i64], kind: Kind) -> Option<Self> {
         let (len, layout) = dense(shape, strides)?;
         let usable = len == 0 || (address != 0 && address.is_multiple_of(kind.size()));
@@ -112,8 +113,8 @@ impl View {
 pub(crate) struct Views(Vec<View>);
 
 impl Views {
-    /// Also returns for each view whether it was taken. A view that overlaps a taken one is not. Of two
-    /// at the same address the first is taken.
+    /// Also returns for each view whether it was taken. A view that overlaps a taken one is not. Of
+    /// two at the same address the first is taken.
     pub(crate) fn new(views: Vec<View>) -> (Self, Vec<bool>) {
         let mut taken = vec![true; views.len()];
         let mut order: Vec<usize> = (0..views.len()).filter(|&at| views[at].len > 0).collect();
@@ -260,8 +261,8 @@ impl Exchange {
         Ok(function.map(Self))
     }
 
-    /// The view of a CPU tensor whose type is exactly the capsule's. `None` without dense memory of a
-    /// kind that is read natively.
+    /// The view of a CPU tensor whose type is exactly the capsule's. `None` without dense memory of
+    /// a kind that is read natively.
     pub(crate) fn view(self, tensor: &Bound<'_, PyAny>) -> Option<View> {
         let out = self.look(tensor).filter(|out| out.device_type == CPU)?;
         let (kind, (shape, strides)) = (Kind::of(&out)?, out.layout()?);
@@ -308,8 +309,8 @@ impl DlTensor {
         if ndim == 0 {
             return Some((&[], &[]));
         }
-        // SAFETY: both have `ndim` entries, which the tensor keeps; it outlives what was made in `look`,
-        // since its callers hold a reference.
+        // SAFETY: both have `ndim` entries, which the tensor keeps; it outlives what was made in
+        // `look`, since its callers hold a reference.
         unsafe {
             Some((
                 from_raw_parts(self.shape, ndim),

@@ -33,8 +33,8 @@ extern "C" fn enter(region: *mut c_void) {
 pub(crate) struct OpenMp(Parallel);
 
 impl OpenMp {
-    /// The runtime whose functions the whole process sees, as PyTorch's on Linux. PyTorch's own calls are
-    /// bound to the same one, also if it was preloaded.
+    /// The runtime whose functions the whole process sees, as PyTorch's on Linux. PyTorch's own
+    /// calls are bound to the same one, also if it was preloaded.
     pub(crate) fn of_process() -> Option<Self> {
         #[cfg(target_os = "linux")]
         {

@@ -30,8 +30,8 @@ pub(crate) struct Measured {
     through_time: bool,
     /// Name, activation's RMS, then the gradient's norm, RMS and largest value.
     points: Vec<(String, f64, f64, f64, f64)>,
-    /// Of each sample the factors of the product of Jacobians, square, each column after column: they
-    /// themselves, or the triangles that a few directions leave of them.
+    /// Of each sample the factors of the product of Jacobians, square, each column after column:
+    /// they themselves, or the triangles that a few directions leave of them.
     factors: Vec<Vec<Vec<f64>>>,
     failed_samples: usize,
     /// Columns of the factors.
@@ -244,7 +244,8 @@ pub(crate) fn case(measured: Measured) -> PyResult<Case> {
     })
 }
 
-/// The factors hold the singular values: the leading ones, or of triangles those along the directions that were carried.
+/// The factors hold the singular values: the leading ones, or of triangles those along the
+/// directions that were carried.
 fn spectrum(measured: &Measured, axis: Axis) -> PyResult<Option<GrowthSpectrum>> {
     let (vectors, leading, mut products) = (measured.vectors, measured.leading, Vec::new());
     let mut failed = measured.failed_samples;

@@ -54,7 +54,8 @@ impl Reader {
 }
 
 impl Reader {
-    /// The view of a plain, dense CPU tensor that autograd does not follow. `None` for any other tensor.
+    /// The view of a plain, dense CPU tensor that autograd does not follow. `None` for any other
+    /// tensor.
     pub(crate) fn view(&self, tensor: &Bound<'_, PyAny>) -> PyResult<Option<View>> {
         let followed = intern!(tensor.py(), "requires_grad");
         if self.is(tensor, &self.tensor) && !tensor.getattr(followed)?.is_truthy()? {

@@ -190,8 +190,8 @@ impl GradientStats {
         Self::new(names, places.into_iter().zip(stats).collect(), &[])
     }
 
-    /// All rows as plain numbers: the place of the parameter's name, the norm, the largest value, and the
-    /// numbers of all, non-finite, subnormal and zero values.
+    /// All rows as plain numbers: the place of the parameter's name, the norm, the largest value,
+    /// and the numbers of all, non-finite, subnormal and zero values.
     fn rows(&self) -> Vec<Row> {
         let rows = self.rows.iter();
         rows.map(|(place, stats)| {

@@ -13,15 +13,15 @@ use crate::openmp::OpenMp;
 /// some 50 us) before another thread would have woken up.
 const WORTH_DETACHING: usize = 1 << 18;
 
-/// One more thread of our own pays from this many values on. PyTorch's threads spin for a while after
-/// each operation. A helper waits for such a core longer than reading fewer values takes.
+/// One more thread of our own pays from this many values on. PyTorch's threads spin for a while
+/// after each operation. A helper waits for such a core longer than reading fewer values takes.
 const PER_THREAD: usize = 1 << 22;
 
 /// PyTorch's threads where they are available, else some of our own.
 #[derive(Debug)]
 pub(crate) struct Threads {
-    /// Belongs to the process that looked it up; a fork has none of its threads. A fork that imports
-    /// this first cannot notice that, and would hang in PyTorch's own operations as well.
+    /// Belongs to the process that looked it up; a fork has none of its threads. A fork that
+    /// imports this first cannot notice that, and would hang in PyTorch's own operations as well.
     openmp: Option<OpenMp>,
     process: u32,
     /// One [`Workers`] for each number of threads, in one process.

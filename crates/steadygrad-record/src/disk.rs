@@ -1,5 +1,5 @@
-//! Every change to the disk. Each names its file in errors, explains a full disk, and can be made to
-//! fail in tests.
+//! Every change to the disk. Each names its file in errors, explains a full disk, and can be made
+//! to fail in tests.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -400,8 +400,8 @@ pub(super) mod fault {
         at_step().map_or(Ok(()), |strike| Err(strike.error()))
     }
 
-    /// Imitates a power cut before a sync: half of a file that was never synced is lost. A file that
-    /// grows was synced before, and checksums cover its end, so it stays.
+    /// Imitates a power cut before a sync: half of a file that was never synced is lost. A file
+    /// that grows was synced before, and checksums cover its end, so it stays.
     pub(super) fn before_sync(item: &ToSync<'_>) -> io::Result<()> {
         let Some(strike) = at_step() else {
             return Ok(());

@@ -20,8 +20,8 @@ impl FolderLock {
     /// Some network file systems have no locks. There the lock always succeeds.
     ///
     /// # Errors
-    /// [`RecordError::InUse`] while another process or guard holds it, [`RecordError::Io`] if the file
-    /// cannot be opened.
+    /// [`RecordError::InUse`] while another process or guard holds it, [`RecordError::Io`] if the
+    /// file cannot be opened.
     pub fn acquire(folder: &Path, name: &str) -> Result<Self, RecordError> {
         let path = folder.join(name);
         let file = File::options()

@@ -39,7 +39,8 @@ pub struct RingStep {
     pub random_state: Value,
 }
 
-/// The last steps of a run. Keep it in a snapshot's state, so that a resumed run dumps the same steps.
+/// The last steps of a run. Keep it in a snapshot's state, so that a resumed run dumps the same
+/// steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ForensicRing {
     capacity: NonZeroUsize,
@@ -53,8 +54,8 @@ impl Default for ForensicRing {
 }
 
 impl ForensicRing {
-    /// The default number of steps. Loss spikes follow their first sign by 1 to 8 steps (StableAdamW,
-    /// arXiv 2304.13013); this is four times as much, and half a batch of rows.
+    /// The default number of steps. Loss spikes follow their first sign by 1 to 8 steps
+    /// (StableAdamW, arXiv 2304.13013); this is four times as much, and half a batch of rows.
     pub const CAPACITY: NonZeroUsize = NonZeroUsize::new(steps::ROWS_PER_BATCH / 2).unwrap();
 
     /// An empty ring for `capacity` steps.
@@ -346,8 +347,8 @@ fn read_manifest(folder: &Path) -> Result<DumpManifest, Problem> {
     }
 }
 
-/// Reads and verifies dump `number` of a run directory. If its snapshot is damaged, the run's newest
-/// good snapshot that is not later than the first step replaces it, and a problem says so.
+/// Reads and verifies dump `number` of a run directory. If its snapshot is damaged, the run's
+/// newest good snapshot that is not later than the first step replaces it, and a problem says so.
 ///
 /// # Errors
 /// [`RecordError::Damaged`] when the steps cannot be read.

@@ -14,13 +14,14 @@
 //!
 //! **Readers** ([`read_manifest`], [`read_steps`], [`read_incidents`], [`SnapshotStore`],
 //! [`read_dump`]) work while the run is being written. They verify every byte that they use, return
-//! everything intact, and name the rest as [`Problem`]s. A number in a damaged file never decides how
-//! much memory they take, and they do not panic.
+//! everything intact, and name the rest as [`Problem`]s. A number in a damaged file never decides
+//! how much memory they take, and they do not panic.
 //!
-//! **Durability.** Flushed data (64 rows, an incident, a snapshot, the end) survive a killed process.
-//! Synced data (a snapshot, a dump, the end) also survive a power cut. A snapshot is written after the
-//! rows before it are synced, so a run resumed from it has all its rows. A failed write, on a full disk
-//! for example, leaves everything before it untouched, and its error names the last good state.
+//! **Durability.** Flushed data (64 rows, an incident, a snapshot, the end) survive a killed
+//! process. Synced data (a snapshot, a dump, the end) also survive a power cut. A snapshot is
+//! written after the rows before it are synced, so a run resumed from it has all its rows. A failed
+//! write, on a full disk for example, leaves everything before it untouched, and its error names
+//! the last good state.
 
 mod disk;
 mod error;

@@ -52,8 +52,8 @@ impl Problem {
         )
     }
 
-    /// Whether this is an unfinished end, as a killed writer leaves it and a reader sees it while the
-    /// writer works. Everything before it was read.
+    /// Whether this is an unfinished end, as a killed writer leaves it and a reader sees it while
+    /// the writer works. Everything before it was read.
     pub fn is_torn_tail(&self) -> bool {
         matches!(self.what, Damage::TornTail { .. })
     }

@@ -58,11 +58,12 @@ impl RunDir {
 
     /// Opens a run to continue it at `next_step`, the step of its snapshot (0 without one).
     ///
-    /// New rows and incidents go into new segments. Of the earlier files only `run.json` changes: it
-    /// says `Running` again.
+    /// New rows and incidents go into new segments. Of the earlier files only `run.json` changes:
+    /// it says `Running` again.
     ///
     /// # Errors
-    /// [`RecordError::InUse`] while another process writes the run, [`RecordError::Damaged`] if neither
+    /// [`RecordError::InUse`] while another process writes the run, [`RecordError::Damaged`] if
+    /// neither
     /// `run.json` nor its previous version is intact.
     pub fn resume(path: &Path, next_step: u64) -> Result<Found<Self>, RecordError> {
         // Checked before the lock as well, so that no lock file stays in a foreign folder.
@@ -81,7 +82,8 @@ impl RunDir {
         file.manifest.status = RunStatus::Running;
         file.resume(number, next_step);
         let run = Self::open(path, file, lock, number)?;
-        // Written after the segment's files, so that a manifest never names a segment without files.
+        // Written after the segment's files, so that a manifest never names a segment without
+        // files.
         run.file.write(path)?;
         Ok(Found {
             value: run,
@@ -176,8 +178,8 @@ impl RunDir {
 
     /// Writes the steps before an incident into a folder of its own, and syncs the rows.
     ///
-    /// Its snapshot is the newest good one on the disk that is not later than the ring's first step,
-    /// else `in_memory`.
+    /// Its snapshot is the newest good one on the disk that is not later than the ring's first
+    /// step, else `in_memory`.
     ///
     /// # Errors
     /// The errors of [`write_snapshot`](Self::write_snapshot), except that non-finite weights are

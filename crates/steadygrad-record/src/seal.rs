@@ -1,7 +1,7 @@
 //! JSON files that end in their own checksum.
 //!
-//! The checksum is XXH3 with 64 bits. It is about as fast as memory and misses one change in 2^64. It
-//! does not stop a forger, which a run directory does not need.
+//! The checksum is XXH3 with 64 bits. It is about as fast as memory and misses one change in 2^64.
+//! It does not stop a forger, which a run directory does not need.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -85,8 +85,8 @@ pub(super) struct Rows<T> {
     pub(super) rows: Vec<T>,
 }
 
-/// Joins segments. Each replaces the earlier rows from its first step on. Also returns how many rows
-/// of each segment were replaced.
+/// Joins segments. Each replaces the earlier rows from its first step on. Also returns how many
+/// rows of each segment were replaced.
 pub(super) fn join<T>(segments: Vec<Rows<T>>, step: impl Fn(&T) -> u64) -> (Vec<T>, Vec<usize>) {
     let mut kept: Vec<Vec<T>> = Vec::new();
     let mut replaced = Vec::new();

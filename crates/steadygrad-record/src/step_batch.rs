@@ -31,8 +31,8 @@ pub(super) fn check_header(header: &[u8]) -> Result<(), ArrowError> {
 
 /// Checks that a part consists of uncompressed record batches whose buffers lie inside it.
 ///
-/// Arrow's reader panics on a buffer that lies elsewhere or ends within a value. A forged checksum can
-/// hide such a buffer.
+/// Arrow's reader panics on a buffer that lies elsewhere or ends within a value. A forged checksum
+/// can hide such a buffer.
 ///
 /// # Errors
 /// [`ArrowError::IpcError`] names what is wrong.

@@ -95,8 +95,8 @@ fn rows(
     if batches.is_empty() && first.is_none() {
         return (None, Vec::new());
     }
-    // A damaged header can be rebuilt from the parameters in the manifest. Its checksum, or else its
-    // bytes, show whether the result is the original.
+    // A damaged header can be rebuilt from the parameters in the manifest. Its checksum, or else
+    // its bytes, show whether the result is the original.
     let is_this = |bytes: &Vec<u8>| match first {
         Some(first) => xxh3_64(bytes) == first.sum,
         None => read.bytes.starts_with(bytes),
@@ -257,8 +257,8 @@ mod tests {
         assert_eq!(format!("{rows:?}"), format!("{:?}", [expected]));
     }
 
-    /// Checksums are the first line of defence. Damage that fits its checksum must not panic either,
-    /// whichever bit it changes.
+    /// Checksums are the first line of defence. Damage that fits its checksum must not panic
+    /// either, whichever bit it changes.
     #[test]
     fn no_flipped_bit_of_a_batch_panics() {
         let folder = tempfile::tempdir().unwrap();

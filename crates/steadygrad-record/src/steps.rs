@@ -58,8 +58,8 @@ pub struct StepRecord {
 }
 
 impl StepRecord {
-    /// The row of one step: the measurements and the decision. The caller may add the update norm, the
-    /// batch, and a learning rate other than the planned one.
+    /// The row of one step: the measurements and the decision. The caller may add the update norm,
+    /// the batch, and a learning rate other than the planned one.
     pub fn new(reading: &StepReading, decision: &Decision) -> Self {
         let grad_norm = reading.gradients.global_norm();
         Self {
@@ -172,8 +172,8 @@ impl StepWriter {
         }
     }
 
-    /// Writes an incomplete batch, at most once in [`ROWS_PER_BATCH`] rows: small batches are mostly
-    /// overhead.
+    /// Writes an incomplete batch, at most once in [`ROWS_PER_BATCH`] rows: small batches are
+    /// mostly overhead.
     pub(super) fn flush_early(&mut self) -> Result<(), RecordError> {
         if self.since_early < ROWS_PER_BATCH || self.pending.is_empty() {
             return Ok(());

@@ -1,8 +1,8 @@
 //! Files that only grow, with a checksum for each part that was appended.
 //!
-//! The file holds its parts only, so that any tool can read it. A second file, with `.sums` after its
-//! name, has one line for each part: first byte, length, checksum, and a checksum of the line itself.
-//! A part is written before its line. A reader uses no byte without a matching line.
+//! The file holds its parts only, so that any tool can read it. A second file, with `.sums` after
+//! its name, has one line for each part: first byte, length, checksum, and a checksum of the line
+//! itself. A part is written before its line. A reader uses no byte without a matching line.
 
 use std::fs;
 use std::ops::Range;

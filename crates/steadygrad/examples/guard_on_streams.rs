@@ -2,8 +2,8 @@
 //! `cargo run --release -p steadygrad --example guard_on_streams -- [FIRST_SEED]`.
 //!
 //! Healthy streams count false alarms; faulty ones count detections, recoveries and lead times.
-//! Thresholds were chosen on seeds from 0 on; the default here is 2,000,000. The lab's examples judge
-//! real runs.
+//! Thresholds were chosen on seeds from 0 on; the default here is 2,000,000. The lab's examples
+//! judge real runs.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -35,12 +35,13 @@ enum Course {
     Schedule,
     /// Cosine restarts.
     Restarts,
-    /// A recurrent network: a long plateau, then norms that rise a hundredfold while the loss falls,
-    /// with Pareto tails throughout.
+    /// A recurrent network: a long plateau, then norms that rise a hundredfold while the loss
+    /// falls, with Pareto tails throughout.
     Breakthrough,
     /// A log-likelihood: negative, and falling.
     Likelihood,
-    /// Data in stretches of 30 to 150 steps, each harder or easier than the last, in a run that learns.
+    /// Data in stretches of 30 to 150 steps, each harder or easier than the last, in a run that
+    /// learns.
     Stretches,
 }
 
@@ -503,7 +504,8 @@ fn recover(fault: Fault, rows: &[Row], begin: u64, severity: f64, rate: f64, out
                     applied = true;
                     damage = 1.0;
                 }
-                // The learning rate is too high for this stretch; at a lower one the growth shrinks.
+                // The learning rate is too high for this stretch; at a lower one the growth
+                // shrinks.
                 if fault == Fault::Divergence && age.is_some_and(|age| age < 200) {
                     let low = judgement.learning_rate_scale <= 0.5;
                     growth = (growth + if low { -rate.ln() } else { rate.ln() }).max(0.0);

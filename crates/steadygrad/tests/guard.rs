@@ -1,5 +1,5 @@
-//! The guard as a whole: whatever the reading, it neither panics nor lets a non-finite value through,
-//! and the ladder does what its documentation says.
+//! The guard as a whole: whatever the reading, it neither panics nor lets a non-finite value
+//! through, and the ladder does what its documentation says.
 
 use std::str::FromStr;
 
@@ -401,7 +401,8 @@ fn nothing_is_quiet_where_the_guard_may_act() {
         },
     );
     assert_eq!(run.guard.quiet(1.0), None);
-    // Clipping by the norm bounds what is quiet; the decision of another policy is not known before.
+    // Clipping by the norm bounds what is quiet; the decision of another policy is not known
+    // before.
     let mut run = Run::new(GuardConfig::default().with_clip(GlobalNormClip::new(1.5)));
     run.calm(60);
     assert_eq!(
@@ -532,8 +533,8 @@ fn a_lasting_change_of_the_data_is_accepted_in_the_end() {
     assert_eq!(run.guard.summary().rolled_back, 2);
     assert_eq!(run.guard.summary().new_levels, 1);
     let last = rungs.iter().rposition(|rung| *rung != Rung::Keep);
-    // 5 skips, the rollback, one to see whether the weights stand still, 30 more that may have been bad
-    // data, and the one that is accepted.
+    // 5 skips, the rollback, one to see whether the weights stand still, 30 more that may have been
+    // bad data, and the one that is accepted.
     assert_eq!(last, Some(37), "{rungs:?}");
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
 }
@@ -567,8 +568,8 @@ fn data_that_get_worse_are_no_level_yet() {
     assert_eq!(accepted, Some(91));
 }
 
-/// A run whose loss fell from 2.3 to 0.3 and was then back for five readings: it was rolled back from
-/// step 104 to step 80.
+/// A run whose loss fell from 2.3 to 0.3 and was then back for five readings: it was rolled back
+/// from step 104 to step 80.
 fn rolled_back_for_its_loss(keeps_abandoned: bool) -> Run {
     let mut run = Run {
         keeps_abandoned,
@@ -694,8 +695,8 @@ fn damaged_weights_are_rolled_back_at_once_and_a_young_snapshot_is_not_trusted()
     }
 }
 
-/// Something writes to the weights after the rollback. No step is applied meanwhile, and when it has
-/// ended, its writes are rolled back.
+/// Something writes to the weights after the rollback. No step is applied meanwhile, and when it
+/// has ended, its writes are rolled back.
 #[test]
 fn writes_to_the_weights_are_waited_for_and_rolled_back() {
     let weights = |norm: f64| healthy(0).with_weight_norms(vec![norm]);

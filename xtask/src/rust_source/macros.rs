@@ -92,7 +92,8 @@ impl MacroRules {
         rules
     }
 
-    /// Returns the rules of every macro that a module calls, and of those that a call hands over to:
+    /// Returns the rules of every macro that a module calls, and of those that a call hands over
+    /// to:
     /// `each!(declare)`.
     pub fn called_by(&self, items: &[Item]) -> Vec<(&str, &TokenStream)> {
         let mut wanted = BTreeSet::new();

@@ -4,8 +4,8 @@ use steadygrad::setting::SettingError;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultError {
-    /// A setting of a fault, or of the plan's clip, is out of range. A fault's setting is named with
-    /// its fault, as `scaled_batch.factor`.
+    /// A setting of a fault, or of the plan's clip, is out of range. A fault's setting is named
+    /// with its fault, as `scaled_batch.factor`.
     #[error(transparent)]
     Setting(#[from] SettingError),
     /// A fault names a parameter that the model does not have.

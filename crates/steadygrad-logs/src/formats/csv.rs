@@ -33,8 +33,8 @@ const BLOCK: usize = 1 << 20;
 
 /// Reads one file.
 ///
-/// Threads parse blocks of lines side by side. In a file with quotes a cell may hold a line's end, so
-/// the `csv` crate reads it as a whole.
+/// Threads parse blocks of lines side by side. In a file with quotes a cell may hold a line's end,
+/// so the `csv` crate reads it as a whole.
 fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     let (header, delimiter) = header(path)?;
     let selection = select(path, &header, columns)?;

@@ -34,7 +34,8 @@ const HEAD: u64 = 1 << 16;
 /// The format of this file.
 ///
 /// # Errors
-/// [`LogError::Unrecognised`] for a file of no format, [`LogError::Io`] for one that cannot be read.
+/// [`LogError::Unrecognised`] for a file of no format, [`LogError::Io`] for one that cannot be
+/// read.
 pub(crate) fn format_of(path: &Path) -> Result<&'static Format, LogError> {
     let mut head = Vec::new();
     let file = File::open(path).map_err(LogError::io(path))?;

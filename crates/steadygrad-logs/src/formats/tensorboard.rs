@@ -1,7 +1,7 @@
 //! TensorBoard's event files: records with checksums (TFRecord), each an `Event` in protobuf.
 //!
-//! A record is its length (8 bytes), that length's checksum (4), the data, and the data's checksum (4);
-//! a checksum is a masked CRC-32C. Field numbers are those of TensorFlow's `event.proto`,
+//! A record is its length (8 bytes), that length's checksum (4), the data, and the data's checksum
+//! (4); a checksum is a masked CRC-32C. Field numbers are those of TensorFlow's `event.proto`,
 //! `summary.proto` and `tensor.proto`.
 
 use std::collections::HashMap;

@@ -2,9 +2,9 @@
 //!
 //! Seven bytes come first: `:W&B`, two bytes of a magic number and one of a version. LevelDB's log
 //! format follows (its `doc/log_format.md`), with a plain CRC-32 of a part's type and data as the
-//! checksum. Blocks of 32 KiB, counted from the file's first byte, hold parts. A part has a header of
-//! seven bytes (checksum, length, type). One or more parts make a record, a `Record` in protobuf with
-//! the field numbers of `wandb_internal.proto`.
+//! checksum. Blocks of 32 KiB, counted from the file's first byte, hold parts. A part has a header
+//! of seven bytes (checksum, length, type). One or more parts make a record, a `Record` in protobuf
+//! with the field numbers of `wandb_internal.proto`.
 
 use std::fs::File;
 use std::io::{BufReader, Read as _};

@@ -18,8 +18,8 @@ const REMOVED: &str = ".removed";
 
 /// The snapshots of a run: the folder `snapshots` of its directory.
 ///
-/// The newest snapshot is the one written last, not the one of the highest step. After a rollback the
-/// undone steps must not win over the later ones.
+/// The newest snapshot is the one written last, not the one of the highest step. After a rollback
+/// the undone steps must not win over the later ones.
 #[derive(Debug, Clone)]
 pub struct SnapshotStore {
     folder: PathBuf,
@@ -49,8 +49,8 @@ impl SnapshotEntry {
 }
 
 impl SnapshotStore {
-    /// The default number of snapshots. A growing fault may be in the newest, and the disk may damage
-    /// one more: three leave one to go back to.
+    /// The default number of snapshots. A growing fault may be in the newest, and the disk may
+    /// damage one more: three leave one to go back to.
     pub const KEEP: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
     /// The snapshots of the run in `run`. Touches nothing; the folder may not exist yet.
@@ -105,8 +105,8 @@ impl SnapshotStore {
         }
     }
 
-    /// The newest intact and finite snapshot whose step is at most `at_or_before`, with the snapshots
-    /// that were passed over and why. `None` if there is no such snapshot.
+    /// The newest intact and finite snapshot whose step is at most `at_or_before`, with the
+    /// snapshots that were passed over and why. `None` if there is no such snapshot.
     ///
     /// # Errors
     /// [`RecordError::Io`] if the folder exists and cannot be listed.
@@ -166,8 +166,8 @@ impl SnapshotStore {
     /// untouched.
     ///
     /// # Errors
-    /// [`SnapshotError::NonFinite`] unless allowed; [`SnapshotError::Shape`], `Name` and `State` if it
-    /// could not be read back; [`SnapshotError::Record`] if the disk fails.
+    /// [`SnapshotError::NonFinite`] unless allowed; [`SnapshotError::Shape`], `Name` and `State` if
+    /// it could not be read back; [`SnapshotError::Record`] if the disk fails.
     pub fn write(
         &self,
         snapshot: &Snapshot,
@@ -242,8 +242,8 @@ impl SnapshotStore {
         Ok(())
     }
 
-    /// Removes every snapshot with `keep` newer ones, if it is broken or has `keep` newer finite ones.
-    /// Broken snapshots then never push out the last good one, and never pile up.
+    /// Removes every snapshot with `keep` newer ones, if it is broken or has `keep` newer finite
+    /// ones. Broken snapshots then never push out the last good one, and never pile up.
     fn prune(&self) -> Result<(), RecordError> {
         let keep = self.keep.get();
         let mut good = 0;

@@ -1,7 +1,7 @@
 //! `tensors.safetensors`, written and read tensor by tensor, without a second copy of the model.
 //!
-//! The `safetensors` crate makes the header. Its reader is not used: it needs the whole file in memory
-//! and adds lengths from the header without a check.
+//! The `safetensors` crate makes the header. Its reader is not used: it needs the whole file in
+//! memory and adds lengths from the header without a check.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -93,7 +93,8 @@ pub(super) fn write(
     Ok(folder.add(file)?)
 }
 
-/// Reads the tensors in the order of `names`. An error if the file's length or checksum differs from
+/// Reads the tensors in the order of `names`. An error if the file's length or checksum differs
+/// from
 /// `sum`.
 pub(super) fn read(path: &Path, sum: &FileSum, names: &[String]) -> Result<Vec<Tensor>, Problem> {
     let refused = |error: &std::io::Error| Problem::refused(path, error);
