@@ -27,7 +27,8 @@ use crate::outcome::{GuardReport, StepOutcome};
 /// let mut optimizer = SgdConfig::new().init();
 /// let mut guard = Guard::new(GuardConfig::default().with_clip(GlobalNormClip::new(1e-3)))?;
 /// for step in 0..3 {
-///     let loss = model.forward(Tensor::<2>::ones([16, 8], &device) + 1.0).square().mean();
+///     let output = model.forward(Tensor::<2>::ones([16, 8], &device));
+///     let loss = (output - 10.0).square().mean();
 ///     let value = loss.clone().into_scalar::<f64>();
 ///     let gradients = GradientsParams::from_grads(loss.backward(), &model);
 ///     let outcome = StepWithoutRollback::new(&mut guard, &mut optimizer, step)
