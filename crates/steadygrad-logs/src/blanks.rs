@@ -39,7 +39,8 @@ pub(crate) fn losses(columns: &mut [(Role, String, Column)]) -> Option<String> {
     let is_tail = loss.missing.first() == Some(&((rows - blank) as u64));
     if is_tail && in_blank == 0 && blank >= LEAST {
         let note = format!(
-            "`{name}` is blank in the last {blank} of {rows} rows, where `{companion}` goes on: read as NaN, which pandas \
+            "`{name}` is blank in the last {blank} of {rows} rows, where `{companion}` goes on: read \
+             as NaN, which pandas \
              writes so"
         );
         columns[place].2.missing.clear();

@@ -55,7 +55,8 @@ impl Clipper {
         let saved: Core = parse(saved)?;
         if saved.policy() != self.0.policy() {
             return Err(PyValueError::new_err(
-                "the saved state is of another policy; make the Clipper with the policy it was saved with",
+                "the saved state is of another policy; make the Clipper with the policy that it \
+                 was saved with",
             ));
         }
         self.0 = saved;
@@ -150,7 +151,8 @@ impl Gradients for Adapter<'_, '_> {
         let rest = &self.collected.rest;
         if needs != Needs::Stats && !rest.tensors.is_empty() {
             return Err(PyNotImplementedError::new_err(format!(
-                "this policy needs dense CPU gradients of float32, float64, float16 or bfloat16; {} of {} are others",
+                "this policy needs dense CPU gradients of float32, float64, float16 or bfloat16; {} of {} \
+                 are others",
                 rest.tensors.len(),
                 rest.tensors.len() + self.collected.read.tensors.len(),
             )));

@@ -245,7 +245,8 @@ impl Guard {
         let core: Core = serde_json::from_str(saved).map_err(value_error)?;
         if core.config() != self.core.config() {
             return Err(value_error(
-                "the saved state is of a guard with other settings; make the Guard with the preset it was saved with",
+                "the saved state is of a guard with other settings; make the Guard with the preset that \
+                 it was saved with",
             ));
         }
         let damage = self.resume_record(step)?;

@@ -26,7 +26,8 @@ pub(crate) struct TensorStats {
 impl TensorStats {
     fn __repr__(&self) -> String {
         format!(
-            "TensorStats(tensor_norm={:.4e}, share={:.4}, max_abs={:.4e}, numel={}, non_finite={}, subnormal={}, zero={})",
+            "TensorStats(tensor_norm={:.4e}, share={:.4}, max_abs={:.4e}, numel={}, non_finite={}, \
+             subnormal={}, zero={})",
             self.tensor_norm,
             self.share,
             self.max_abs,

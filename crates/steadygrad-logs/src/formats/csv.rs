@@ -272,7 +272,8 @@ fn trace(path: &Path, header: &[String], selection: Selection, mut rows: Rows) -
     }
     if let Some(row) = rows.first_odd_line {
         notes.push(format!(
-            "{} lines do not have the header's {} cells, the first is line {}: their cells were read",
+            "{} lines do not have the header's {} cells, the first is line {}: their cells were \
+             read",
             rows.odd_lines,
             header.len(),
             row + 2

@@ -110,7 +110,8 @@ fn lowered(table: &StepTable) -> Option<String> {
     let least = lowered.fold(1.0, f64::min);
     (count > 0).then(|| {
         format!(
-            "the guard lowered the learning rate in {count} rows, down to {least:.1e} of the user's rate: \
+            "the guard lowered the learning rate in {count} rows, down to {least:.1e} of the \
+             user's rate: \
              the rates shown are the user's"
         )
     })

@@ -212,7 +212,8 @@ impl Tags {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if damaged > 0 {
             self.notes.push(format!(
-                "`{name}`: {damaged} damaged records were left out, the first at byte {first_damaged}"
+                "`{name}`: {damaged} damaged records were left out, the first at byte \
+                 {first_damaged}"
             ));
         }
         if let Some(why) = cut {

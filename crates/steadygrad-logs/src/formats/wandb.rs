@@ -201,7 +201,8 @@ impl Parts {
         let mut notes = Vec::new();
         if self.damaged > 0 {
             notes.push(format!(
-                "{} damaged places were left out, each up to the next block of 32 KiB, the first at byte {}",
+                "{} damaged places were left out, each up to the next block of 32 KiB, the first at \
+                 byte {}",
                 self.damaged, self.first_damaged
             ));
         }
@@ -210,7 +211,9 @@ impl Parts {
                 "it was cut off, or is being written, at byte {at}; everything before it was read"
             )),
             (None, Some(_)) => notes.push(
-                "it ends within a record: it was cut off, or is being written; everything before it was read".into(),
+                "it ends within a record: it was cut off, or is being written; everything before it \
+                 was read"
+                    .into(),
             ),
             _ => {}
         }
