@@ -90,10 +90,7 @@ pub fn cure<S: Subject>(
     let baseline = Trial::baseline(Some(outcome));
 
     control.progress.phase("verify");
-    let verification = match &winner {
-        Some(winner) => bench.verify(contenders(winner, &baseline, &trials))?,
-        None => vec![],
-    };
+    let verification = bench.verify_winner(winner.as_ref(), &baseline, &trials)?;
     let interrupted = control.is_cancelled();
     let prescription = winner
         .filter(|_| !interrupted)
@@ -196,6 +193,19 @@ impl<S: Subject> Bench<'_, S> {
                 .filter(|outcome| outcome.end != End::Interrupted);
         }
         Ok(())
+    }
+
+    /// Runs the winner again on new seeds, with the baseline and the controls beside it.
+    fn verify_winner(
+        &self,
+        winner: Option<&Trial>,
+        baseline: &Trial,
+        trials: &[Trial],
+    ) -> Result<Vec<Verification>, RecordError> {
+        match winner {
+            Some(winner) => self.verify(contenders(winner, baseline, trials)),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Runs these trials again on new seeds. Interrupted runs are left out.

@@ -1,5 +1,5 @@
 use steadygrad::dynamics::{
-    Axis, DynamicsError, GrowthSamples, GrowthSpectrum, JacobianProduct, LayerJacobian,
+    Axis, Block, DynamicsError, GrowthSamples, GrowthSpectrum, JacobianProduct, LayerJacobian,
     ProductSettings, next_jacobians,
 };
 
@@ -46,10 +46,9 @@ pub(crate) fn spectrum<S: Subject>(
     let settings = ProductSettings::default().with_seed(seed);
     for row in rows.iter().take(SAMPLES) {
         let (stages, input) = subject.stages(model, *row)?;
-        let steps = last
-            .unwrap_or(stages.names().len())
-            .min(stages.names().len());
-        names = stages.names()[stages.names().len() - steps..].to_vec();
+        let all = stages.names().len();
+        let steps = last.unwrap_or(all).min(all);
+        names = stages.names()[all - steps..].to_vec();
         let Ok(mut backward) = stages.linearize(input.clone()) else {
             failed += 1;
             continue;
@@ -57,23 +56,19 @@ pub(crate) fn spectrum<S: Subject>(
         width = width.min(backward.width());
         vectors = vectors.min(width);
         let work = steps as f64 * (width as f64).powi(3);
-        if work > COMPLETE_WORK {
-            vectors = vectors.min(VECTORS);
-        }
+        vectors = vectors.min(most_vectors(work));
         let measured = if work <= EXPLICIT_WORK {
             if layers.len() >= FEWEST_SAMPLES && spent + work > ALL_EXPLICIT_WORK {
                 break;
             }
             spent += work;
             next_jacobians(&mut backward, steps).and_then(|factors| {
-                let product = with_rank(&mut vectors, |vectors| {
-                    JacobianProduct::of_factors(&factors, settings.with_vectors(vectors))
-                })?;
+                let product = of_factors(&factors, &mut vectors, settings)?;
                 // The backward pass begins with the last layer.
                 layers.push(factors.iter().rev().map(LayerJacobian::of).collect());
                 Ok(product)
             })
-        } else if steps == stages.names().len() {
+        } else if steps == all {
             with_rank(&mut vectors, |vectors| {
                 let mut backward = stages.linearize(input.clone())?;
                 JacobianProduct::measure(&mut backward, settings.with_vectors(vectors))
@@ -98,6 +93,26 @@ pub(crate) fn spectrum<S: Subject>(
     })
 }
 
+/// The largest number of vectors for a product of this work.
+fn most_vectors(work: f64) -> usize {
+    if work > COMPLETE_WORK {
+        VECTORS
+    } else {
+        usize::MAX
+    }
+}
+
+/// The product of explicit Jacobians, with as many vectors as its rank allows.
+fn of_factors(
+    factors: &[Block],
+    vectors: &mut usize,
+    settings: ProductSettings,
+) -> Result<JacobianProduct, DynamicsError> {
+    with_rank(vectors, |vectors| {
+        JacobianProduct::of_factors(factors, settings.with_vectors(vectors))
+    })
+}
+
 /// A product with as many vectors as its rank allows.
 fn with_rank(
     vectors: &mut usize,
@@ -116,7 +131,7 @@ fn with_rank(
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
-    use steadygrad::dynamics::{Activation, Block, jacobians};
+    use steadygrad::dynamics::{Activation, jacobians};
 
     use super::*;
     use crate::Plan;

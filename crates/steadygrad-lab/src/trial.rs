@@ -101,12 +101,7 @@ fn train<S: Subject>(
         let rate = plan.scheduled(learning_rate, step);
         let done = run.step(model, batches.next_batch(), step, rate)?;
         model = done.model;
-        let progress = StepProgress {
-            step,
-            loss: done.loss,
-            grad_norm: done.grad_norm,
-            guard: run.guard.summary(),
-        };
+        let progress = run.progress(step, done.loss, done.grad_norm);
         control.progress.stepped(spec.name, progress);
         if let Some(ended) = done.end {
             end = ended;
@@ -114,10 +109,7 @@ fn train<S: Subject>(
         }
     }
     if let Some(record) = run.record {
-        record.finish(match end {
-            End::Interrupted => RunStatus::Interrupted,
-            _ => RunStatus::Ended,
-        })?;
+        record.finish(status_of(&end))?;
     }
     let validation_metric = match end {
         End::Completed => subject.validate(&model),
@@ -130,6 +122,13 @@ fn train<S: Subject>(
         seconds: run.seconds,
     };
     Ok(run.recorder.finish(end, at))
+}
+
+fn status_of(end: &End) -> RunStatus {
+    match end {
+        End::Interrupted => RunStatus::Interrupted,
+        _ => RunStatus::Ended,
+    }
 }
 
 /// A trial in progress, without its model.
@@ -154,6 +153,15 @@ struct StepResult<M> {
 }
 
 impl<S: Subject> Run<'_, S> {
+    fn progress(&self, step: u64, loss: f64, grad_norm: f64) -> StepProgress<'_> {
+        StepProgress {
+            step,
+            loss,
+            grad_norm,
+            guard: self.guard.summary(),
+        }
+    }
+
     /// Makes one step and records it.
     fn step(
         &mut self,

@@ -261,6 +261,49 @@ pub(crate) struct Selection {
     pub(crate) notes: Vec<String>,
 }
 
+/// A column that may have a role. Rank 0 is the best.
+struct Candidate {
+    index: usize,
+    role: Role,
+    rank: usize,
+}
+
+impl Selection {
+    /// Gives a column its role, unless a column with a better name has it. The first `fixed` columns
+    /// are the user's choice.
+    fn place(
+        &mut self,
+        candidate: Candidate,
+        found: &mut Vec<Candidate>,
+        fixed: usize,
+        names: &[String],
+    ) {
+        // Each parameter is a role of its own.
+        let parameter = matches!(candidate.role, Role::ParameterGradNorm(_));
+        let rival = found.iter().position(|other| other.role == candidate.role);
+        let Some(rival) = rival.filter(|_| !parameter) else {
+            found.push(candidate);
+            return;
+        };
+        let better = rival >= fixed && candidate.rank < found[rival].rank;
+        let (taken, left) = if better {
+            (candidate.index, found[rival].index)
+        } else {
+            (found[rival].index, candidate.index)
+        };
+        self.notes.push(format!(
+            "both `{}` and `{}` could be {}: the first is used",
+            names[taken],
+            names[left],
+            candidate.role.column()
+        ));
+        self.unmatched.push(names[left].clone());
+        if better {
+            found[rival] = candidate;
+        }
+    }
+}
+
 /// Finds each column's role. Columns that the user named come first.
 pub(crate) fn select(
     path: &Path,
@@ -284,69 +327,47 @@ pub(crate) fn select(
         (named(&columns.grad_norm)?, Role::GradNorm),
         (named(&columns.learning_rate)?, Role::LearningRate),
     ];
-    let mut found: Vec<(usize, Role, usize)> = Vec::new();
-    for (index, role) in by_user {
-        if let Some(index) = index {
-            found.push((index, role, 0));
-        }
-    }
+    let by_user = by_user.into_iter().filter_map(|(index, role)| {
+        let (index, rank) = (index?, 0);
+        Some(Candidate { index, role, rank })
+    });
+    let mut found: Vec<Candidate> = by_user.collect();
     let fixed = found.len();
     let mut selection = Selection {
         step,
         ..Selection::default()
     };
     for (index, name) in names.iter().enumerate() {
-        if Some(index) == step || found[..fixed].iter().any(|(named, ..)| *named == index) {
+        if Some(index) == step || found[..fixed].iter().any(|named| named.index == index) {
             continue;
         }
-        let Some((role, rank)) = role(name) else {
-            selection.unmatched.push(name.clone());
-            continue;
-        };
-        let parameter = matches!(role, Role::ParameterGradNorm(_));
-        // Each parameter is a role of its own.
-        let rival = (!parameter)
-            .then(|| found.iter().position(|(_, other, _)| *other == role))
-            .flatten();
-        let Some(rival) = rival else {
-            found.push((index, role, rank));
-            continue;
-        };
-        let (other, _, its_rank) = found[rival];
-        let better = rival >= fixed && rank < its_rank;
-        let (taken, left) = if better {
-            (index, other)
-        } else {
-            (other, index)
-        };
-        selection.notes.push(format!(
-            "both `{}` and `{}` could be {}: the first is used",
-            names[taken],
-            names[left],
-            role.column()
-        ));
-        selection.unmatched.push(names[left].clone());
-        if better {
-            found[rival] = (index, role, rank);
+        match role(name) {
+            Some((role, rank)) => {
+                let candidate = Candidate { index, role, rank };
+                selection.place(candidate, &mut found, fixed, names);
+            }
+            None => selection.unmatched.push(name.clone()),
         }
     }
     selection.roles = found
         .into_iter()
-        .map(|(index, role, _)| (index, role))
+        .map(|found| (found.index, found.role))
         .collect();
-    let read = |role: &Role| {
-        matches!(
-            role,
-            Role::Loss | Role::GradNorm | Role::ParameterGradNorm(_)
-        )
-    };
-    if selection.roles.iter().any(|(_, role)| read(role)) {
+    if selection.roles.iter().any(|(_, role)| is_essential(role)) {
         return Ok(selection);
     }
     Err(LogError::NoRole {
         path: path.to_owned(),
         columns: names.iter().take(20).cloned().collect(),
     })
+}
+
+/// Whether the rules can judge a log that has this role alone.
+fn is_essential(role: &Role) -> bool {
+    matches!(
+        role,
+        Role::Loss | Role::GradNorm | Role::ParameterGradNorm(_)
+    )
 }
 
 /// The error for a column that the log lacks, with the nearest names.

@@ -4,6 +4,7 @@ mod clipper;
 mod command;
 mod cure;
 mod device_reading;
+mod dlpack;
 mod extras;
 mod gradients;
 mod guard;

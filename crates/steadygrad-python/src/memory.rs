@@ -6,14 +6,13 @@
 //! resizing, freeing or writing the tensor meanwhile.
 #![allow(unsafe_code, reason = "tensors are read and written where they lie")]
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 use half::{bf16, f16};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyCapsule;
 use steadygrad::stats::{Units, Values, ValuesMut};
 
 /// The types that are read natively.
@@ -26,17 +25,6 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// From the exchange's type code.
-    fn of(out: &DlTensor) -> Option<Self> {
-        match (out.code, out.bits) {
-            (FLOAT, 32) => Some(Self::F32),
-            (FLOAT, 64) => Some(Self::F64),
-            (FLOAT, 16) => Some(Self::F16),
-            (BFLOAT, 16) => Some(Self::Bf16),
-            _ => None,
-        }
-    }
-
     fn size(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -66,7 +54,7 @@ pub(crate) struct View {
 
 /// The order of the values in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Layout {
+pub(crate) struct Layout {
     /// 0 for the order of the indices, else a digest of shape and strides.
     order: u64,
     /// The memory of each output unit. `None` if the units are scattered.
@@ -79,7 +67,12 @@ impl View {
     /// # Safety
     /// A CPU tensor of this kind begins at `address` and stays there while the view's values are
     /// used.
-    unsafe fn new(address: usize, shape: &[i64], strides: &[i64], kind: Kind) -> Option<Self> {
+    pub(crate) unsafe fn new(
+        address: usize,
+        shape: &[i64],
+        strides: &[i64],
+        kind: Kind,
+    ) -> Option<Self> {
         let (len, layout) = dense(shape, strides)?;
         let usable = len == 0 || (address != 0 && address.is_multiple_of(kind.size()));
         usable.then_some(Self {
@@ -203,123 +196,6 @@ unsafe fn values_mut<'a>(view: &View) -> ValuesMut<'a> {
     }
 }
 
-/// DLPack's `DLTensor`.
-#[repr(C)]
-struct DlTensor {
-    data: *mut c_void,
-    device_type: i32,
-    device_id: i32,
-    ndim: i32,
-    code: u8,
-    bits: u8,
-    lanes: u16,
-    shape: *const i64,
-    strides: *const i64,
-    byte_offset: u64,
-}
-
-const CPU: i32 = 1;
-/// PyTorch reports a ROCm device as this type, too.
-const CUDA: [i32; 2] = [2, 10];
-const FLOAT: u8 = 2;
-const BFLOAT: u8 = 4;
-
-type DlTensorFromPyObject = unsafe extern "C" fn(*mut c_void, *mut DlTensor) -> c_int;
-
-/// DLPack's `DLPackExchangeAPI`, of major version 1.
-#[repr(C)]
-struct ExchangeTable {
-    major: u32,
-    minor: u32,
-    previous: *const c_void,
-    allocate: *const c_void,
-    managed_from_object: *const c_void,
-    object_from_managed: *const c_void,
-    tensor_from_object: Option<DlTensorFromPyObject>,
-    current_stream: *const c_void,
-}
-
-/// DLPack's way to look at a tensor without owning it, as PyTorch offers it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Exchange(DlTensorFromPyObject);
-
-impl Exchange {
-    /// From PyTorch's own capsule, `torch.Tensor.__dlpack_c_exchange_api__`. `None` for an unknown
-    /// version.
-    pub(crate) fn new(capsule: &Bound<'_, PyCapsule>) -> PyResult<Option<Self>> {
-        let table = capsule.pointer_checked(Some(c"dlpack_exchange_api"))?;
-        // SAFETY: a capsule of this name holds the table, which lives as long as the process. The
-        // version comes first in every version of it, and is looked at before the rest.
-        let function = unsafe {
-            let table = table.cast::<ExchangeTable>().as_ptr();
-            if (*table).major == 1 {
-                (*table).tensor_from_object
-            } else {
-                None
-            }
-        };
-        Ok(function.map(Self))
-    }
-
-    /// The view of a CPU tensor whose type is exactly the capsule's. `None` without dense memory of
-    /// a kind that is read natively.
-    pub(crate) fn view(self, tensor: &Bound<'_, PyAny>) -> Option<View> {
-        let out = self.look(tensor).filter(|out| out.device_type == CPU)?;
-        let (kind, (shape, strides)) = (Kind::of(&out)?, out.layout()?);
-        // SAFETY: this is a CPU tensor, as it described itself.
-        unsafe { View::new(out.address()?, shape, strides, kind) }
-    }
-
-    /// Like [`view`](Self::view), for a CUDA tensor.
-    pub(crate) fn on_device(self, tensor: &Bound<'_, PyAny>) -> Option<OnDevice> {
-        let out = self.look(tensor)?;
-        let (kind, (shape, strides)) = (Kind::of(&out)?, out.layout()?);
-        CUDA.contains(&out.device_type).then_some(OnDevice {
-            device: out.device_id,
-            address: out.address()?,
-            len: dense(shape, strides)?.0,
-            kind,
-        })
-    }
-
-    /// A tensor's description of itself. It holds while the tensor is referenced and not changed.
-    fn look(self, tensor: &Bound<'_, PyAny>) -> Option<DlTensor> {
-        let mut out = std::mem::MaybeUninit::<DlTensor>::uninit();
-        // SAFETY: the caller holds the interpreter (a `Bound` shows it) and vouches for the type.
-        let failed = unsafe { (self.0)(tensor.as_ptr().cast(), out.as_mut_ptr()) } != 0;
-        if failed {
-            // Sparse tensors raise an exception. PyTorch's own operators handle them.
-            drop(PyErr::take(tensor.py()));
-            return None;
-        }
-        // SAFETY: it reported success, so it has written all fields.
-        let out = unsafe { out.assume_init() };
-        (out.lanes == 1).then_some(out)
-    }
-}
-
-impl DlTensor {
-    fn address(&self) -> Option<usize> {
-        Some(self.data as usize + usize::try_from(self.byte_offset).ok()?)
-    }
-
-    /// Shape and strides.
-    fn layout(&self) -> Option<(&[i64], &[i64])> {
-        let ndim = usize::try_from(self.ndim).ok()?;
-        if ndim == 0 {
-            return Some((&[], &[]));
-        }
-        // SAFETY: both have `ndim` entries, which the tensor keeps; it outlives what was made in
-        // `look`, since its callers hold a reference.
-        unsafe {
-            Some((
-                from_raw_parts(self.shape, ndim),
-                from_raw_parts(self.strides, ndim),
-            ))
-        }
-    }
-}
-
 /// The view of a CPU tensor by its own methods, for a PyTorch that is older than the exchange.
 /// `dtypes` are those of [`Kind`], in its order.
 pub(crate) fn view_by_methods(
@@ -381,7 +257,7 @@ fn by_methods(tensor: &Bound<'_, PyAny>, dtypes: &[Py<PyAny>; 4]) -> PyResult<Op
 
 /// The number and order of values that fill their memory without gap or overlap: the strides are
 /// those of a contiguous tensor whose dimensions may have been reordered.
-fn dense(shape: &[i64], strides: &[i64]) -> Option<(usize, Layout)> {
+pub(crate) fn dense(shape: &[i64], strides: &[i64]) -> Option<(usize, Layout)> {
     let len: i64 = shape.iter().product();
     let len = usize::try_from(len).ok()?;
     let mut contiguous = 1;

@@ -12,6 +12,9 @@ use steadygrad::measurements::{
 };
 use steadygrad::probe::{GrowthForecast, ProbeReport as Report, Risk, Subnormals};
 
+/// Name, role, fan-in, fan-out, Frobenius norm and spectral norm of a weight matrix.
+type WeightRow = (String, String, usize, usize, f64, f64);
+
 /// What was measured, in plain numbers; named as in the core.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -44,7 +47,7 @@ pub(crate) struct Measured {
     activation: Option<String>,
     bias_std: f64,
     /// Name, role, fan-in, fan-out, Frobenius norm and spectral norm.
-    weights: Vec<(String, String, usize, usize, f64, f64)>,
+    weights: Vec<WeightRow>,
     weight_norm: f64,
     global_norm: f64,
     subnormal_share: f64,
@@ -133,20 +136,79 @@ fn report(measured: Measured) -> PyResult<Report> {
     })
 }
 
-pub(crate) fn case(measured: Measured) -> PyResult<Case> {
+/// What a model is, how it is trained and what was measured on it.
+pub(crate) fn case(mut measured: Measured) -> PyResult<Case> {
     let axis = if measured.through_time {
         Axis::Time
     } else {
         Axis::Depth
     };
-    let spectrum = spectrum(&measured, axis)?;
-    let steps = measured.points.len().saturating_sub(1);
+    let steps = measured.points.len();
     let activation = measured
         .activation
         .as_deref()
-        .map(|name| Activation::from_name(name).ok_or_else(|| unknown("activation", name)));
-    let activation = activation.transpose()?;
-    let points = measured.points.into_iter();
+        .map(|name| Activation::from_name(name).ok_or_else(|| unknown("activation", name)))
+        .transpose()?;
+    let update_rule = measured
+        .update_rule
+        .as_deref()
+        .map(update_rule)
+        .transpose()?;
+    let mut measurements = measurements(&mut measured, axis, activation)?;
+    if update_rule == Some(UpdateRule::Adam) {
+        // Its limit holds for SGD only.
+        measurements.sharpness = None;
+    }
+    if activation.is_some() && !measured.normalized {
+        measurements.criticality = measurements.mean_field(measured.bias_std);
+    }
+    Ok(Case {
+        setup: TrainingSetup {
+            learning_rate: measured.learning_rate,
+            momentum: measured.momentum,
+            update_rule,
+            depth: (axis == Axis::Depth).then_some(steps.max(1)),
+            sequence_length: (axis == Axis::Time).then_some(steps.max(1)),
+        },
+        measurements,
+        plain: activation.is_some(),
+        seed: measured.seed,
+        batch_size: measured.batch_size,
+        subnormals: Subnormals {
+            gradient_share: measured.subnormal_share,
+            signal_share: measured.signal_share,
+            signal_lost: measured.signal_lost,
+            slowdown: None,
+        },
+        seconds: measured.seconds,
+        subject: subject(measured),
+    })
+}
+
+/// The model in words. A probe has no goal and no data beyond its batch.
+fn subject(measured: Measured) -> SubjectSummary {
+    SubjectSummary {
+        name: measured.name,
+        description: measured.description,
+        metric: "loss".into(),
+        goal: Goal {
+            metric: f64::NAN,
+            trivial: f64::NAN,
+        },
+        training_samples: 0,
+        validation_samples: 0,
+        parameters: measured.parameters,
+    }
+}
+
+/// The measurements in the core's terms. Takes the lists out of `measured`.
+fn measurements(
+    measured: &mut Measured,
+    axis: Axis,
+    activation: Option<Activation>,
+) -> PyResult<Measurements> {
+    let spectrum = spectrum(measured, axis)?;
+    let points = std::mem::take(&mut measured.points).into_iter();
     let growth = GrowthProfile::new(
         axis,
         points.map(|(name, activation_rms, norm, rms, max_abs)| {
@@ -154,25 +216,8 @@ pub(crate) fn case(measured: Measured) -> PyResult<Case> {
             (name, activation_rms, gradient)
         }),
     );
-    let weights = measured.weights.into_iter().map(
-        |(name, role, fan_in, fan_out, frobenius_norm, spectral_norm)| {
-            Ok(WeightMatrix {
-                role: match role.as_str() {
-                    "input" => MatrixRole::Input,
-                    "hidden" => MatrixRole::Hidden,
-                    "recurrent" => MatrixRole::Recurrent,
-                    "output" => MatrixRole::Output,
-                    other => return Err(unknown("role", other)),
-                },
-                name,
-                fan_in,
-                fan_out,
-                frobenius_norm,
-                spectral_norm,
-            })
-        },
-    );
-    let mut measurements = Measurements {
+    let weights = std::mem::take(&mut measured.weights).into_iter();
+    Ok(Measurements {
         loss: measured.loss,
         input_rms: measured.input_rms,
         growth,
@@ -180,7 +225,7 @@ pub(crate) fn case(measured: Measured) -> PyResult<Case> {
         criticality: None,
         normalized: measured.normalized,
         activation: activation.unwrap_or(Activation::Linear),
-        weights: weights.collect::<PyResult<_>>()?,
+        weights: weights.map(weight_matrix).collect::<PyResult<_>>()?,
         weight_norm: measured.weight_norm,
         global_norm: measured.global_norm,
         subnormal_share: measured.subnormal_share,
@@ -195,53 +240,34 @@ pub(crate) fn case(measured: Measured) -> PyResult<Case> {
                 relative_step,
             },
         ),
-    };
-    let update_rule = measured.update_rule.as_deref().map(|rule| match rule {
+    })
+}
+
+fn weight_matrix(
+    (name, role, fan_in, fan_out, frobenius_norm, spectral_norm): WeightRow,
+) -> PyResult<WeightMatrix> {
+    Ok(WeightMatrix {
+        role: match role.as_str() {
+            "input" => MatrixRole::Input,
+            "hidden" => MatrixRole::Hidden,
+            "recurrent" => MatrixRole::Recurrent,
+            "output" => MatrixRole::Output,
+            other => return Err(unknown("role", other)),
+        },
+        name,
+        fan_in,
+        fan_out,
+        frobenius_norm,
+        spectral_norm,
+    })
+}
+
+fn update_rule(name: &str) -> PyResult<UpdateRule> {
+    match name {
         "sgd" => Ok(UpdateRule::Sgd),
         "adam" => Ok(UpdateRule::Adam),
         other => Err(unknown("update rule", other)),
-    });
-    let update_rule = update_rule.transpose()?;
-    if update_rule == Some(UpdateRule::Adam) {
-        // What is concluded from it holds for SGD only.
-        measurements.sharpness = None;
     }
-    if activation.is_some() && !measured.normalized {
-        measurements.criticality = measurements.mean_field(measured.bias_std);
-    }
-    let setup = TrainingSetup {
-        learning_rate: measured.learning_rate,
-        momentum: measured.momentum,
-        update_rule,
-        depth: (axis == Axis::Depth).then_some(steps + 1),
-        sequence_length: (axis == Axis::Time).then_some(steps + 1),
-    };
-    Ok(Case {
-        subject: SubjectSummary {
-            name: measured.name,
-            description: measured.description,
-            metric: "loss".into(),
-            goal: Goal {
-                metric: f64::NAN,
-                trivial: f64::NAN,
-            },
-            training_samples: 0,
-            validation_samples: 0,
-            parameters: measured.parameters,
-        },
-        setup,
-        measurements,
-        plain: activation.is_some(),
-        seed: measured.seed,
-        batch_size: measured.batch_size,
-        subnormals: Subnormals {
-            gradient_share: measured.subnormal_share,
-            signal_share: measured.signal_share,
-            signal_lost: measured.signal_lost,
-            slowdown: None,
-        },
-        seconds: measured.seconds,
-    })
 }
 
 /// The factors hold the singular values: the leading ones, or of triangles those along the

@@ -4,7 +4,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyType};
 
-use crate::memory::{Exchange, OnDevice, View, on_device_by_methods, view_by_methods};
+use crate::dlpack::Exchange;
+use crate::memory::{OnDevice, View, on_device_by_methods, view_by_methods};
 use crate::threads::Threads;
 
 /// The functions and types of PyTorch, which `steadygrad.torch` hands over once.

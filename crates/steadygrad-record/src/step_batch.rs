@@ -63,42 +63,52 @@ pub(super) fn check(schema: &Schema, mut part: &[u8]) -> Result<(), ArrowError> 
             .ok()
             .and_then(|length| rest.split_at_checked(length))
             .ok_or_else(|| not_ours("a batch ends within its values"))?;
-        let inside = |buffer: &arrow_ipc::Buffer| {
-            let end = buffer.offset().checked_add(buffer.length());
-            buffer.offset() >= 0
-                && buffer.offset() % ALIGNMENT == 0
-                && buffer.length() >= 0
-                && end.is_some_and(|end| end <= body.len() as i64)
-        };
-        let buffers = batch.buffers().unwrap_or_default();
-        if !buffers.iter().all(inside) {
-            return Err(not_ours("a column lies outside its batch"));
-        }
-        let mut lengths = buffers.iter().map(|buffer| buffer.length());
-        for field in schema.fields() {
-            let _validity = lengths.next();
-            let whole = match field.data_type() {
-                DataType::Float64 | DataType::UInt64 => {
-                    lengths.next().is_some_and(|length| length % 8 == 0)
-                }
-                DataType::Utf8 => {
-                    lengths.next().is_some_and(|length| length % 4 == 0) && lengths.next().is_some()
-                }
-                _ => false,
-            };
-            if !whole {
-                return Err(not_ours("a column is not of the type that it should be"));
-            }
-        }
-        let counts = |node: &arrow_ipc::FieldNode| {
-            (0..=batch.length()).contains(&node.null_count()) && node.length() == batch.length()
-        };
-        if batch.length() < 0 || !batch.nodes().is_some_and(|all| all.iter().all(counts)) {
-            return Err(not_ours(
-                "a column has another number of rows than its batch",
-            ));
-        }
+        check_batch(schema, batch, body.len())?;
         part = rest;
+    }
+    Ok(())
+}
+
+/// Checks one batch whose values take `bytes` bytes.
+fn check_batch(
+    schema: &Schema,
+    batch: arrow_ipc::RecordBatch<'_>,
+    bytes: usize,
+) -> Result<(), ArrowError> {
+    let inside = |buffer: &arrow_ipc::Buffer| {
+        let end = buffer.offset().checked_add(buffer.length());
+        buffer.offset() >= 0
+            && buffer.offset() % ALIGNMENT == 0
+            && buffer.length() >= 0
+            && end.is_some_and(|end| end <= bytes as i64)
+    };
+    let buffers = batch.buffers().unwrap_or_default();
+    if !buffers.iter().all(inside) {
+        return Err(not_ours("a column lies outside its batch"));
+    }
+    let mut lengths = buffers.iter().map(|buffer| buffer.length());
+    for field in schema.fields() {
+        let _validity = lengths.next();
+        let whole = match field.data_type() {
+            DataType::Float64 | DataType::UInt64 => {
+                lengths.next().is_some_and(|length| length % 8 == 0)
+            }
+            DataType::Utf8 => {
+                lengths.next().is_some_and(|length| length % 4 == 0) && lengths.next().is_some()
+            }
+            _ => false,
+        };
+        if !whole {
+            return Err(not_ours("a column is not of the type that it should be"));
+        }
+    }
+    let counts = |node: &arrow_ipc::FieldNode| {
+        (0..=batch.length()).contains(&node.null_count()) && node.length() == batch.length()
+    };
+    if batch.length() < 0 || !batch.nodes().is_some_and(|all| all.iter().all(counts)) {
+        return Err(not_ours(
+            "a column has another number of rows than its batch",
+        ));
     }
     Ok(())
 }

@@ -30,12 +30,7 @@ _FLOATS = (tl.float32, tl.float64, tl.float16, tl.bfloat16)
 
 @triton.jit
 def _measure_chunks(
-    addresses,
-    table,
-    rows,
-    FLOATS: tl.constexpr,
-    ALIGNED: tl.constexpr,
-    WHOLE: tl.constexpr,
+    addresses, table, rows, FLOATS: tl.constexpr, ALIGNED: tl.constexpr, WHOLE: tl.constexpr
 ):
     # The type's bits as an integer; in it the smallest normal number, infinity, and the mask of
     # all bits but the sign.
