@@ -39,10 +39,9 @@ pub(crate) fn spectrum<S: Subject>(
     axis: Axis,
     last: Option<usize>,
 ) -> Option<GrowthSpectrum> {
-    let mut names = Vec::new();
     let (mut width, mut vectors, mut failed) = (usize::MAX, usize::MAX, 0);
     let (mut products, mut layers) = (Vec::new(), Vec::new());
-    let mut spent = 0.0;
+    let (mut names, mut spent) = (Vec::new(), 0.0);
     let settings = ProductSettings::default().with_seed(seed);
     for row in rows.iter().take(SAMPLES) {
         let (stages, input) = subject.stages(model, *row)?;
