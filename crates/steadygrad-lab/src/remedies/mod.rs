@@ -13,6 +13,7 @@ mod reduce_depth;
 mod rms_norm;
 mod scale_residual;
 mod truncate_bptt;
+mod weight_decay;
 
 use steadygrad::remedy::{self, Remedy};
 

@@ -18,6 +18,7 @@ macro_rules! for_each_remedy {
         $then! {
             clip_global_norm ClipGlobalNorm,
             cap_spectral_norm CapSpectralNorm,
+            weight_decay WeightDecay,
             critical_init CriticalInit,
             scale_residual ScaleResidual,
             rms_norm RmsNorm,

@@ -25,6 +25,7 @@ mod snippet;
 #[cfg(test)]
 mod tests;
 mod truncate_bptt;
+mod weight_decay;
 
 pub use basis::{Basis, Derivation, NotApplicable};
 pub use family::Family;

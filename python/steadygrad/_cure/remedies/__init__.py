@@ -23,6 +23,7 @@ from . import (
     rms_norm,
     scale_residual,
     truncate_bptt,
+    weight_decay,
 )
 from .applied import AppliedRemedy
 
@@ -31,6 +32,7 @@ _Apply: TypeAlias = Callable[[nn.Module, Chain, dict[str, Any]], AppliedRemedy]
 _ALL = (
     clip_global_norm,
     cap_spectral_norm,
+    weight_decay,
     critical_init,
     scale_residual,
     rms_norm,
