@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -8,6 +9,14 @@ import pytest
 # The models are tiny: a second thread of PyTorch would only wait, and spin while it does. Tests of
 # threads set their own number. Processes that tests start inherit this.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """Starts processes as copies of one that has imported PyTorch, which takes seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["steadygrad.torch"])
+    return context
 
 
 @pytest.fixture(scope="session")

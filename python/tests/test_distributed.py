@@ -304,9 +304,11 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory):
+def outcomes(processes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
-    torch.multiprocessing.spawn(worker, (folder, CASES, folder), nprocs=WORLD)
+    torch.multiprocessing.start_processes(
+        worker, (folder, CASES, folder), nprocs=WORLD, start_method=processes.get_start_method()
+    )
     load = lambda number, rank: torch.load(folder / f"{number}-{rank}", weights_only=False)
     return folder, [[load(number, rank) for rank in range(WORLD)] for number in range(len(CASES))]
 

@@ -1,6 +1,7 @@
 """The guard leaves healthy runs alone to the bit, and keeps broken ones alive."""
 
 import copy
+import functools
 import io
 import json
 import math
@@ -160,19 +161,22 @@ def damaged_weights(step, inputs, model, optimizer):
 FAULTS = [nan_batch, huge_batch, rate_spike, damaged_weights]
 
 
+@functools.cache
+def loss_after(kind, name, guarded, fault):
+    """Returns the final loss of a run; several tests share it."""
+    model = network(kind)
+    optimizer = optimizer_of(name, model.parameters())
+    guard = Guard(model, optimizer) if guarded else Plain(model, optimizer)
+    train(model, optimizer, guard, 250, *([] if fault is None else [fault]))
+    return final_loss(model)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "lstm"])
 @pytest.mark.parametrize("name", ["momentum", "adam"])
 def test_a_run_survives_what_goes_wrong(kind, name, fault):
-    def run(guarded, fault):
-        model = network(kind)
-        optimizer = optimizer_of(name, model.parameters())
-        guard = Guard(model, optimizer) if guarded else Plain(model, optimizer)
-        train(model, optimizer, guard, 250, fault)
-        return final_loss(model)
-
-    clean = run(False, lambda step, inputs, *_: inputs)
-    broken, guarded = run(False, fault), run(True, fault)
+    clean = loss_after(kind, name, False, None)
+    broken, guarded = loss_after(kind, name, False, fault), loss_after(kind, name, True, fault)
     if (kind, fault) == ("cnn", huge_batch):
         # The guard cannot see it: batch normalisation rescales the batch, and its means keep it.
         assert guarded == broken
@@ -187,14 +191,8 @@ def test_the_faults_break_runs_that_nobody_guards():
     lost = 0
     for fault in FAULTS:
         for kind in ("mlp", "cnn", "lstm"):
-            model = network(kind)
-            optimizer = optimizer_of("momentum", model.parameters())
-            train(model, optimizer, Plain(model, optimizer), 250, fault)
-            loss = final_loss(model)
-            clean = network(kind)
-            optimizer = optimizer_of("momentum", clean.parameters())
-            train(clean, optimizer, Plain(clean, optimizer), 250)
-            lost += not loss < 2 * final_loss(clean) + 0.01
+            clean = loss_after(kind, "momentum", False, None)
+            lost += not loss_after(kind, "momentum", False, fault) < 2 * clean + 0.01
     assert lost >= 8, lost
 
 
@@ -755,14 +753,21 @@ def damaged_for(folder, harm):
     return [step for step in seen if step is not None], weights(model), final_loss(model)
 
 
-def test_snapshots_in_files_are_those_in_memory(tmp_path):
-    kept, in_files, _loss = damaged_for(tmp_path / "files", lambda files: None)
+@pytest.fixture(scope="module")
+def unharmed(tmp_path_factory):
+    """The folder of a run whose files were not harmed, and its results."""
+    folder = tmp_path_factory.mktemp("unharmed") / "files"
+    return folder, *damaged_for(folder, lambda files: None)
+
+
+def test_snapshots_in_files_are_those_in_memory(unharmed):
+    folder, kept, in_files, _ = unharmed
     model = network("mlp")
     optimizer = optimizer_of("adam", model.parameters())
     guard = Guard(model, optimizer)
     train(model, optimizer, guard, 250, damaged_weights)
     assert same(in_files, weights(model)) and len(kept) == guard.counts["rolled_back"] >= 1
-    assert list((tmp_path / "files").glob("*.pt")) == []
+    assert list(folder.glob("*.pt")) == []
 
 
 def cut(file):
@@ -782,8 +787,8 @@ def of_another_run(file):
 
 
 @pytest.mark.parametrize("harm", [cut, flip, of_another_run])
-def test_a_damaged_snapshot_is_passed_over_for_an_older_one(tmp_path, harm):
-    whole, _, _ = damaged_for(tmp_path / "whole", lambda files: None)
+def test_a_damaged_snapshot_is_passed_over_for_an_older_one(tmp_path, unharmed, harm):
+    _, whole, *_ = unharmed
 
     def harm_newest(files):
         newest = next(file for file in files if file.stem == f"step-{whole[0]}")
@@ -792,10 +797,7 @@ def test_a_damaged_snapshot_is_passed_over_for_an_older_one(tmp_path, harm):
 
     torn, _, loss = damaged_for(tmp_path / "torn", harm_newest)
     assert torn[0] < whole[0]
-    model = network("mlp")
-    optimizer = optimizer_of("adam", model.parameters())
-    train(model, optimizer, Plain(model, optimizer), 250)
-    assert recovered(loss, final_loss(model))
+    assert recovered(loss, loss_after("mlp", "adam", False, None))
 
 
 def test_snapshots_that_a_killed_process_left_are_removed_and_a_living_ones_are_not(tmp_path):

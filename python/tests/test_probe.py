@@ -560,7 +560,8 @@ def hessian_s_largest(model, inputs, targets, loss_fn):
         given = {name: part.view(p.shape) for name, part, p in zip(names, parts, parameters)}
         return loss_fn(torch.func.functional_call(model, given, (inputs,)), targets)
 
-    hessian = torch.autograd.functional.hessian(loss, torch.cat([p.flatten() for p in parameters]))
+    flat = torch.cat([p.flatten() for p in parameters])
+    hessian = torch.autograd.functional.hessian(loss, flat, vectorize=True)
     return float(torch.linalg.eigvalsh(hessian.double())[-1])
 
 

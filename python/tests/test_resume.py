@@ -1,87 +1,85 @@
 """A training process is killed repeatedly, and continues from its checkpoints."""
 
 import json
+import os
 import random
-import subprocess
-import sys
 import time
 
 import torch
+from steadygrad.torch import Guard
+from torch import nn
 
 STEPS = 400
 
-SCRIPT = f"""
-import os, sys, time
-import torch
-from torch import nn
-from steadygrad.torch import Guard
 
-folder = sys.argv[1]
-torch.manual_seed(0)
-torch.set_num_threads(1)
-model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Dropout(0.1), nn.Linear(32, 1))
-optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, {STEPS})
-folders = dict(run_dir=folder + "/run", snapshot_dir=folder + "/snapshots")
-guard = Guard(model, optimizer, clip=1.0, **folders)
-parts, first = dict(model=model, optimizer=optimizer, schedule=schedule, guard=guard), 0
-if os.path.exists(folder + "/last.pt"):
-    saved = torch.load(folder + "/last.pt")
-    for name, part in parts.items():
-        part.load_state_dict(saved[name])
-    first = saved["step"]
-    torch.set_rng_state(saved["rng"])
-for step in range(first, {STEPS}):
-    if step % 10 == 0:
-        saved = {{name: part.state_dict() for name, part in parts.items()}}
-        saved |= dict(step=step, rng=torch.get_rng_state())
-        torch.save(saved, folder + "/saving.pt")
-        os.replace(folder + "/saving.pt", folder + "/last.pt")
-    print(step, flush=True)
-    generator = torch.Generator().manual_seed(step)
-    inputs = torch.randn(32, 8, generator=generator)
-    if step in (130, 290):
-        inputs[3] = float("nan")
-    optimizer.zero_grad()
-    loss = nn.functional.mse_loss(model(inputs), torch.tanh(inputs.sum(1, keepdim=True) / 3))
-    loss.backward()
-    guard.step(loss)
-    schedule.step()
-    time.sleep(0.002)
-guard.close()
-torch.save([guard.counts, [p.detach() for p in model.parameters()]], folder + "/end.pt")
-"""
+def train(folder, steps):
+    """Trains from the last checkpoint on, and sends the number of each step."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Dropout(0.1), nn.Linear(32, 1))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    folders = {"run_dir": folder / "run", "snapshot_dir": folder / "snapshots"}
+    guard = Guard(model, optimizer, clip=1.0, **folders)
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "guard": guard}
+    first = 0
+    if (folder / "last.pt").exists():
+        saved = torch.load(folder / "last.pt")
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        first = saved["step"]
+        torch.set_rng_state(saved["rng"])
+    for step in range(first, STEPS):
+        if step % 10 == 0:
+            saved = {name: part.state_dict() for name, part in parts.items()}
+            saved |= {"step": step, "rng": torch.get_rng_state()}
+            torch.save(saved, folder / "saving.pt")
+            os.replace(folder / "saving.pt", folder / "last.pt")
+        steps.send(step)
+        generator = torch.Generator().manual_seed(step)
+        inputs = torch.randn(32, 8, generator=generator)
+        if step in (130, 290):
+            inputs[3] = float("nan")
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(inputs), torch.tanh(inputs.sum(1, keepdim=True) / 3))
+        loss.backward()
+        guard.step(loss)
+        schedule.step()
+        time.sleep(0.002)
+    guard.close()
+    torch.save([guard.counts, [p.detach() for p in model.parameters()]], folder / "end.pt")
 
 
-def start(folder):
+def train_until(processes, folder, kill_at, delay):
+    """Runs a process to its end, or until it is killed; returns its exit code and last step."""
     folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, folder],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    steps, sent = processes.Pipe(duplex=False)
+    process = processes.Process(target=train, args=(folder, sent))
+    process.start()
+    sent.close()
+    reached = -1
+    try:
+        while reached < kill_at:
+            reached = steps.recv()
+        time.sleep(delay)
+        process.kill()
+    except EOFError:
+        pass
+    process.join()
+    return process.exitcode, reached
 
 
-def test_a_run_that_is_killed_goes_on_to_the_bit(steadygrad, tmp_path):
-    whole = start(tmp_path / "whole")
-    _, errors = whole.communicate()
-    assert whole.returncode == 0, errors
-    draw, kills, reached = random.Random(1), 0, -1
+def test_a_run_that_is_killed_goes_on_to_the_bit(steadygrad, processes, tmp_path):
+    code, _ = train_until(processes, tmp_path / "whole", STEPS, 0.0)
+    assert code == 0
+    generator, kills, reached = random.Random(1), 0, -1
     while True:
-        process = start(tmp_path / "killed")
         # Killed at a later step, or shortly after it, during that step.
-        wanted = reached + draw.randint(60, 110)
-        for line in process.stdout:
-            reached = int(line)
-            if reached >= wanted:
-                time.sleep(draw.uniform(0, 0.004))
-                process.kill()
-                break
-        _, errors = process.communicate()
-        if process.returncode == 0:
+        kill_at, delay = reached + generator.randint(60, 110), generator.uniform(0, 0.004)
+        code, reached = train_until(processes, tmp_path / "killed", kill_at, delay)
+        if code == 0:
             break
-        assert process.returncode == -9, errors
+        assert code == -9
         kills += 1
     assert kills >= 4
     counts, weights = torch.load(tmp_path / "killed" / "end.pt")

@@ -10,38 +10,77 @@ import pytest
 import torch
 from test_gradient_stats import ROWS, brute
 
-# Triton decides on its interpreter once, when it is imported.
+# Triton decides on its interpreter once, when it is imported: so the kernels run in a process of
+# their own. It answers one line of JSON for each.
 SCRIPT = """
 import json, sys, torch
 from array import array
+from collections import namedtuple
 from steadygrad._gradients import triton as kernels
-rounds = torch.load(sys.argv[1])
-kernels._CHUNK = int(sys.argv[2])
-types = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
-kinds = [(types.index(tensor.dtype), tensor.numel()) for tensor in rounds[0]]
-layout = kernels.Layout(kinds, torch.device("cpu"))
-measured = []
-for tensors in rounds:
-    rows = torch.full((len(tensors), kernels.COLUMNS), -1.0, dtype=torch.float64)
-    layout.measure(array("q", [tensor.data_ptr() for tensor in tensors]).tobytes(), rows)
-    measured.append(rows.tolist())
-print(json.dumps(measured))
+
+TYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+Bounds = namedtuple("Bounds", "global_norm loss least_weight_norm weight_norm weight_rise")
+
+def measure(path, chunk):
+    rounds = torch.load(path)
+    kernels._CHUNK = chunk
+    kinds = [(TYPES.index(tensor.dtype), tensor.numel()) for tensor in rounds[0]]
+    layout = kernels.Layout(kinds, torch.device("cpu"))
+    measured = []
+    for tensors in rounds:
+        rows = torch.full((len(tensors), kernels.COLUMNS), -1.0, dtype=torch.float64)
+        layout.measure(array("q", [tensor.data_ptr() for tensor in tensors]).tobytes(), rows)
+        measured.append(rows.tolist())
+    return measured
+
+def gate(cases):
+    answers = []
+    for rows, before, bounds in cases:
+        rows, before = (torch.tensor(part, dtype=torch.float64) for part in (rows, before))
+        flag = torch.full((), 7.0)
+        kernels.gate(rows, before, Bounds(*bounds), flag)
+        answers.append([flag.item(), rows[-1, 1].item()])
+    return answers
+
+for line in sys.stdin:
+    name, arguments = json.loads(line)
+    print(json.dumps(globals()[name](*arguments)), flush=True)
 """
 
 
-def interpreted(tmp_path, *rounds, chunk=1 << 16):
+@pytest.fixture(scope="module")
+def call(tmp_path_factory):
+    """Calls a function of the interpreting process."""
     pytest.importorskip("triton")
-    path = tmp_path / "tensors.pt"
-    torch.save(list(rounds), path)
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONWARNINGS": "ignore::RuntimeWarning"}
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, path, str(chunk)],
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    errors = tmp_path_factory.mktemp("triton") / "errors"
+    with open(errors, "w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+            env=os.environ | {"TRITON_INTERPRET": "1", "PYTHONWARNINGS": "ignore::RuntimeWarning"},
+        )
+
+    def call(name, *arguments):
+        print(json.dumps([name, arguments]), file=process.stdin, flush=True)
+        answer = process.stdout.readline()
+        assert answer, errors.read_text()
+        return json.loads(answer)
+
+    yield call
+    process.communicate()
+
+
+@pytest.fixture
+def interpreted(call, tmp_path):
+    def measure(*rounds, chunk=1 << 16):
+        path = tmp_path / "tensors.pt"
+        torch.save(list(rounds), path)
+        return call("measure", str(path), chunk)
+
+    return measure
 
 
 def check(tensor, row):
@@ -57,14 +96,14 @@ def check(tensor, row):
     assert found == pytest.approx(brute(tensor), rel=1e-12, nan_ok=True)
 
 
-def test_kernels_against_the_plainest_code(tmp_path):
+def test_kernels_against_the_plainest_code(interpreted):
     unaligned = torch.randn(70_001)[1:]
     strange = torch.tensor([1e-45, -1e-39, 3.4e38, 0.0, -math.inf, math.nan, -1.0])
     tensors = [row.detach() for row in ROWS.values() if row.is_contiguous()]
     tensors += [unaligned, strange, strange.bfloat16(), strange.half(), strange.double() * 1e-300]
     tensors += [torch.randn(65_536 * 2 + 3), torch.zeros(3, 3), torch.empty(0)]
     assert unaligned.data_ptr() % 16 != 0
-    rows, later = interpreted(tmp_path, tensors, [tensor * -2 for tensor in tensors])
+    rows, later = interpreted(tensors, [tensor * -2 for tensor in tensors])
     assert len(rows) == len(tensors) > 15
     for tensor, row, row_later in zip(tensors, rows, later):
         check(tensor, row)
@@ -72,23 +111,7 @@ def test_kernels_against_the_plainest_code(tmp_path):
         check(tensor * -2, row_later)
 
 
-GATE = """
-import json, sys, torch
-from collections import namedtuple
-from steadygrad._gradients import triton as kernels
-Bounds = namedtuple("Bounds", "global_norm loss least_weight_norm weight_norm weight_rise")
-answers = []
-for rows, before, bounds in json.loads(sys.stdin.read()):
-    rows, before = (torch.tensor(part, dtype=torch.float64) for part in (rows, before))
-    flag = torch.full((), 7.0)
-    kernels.gate(rows, before, Bounds(*bounds), flag)
-    answers.append([flag.item(), rows[-1, 1].item()])
-print(json.dumps(answers))
-"""
-
-
-def test_the_gate_is_open_within_the_bounds_and_for_nothing_else():
-    pytest.importorskip("triton")
+def test_the_gate_is_open_within_the_bounds_and_for_nothing_else(call):
     count = 300
 
     def rows(norm=2.0, bad=0.0, loss=1.0, weight=10.0, first=None):
@@ -115,30 +138,22 @@ def test_the_gate_is_open_within_the_bounds_and_for_nothing_else():
     cases = [(case, rows(), bounds) for case in open_ + closed]
     # A bound beyond float32.
     cases += [(rows(), rows(), (3.0, 1e300, 5.0, 20.0, 1.0))]
-    run = subprocess.run(
-        [sys.executable, "-c", GATE],
-        input=json.dumps(cases),
-        capture_output=True,
-        text=True,
-        env=os.environ | {"TRITON_INTERPRET": "1", "PYTHONWARNINGS": "ignore::RuntimeWarning"},
-    )
-    assert run.returncode == 0, run.stderr
-    answers = json.loads(run.stdout)
+    answers = call("gate", cases)
     assert answers == [[0.0, 0.0]] * len(open_) + [[1.0, 1.0]] * len(closed) + [[0.0, 0.0]]
 
 
-def test_nothing_to_measure_but_empty_tensors(tmp_path):
-    assert interpreted(tmp_path, [torch.empty(0), torch.empty(2, 0)]) == [[[0.0] * 5] * 2]
+def test_nothing_to_measure_but_empty_tensors(interpreted):
+    assert interpreted([torch.empty(0), torch.empty(2, 0)]) == [[[0.0] * 5] * 2]
 
 
-def test_one_chunk_for_each_tensor(tmp_path):
+def test_one_chunk_for_each_tensor(interpreted):
     tensors = [torch.randn(7, 5), torch.randn(1024).half(), torch.tensor([math.inf, -2.0])]
-    ((*rows,),) = interpreted(tmp_path, tensors)
+    ((*rows,),) = interpreted(tensors)
     for tensor, row in zip(tensors, rows):
         check(tensor, row)
 
 
-def test_more_chunks_than_are_added_up_at_once(tmp_path):
+def test_more_chunks_than_are_added_up_at_once(interpreted):
     tensor = torch.randn(2048 * 300 + 5)
-    ((row,),) = interpreted(tmp_path, [tensor], chunk=2048)
+    ((row,),) = interpreted([tensor], chunk=2048)
     check(tensor, row)
