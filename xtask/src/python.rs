@@ -37,25 +37,47 @@ const OLDER: Environment = Environment {
     replaced: &["torch==2.10.0", "numpy==2.3.5"],
 };
 
-/// Builds the package and runs its tests.
+/// The lints of all Python, and the types of the package. None of them needs the built module.
+const LINTS: [&str; 3] = [
+    "-m ruff check python benches xtask",
+    "-m ruff format --check python benches xtask",
+    "-m mypy --config-file python/pyproject.toml",
+];
+
+/// Two processes, since each test uses one thread of PyTorch. The tests of a file share their runs.
+const TESTS: &str = "-m pytest -q -n 2 --dist loadfile python/tests";
+
+/// Lints the package, builds it and runs its tests.
 pub(crate) fn test(root: &Path) -> Result<()> {
-    CURRENT.run(root, &["-m", "pytest", "-q", "python/tests"])
+    let python = CURRENT.python(root)?;
+    for lint in LINTS {
+        Step::new(&python, lint.split(' ')).run(root)?;
+    }
+    CURRENT.run(root, TESTS.split(' '))
 }
 
 /// Builds the package and runs its tests with the oldest PyTorch.
 pub(crate) fn test_older(root: &Path) -> Result<()> {
-    OLDER.run(root, &["-m", "pytest", "-q", "python/tests"])
+    OLDER.run(root, TESTS.split(' '))
 }
 
 /// Builds the package and runs a script.
 pub(crate) fn script(root: &Path, path: &str) -> Result<()> {
-    CURRENT.run(root, &[path])
+    CURRENT.run(root, [path])
 }
 
 impl Environment {
-    /// Makes the environment if it is missing, installs changed requirements, builds the package,
-    /// and calls Python.
-    fn run(&self, root: &Path, arguments: &[&str]) -> Result<()> {
+    /// Builds and installs the package, and calls Python.
+    fn run<'a>(&self, root: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let python = self.python(root)?;
+        let wheel = pack(root, &self.folder(root), &python)?;
+        let install = "-m pip install --quiet --no-deps --no-index --force-reinstall".split(' ');
+        Step::new(&python, install).arg(wheel).run(root)?;
+        Step::new(&python, arguments).run(root)
+    }
+
+    /// Its Python. Makes the environment if it is missing, and installs changed requirements.
+    fn python(&self, root: &Path) -> Result<PathBuf> {
         // `venv` writes `pip` last: without it an earlier run was interrupted.
         if !self.program(root, "pip").is_file() {
             Step::new(interpreter(), ["-m", "venv", self.folder]).run(root)?;
@@ -73,10 +95,7 @@ impl Environment {
             Step::new(&python, install).arg(&listed).run(root)?;
             write(&stamp.path, &stamp.wanted)?;
         }
-        let wheel = pack(root, &self.folder(root), &python)?;
-        let install = "-m pip install --quiet --no-deps --no-index --force-reinstall".split(' ');
-        Step::new(&python, install).arg(wheel).run(root)?;
-        Step::new(&python, arguments.iter().copied()).run(root)
+        Ok(python)
     }
 
     /// The requirements, one a line, with the replaced ones.

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-
 # The names that a search has met already, each with its module.
 Seen = frozenset[tuple[str, str]]
 
