@@ -169,15 +169,13 @@ fn change<S: Simd, R: Rule<STATES>, const STATES: usize, const MEASURED: bool>(
     for at in (whole..weights.len()).step_by(LANES) {
         let part = at..weights.len().min(at + LANES);
         let states = states.each_mut().map(|state| &mut state[part.clone()]);
-        let changes = change_few(
-            simd,
-            rule,
-            &mut weights[part.clone()],
-            &gradient[part],
-            states,
-        );
+        let (count, weights) = (part.len(), &mut weights[part.clone()]);
+        let changes = change_few(simd, rule, weights, &gradient[part], states);
         if MEASURED {
-            change_squares.rest += changes;
+            // One by one, in the order of `distance`: a sum of eight would round differently.
+            for change in &changes[..count] {
+                change_squares.rest += f64::from(*change).powi(2);
+            }
         }
     }
     sum.total(
@@ -187,7 +185,7 @@ fn change<S: Simd, R: Rule<STATES>, const STATES: usize, const MEASURED: bool>(
     )
 }
 
-/// Changes at most eight values, padded with zeros. Returns the sum of the squared changes.
+/// Changes at most eight values, padded with zeros. Returns the changes.
 #[inline(always)]
 fn change_few<S: Simd, const STATES: usize>(
     simd: S,
@@ -195,7 +193,7 @@ fn change_few<S: Simd, const STATES: usize>(
     weights: &mut [f32],
     gradient: &[f32],
     mut states: [&mut [f32]; STATES],
-) -> f64 {
+) -> [f32; LANES] {
     let count = weights.len();
     let padded = |values: &[f32]| {
         let mut eight = [0.0; LANES];
@@ -213,8 +211,5 @@ fn change_few<S: Simd, const STATES: usize>(
         state.copy_from_slice(&eight[..count]);
     }
     (after - before).store_slice(&mut eight);
-    let squares = eight[..count]
-        .iter()
-        .map(|change| f64::from(*change).powi(2));
-    squares.sum()
+    eight
 }
