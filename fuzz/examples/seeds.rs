@@ -1,5 +1,5 @@
-//! Writes the inputs that fuzzing begins with: the files of a small run, as they are and with
-//! checksums to be made to fit. `cargo run --example seeds` in this folder.
+//! Writes the seed inputs of fuzzing: the files of a small run, raw and for recomputed checksums.
+//! Run `cargo run --example seeds` in this folder.
 
 use std::error::Error;
 use std::fs;
@@ -39,13 +39,13 @@ fn seed(target: &str, name: &str, mode: u8, files: &[Vec<u8>]) -> std::io::Resul
     fs::write(folder.join(name), bytes)
 }
 
-/// A sealed file without its end.
+/// Returns a sealed file without its seal.
 fn unsealed(bytes: &[u8]) -> Vec<u8> {
     let end = b",\n  \"xxh3\": \"0123456789abcdef\"\n}\n".len();
     bytes[..bytes.len() - end].to_vec()
 }
 
-/// The parts that a file's checksums tell apart.
+/// Splits a file into the parts that its checksums cover.
 fn parts(data: &[u8], sums: &[u8]) -> Vec<Vec<u8>> {
     let text = String::from_utf8_lossy(sums);
     let number = |word: Option<&str>| word.and_then(|word| word.parse().ok()).unwrap_or(0usize);

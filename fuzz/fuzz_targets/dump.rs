@@ -1,4 +1,4 @@
-//! A dump of the forensic ring with its snapshot.
+//! Fuzzes a dump of the forensic ring with its snapshot.
 #![no_main]
 
 use std::fs;
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
     fs::write(dump.join("manifest.json"), manifest).unwrap();
     assert_eq!(list_dumps(folder.path()).unwrap(), [1]);
     if let Ok(found) = read_dump(folder.path(), 1) {
-        // Nothing stands in for a snapshot in an empty run.
+        // An empty run has no other snapshot to fall back on.
         assert_eq!(
             found.value.snapshot.is_some(),
             found.problems.is_empty() && input_has(&dump)

@@ -1,4 +1,4 @@
-//! Two segments of incidents, and the manifest that joins them.
+//! Fuzzes two segments of incidents and the manifest that joins them.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -12,6 +12,6 @@ fuzz_target!(|data: &[u8]| {
     let folder = folder();
     input.write_manifest(folder.path());
     input.write_segments(folder.path(), ["incidents.jsonl", "incidents-2.jsonl"]);
-    // An error is a manifest of another layout.
+    // A manifest of another layout gives an error.
     let _ = read_incidents(folder.path());
 });

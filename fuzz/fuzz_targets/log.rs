@@ -1,4 +1,4 @@
-//! A file of any format, and what the rules say to it.
+//! Fuzzes a log of any format and its diagnosis.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

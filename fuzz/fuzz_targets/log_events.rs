@@ -1,4 +1,4 @@
-//! Event files whose checksums fit, so that what is in the records is reached.
+//! Fuzzes event files with valid checksums, so that the parser of the records is reached.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! W&B's files whose checksums fit, so that what is in the parts is reached.
+//! Fuzzes W&B files with valid checksums, so that the parser of the parts is reached.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -7,7 +7,7 @@ use steadygrad_fuzz::{diagnose_log, split};
 fuzz_target!(|data: &[u8]| {
     let mut file = b":W&B\xe1\xbe\0".to_vec();
     for part in split(data) {
-        // The part's type, then its data.
+        // The type of the part comes first, then its data.
         let part = &part[..part.len().min(1 << 15)];
         if let Some(length) = part.len().checked_sub(1) {
             file.extend(crc32fast::hash(part).to_le_bytes());

@@ -1,4 +1,4 @@
-//! `run.json` and the version before it, read and resumed from.
+//! Fuzzes `run.json` and its previous version: reads both and resumes the run.
 #![no_main]
 
 use std::fs;
@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(read_steps(run).unwrap().value.rows.is_empty());
         }
         (Err(_), Err(_)) => {}
-        // Two parameters of one name are read, and are no columns.
+        // Duplicate parameter names can be read, but cannot be columns.
         (Ok(read), Err(error)) => {
             let names: std::collections::BTreeSet<_> = read.value.parameters.iter().collect();
             assert!(names.len() < read.value.parameters.len(), "{error}");

@@ -1,4 +1,5 @@
-//! A snapshot's manifest, tensors and state. What can be read can be written, and reads back equal.
+//! Fuzzes a snapshot's manifest, tensors and state. A readable snapshot can be written, and reads
+//! back equal.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Two segments of steps, and the manifest that joins them.
+//! Fuzzes two segments of steps and the manifest that joins them.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
     let folder = folder();
     input.write_manifest(folder.path());
     input.write_segments(folder.path(), ["steps.arrow", "steps-2.arrow"]);
-    // An error is a manifest of another layout.
+    // A manifest of another layout gives an error.
     if let Ok(found) = read_steps(folder.path()) {
         let table = found.value;
         let kept: usize = table.segments.iter().map(|s| s.rows - s.replaced).sum();

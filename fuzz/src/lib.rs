@@ -1,8 +1,9 @@
-//! What the targets share: an input is a few files, written into a run directory.
+//! Shared code of the fuzz targets. An input is a few files, which are written into a run
+//! directory.
 //!
-//! The first byte says how. Even: the files are what a damaged disk might hold, checksums and all.
-//! Odd: the checksums are made to fit, so that the readers behind them are reached, which no
-//! accident does.
+//! The first byte of an input selects the mode. If it is even, files and checksums are raw, as on a
+//! damaged disk. If it is odd, the checksums are recomputed, so that the parsers behind them are
+//! reached.
 
 use std::fs;
 use std::path::Path;
@@ -13,10 +14,10 @@ use steadygrad_logs::{Columns, read};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Stands between the files of an input.
+/// Separates the files of an input.
 pub const BETWEEN: &[u8] = b"\n%%%%\n";
 
-/// What lies before, between and after each [`BETWEEN`].
+/// Splits an input at each [`BETWEEN`].
 pub fn split(mut rest: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     while let Some(at) = rest.windows(BETWEEN.len()).position(|w| w == BETWEEN) {
@@ -27,7 +28,7 @@ pub fn split(mut rest: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-/// Reads a log with these bytes in it, and asks the rules. A file that is none is no fault.
+/// Reads these bytes as a log and applies the rules. An unreadable log is not a failure.
 pub fn diagnose_log(name: &str, bytes: &[u8]) {
     let folder = folder();
     let path = folder.path().join(name);
@@ -41,7 +42,7 @@ pub fn diagnose_log(name: &str, bytes: &[u8]) {
     }
 }
 
-/// The files of an input, and whether their checksums are to fit.
+/// The files of an input, and whether to recompute their checksums.
 pub struct Input<'a> {
     pub fits: bool,
     parts: Vec<&'a [u8]>,
@@ -56,12 +57,12 @@ impl<'a> Input<'a> {
         })
     }
 
-    /// The file at `index`; empty where the input has no more.
+    /// Returns the file at `index`, which is empty if the input has fewer files.
     pub fn part(&self, index: usize) -> &'a [u8] {
         self.parts.get(index).copied().unwrap_or_default()
     }
 
-    /// The files from `index` on.
+    /// Returns the files from `index` on.
     pub fn from(&self, index: usize) -> &[&'a [u8]] {
         self.parts.get(index..).unwrap_or_default()
     }
@@ -77,9 +78,9 @@ impl<'a> Input<'a> {
         fs::write(run.join("run.json"), bytes).unwrap();
     }
 
-    /// Writes the segments of a file that grows, from the input's other files. Where checksums are
-    /// to fit each is a part, the second half of them in the second segment; else they are the
-    /// segments and their checksums in turn.
+    /// Writes the segments of an append-only file from the input's other files. With `fits`, each
+    /// input file is one part, and the second half of the parts makes the second segment. Otherwise
+    /// segments and checksums alternate.
     pub fn write_segments(&self, run: &Path, names: [&str; 2]) {
         let parts = self.from(1);
         if self.fits {
@@ -97,9 +98,9 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Writes the three files of a snapshot, which begin at `first`: the manifest (where checksums
-    /// are to fit: the names of the tensors, a line each), the tensors, the state. Returns the
-    /// manifest.
+    /// Writes the three files of a snapshot from the input's files from `first` on: manifest,
+    /// tensors and state. With `fits`, the manifest input lists the names of the tensors, one per
+    /// line. Returns the manifest.
     pub fn write_snapshot(&self, folder: &Path, first: usize) -> Vec<u8> {
         let (head, tensors, state) = (self.part(first), self.part(first + 1), self.part(first + 2));
         fs::create_dir_all(folder).unwrap();
@@ -125,31 +126,32 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A folder in memory where there is one: the files are written a thousand times a second.
+/// Makes a temporary folder, in memory if possible. The targets write files a thousand times a
+/// second.
 pub fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
         .unwrap()
 }
 
-/// A file's entry in a manifest.
+/// Returns a file's entry in a manifest.
 pub fn sum(bytes: &[u8]) -> serde_json::Value {
     json!({"bytes": bytes.len(), "xxh3": format!("{:016x}", xxh3_64(bytes))})
 }
 
-/// A JSON object without its closing brace, sealed.
+/// Seals a JSON object that lacks its closing brace: adds the checksum and the brace.
 pub fn seal(body: &[u8]) -> Vec<u8> {
     let end = format!(",\n  \"xxh3\": \"{:016x}\"\n}}\n", xxh3_64(body));
     [body, end.as_bytes()].concat()
 }
 
-/// A JSON object, sealed.
+/// Seals a JSON object.
 pub fn seal_value(value: &serde_json::Value) -> Vec<u8> {
     let text = value.to_string();
     seal(text.strip_suffix('}').unwrap_or_default().as_bytes())
 }
 
-/// The checksums of a file's parts.
+/// Returns the checksums of a file's parts.
 pub fn sums(parts: &[&[u8]]) -> String {
     let (mut lines, mut from) = (String::new(), 0);
     for part in parts {

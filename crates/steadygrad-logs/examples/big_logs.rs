@@ -1,8 +1,8 @@
-//! How long a large log takes, and how much memory.
+//! Measures the time and the memory that a large log needs.
 //!
 //! `cargo run --release -p steadygrad-logs --example big_logs -- csv DIR` writes a table of a
-//! million rows and 50 columns to DIR, reads and diagnoses it; `events FILE` does the same with any
-//! event file.
+//! million rows and 50 columns to DIR. It then reads and diagnoses the table. `events FILE` reads
+//! and diagnoses any event file.
 #![allow(
     clippy::print_stdout,
     reason = "a measurement reports to its standard output"
@@ -27,7 +27,7 @@ fn table(folder: &Path) -> std::io::Result<PathBuf> {
         write!(file, ",grad_norm/layers.{parameter}.weight")?;
     }
     writeln!(file)?;
-    // Fixed, and never the same twice in a row.
+    // The noise is deterministic, and adjacent values differ.
     let mut state = 1u64;
     let mut noise = || {
         state = state
@@ -47,7 +47,7 @@ fn table(folder: &Path) -> std::io::Result<PathBuf> {
     Ok(path)
 }
 
-/// The most memory that this process has held, in MiB.
+/// Returns the peak memory of this process, in MiB.
 fn peak() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

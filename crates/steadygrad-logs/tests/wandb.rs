@@ -1,4 +1,4 @@
-//! A file that W&B itself wrote offline; `wandb/generate.py` made it.
+//! Reads a file that W&B wrote offline. `wandb/generate.py` made it.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Any clipping policy of the core, on PyTorch's gradients.
+//! Applies any clipping policy of the core to PyTorch's gradients.
 
 use pyo3::exceptions::{PyNotImplementedError, PyValueError};
 use pyo3::prelude::*;
@@ -22,7 +22,7 @@ pub(crate) struct Clipper(Core);
 
 #[pymethods]
 impl Clipper {
-    /// From a policy as JSON, as `steadygrad.clip` names it.
+    /// Builds a clipper from a policy as JSON, in the format of `steadygrad.clip`.
     #[new]
     fn new(policy: &str) -> PyResult<Self> {
         let policy: Policy = parse(policy)?;
@@ -30,13 +30,13 @@ impl Clipper {
         Ok(Self(core))
     }
 
-    /// Whether the policy acts on the optimizer's update and not on the gradients.
+    /// Whether the policy clips the optimizer's update instead of the gradients.
     #[getter]
     fn acts_on_update(&self) -> bool {
         self.0.policy().target() == Target::Update
     }
 
-    /// Which lists of [`Extras`] the policy looks at.
+    /// Returns the lists of [`Extras`] that the policy reads.
     #[getter]
     fn needs(&self) -> Vec<&'static str> {
         let policy = self.0.policy();
@@ -45,12 +45,12 @@ impl Clipper {
         weights.into_iter().chain(moments).collect()
     }
 
-    /// The policy and its state as JSON.
+    /// Returns the policy and its state as JSON.
     fn save(&self) -> PyResult<String> {
         serde_json::to_string(&self.0).map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
-    /// Goes on from what `save` gave.
+    /// Restores the state that `save` returned.
     fn load(&mut self, saved: &str) -> PyResult<()> {
         let saved: Core = parse(saved)?;
         if saved.policy() != self.0.policy() {
@@ -102,21 +102,21 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str) -> PyResult<T> {
     serde_json::from_str(text).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-/// Reads natively what it can and has PyTorch do the rest.
+/// Clips supported tensors natively and leaves the others to PyTorch.
 struct Adapter<'a, 'py> {
     py: Python<'py>,
     reader: &'a Reader,
     threads: usize,
-    /// Parameters, with or without a gradient: the readings have an entry for each.
+    /// The number of parameters. A parameter without a gradient has a reading too.
     count: usize,
     collected: Collected,
-    /// Those of the collected gradients, until Python code may have run.
+    /// Views of the collected gradients. They are valid only until Python code may have run.
     views: Option<Views>,
     extras: Option<Extras<'py>>,
 }
 
 impl Adapter<'_, '_> {
-    /// Does the work on the slices of all parameters that are read natively.
+    /// Runs `work` on the slices of all natively read parameters.
     fn with_slices<T: Send>(
         &mut self,
         work: impl FnOnce(&mut SliceGradients<'_, '_>) -> T + Send,
@@ -197,13 +197,13 @@ impl Gradients for Adapter<'_, '_> {
                 }
                 Ok(())
             }
-            // Made only from readings that `read` refuses while anything is left to PyTorch.
+            // `read` refuses the readings for these decisions if any tensor is left to PyTorch.
             _ => Ok(()),
         }
     }
 }
 
-/// The decision about the tensors at these places alone.
+/// Restricts the decision to the tensors at these places.
 fn only(decision: &Decision, places: &[usize]) -> Decision {
     match decision {
         Decision::ScalePerTensor { coefficients } => Decision::ScalePerTensor {

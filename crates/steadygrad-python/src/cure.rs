@@ -1,5 +1,5 @@
-//! The race of remedies for a PyTorch model. What to try, how to judge it and what to prescribe is
-//! the core's; the trials are run in Python.
+//! Binds the race of remedies for a PyTorch model. The core lists, judges and prescribes; Python
+//! runs the trials.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -22,19 +22,19 @@ use crate::guard::{begin, keep, value_error};
 use crate::probe::{Case, Measured, case, worded};
 use crate::stats::GradientStats;
 
-/// What became of one trial.
+/// The outcome of one trial.
 #[pyclass(frozen, module = "steadygrad._native")]
 pub(crate) struct Outcome(Core);
 
 #[pymethods]
 impl Outcome {
-    /// Whether it ended finite, with a loss not above its first.
+    /// Whether the trial finished without diverging.
     #[getter]
     fn survived(&self) -> bool {
         self.0.verdict.survived()
     }
 
-    /// A few words.
+    /// Returns a short name of the verdict.
     #[getter]
     fn verdict(&self) -> &'static str {
         self.0.verdict.name()
@@ -45,7 +45,7 @@ impl Outcome {
         self.0.validation_metric
     }
 
-    /// The same, with how far its learning rate is from the edge.
+    /// Returns a copy with this stability margin.
     fn with_margin(&self, margin: f64) -> Self {
         Self(Core {
             stability_margin: Some(margin),
@@ -54,8 +54,8 @@ impl Outcome {
     }
 }
 
-/// One run, judged step by step: watched without a remedy, and else stopped at the first value that
-/// is not finite.
+/// One run, judged step by step. The baseline is only observed. A run with a remedy stops at the
+/// first non-finite value.
 #[pyclass(module = "steadygrad._native")]
 pub(crate) struct Trial {
     guard: Guard,
@@ -90,8 +90,8 @@ impl Trial {
         })
     }
 
-    /// Judges one step. Whether it is to be applied, what the gradients are multiplied by before,
-    /// and whether the trial ends here.
+    /// Judges one step. Returns whether to apply it, the factor for the gradients, and whether the
+    /// trial ends here.
     fn step(
         &mut self,
         py: Python<'_>,
@@ -117,13 +117,13 @@ impl Trial {
         Ok((judged.decision.applies(), coefficient, ends))
     }
 
-    /// Whether it has gone well so far: then the model can be validated.
+    /// Whether the trial has not failed so far. Only then can the model be validated.
     #[getter]
     fn completed(&self) -> bool {
         self.end == End::Completed
     }
 
-    /// What became of it. Its record ends here.
+    /// Ends the record and returns the outcome of the trial.
     fn finish(
         &mut self,
         validation_metric: f64,
@@ -150,7 +150,7 @@ impl Trial {
     }
 }
 
-/// What is trained, beside what `probe` measured.
+/// The training task, in addition to the measurements of `probe`.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct Task {
@@ -165,7 +165,7 @@ pub(crate) struct Task {
     steps: u64,
 }
 
-/// From the measurements to the prescription.
+/// One cure, from the measurements to the prescription.
 #[pyclass(module = "steadygrad._native")]
 pub(crate) struct Cure {
     case: Case,
@@ -178,7 +178,7 @@ pub(crate) struct Cure {
     verification: Vec<Verification>,
 }
 
-/// A trial's name, that of its folder, and the remedy as JSON.
+/// The trial's name, the name of its folder, and its remedy as JSON.
 type Listed = (String, String, Option<String>);
 
 #[pymethods]
@@ -189,7 +189,7 @@ impl Cure {
         case.setup.learning_rate = task.learning_rate;
         case.setup.momentum = task.momentum;
         if task.optimizer != "sgd" {
-            // What is concluded from it holds for SGD only.
+            // The stability limit from the sharpness holds for SGD only.
             case.measurements.sharpness = None;
         }
         case.subject.metric = task.metric;
@@ -211,9 +211,9 @@ impl Cure {
         })
     }
 
-    /// Diagnoses the baseline and lists the trials to run. `draws` are pairs of uniform numbers for
-    /// the blind control, which is one of the remedies named in `can`. If none of the pairs draws
-    /// one of these, the control is a clip.
+    /// Diagnoses the baseline and lists the trials to run. `draws` holds pairs of uniform numbers
+    /// for the blind control. `can` names the remedies that the control may use. If no pair selects
+    /// one of them, the control is a clip.
     fn race(
         &mut self,
         baseline: &Outcome,
@@ -246,20 +246,20 @@ impl Cure {
         self.trials.iter().map(listed).collect()
     }
 
-    /// This trial cannot be run on this model.
+    /// Marks a trial that cannot run on this model.
     fn refuse(&mut self, name: &str, why: &str) -> PyResult<()> {
         not_tried(find(&mut self.trials, name)?, why);
         Ok(())
     }
 
-    /// This trial was run.
+    /// Stores the outcome of a trial.
     fn ran(&mut self, name: &str, outcome: &Outcome) -> PyResult<()> {
         find(&mut self.trials, name)?.outcome = Some(outcome.0.clone());
         Ok(())
     }
 
-    /// Ranks what was run, and lists what is to be run again on fresh seeds: the winner, the
-    /// baseline and the controls; nothing without a winner.
+    /// Ranks the trials and lists those to repeat on fresh seeds: the winner, the baseline and the
+    /// controls. The list is empty without a winner.
     fn contenders(&mut self) -> PyResult<Vec<Listed>> {
         let subject = &self.case.subject;
         self.ranking = ranking(&self.trials, &subject.metric, subject.validation_samples);
@@ -272,7 +272,7 @@ impl Cure {
             .collect()
     }
 
-    /// These seeds were run again.
+    /// Stores the outcomes of a trial on fresh seeds.
     fn verified(&mut self, name: String, seeds: Vec<(u64, PyRef<'_, Outcome>)>) {
         let seeds = seeds.into_iter().map(|(seed, outcome)| SeedOutcome {
             seed,
@@ -282,7 +282,8 @@ impl Cure {
             .push(Verification::new(name, seeds.collect()));
     }
 
-    /// `changes` says of each trial, by name, what it changed in the model.
+    /// Builds the report. `changes` maps each trial's name to a description of its changes to the
+    /// model.
     fn report(
         &self,
         interrupted: bool,
@@ -337,23 +338,23 @@ fn find<'a>(trials: &'a mut [Candidate], name: &str) -> PyResult<&'a mut Candida
         .ok_or_else(|| PyValueError::new_err(format!("there is no trial `{name}`")))
 }
 
-/// What `steadygrad cure` would say.
+/// The report of a cure, as `steadygrad cure` shows it.
 #[pyclass(frozen, module = "steadygrad._native")]
 pub(crate) struct CureReport(Report);
 
 #[pymethods]
 impl CureReport {
-    /// Every number.
+    /// Returns the report as JSON, with every number.
     fn json(&self) -> PyResult<String> {
         steadygrad_report::json::cure(&self.0).map_err(value_error)
     }
 
-    /// For a terminal, with ANSI styles or without.
+    /// Returns the report for a terminal, with or without ANSI styles.
     fn text(&self, styled: bool) -> String {
         worded(steadygrad_report::terminal::cure(&self.0), styled)
     }
 
-    /// One page.
+    /// Returns the report as one HTML page.
     fn html(&self) -> String {
         steadygrad_report::html::cure(&self.0)
     }

@@ -1,4 +1,5 @@
-//! The verdict on what `steadygrad.torch.probe` measured: the core's rules, the report's words.
+//! Builds the report on the measurements of `steadygrad.torch.probe`. The core has the rules, and
+//! `steadygrad-report` has the words.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -15,7 +16,7 @@ use steadygrad::probe::{GrowthForecast, ProbeReport as Report, Risk, Subnormals}
 /// Name, role, fan-in, fan-out, Frobenius norm and spectral norm of a weight matrix.
 type WeightRow = (String, String, usize, usize, f64, f64);
 
-/// What was measured, in plain numbers; named as in the core.
+/// The measurements as plain numbers, with the core's names.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct Measured {
@@ -26,24 +27,24 @@ pub(crate) struct Measured {
     batch_size: usize,
     learning_rate: f64,
     momentum: f64,
-    /// `None` where it is neither SGD nor Adam.
+    /// `None` if the optimizer is neither SGD nor Adam.
     update_rule: Option<String>,
     loss: f64,
     input_rms: f64,
     through_time: bool,
-    /// Name, activation's RMS, then the gradient's norm, RMS and largest value.
+    /// Name, RMS of the activation, then norm, RMS and largest value of the gradient.
     points: Vec<(String, f64, f64, f64, f64)>,
-    /// Of each sample the factors of the product of Jacobians, square, each column after column:
-    /// they themselves, or the triangles that a few directions leave of them.
+    /// For each sample, the square factors of the product of Jacobians, column by column. They are
+    /// the Jacobians, or the triangular factors for a few directions.
     factors: Vec<Vec<Vec<f64>>>,
     failed_samples: usize,
-    /// Columns of the factors.
+    /// The number of columns of each factor.
     vectors: usize,
-    /// Exponents that are asked for, of so many.
+    /// The number of requested exponents, out of `width`.
     leading: usize,
     width: usize,
     normalized: bool,
-    /// Of a plain chain of layers, by name; `None` where the layers are more than that.
+    /// The activation of a plain chain of layers, by name. `None` for any other model.
     activation: Option<String>,
     bias_std: f64,
     /// Name, role, fan-in, fan-out, Frobenius norm and spectral norm.
@@ -60,7 +61,7 @@ pub(crate) struct Measured {
     seconds: f64,
 }
 
-/// What `steadygrad probe` would say.
+/// The report of a probe, as `steadygrad probe` shows it.
 #[pyclass(frozen, module = "steadygrad._native")]
 pub(crate) struct ProbeReport(Report);
 
@@ -71,24 +72,24 @@ impl ProbeReport {
         Ok(Self(report(measured)?))
     }
 
-    /// Every number.
+    /// Returns the report as JSON, with every number.
     fn json(&self) -> PyResult<String> {
         steadygrad_report::json::probe(&self.0)
             .map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
-    /// For a terminal, with ANSI styles or without.
+    /// Returns the report for a terminal, with or without ANSI styles.
     fn text(&self, styled: bool) -> String {
         worded(steadygrad_report::terminal::probe(&self.0), styled)
     }
 
-    /// One page.
+    /// Returns the report as one HTML page.
     fn html(&self) -> String {
         steadygrad_report::html::probe(&self.0)
     }
 }
 
-/// A report's text with its ANSI styles or without.
+/// Returns a report's text with or without ANSI styles.
 pub(crate) fn worded(text: String, styled: bool) -> String {
     if styled {
         text
@@ -101,12 +102,12 @@ fn unknown(what: &str, found: &str) -> PyErr {
     PyValueError::new_err(format!("there is no {what} `{found}`"))
 }
 
-/// What a model is, how it is trained and what was measured on it, in the core's own terms.
+/// A model, its training setup and its measurements, in the core's types.
 pub(crate) struct Case {
     pub(crate) subject: SubjectSummary,
     pub(crate) setup: TrainingSetup,
     pub(crate) measurements: Measurements,
-    /// Whether the layers are plain ones, which mean-field theory describes.
+    /// Whether the layers are plain, so that mean-field theory describes them.
     pub(crate) plain: bool,
     pub(crate) seed: u64,
     pub(crate) batch_size: usize,
@@ -136,7 +137,7 @@ fn report(measured: Measured) -> PyResult<Report> {
     })
 }
 
-/// What a model is, how it is trained and what was measured on it.
+/// Converts the measurements of a model into a [`Case`].
 pub(crate) fn case(mut measured: Measured) -> PyResult<Case> {
     let axis = if measured.through_time {
         Axis::Time
@@ -156,7 +157,7 @@ pub(crate) fn case(mut measured: Measured) -> PyResult<Case> {
         .transpose()?;
     let mut measurements = measurements(&mut measured, axis, activation)?;
     if update_rule == Some(UpdateRule::Adam) {
-        // Its limit holds for SGD only.
+        // The stability limit from the sharpness holds for SGD only.
         measurements.sharpness = None;
     }
     if activation.is_some() && !measured.normalized {
@@ -185,7 +186,7 @@ pub(crate) fn case(mut measured: Measured) -> PyResult<Case> {
     })
 }
 
-/// The model in words. A probe has no goal and no data beyond its batch.
+/// Describes the model. A probe has no goal and no data beyond its batch.
 fn subject(measured: Measured) -> SubjectSummary {
     SubjectSummary {
         name: measured.name,
@@ -201,7 +202,7 @@ fn subject(measured: Measured) -> SubjectSummary {
     }
 }
 
-/// The measurements in the core's terms. Takes the lists out of `measured`.
+/// Converts the measurements into the core's types. Takes the lists out of `measured`.
 fn measurements(
     measured: &mut Measured,
     axis: Axis,
@@ -270,8 +271,8 @@ fn update_rule(name: &str) -> PyResult<UpdateRule> {
     }
 }
 
-/// The factors hold the singular values: the leading ones, or of triangles those along the
-/// directions that were carried.
+/// Computes the growth spectrum from the factors. Triangular factors cover only some directions and
+/// give a lower bound.
 fn spectrum(measured: &Measured, axis: Axis) -> PyResult<Option<GrowthSpectrum>> {
     let (vectors, leading, mut products) = (measured.vectors, measured.leading, Vec::new());
     let mut failed = measured.failed_samples;

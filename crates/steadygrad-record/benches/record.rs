@@ -1,8 +1,9 @@
-//! What keeping a run costs: snapshots of a model of a million parameters with Adam's two moments
-//! and without, a row, an incident, a dump.
+//! Measures the cost of recording a run: a row, an incident, a dump, and snapshots. The snapshots
+//! hold a million parameters, with and without Adam's two moments.
 //!
-//! `cargo bench --workspace --bench record -- [FOLDER]` writes into a new folder under FOLDER, or
-//! under the system's temporary one. Prints JSON: the median of seconds, and bytes a second.
+//! `cargo bench --workspace --bench record -- [FOLDER]` writes into a new folder under FOLDER. The
+//! default is the system's temporary folder. It prints JSON: the median in seconds, and bytes per
+//! second.
 #![allow(
     clippy::print_stdout,
     reason = "a benchmark reports to its standard output"
@@ -32,7 +33,7 @@ fn report(name: &str, seconds: f64, bytes: usize) {
     println!("{line}");
 }
 
-/// `copies` times a million values in 40 tensors.
+/// Returns a snapshot of `copies` million values in 40 tensors.
 fn model(copies: usize) -> Snapshot {
     let values = VALUES / 40;
     let tensors = (0..40 * copies).map(|index| Tensor {

@@ -1,5 +1,5 @@
-//! Writes a short run directory that ends in NaN, for readers in other languages to be tested on:
-//! `cargo run -p steadygrad --example write_run -- DIR`.
+//! Writes a short run directory that ends in NaN, to test readers in other languages:
+//! `cargo run -p steadygrad-record --example write_run -- DIR`.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut run = RunDir::create(Path::new(&folder), manifest)?;
     let mut guard = Guard::new(GuardConfig::stop_on_non_finite())?;
     for step in 0..100u64 {
-        // Grows tenfold every ten steps until f32 overflows; from there on NaN.
+        // The gradient grows tenfold every 2.5 steps up to the range of f32. Then it is NaN.
         let size = if step < 97 {
             10f32.powf(0.4 * step as f32)
         } else {

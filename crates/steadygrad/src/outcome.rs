@@ -1,7 +1,6 @@
-//! What became of a run of training: how it ended, what that means, and its numbers.
+//! The outcome of a training run: how it ended, its verdict and its numbers.
 //!
-//! It lies below [`diagnose`](crate::diagnose), [`remedy`](crate::remedy) and
-//! [`cure`](crate::cure), which all look at it.
+//! [`diagnose`](crate::diagnose), [`remedy`](crate::remedy) and [`cure`](crate::cure) build on it.
 
 mod end;
 mod verdict;
@@ -20,20 +19,20 @@ pub use weight_growth::WeightGrowth;
 /// Loss and gradient norm of every step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curves {
-    /// Training loss, one entry a step.
+    /// Training loss, one entry per step.
     #[serde(with = "float::list")]
     pub loss: Vec<f64>,
-    /// Global gradient norm before clipping, one entry a step.
+    /// Global gradient norm before clipping, one entry per step.
     #[serde(with = "float::list")]
     pub grad_norm: Vec<f64>,
 }
 
-/// What became of one trial.
+/// The outcome of one trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// How it ended.
+    /// How the trial ended.
     pub end: End,
-    /// What that means.
+    /// The verdict on the trial.
     pub verdict: Verdict,
     /// Optimizer steps done.
     pub steps_done: u64,
@@ -49,22 +48,22 @@ pub struct Outcome {
     /// Median loss of the last tenth of the steps done.
     #[serde(with = "float")]
     pub final_loss: f64,
-    /// The task's validation metric at the end, larger is better. NaN when the model is lost.
+    /// The task's validation metric at the end; larger is better. NaN if the model is lost.
     #[serde(with = "float")]
     pub validation_metric: f64,
-    /// The largest tried multiple of its own learning rate at which a short run from the same
-    /// start still survives. `None` when it was not measured.
+    /// The largest tested multiple of the learning rate at which a short run from the same start
+    /// survives. `None` if it was not measured.
     #[serde(with = "float::option")]
     pub stability_margin: Option<f64>,
-    /// How the weights' norm changed before the first detection. `None` where it was not measured
-    /// at two healthy steps.
+    /// The growth of the weight norm before the first detection. `None` without measurements at two
+    /// healthy steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_growth: Option<WeightGrowth>,
     /// Share of steps that were clipped, in `0..=1`.
     #[serde(with = "float")]
     pub clip_rate: f64,
-    /// Multiplications of all planned steps, forward and backward, relative to the baseline's. The
-    /// machine does not matter, unlike for `seconds`.
+    /// Multiplications of all planned steps, forward and backward, relative to the baseline. Unlike
+    /// `seconds`, it does not depend on the machine.
     #[serde(with = "float")]
     pub work: f64,
     /// Loss and gradient norm.
@@ -75,7 +74,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The first detection of an explosion, by any detector.
+    /// Returns the first detection of an explosion, by any detector.
     pub fn first_detection(&self) -> Option<&Detection> {
         self.detections
             .iter()
@@ -83,7 +82,7 @@ impl Outcome {
             .min_by_key(|detection| detection.step)
     }
 
-    /// Global norms of the steps before anything was detected.
+    /// Returns the global gradient norms before the first detection of an explosion.
     pub fn healthy_norms(&self) -> &[f64] {
         let until = self
             .first_detection()

@@ -1,6 +1,6 @@
-//! Checks of settings, made once, when something is built from them.
+//! Checks settings once, when a part is built from them.
 //!
-//! A part checks its own fields by their bare names. Whoever holds the part adds where it is:
+//! A part checks its own fields by their bare names. The owner of the part adds the path:
 //!
 //! ```
 //! use steadygrad::setting::{self, SettingError};
@@ -15,20 +15,20 @@
 
 use std::fmt::Display;
 
-/// A setting that cannot be used.
+/// An invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} is {found}; {allowed}")]
 pub struct SettingError {
     /// The path of the field, for example `norm_spike.bound.window`.
     pub field: String,
-    /// The value that it holds.
+    /// The value of the field.
     pub found: String,
     /// What to give instead, for example `give a number from 1 to 128`.
     pub allowed: String,
 }
 
 impl SettingError {
-    /// The same error, with the field as a part of `parent`.
+    /// Returns the same error, with `parent` before the path of the field.
     #[must_use]
     pub fn within(self, parent: &str) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl SettingError {
     }
 }
 
-/// Refuses a value that is not `usable`; `allowed` says what to give instead.
+/// Returns an error unless the value is `usable`. `allowed` says what to give instead.
 ///
 /// # Errors
 /// Names the field and the value.

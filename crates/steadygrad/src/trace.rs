@@ -1,9 +1,9 @@
-//! A run as its log shows it: series of numbers, each with its meaning. Readers of logs make a
-//! [`Trace`], and [`diagnose`](crate::diagnose) reads it.
+//! The numbers of a run, read from its log. Log readers build a [`Trace`], and
+//! [`diagnose`](crate::diagnose) reads it.
 //!
-//! Values are in the order of the log. Steps may repeat, leave gaps, or go back where a run was
-//! restarted. Nothing is sorted or dropped. NaN and infinite values are kept, because diagnosis
-//! looks for them.
+//! Values keep the order of the log. Steps may repeat, have gaps, or go back after a restart.
+//! Nothing is sorted or dropped. NaN and infinite values are kept, because diagnosis looks for
+//! them.
 //!
 //! ```
 //! use steadygrad::trace::{Role, Series, Trace};
@@ -36,23 +36,23 @@ pub enum Role {
     ParameterGradNorm(String),
     /// The L2 norm of all weights together.
     WeightNorm,
-    /// The L2 norm of the change that a step made to all weights.
+    /// The L2 norm of one step's update of all weights.
     UpdateNorm,
-    /// The learning rate of the step. In a run of steadygrad it is the requested rate, before the
-    /// guard lowered it.
+    /// The learning rate of the step. In a steadygrad run it is the requested rate, before the
+    /// guard lowers it.
     LearningRate,
-    /// The factor that multiplies the loss for a small number format.
+    /// The loss scale of mixed-precision training, which multiplies the loss.
     LossScale,
     /// The number of gradient values that are NaN or infinite.
     NonFinite,
     /// The number of gradient values that are subnormal.
     Subnormal,
-    /// 1 where a guard did not apply the step, 0 elsewhere.
+    /// 1 if a guard skipped the step, 0 otherwise.
     Skipped,
 }
 
 impl Role {
-    /// The usual name of its column in a log.
+    /// Returns the usual column name of this role in a log.
     pub fn column(&self) -> String {
         match self {
             Role::Loss => "loss".into(),
@@ -71,7 +71,7 @@ impl Role {
     }
 }
 
-/// One column of a log, at the rows that have a value.
+/// One column of a log, without the rows that have no value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     role: Role,
@@ -81,7 +81,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// Makes a series. Columns with values in the same rows should share their steps.
+    /// Makes a series. Columns with values in the same rows should share one `steps`.
     ///
     /// # Errors
     /// [`TraceError::Lengths`] when the numbers of steps and values differ.
@@ -131,25 +131,25 @@ impl Series {
 /// One run of a log.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trace {
-    /// The name of the run: that of its file or folder.
+    /// The name of the run, taken from its file or folder.
     pub name: String,
-    /// The kind of log, for a person: `TensorBoard event file`.
+    /// The kind of log, for display: `TensorBoard event file`.
     pub format: String,
     /// The columns with a known meaning, one for each role.
     pub series: Vec<Series>,
-    /// The columns that were left out, because no rule reads a column of that name.
+    /// The columns left out because no rule reads a column of that name.
     pub unmatched: Vec<String>,
-    /// The oddities of the log: restarts, gaps, lines that could not be read.
+    /// The oddities of the log, such as restarts, gaps and unreadable lines.
     pub notes: Vec<String>,
 }
 
 impl Trace {
-    /// The series of this role. `None` when the log has none.
+    /// Returns the series of this role, or `None` if the log has none.
     pub fn series(&self, role: &Role) -> Option<&Series> {
         self.series.iter().find(|series| series.role == *role)
     }
 
-    /// The gradient norms by parameter, in the order of the log's columns.
+    /// Returns the gradient norms by parameter, in the order of the log's columns.
     pub fn parameters(&self) -> impl Iterator<Item = (&str, &Series)> {
         self.series.iter().filter_map(|series| match &series.role {
             Role::ParameterGradNorm(parameter) => Some((parameter.as_str(), series)),
@@ -157,14 +157,14 @@ impl Trace {
         })
     }
 
-    /// The largest last step of all series. `None` for an empty log.
+    /// Returns the largest of the series' last steps, or `None` for an empty log.
     pub fn last_step(&self) -> Option<u64> {
         let last = |series: &Series| series.steps.last().copied();
         self.series.iter().filter_map(last).max()
     }
 }
 
-/// A series that cannot be made.
+/// An error in the data of a series.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TraceError {
@@ -198,7 +198,7 @@ mod tests {
         };
         assert!(trace.series(&Role::Loss).unwrap().values()[0].is_nan());
         assert_eq!(trace.series(&Role::GradNorm), None);
-        // The last step of the log, not the largest: a run that went back to step 1 ended there.
+        // This is the last step of the log, not the largest: the run went back to step 1 and ended.
         assert_eq!(trace.last_step(), Some(1));
         assert_eq!(Trace::default().last_step(), None);
     }

@@ -12,7 +12,7 @@ use steadygrad::{Decision, Workers};
 
 const LENS: [usize; 3] = [6, 2, 0];
 
-/// Every policy, and a chain, with bounds near `bound` and warm-ups of a few steps.
+/// Returns every policy and a chain, with bounds near `bound` and warm-ups of a few steps.
 fn policies(bound: f64) -> Vec<Policy> {
     let max_abs = 2.0 * bound;
     let zclip = ZClip::default().with_warmup_steps(4).with_max_norm(None);
@@ -27,14 +27,14 @@ fn policies(bound: f64) -> Vec<Policy> {
     policies
 }
 
-/// A type of gradient.
+/// A number type of gradients.
 trait Float: Copy + PartialEq + std::fmt::Debug {
     fn from_f64(value: f64) -> Self;
     fn to_f64(self) -> f64;
     fn bits(self) -> u64;
     fn values(slice: &[Self]) -> Values<'_>;
     fn values_mut(slice: &mut [Self]) -> ValuesMut<'_>;
-    /// The relative rounding of one operation.
+    /// The relative rounding error of one operation.
     const EPS: f64;
 }
 
@@ -90,7 +90,7 @@ impl<F: Float> Step<F> {
         }
     }
 
-    /// The values that the policy changes.
+    /// Returns the values that the policy changes.
     fn target(&self, policy: &Policy) -> &[F] {
         match policy.target() {
             Target::Gradient => &self.gradient,
@@ -155,7 +155,7 @@ fn stream() -> impl Strategy<Value = Vec<Vec<f64>>> {
     prop::collection::vec(gradient(), 1..30)
 }
 
-/// Steps that contain NaN, infinity and zeros.
+/// Generates steps that contain NaN, infinity and zeros.
 fn broken_stream() -> impl Strategy<Value = Vec<Vec<f64>>> {
     let broken = (
         gradient(),
@@ -170,7 +170,8 @@ fn broken_stream() -> impl Strategy<Value = Vec<Vec<f64>>> {
     prop::collection::vec(step, 1..30)
 }
 
-/// A kept gradient is kept to the bit, and a bound holds in the values' own type.
+/// Checks that a kept gradient stays bit-identical. Checks that a bound holds in the values' own
+/// type.
 fn keeps_or_bounds<F: Float>(steps: &[Vec<f64>]) -> Result<(), TestCaseError> {
     for policy in policies(0.7) {
         let mut clipper = Clipper::new(policy.clone()).unwrap();
@@ -220,7 +221,7 @@ fn keeps_or_bounds<F: Float>(steps: &[Vec<f64>]) -> Result<(), TestCaseError> {
                     }
                 }
                 Policy::Chain { .. } => prop_assert!(norm(new) <= 0.7 * slack),
-                // The bounds of the others depend on their state.
+                // The bounds of the other policies depend on their state.
                 _ => {}
             }
         }
@@ -228,7 +229,7 @@ fn keeps_or_bounds<F: Float>(steps: &[Vec<f64>]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A clipper that is saved and loaded at any step continues to the bit, with any gradients.
+/// Checks that a clipper saved and loaded at any step continues bit for bit, for any gradients.
 fn resumes<F: Float>(steps: &[Vec<f64>], saved: usize) -> Result<(), TestCaseError> {
     for policy in policies(0.7) {
         let mut whole = Clipper::new(policy.clone()).unwrap();
@@ -249,7 +250,7 @@ fn resumes<F: Float>(steps: &[Vec<f64>], saved: usize) -> Result<(), TestCaseErr
     Ok(())
 }
 
-/// A NaN or infinite value does not spread to others, and does not enter the state.
+/// Checks that a NaN or infinite value does not spread to other values or enter the state.
 fn keeps_broken_values_in_place<F: Float>(steps: &[Vec<f64>]) -> Result<(), TestCaseError> {
     for policy in policies(0.7) {
         let mut clipper = Clipper::new(policy.clone()).unwrap();
@@ -324,8 +325,7 @@ proptest! {
         keeps_broken_values_in_place::<bf16>(&steps)?;
     }
 
-    /// Gradients and bounds that are scaled together by a power of two scale the result, to the
-    /// bit.
+    /// Scaling gradients and bounds by a power of two scales the result, bit for bit.
     #[test]
     fn fixed_bounds_are_scale_equivariant(steps in stream(), power in -20i32..20) {
         let factor = 2f64.powi(power);
@@ -394,7 +394,7 @@ fn the_bound_holds_at_every_scale() {
         check::<f64>(scale, scale * 1e-3);
     }
     check::<f16>(65_504.0, 70.0);
-    // A subnormal gradient has few digits: within one step of the format.
+    // A subnormal gradient has few digits, so the tolerance is one step of the format.
     let mut tiny = Step::<f32>::new(&[1e-40; 8]);
     tiny.clip(&mut Clipper::new(GlobalNormClip::new(1e-41)).unwrap());
     assert!((norm(&tiny.gradient) - 1e-41).abs() < 8.0 * f64::from(f32::from_bits(1)));

@@ -1,5 +1,5 @@
-//! Every policy against a peer library, or the paper's formula, on the same 1,000 steps of
-//! gradients. `golden/make_clip.py` makes `golden/clip.json`.
+//! Compares every policy with a peer library or the paper's formula on the same 1,000 steps of
+//! gradients. `golden/make_clip.py` writes `golden/clip.json`.
 
 #![allow(
     clippy::print_stdout,
@@ -36,7 +36,7 @@ fn golden() -> Golden {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// The stream after our policy.
+/// Returns the stream of gradients after our policy.
 fn clip_all(golden: &Golden, case: &Case) -> Vec<f32> {
     let mut clipper = Clipper::new(case.policy.clone()).unwrap();
     let workers = Workers::single();
@@ -144,7 +144,7 @@ fn every_policy_agrees_with_its_peer() {
     }
 }
 
-/// The check above can fail: another threshold gives other values.
+/// Proves that the check above can fail: another threshold gives other values.
 #[test]
 fn another_policy_does_not_agree() {
     let golden = golden();

@@ -1,5 +1,5 @@
-//! The guard as a whole: whatever the reading, it neither panics nor lets a non-finite value
-//! through, and the ladder does what its documentation says.
+//! Tests the whole guard. It never panics and lets no non-finite value through, whatever the
+//! reading. The ladder acts as documented.
 
 use std::str::FromStr;
 
@@ -13,7 +13,7 @@ use steadygrad::{Decision, Guard, GuardConfig, Judgement, StepReading};
 
 const LEARNING_RATE: f64 = 0.01;
 
-/// One parameter of weight norm 1 and this gradient.
+/// Returns a reading of one parameter with weight norm 1 and this gradient.
 fn reading(step: u64, loss: f64, gradient: f64) -> StepReading {
     let gradients = GradientStats {
         tensors: vec![NamedStats {
@@ -24,17 +24,17 @@ fn reading(step: u64, loss: f64, gradient: f64) -> StepReading {
     StepReading::new(step, loss, LEARNING_RATE, gradients).with_weight_norms(vec![1.0])
 }
 
-/// A healthy reading with some noise of its own.
+/// Returns a healthy reading with some noise.
 fn healthy(step: u64) -> StepReading {
     let noise = [1.0, 1.1, 0.9, 1.05, 0.95][step as usize % 5];
     reading(step, noise, noise)
 }
 
-/// A guard with an adapter that takes every snapshot it is asked for, and restores every one.
+/// A guard whose adapter takes every requested snapshot and restores every snapshot.
 struct Run {
     guard: Guard,
     step: u64,
-    /// Whether it keeps the state that a rollback leaves, where the guard wants that.
+    /// Whether the adapter keeps the state before a rollback when the guard wants it.
     keeps_abandoned: bool,
 }
 
@@ -72,7 +72,7 @@ impl Run {
         }
     }
 
-    /// The step that is left out after a rollback, during which the weights stand still.
+    /// Shows the step that the guard skips after a rollback. The weights do not change in it.
     fn left_out(&mut self) {
         let judgement = self.show(healthy(0));
         assert_eq!(judgement.rung, Rung::Skip, "{judgement:?}");
@@ -104,7 +104,7 @@ fn tensors(rows: Vec<(f64, u64)>) -> GradientStats {
     }
 }
 
-/// Readings that no healthy adapter measures.
+/// Returns readings that no healthy adapter measures.
 fn hostile() -> Vec<StepReading> {
     let odd = [
         f64::NAN,
@@ -160,7 +160,7 @@ fn is_finite(reading: &StepReading) -> bool {
             .any(|norm| norm.is_nan() || *norm == f64::INFINITY)
 }
 
-/// Shows a stream to a guard, and to one that is saved and loaded before each step.
+/// Shows a stream to one guard, and to a second guard that is saved and loaded before each step.
 fn survive(preset: Preset, readings: &[&StepReading], answers: u64) {
     let mut guard = Guard::from(preset);
     let mut resumed = guard.clone();
@@ -226,7 +226,7 @@ fn every_hostile_reading_through_every_preset() {
     for preset in Preset::ALL {
         survive(preset, &hostile.iter().collect::<Vec<_>>(), 0);
         for reading in &hostile {
-            // At the first step, alone in a calm run, and without end.
+            // The reading comes at the first step, once in a calm run, and then repeatedly.
             let mut stream = vec![reading];
             stream.extend([&normal; 30]);
             stream.push(reading);
@@ -247,14 +247,14 @@ proptest! {
         picks in prop::collection::vec(0usize..200, 1..120), answers in 0u64..3,
     ) {
         let (hostile, normal) = (hostile(), healthy(0));
-        // About every other pick is healthy.
+        // About half of the picks are healthy.
         let stream: Vec<_> = picks.iter().map(|&pick| hostile.get(pick).unwrap_or(&normal)).collect();
         for preset in Preset::ALL {
             survive(preset, &stream, answers);
         }
     }
 
-    /// From the same past, a higher sensitivity never does less.
+    /// With the same history, a higher sensitivity never reacts less.
     #[test]
     fn the_dial_is_monotone(
         low in 0.0..1.0f64, high in 0.0..1.0f64, noise in 0.0..0.8f64,
@@ -277,7 +277,7 @@ proptest! {
         prop_assert!(calm.rung <= eager.rung, "{calm:?} {eager:?}");
     }
 
-    /// All gradients, or all losses, in other units: the same judgements.
+    /// Other units for gradients and losses give the same judgements.
     #[test]
     fn units_do_not_matter(power in -20i32..20, seed in 0u64..1000) {
         let factor = 2f64.powi(power);
@@ -287,7 +287,7 @@ proptest! {
                 .map(|step| {
                     let swing = 1.0 + (step.wrapping_mul(seed * 2 + 1) % 13) as f64 / 40.0;
                     let spike = if step % 50 == 49 { 2f64.powi((seed % 12) as i32) } else { 1.0 };
-                    // The rate is too low for any absolute bound on the update.
+                    // The learning rate is too low for any absolute bound on the update.
                     let mut reading = reading(step, swing * spike * losses, swing * spike * gradients);
                     reading.learning_rate = 1e-12;
                     run.show(reading).rung
@@ -300,7 +300,7 @@ proptest! {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
-    /// Whatever came before, a reading within the quiet bounds is kept as it is.
+    /// The guard keeps a reading within the quiet bounds, whatever the history.
     #[test]
     fn a_reading_within_the_quiet_bounds_is_kept(
         sensitivity in 0.0..1.0f64,
@@ -388,7 +388,7 @@ fn nothing_is_quiet_where_the_guard_may_act() {
         run.guard.quiet(0.0).map(|quiet| quiet.loss),
         Some(quiet.loss)
     );
-    // After a step that was not applied, any change of the weights is too much.
+    // After a skipped step, any change of the weights is out of bounds.
     assert_eq!(run.show(reading(0, f64::NAN, 1.0)).rung, Rung::Skip);
     assert_eq!(run.guard.quiet(LEARNING_RATE), None);
     run.calm(1);
@@ -401,8 +401,7 @@ fn nothing_is_quiet_where_the_guard_may_act() {
         },
     );
     assert_eq!(run.guard.quiet(1.0), None);
-    // Clipping by the norm bounds what is quiet; the decision of another policy is not known
-    // before.
+    // Norm clipping limits the quiet bounds. The decision of any other policy cannot be predicted.
     let mut run = Run::new(GuardConfig::default().with_clip(GlobalNormClip::new(1.5)));
     run.calm(60);
     assert_eq!(
@@ -434,7 +433,7 @@ fn a_moderate_spike_is_clipped_to_the_largest_usual_norm_and_a_far_one_is_skippe
     let Decision::ScaleGlobal { coefficient } = run.show(reading(0, 1.0, 50.0)).decision else {
         panic!("not clipped");
     };
-    // Ten times the median.
+    // The bound is ten times the median.
     assert!((coefficient * 50.0 - 10.0).abs() < 1e-9, "{coefficient}");
     let judgement = run.show(reading(0, 1.0, 1e6));
     assert!(matches!(judgement.decision, Decision::Skip { .. }));
@@ -453,9 +452,9 @@ fn the_ladder_step_by_step_and_back() {
     expected.extend([Rung::Skip; 4]);
     expected.push(Rung::Rollback);
     assert_eq!(run.rungs(11, &nan), expected);
-    // Half of it, and 0.3 of that.
+    // The scale is 0.5 after the lower rate, times 0.3 after the rollback.
     assert!((run.guard.learning_rate_scale() - 0.15).abs() < 1e-12);
-    // Not at once, then step by step, and exactly to 1.
+    // The scale recovers after a delay, step by step, exactly to 1.
     run.left_out();
     run.calm(19);
     assert!((run.guard.learning_rate_scale() - 0.15).abs() < 1e-12);
@@ -501,7 +500,7 @@ fn without_snapshots_non_finite_values_end_the_run_and_a_new_level_is_accepted()
     );
 }
 
-/// A loss that stays up whatever the batch: the weights are damaged. Then it is well again.
+/// The loss stays high for every batch because the weights are damaged. The rollback heals it.
 #[test]
 fn damage_that_shows_in_the_loss_is_rolled_back_to_before_it() {
     let mut run = Run::new(Preset::Default);
@@ -509,7 +508,7 @@ fn damage_that_shows_in_the_loss_is_rolled_back_to_before_it() {
     let high = reading(0, 80.0, 1.0);
     assert_eq!(run.rungs(5, &high), [Rung::Skip; 5]);
     let judgement = run.show(high);
-    // The one of step 40 has seen 18 calm steps; none was taken since.
+    // The snapshot of step 40 is the newest and has seen 18 calm steps.
     assert!(
         matches!(judgement.decision, Decision::Rollback { to_step: 40, .. }),
         "{judgement:?}"
@@ -519,7 +518,7 @@ fn damage_that_shows_in_the_loss_is_rolled_back_to_before_it() {
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
 }
 
-/// The loss is still up after the rollback: the data have changed.
+/// The loss is still high after the rollback, because the data have changed.
 #[test]
 fn a_lasting_change_of_the_data_is_accepted_in_the_end() {
     let mut run = Run::new(Preset::Default);
@@ -529,17 +528,17 @@ fn a_lasting_change_of_the_data_is_accepted_in_the_end() {
         reading(step, 80.0 * noise, 5.0 * noise)
     };
     let rungs: Vec<Rung> = (0..200).map(|step| run.show(changed(step)).rung).collect();
-    // To the snapshot, and back to the state that was left.
+    // The first rollback goes to the snapshot, the second back to the abandoned state.
     assert_eq!(run.guard.summary().rolled_back, 2);
     assert_eq!(run.guard.summary().new_levels, 1);
     let last = rungs.iter().rposition(|rung| *rung != Rung::Keep);
-    // 5 skips, the rollback, one to see whether the weights stand still, 30 more that may have been
-    // bad data, and the one that is accepted.
+    // There are 5 skips, the rollback, and one skip to check that the weights stand still. Then
+    // come 30 skips of possibly bad data, and the accepted step.
     assert_eq!(last, Some(37), "{rungs:?}");
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
 }
 
-/// The guard waits while bad data get worse: it never trains the snapshot on them.
+/// The guard waits while bad data get worse. It never trains the snapshot on them.
 #[test]
 fn data_that_get_worse_are_no_level_yet() {
     let worse = |steps: u64| {
@@ -561,15 +560,15 @@ fn data_that_get_worse_are_no_level_yet() {
     assert_eq!(run.guard.summary().new_levels, 0);
     run.calm(200);
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
-    // Data that are bad for long are the data that there are.
+    // Data that stay bad for long are accepted as the new level.
     let (run, rungs) = worse(150);
     assert_eq!(run.guard.summary().new_levels, 1);
     let accepted = rungs[6..].iter().position(|rung| *rung != Rung::Skip);
     assert_eq!(accepted, Some(91));
 }
 
-/// A run whose loss fell from 2.3 to 0.3 and was then back for five readings: it was rolled back
-/// from step 104 to step 80.
+/// Returns a run whose loss fell from 2.3 to 0.3 and then relapsed for five readings. The guard
+/// rolled it back from step 104 to step 80.
 fn rolled_back_for_its_loss(keeps_abandoned: bool) -> Run {
     let mut run = Run {
         keeps_abandoned,
@@ -587,7 +586,7 @@ fn rolled_back_for_its_loss(keeps_abandoned: bool) -> Run {
     run
 }
 
-/// A loss like an untrained network's, which is no spike.
+/// Returns a reading with the loss of an untrained network. It is not a spike.
 fn back() -> StepReading {
     reading(0, 1.4, 1.0)
 }
@@ -597,7 +596,8 @@ fn a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back() {
     let mut run = rolled_back_for_its_loss(true);
     assert_eq!(run.guard.snapshots().collect::<Vec<_>>(), [60, 80, 104]);
     assert!((run.guard.learning_rate_scale() - 0.3).abs() < 1e-12);
-    // One step is left out; five readings show that it lasts; bad data may last for 30 more.
+    // The guard skips one step. Five readings show that the high loss lasts. Bad data may last for
+    // 30 more.
     let mut judgement = run.show(back());
     let mut rungs = vec![judgement.rung];
     while judgement.rung != Rung::Rollback {
@@ -613,11 +613,11 @@ fn a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back() {
         judgement.decision,
         Decision::Rollback { to_step: 104, .. }
     ));
-    // All is as before the rollback, and the level is the usual one from now on.
+    // The state before the rollback is back, and the guard accepts the new loss level.
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
     assert_eq!(run.guard.summary().new_levels, 1);
     assert_eq!(run.rungs(100, &back()), [Rung::Keep; 100]);
-    // It is on probation like any other snapshot, for eight readings.
+    // The restored state is on probation for eight readings, like any other snapshot.
     assert!(run.guard.snapshots().any(|step| step > 104));
 }
 
@@ -652,7 +652,7 @@ fn where_the_state_that_was_left_is_lost_the_snapshot_stays() {
         Decision::Rollback { to_step: 104, .. }
     ) {
         step += 1;
-        assert!(step < 200, "never asked for");
+        assert!(step < 200, "the guard never asked for step 104");
     }
     let judgement = guard.rollback_failed(104, "torn");
     assert_eq!(judgement.rung, Rung::Skip);
@@ -685,7 +685,8 @@ fn damaged_weights_are_rolled_back_at_once_and_a_young_snapshot_is_not_trusted()
             "{judgement:?}"
         );
         assert_eq!(run.guard.snapshots().collect::<Vec<_>>(), [0, 20]);
-        // Before it was calm again: an older snapshot, and a lower learning rate.
+        // The next fault comes before a calm phase. The guard uses an older snapshot and a lower
+        // rate.
         let judgement = run.show(healthy(0).with_weight_norms(vec![f64::NAN]));
         assert!(matches!(
             judgement.decision,
@@ -695,8 +696,8 @@ fn damaged_weights_are_rolled_back_at_once_and_a_young_snapshot_is_not_trusted()
     }
 }
 
-/// Something writes to the weights after the rollback. No step is applied meanwhile, and when it
-/// has ended, its writes are rolled back.
+/// User code writes to the weights after the rollback. The guard skips every step meanwhile. When
+/// the writes end, the guard rolls them back.
 #[test]
 fn writes_to_the_weights_are_waited_for_and_rolled_back() {
     let weights = |norm: f64| healthy(0).with_weight_norms(vec![norm]);
@@ -722,7 +723,7 @@ fn writes_to_the_weights_are_waited_for_and_rolled_back() {
     assert_eq!(run.guard.summary().rolled_back, 2);
 }
 
-/// User code may write to the weights on purpose, as an embedding of bounded norm does in every
+/// User code may write to the weights on purpose. An embedding of bounded norm does so in every
 /// forward pass.
 #[test]
 fn weights_that_are_written_to_without_end_are_trained_in_the_end() {
@@ -752,7 +753,7 @@ fn weights_that_are_written_to_without_end_are_trained_in_the_end() {
     assert_eq!(rungs[1..], [Rung::Keep; 99]);
 }
 
-/// Losses around the bound, one in seven below it: the data cause them, and they are accepted.
+/// The data cause losses around the bound, one in seven below it. The guard accepts them.
 #[test]
 fn a_noisy_change_of_the_data_is_accepted_in_the_end() {
     let mut run = rolled_back_for_its_loss(true);
@@ -803,7 +804,7 @@ fn norm_and_loss_that_grow_together_lower_the_learning_rate_first() {
     }
     let at = |rung| rungs.iter().position(|other| *other == rung);
     assert_eq!(at(Rung::LowerLearningRate), Some(7));
-    // The lower rate has as long as another rise takes.
+    // The lower rate gets as many steps as another rise takes.
     assert_eq!(at(Rung::Rollback), Some(16));
     assert_eq!(at(Rung::Skip), None);
 }
@@ -827,7 +828,7 @@ fn a_learning_rate_that_jumps_for_some_steps_is_skipped_and_one_that_stays_is_wa
         rungs[5..],
         [Rung::LowerLearningRate, Rung::Keep, Rung::Keep]
     );
-    // The applied rate is what it was.
+    // The applied rate is unchanged.
     assert!((run.guard.learning_rate_scale() - 0.01).abs() < 1e-12);
     let mut back = Run {
         guard: run.guard.clone(),
@@ -839,7 +840,7 @@ fn a_learning_rate_that_jumps_for_some_steps_is_skipped_and_one_that_stays_is_wa
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
 }
 
-/// A rate that grows without end, on a run whose loss does not show it.
+/// The learning rate rises without end, and the loss stays healthy.
 #[test]
 fn a_learning_rate_that_rises_without_end_is_held() {
     let mut run = Run::new(Preset::Default);
@@ -855,14 +856,14 @@ fn a_learning_rate_that_rises_without_end_is_held() {
             most = most.max(learning_rate * judgement.learning_rate_scale);
         }
     }
-    // 1.25^15 is 28: the last one below a jump.
+    // 1.25^15 = 28 is the last factor below a jump.
     assert!(most <= 28.5 * LEARNING_RATE, "{most}");
     assert_eq!(run.guard.summary().skipped, 5);
     let applied = run.guard.learning_rate_scale() * 1.25f64.powi(40);
     assert!((applied - 1.0).abs() < 1e-9, "{applied}");
     run.calm(1);
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
-    // A second rise is seen as the first was.
+    // The guard detects a second rise like the first one.
     let jump = StepReading {
         learning_rate: 1.0,
         ..healthy(0)
@@ -870,7 +871,8 @@ fn a_learning_rate_that_rises_without_end_is_held() {
     assert_eq!(run.rungs(1, &jump), [Rung::Skip]);
 }
 
-/// The rate grows without end, and the loss shows it once the rate has come as far as a jump.
+/// The learning rate rises without end. The loss rises once the rate has grown as much as in a
+/// jump.
 #[test]
 fn a_rise_that_hurt_the_weights_is_rolled_back_to_before_it() {
     let mut run = Run::new(Preset::Default);
@@ -895,18 +897,18 @@ fn a_rise_that_hurt_the_weights_is_rolled_back_to_before_it() {
             applied.push(1.25f64.powi(step) * scale);
         }
     }
-    // 80 is within the rise: the weights were good before it.
+    // Step 80 is within the rise. The weights were good before it.
     assert_eq!(back, [(21, 60)]);
-    // It climbs back to the rate that was good, and no further while the rise goes on.
+    // The applied rate climbs back to the last good rate, and no further during the rise.
     assert!((applied[0] - 0.3).abs() < 1e-9, "{applied:?}");
     assert!(applied.is_sorted_by(|a, b| *b >= a * 0.999), "{applied:?}");
     assert!((applied[23] - 1.0).abs() < 1e-9, "{applied:?}");
-    // When the user's rate is back, it is applied in full.
+    // When the user's rate is back to normal, it is applied in full.
     run.calm(1);
     assert_eq!(run.guard.learning_rate_scale(), 1.0);
 }
 
-/// The run loses what it learnt on the way up, before a jump has lasted.
+/// The run relapses during the rise, before a jump has lasted.
 #[test]
 fn a_relapse_under_a_rising_learning_rate_is_rolled_back_to_before_the_rise() {
     let learning = |step: u64| {
@@ -928,11 +930,11 @@ fn a_relapse_under_a_rising_learning_rate_is_rolled_back_to_before_the_rise() {
             _ => None,
         }
     });
-    // The newest that is trusted is 80.
+    // The newest trusted snapshot is at step 80, within the rise.
     assert_eq!(back, Some((18, 60)));
 }
 
-/// The first snapshot has no rate of its own: the rise itself says what the rate was before it.
+/// The first snapshot has no recorded rate. The guard takes the rate before the rise.
 #[test]
 fn back_at_the_first_step_no_more_is_applied_than_before_a_rise() {
     let mut run = Run::new(Preset::Default);
@@ -953,7 +955,7 @@ fn back_at_the_first_step_no_more_is_applied_than_before_a_rise() {
     assert!((125.0 * scale - 0.3).abs() < 1e-9, "{scale}");
 }
 
-/// One bad loss among six is not the rise's doing.
+/// One bad loss among six is not attributed to the rise.
 #[test]
 fn weights_whose_losses_are_good_are_kept_under_a_rising_learning_rate() {
     let mut run = Run::new(Preset::Default);
@@ -969,7 +971,7 @@ fn weights_whose_losses_are_good_are_kept_under_a_rising_learning_rate() {
     assert_eq!(run.guard.summary().lowered, 1);
 }
 
-/// A rate that grew, by less than a jump, until the loss was back at its start.
+/// The learning rate grows, by less than a jump, until the loss is back at its start.
 #[test]
 fn after_a_rollback_no_higher_rate_is_applied_than_its_state_was_trained_with() {
     let learning = |step: u64| {
@@ -996,7 +998,7 @@ fn after_a_rollback_no_higher_rate_is_applied_than_its_state_was_trained_with() 
     assert_eq!(judgement.rung, Rung::Keep);
     let applied = 1.3f64.powi(7) * judgement.learning_rate_scale;
     assert!((applied - 0.3).abs() < 1e-12, "{applied}");
-    // When the user's rate is back, only the rollback's factor is left to climb.
+    // When the user's rate is back, only the factor of the rollback still has to recover.
     let judgement = run.show(learning(120));
     assert_eq!(judgement.learning_rate_scale, 0.3);
 }
@@ -1028,7 +1030,7 @@ fn the_users_clipping_and_the_ladders_act_together() {
         judgement.decision,
         Decision::ScaleGlobal { coefficient: 1e-6 }
     );
-    // A spike below the user's bound is clipped by the ladder.
+    // The ladder clips a spike below the user's bound.
     let loose = GuardConfig::default().with_clip(GlobalNormClip::new(1e3));
     let mut run = Run::new(loose);
     run.calm(60);

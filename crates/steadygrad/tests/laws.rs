@@ -21,7 +21,7 @@ use steadygrad::remedy::{Basis, REMEDIES, Remedy};
 use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
 use steadygrad::{Decision, Guard, GuardConfig, Judgement, Place, StepReading};
 
-/// Any number, and the special ones often.
+/// Generates any number, and special values often.
 fn number() -> impl Strategy<Value = f64> {
     prop_oneof![
         3 => proptest::num::f64::ANY,
@@ -79,8 +79,8 @@ fn gradients() -> impl Strategy<Value = GradientStats> {
     })
 }
 
-/// An arbitrary reading: norms and counts may contradict each other, and lists may differ in
-/// length.
+/// Generates an arbitrary reading. Norms and counts may contradict each other, and lists may differ
+/// in length.
 fn any_reading() -> impl Strategy<Value = StepReading> {
     (
         any::<u64>(),
@@ -111,7 +111,7 @@ fn any_reading() -> impl Strategy<Value = StepReading> {
         )
 }
 
-/// A reading as an adapter measures it, sometimes broken.
+/// Generates a reading as an adapter measures it, sometimes broken.
 fn measured_reading() -> impl Strategy<Value = StepReading> {
     let value = prop_oneof![
         6 => -3.0..3.0f32,
@@ -139,7 +139,7 @@ fn measured_reading() -> impl Strategy<Value = StepReading> {
     )
 }
 
-/// A config with arbitrary numbers. It observes, or stops at the first non-finite value.
+/// Generates a config with arbitrary numbers. It observes, or stops at the first non-finite value.
 fn config(
     number: impl Strategy<Value = f64> + Clone,
     count: impl Strategy<Value = usize> + Clone,
@@ -199,7 +199,7 @@ fn valid_config() -> impl Strategy<Value = GuardConfig> {
         .prop_filter("usable", |config| config.validate().is_ok())
 }
 
-/// The judgement as text, because the value of a detection may be NaN.
+/// Returns the judgement as text, because the value of a detection may be NaN.
 fn text(judgement: &Judgement) -> String {
     format!("{judgement:?}")
 }
@@ -326,9 +326,9 @@ fn growth() -> impl Strategy<Value = GrowthProfile> {
     let measured = vec((Just("h".to_owned()), number(), number()), 0..40);
     prop_oneof![
         (axis(), measured).prop_map(|(axis, measured)| GrowthProfile::new(axis, measured)),
-        // As read from a file: the factors may contradict the sizes.
+        // A profile as read from a file: its factors may contradict its sizes.
         (axis(), vec(point, 0..10)).prop_map(|(axis, points)| GrowthProfile { axis, points }),
-        // A steady growth, as in real networks.
+        // A profile of steady growth, as in real networks.
         (axis(), 0.3..3.0f64, 2usize..60).prop_map(|(axis, rate, count)| {
             let point = |l: usize| ("h".to_owned(), rate.powi(l as i32), rate.powi(-(l as i32)));
             GrowthProfile::new(axis, (0..count).map(point))
@@ -359,7 +359,8 @@ fn axis() -> impl Strategy<Value = Axis> {
     select(vec![Axis::Depth, Axis::Time])
 }
 
-/// As read from a file: the exponents may be unsorted, and contradict the layers or the width.
+/// Generates a spectrum as read from a file. Its exponents may be unsorted, or contradict the
+/// layers or the width.
 fn spectrum() -> impl Strategy<Value = GrowthSpectrum> {
     let exponent = (number(), option::of(number())).prop_map(|(value, standard_error)| Exponent {
         value,
@@ -412,7 +413,7 @@ fn critical_point() -> impl Strategy<Value = CriticalPoint> {
     ]
 }
 
-/// Measured places, and, as read from a file, places whose numbers contradict each other.
+/// Generates measured criticalities, and ones from a file, whose numbers may contradict each other.
 fn criticality() -> impl Strategy<Value = Criticality> {
     let activation = || select(Activation::ALL.to_vec());
     let scale = || prop_oneof![4 => 0.0..10.0f64, 1 => select(vec![0.0, 1e-300, 1e70, 1e75])];

@@ -1,8 +1,8 @@
-//! The code that is prescribed is, letter by letter, the code that is tested.
+//! The prescribed code is, byte for byte, the tested code.
 //!
 //! Each remedy has one file for Burn and one for PyTorch in `src/remedy/snippets`. With the values
-//! that stand in these files, a prescription is the file itself. Burn's test compiles the one file
-//! (`crates/steadygrad-burn/tests/burn/prescribed`), Python's test runs the other
+//! in these files, a prescription equals the file. Burn's test compiles the Rust file
+//! (`crates/steadygrad-burn/tests/burn/prescribed`). Python's test runs the Python file
 //! (`python/tests/prescribed`).
 
 use std::fs;
@@ -21,7 +21,7 @@ fn snippet(name: &str, extension: &str) -> String {
     fs::read_to_string(crate_root().join(file)).unwrap()
 }
 
-/// The remedy with the values that its file for PyTorch holds.
+/// Returns the remedy with the values in its PyTorch file.
 fn tested(kind: &RemedyKind) -> Remedy {
     let text = snippet(kind.name, "py");
     let value = |constant: &str| -> Value {

@@ -1,4 +1,4 @@
-"""Writes `offline.wandb`: a run that W&B logged offline (wandb 0.31), whose loss becomes NaN at step 30.
+"""Writes `offline.wandb`, an offline W&B run (wandb 0.31) whose loss becomes NaN at step 30.
 
     pip install wandb && python generate.py
 """

@@ -1,4 +1,4 @@
-//! The process dies, or the disk fills up, at each operation of a run in turn.
+//! Kills the process, or fills the disk, at each operation of a run in turn.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn manifest() -> Manifest {
 fn row(step: u64) -> StepRecord {
     let reading = StepReading::new(step, step as f64, 0.1, GradientStats::default());
     StepRecord {
-        // Equal to itself, unlike the gap that an unmeasured norm leaves.
+        // A measured norm makes the row equal to itself. A missing norm would be NaN.
         tensor_norms: vec![1.0],
         ..StepRecord::new(&reading, &Decision::Keep)
     }
@@ -74,7 +74,7 @@ fn ring(step: u64) -> ForensicRing {
     ring
 }
 
-/// How far the process is known to have come: what was reported as done must be there.
+/// The progress that the run has reported. All of it must be on disk.
 #[derive(Debug, Default, Clone, Copy)]
 struct Done {
     created: bool,
@@ -87,7 +87,7 @@ struct Done {
 
 const STEPS: u64 = 7;
 
-/// A run that does everything once or twice; stops where an operation fails.
+/// Does every operation once or twice, and stops at the first failure.
 fn run(folder: &Path, done: &mut Done) -> Result<(), SnapshotError> {
     let mut run = RunDir::create(folder, manifest())?;
     done.created = true;
@@ -110,10 +110,10 @@ fn run(folder: &Path, done: &mut Done) -> Result<(), SnapshotError> {
     Ok(())
 }
 
-/// What must be there whatever happened after `done`.
+/// Checks that all reported progress is on disk, whatever happened afterwards.
 fn check(folder: &Path, done: Done, how: &str) {
     if !done.created {
-        // Nothing to lose yet. That there is no whole run is said, not shown as an empty one.
+        // The run has reported nothing, so nothing can be lost.
         return;
     }
     let read = read_manifest(folder).unwrap();
@@ -146,14 +146,14 @@ fn check(folder: &Path, done: Done, how: &str) {
     assert!(incidents.value.iter().all(|i| *i == incident(3)), "{how}");
 
     let found = SnapshotStore::new(folder).newest_good(None).unwrap();
-    assert_eq!(found.problems, [], "{how}: a half-written snapshot is met");
+    assert_eq!(found.problems, [], "{how}: a half-written snapshot");
     let step = found.value.as_ref().map(|found| found.step);
     assert!(
         step >= done.snapshot,
         "{how}: back to {step:?} after {done:?}"
     );
     assert_eq!(found.value, step.map(snapshot), "{how}");
-    // No row before the state is missing.
+    // No row before the snapshot is missing.
     assert!(rows.len() as u64 >= step.unwrap_or(0), "{how}");
 
     let dumps = list_dumps(folder).unwrap();
@@ -165,7 +165,7 @@ fn check(folder: &Path, done: Done, how: &str) {
     }
 }
 
-/// The run goes on from its newest snapshot and ends as one that was never stopped.
+/// Resumes from the newest snapshot and checks that the run ends like an uninterrupted one.
 fn go_on(folder: &Path, how: &str) {
     let found = SnapshotStore::new(folder).newest_good(None).unwrap();
     let next = found.value.map_or(0, |found| found.step);
@@ -189,7 +189,7 @@ fn go_on(folder: &Path, how: &str) {
     assert_eq!(rows, (0..STEPS).map(row).collect::<Vec<_>>(), "{how}");
     let incidents = read_incidents(folder).unwrap().value;
     assert_eq!(incidents, [incident(3)], "{how}");
-    // Nothing half-written is left.
+    // No half-written file remains.
     for part in ["", "snapshots", "incidents"] {
         let Ok(entries) = fs::read_dir(folder.join(part)) else {
             continue;
@@ -222,7 +222,7 @@ fn a_crash_between_any_two_operations_leaves_what_was_done() {
             struck_after = operations;
             break;
         }
-        // What fails after the work is done (removing an old snapshot) is no error.
+        // A failure after the work is done, as in removing an old snapshot, is not an error.
         if let Err(error) = result {
             assert!(!error.to_string().contains("no space"), "{error}");
         }
@@ -241,7 +241,7 @@ fn a_disk_that_fills_up_at_any_write_is_named_and_leaves_what_was_done() {
         let (result, struck) = under(Plan::Full(writes), || run(&path, &mut done));
         check(&path, done, &how);
         if done.created {
-            // There is room again.
+            // The disk has room again.
             go_on(&path, &how);
         }
         if !struck {
@@ -277,7 +277,7 @@ fn a_run_whose_creation_was_cut_short_can_be_resumed_or_begun_anew() {
                 found.value.finish(RunStatus::Ended).unwrap();
                 assert_eq!(read_steps(&path).unwrap().value.rows, []);
             }
-            // There is nothing to go on from: a new run may have the folder.
+            // Nothing can be resumed, so a new run may use the folder.
             Err(error) => {
                 assert!(error.to_string().contains("run"), "{error}");
                 RunDir::create(&path, manifest()).unwrap();
@@ -307,7 +307,8 @@ fn a_resumption_that_is_cut_short_can_be_resumed() {
         run.finish(RunStatus::Ended).unwrap();
         let rows = read_steps(&path).unwrap().value.rows;
         let steps: Vec<u64> = rows.iter().map(|row| row.step).collect();
-        // The second resumption went on from 3: the first, if it was noted, had undone that.
+        // The second resumption starts at step 3. Step 2 is missing if the first resumption was
+        // recorded.
         assert!(
             steps == [0, 1, 2, 3, 4] || steps == [0, 1, 3, 4],
             "{steps:?}"

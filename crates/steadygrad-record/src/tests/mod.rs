@@ -1,3 +1,3 @@
-//! Tests that need to look behind the public functions.
+//! Tests that use private functions.
 
 mod crashes;

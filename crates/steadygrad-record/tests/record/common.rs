@@ -10,7 +10,7 @@ use steadygrad::{Decision, Place};
 use steadygrad_record::{Dtype, Manifest, RunStatus, Snapshot, StepRecord, Tensor};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Every kind of number a broken run brings, and some that need all 17 digits.
+/// Every kind of number from a broken run, and some numbers that need all 17 digits.
 pub(crate) const ODD: [f64; 13] = [
     f64::NAN,
     f64::INFINITY,
@@ -64,7 +64,7 @@ pub(crate) fn rows(count: usize, parameters: usize) -> Vec<StepRecord> {
     (0..count).map(|step| row(step, parameters)).collect()
 }
 
-/// The rows as text: a NaN equals itself in it, and -0 does not equal 0.
+/// Returns the rows as text. In it, NaN equals NaN, and -0 differs from 0.
 pub(crate) fn text(rows: &[StepRecord]) -> String {
     format!("{rows:?}")
 }
@@ -92,7 +92,7 @@ pub(crate) fn incident(step: u64, value: f64, threshold: f64) -> Incident {
     }
 }
 
-/// A small state that is different at each step.
+/// Returns a small state that is different at each step.
 pub(crate) fn snapshot(step: u64) -> Snapshot {
     let values = [step as f32, -0.0, 1e-40];
     let state = serde_json::json!({
@@ -122,7 +122,7 @@ pub(crate) fn snapshot(step: u64) -> Snapshot {
     }
 }
 
-/// Writes a file of parts with the checksums that make a reader believe it.
+/// Writes a file from its parts, with valid checksums.
 pub(crate) fn sum_up(path: &Path, parts: &[&[u8]]) {
     fs::write(path, parts.concat()).unwrap();
     let (mut lines, mut from) = (String::new(), 0);

@@ -1,5 +1,5 @@
-//! Every file of a small run, cut at every byte and with bits flipped all over: always noticed,
-//! never believed.
+//! Cuts every file of a small run at every byte, and flips bits in it. The readers always notice
+//! the damage and never return damaged data.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub(crate) fn ring(first: usize, count: usize) -> ForensicRing {
     ring
 }
 
-/// Two segments, two snapshots, a dump, and the end.
+/// Writes a run with two segments, two snapshots, a dump, and a regular end.
 fn small_run() -> TempDir {
     let folder = tempdir().unwrap();
     let mut run = RunDir::create(folder.path(), manifest(PARAMETERS)).unwrap();
@@ -62,7 +62,7 @@ fn small_run() -> TempDir {
     folder
 }
 
-/// Everything that the readers say about a run.
+/// Everything that the readers return for a run.
 struct Seen {
     manifest: Option<Manifest>,
     rows: Vec<StepRecord>,
@@ -124,9 +124,9 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     found.sort();
 }
 
-/// What is left must be some of what was written, and something must be said.
+/// Checks that the readers return only data that was written, and report the damage.
 fn check(seen: &Seen, whole: &Seen, damaged: &Path, how: &str) {
-    // Fewer checksums than parts are seen on the file that has the parts.
+    // Readers report missing checksums at the file with the parts.
     let of_sums = damaged.with_extension("");
     let named = |problem: &Problem| problem.path == damaged || problem.path == of_sums;
     let previous = damaged.ends_with("run.json.previous");
@@ -136,8 +136,8 @@ fn check(seen: &Seen, whole: &Seen, damaged: &Path, how: &str) {
         "{how}: {:?}",
         seen.problems
     );
-    // A manifest that stands in is an older one of the same run.
-    let read = seen.manifest.as_ref().expect("one of two is whole");
+    // The fallback manifest is an older one of the same run.
+    let read = seen.manifest.as_ref().expect("one of two is intact");
     let running = Manifest {
         status: RunStatus::Running,
         ..read.clone()
@@ -150,7 +150,7 @@ fn check(seen: &Seen, whole: &Seen, damaged: &Path, how: &str) {
     let mut last = None;
     for row in &seen.rows {
         assert_eq!(written[row.step as usize], format!("{row:?}"), "{how}");
-        assert!(last < Some(row.step), "{how}: a step twice");
+        assert!(last < Some(row.step), "{how}: a step appears twice");
         last = Some(row.step);
     }
     for incident in &seen.incidents {
@@ -159,7 +159,7 @@ fn check(seen: &Seen, whole: &Seen, damaged: &Path, how: &str) {
         assert!(known, "{how}: {text}");
     }
     let one_of = |found: &Option<Snapshot>| {
-        let step = found.as_ref().expect("an older one is whole").step;
+        let step = found.as_ref().expect("an older snapshot is intact").step;
         assert!([3, 6].contains(&step), "{how}");
         assert_eq!(found, &Some(snapshot(step)), "{how}");
     };
@@ -171,7 +171,7 @@ fn check(seen: &Seen, whole: &Seen, damaged: &Path, how: &str) {
         );
         one_of(state);
     }
-    // Damage to one file hides nothing of the others.
+    // Damage to one file does not hide the others.
     let of = |name: &str| damaged.to_string_lossy().contains(name);
     if !of("steps") {
         assert_eq!(seen.rows.len(), 9, "{how}");
@@ -210,7 +210,7 @@ fn a_file_cut_at_any_byte_or_gone_is_noticed() {
     assert_eq!(paths.len(), 3 + 8 + 2 * 3 + 5, "{paths:?}");
     for path in paths {
         let bytes = fs::read(&path).unwrap();
-        // A new file each time: the dump shares files with the snapshots.
+        // Write a new file each time, because the dump shares files with the snapshots.
         fs::remove_file(&path).unwrap();
         if !path.ends_with("lock") {
             check(
@@ -239,7 +239,7 @@ fn a_flipped_bit_in_any_byte_is_noticed() {
         let bytes = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
         for index in 0..bytes.len() {
-            // A different bit in each byte: all eight are met many times over.
+            // Each byte gets a different flipped bit, so all eight bits are tested many times.
             let mut flipped = bytes.clone();
             flipped[index] ^= 1 << (index % 8);
             fs::write(&path, &flipped).unwrap();

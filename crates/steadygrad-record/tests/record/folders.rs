@@ -1,4 +1,4 @@
-//! Folders and files: what is there is never overwritten.
+//! Existing folders and files are never overwritten.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn write(folder: &Path, count: usize, parameters: usize) -> RunDir {
     run
 }
 
-/// All names and contents in a folder.
+/// Returns all names and contents in a folder.
 fn listing(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
@@ -132,7 +132,7 @@ fn a_run_has_one_writer_at_a_time() {
     let run = write(folder.path(), 1, 1);
     let second = RunDir::resume(folder.path(), 0).map(|_| ()).unwrap_err();
     assert!(matches!(second, RecordError::InUse { .. }), "{second}");
-    // Nothing was begun.
+    // The refused resumption has written nothing.
     assert!(!folder.path().join("steps-2.arrow").exists());
     drop(run);
     RunDir::resume(folder.path(), 0).unwrap();

@@ -23,7 +23,7 @@ fn the_ring_keeps_the_last_steps_and_survives_json() {
     assert_eq!(steps(&full), (8..40).collect::<Vec<_>>());
     let text = serde_json::to_string(&full).unwrap();
     let mut back: ForensicRing = serde_json::from_str(&text).unwrap();
-    // With NaN in it the ring does not equal itself, its text does.
+    // A ring with NaN does not equal itself, but its text does.
     assert_eq!(serde_json::to_string(&back).unwrap(), text);
     let next = ring(40, 1).steps().next().cloned().unwrap();
     full.push(next.clone());
@@ -70,7 +70,7 @@ fn the_snapshot_is_the_newest_before_the_ring() {
     };
     assert_eq!(dump(15, None), Some(10));
     assert_eq!(dump(20, None), Some(20));
-    assert_eq!(dump(25, Some(22)), Some(22), "nearer than the disk's");
+    assert_eq!(dump(25, Some(22)), Some(22), "newer than on disk");
     assert_eq!(dump(26, Some(27)), Some(20), "later than the ring");
     assert_eq!(dump(27, Some(20)), Some(20));
     assert_eq!(list_dumps(folder.path()).unwrap(), [1, 2, 3, 4, 5]);

@@ -1,5 +1,5 @@
-//! A disk that is really full: a small file system of the test's own where the system allows one,
-//! and a limit to the size of files everywhere.
+//! Tests a full disk: a small file system where the system allows one, and a limit on the size of
+//! files everywhere.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use tempfile::tempdir;
 
 use crate::common::{manifest, rows, snapshot};
 
-/// Where the child is to write.
+/// The variable that holds the child's folder.
 const FOLDER: &str = "STEADYGRAD_TEST_FULL_DISK";
 
 fn large(step: u64, bytes: usize) -> Snapshot {
@@ -27,7 +27,7 @@ fn large(step: u64, bytes: usize) -> Snapshot {
     snapshot
 }
 
-/// Writes until there is no space, as a child process with little of it.
+/// Writes until the disk is full, as a child process on a small disk.
 #[test]
 #[ignore = "a child process of the tests below"]
 fn write_until_it_is_full() {
@@ -43,7 +43,7 @@ fn write_until_it_is_full() {
     run.write_snapshot(&snapshot(10), NonFinite::Refuse)
         .unwrap();
 
-    // A snapshot that has no room.
+    // The snapshot does not fit.
     let error = run
         .write_snapshot(&large(11, 4 << 20), NonFinite::Refuse)
         .unwrap_err();
@@ -59,9 +59,9 @@ fn write_until_it_is_full() {
     );
     assert!(text.contains("000001-step-10"), "{text}");
     let left = fs::read_dir(folder.join("snapshots")).unwrap().count();
-    assert_eq!(left, 1, "the room was given back");
+    assert_eq!(left, 1, "the failed snapshot still takes space");
 
-    // Rows until there is none for them either.
+    // Write rows until they do not fit either.
     let mut taken = 10;
     let error = loop {
         let row = all[taken].clone();
@@ -78,7 +78,7 @@ fn write_until_it_is_full() {
         "{text}"
     );
 
-    // All that was flushed is there, and nothing else.
+    // Every flushed row is there, and nothing else.
     let found = read_steps(folder).unwrap();
     assert_eq!(found.problems, []);
     let count = found.value.rows.len();
@@ -89,7 +89,7 @@ fn write_until_it_is_full() {
     assert_eq!((good.value, good.problems), (Some(snapshot(10)), vec![]));
     assert_eq!(read_manifest(folder).unwrap().problems, []);
 
-    // Somebody makes room: the run ends as if nothing had been.
+    // Free some space: the run then ends normally.
     if let Some(ballast) = std::env::var_os("STEADYGRAD_TEST_BALLAST") {
         fs::remove_file(ballast).unwrap();
         run.finish(RunStatus::Ended).unwrap();
@@ -100,7 +100,7 @@ fn write_until_it_is_full() {
     }
 }
 
-/// Runs the child above after `setup`, in which `"$0"` is this program.
+/// Runs the child above after `setup`, where `"$0"` is this program.
 fn child(folder: &Path, setup: &str) -> Output {
     let run = r#"exec "$0" full_disk::write_until_it_is_full --ignored --exact --nocapture"#;
     let mut command = if setup.contains("mount") {
@@ -151,7 +151,7 @@ fn a_full_file_system_stops_with_a_clear_message_and_loses_nothing() {
 #[cfg(unix)]
 fn a_file_that_may_not_grow_stops_with_a_clear_message_and_loses_nothing() {
     let folder = tempdir().unwrap();
-    // 512 KiB at most; the signal that comes with the refusal is ignored.
+    // A file may have at most 512 KiB. The shell ignores the signal that comes with the error.
     let setup = "trap '' XFSZ && ulimit -f 1024";
     assert_success(&child(folder.path(), setup));
 }

@@ -1,4 +1,4 @@
-//! Run directories: nothing that was written is lost, and nothing half-written is believed.
+//! Run directories lose nothing that was written. Readers reject half-written data.
 
 mod common;
 mod damage;

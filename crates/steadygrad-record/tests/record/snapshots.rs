@@ -1,4 +1,4 @@
-//! Snapshots: what is written reads back equal, what is damaged is passed over.
+//! Snapshots read back equal, and readers skip damaged ones.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -70,7 +70,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     let state = prop::collection::hash_map(any::<String>(), any_json(), 0..4);
     (any::<u64>(), tensors, state).prop_map(|(step, tensors, state)| Snapshot {
         step,
-        // In no order, and with two tensors of no size side by side now and then.
+        // The tensors are unsorted, and sometimes two adjacent ones are empty.
         tensors: tensors
             .into_iter()
             .map(|(name, (dtype, shape, bytes))| Tensor {
@@ -93,7 +93,7 @@ proptest! {
         let store = SnapshotStore::new(folder.path());
         let entry = store.write(&snapshot, NonFinite::Allow).unwrap();
         let back = store.read(&entry).unwrap();
-        // As text: the bits of a float in the state count, -0 too.
+        // The text compares the floats of the state bit for bit, including -0.
         prop_assert_eq!(format!("{:?}", back), format!("{:?}", snapshot));
         prop_assert_eq!(back, snapshot);
     }
@@ -203,7 +203,7 @@ fn the_ring_keeps_the_newest_and_never_drops_the_last_good_one() {
     assert_eq!(
         steps(),
         [3, 4, 7, 8],
-        "broken ones do not push out good ones"
+        "broken snapshots do not evict good ones"
     );
     assert_eq!(store.newest_good(None).unwrap().value, Some(snapshot(4)));
     for step in 9..11 {
@@ -213,7 +213,7 @@ fn the_ring_keeps_the_newest_and_never_drops_the_last_good_one() {
     let left = fs::read_dir(folder.path().join("snapshots"))
         .unwrap()
         .count();
-    assert_eq!(left, 2, "nothing half-removed is left");
+    assert_eq!(left, 2, "no partly removed snapshot remains");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn after_a_rollback_what_was_undone_does_not_win() {
     for step in [0, 50, 90] {
         store.write(&snapshot(step), NonFinite::Refuse).unwrap();
     }
-    // Back to 50, and on from there by another way.
+    // The run goes back to step 50 and continues with other values.
     let mut other = snapshot(60);
     other.state.insert("way".into(), "other".into());
     store.write(&other, NonFinite::Refuse).unwrap();
@@ -232,7 +232,7 @@ fn after_a_rollback_what_was_undone_does_not_win() {
     assert_eq!(newest(Some(95)), Some(60));
     assert_eq!(newest(Some(59)), Some(50));
     assert_eq!(newest(Some(0)), Some(0));
-    // The same step again is another snapshot.
+    // A second snapshot of the same step is stored as well.
     store.write(&snapshot(60), NonFinite::Refuse).unwrap();
     assert_eq!(store.newest_good(None).unwrap().value, Some(snapshot(60)));
     assert_eq!(store.list().unwrap().len(), 5);
@@ -275,7 +275,8 @@ fn a_renamed_snapshot_is_not_taken_for_another_step() {
     );
 }
 
-/// What a resumed run shows, after `killed` rows of the first process.
+/// Returns a run that is resumed at step `from`. The first process writes `rows_before` rows, and
+/// the second writes `rows_after` rows.
 fn resumed(folder: &Path, rows_before: usize, from: usize, rows_after: usize) -> RunDir {
     let all = rows(200, 2);
     let mut run = RunDir::create(folder, manifest(2)).unwrap();

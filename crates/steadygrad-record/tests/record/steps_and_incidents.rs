@@ -1,4 +1,4 @@
-//! Steps and incidents: what is written reads back, whatever the values and however it ended.
+//! Steps and incidents read back equal, whatever the values and however the run ended.
 
 use std::fs;
 use std::path::Path;
@@ -54,7 +54,7 @@ fn the_manifest_says_how_the_run_ended() {
             let found = read_manifest(folder.path()).unwrap();
             assert_eq!(found.problems, []);
             let path = folder.path().join("run.json");
-            // To any other reader it is plain JSON.
+            // Any other reader sees plain JSON.
             let json: Manifest = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
             assert_eq!(json, found.value);
             found.value
@@ -156,7 +156,7 @@ fn a_file_of_another_kind_is_named_and_has_no_rows() {
         let named: Vec<_> = found.problems.iter().map(|problem| &problem.path).collect();
         assert!(named.contains(&&folder.path().join("run.json")));
         assert!(named.contains(&&folder.path().join("steps.arrow.sums")));
-        // With checksums it is what was written, and still no step file.
+        // With valid checksums the bytes are intact, but they are still no step file.
         sum_up(&path, &[bytes]);
         let found = read_steps(folder.path()).unwrap();
         assert_eq!(found.value.rows, []);
@@ -210,7 +210,7 @@ fn incidents_read_back_equal() {
     for incident in &written {
         run.push_incident(incident).unwrap();
     }
-    // While the run still goes on.
+    // The run is still active.
     assert_eq!(format!("{:?}", read()), format!("{written:?}"));
     let lines = fs::read_to_string(folder.path().join("incidents.jsonl")).unwrap();
     for line in lines.lines() {
@@ -278,7 +278,7 @@ fn an_incident_flushes_the_rows_before_it_but_not_each_time() {
         counts.push(read(folder.path()).rows.len());
     }
     assert_eq!(counts[0], 1, "the first is written at once");
-    // Never more than a batch behind, and three batches more than without incidents.
+    // The file is at most one batch behind. Incidents cause at most three more batches.
     for (index, count) in counts.iter().enumerate() {
         assert!(index + 1 - count < 64, "{count} of {}", index + 1);
     }

@@ -2,26 +2,27 @@ use super::{CLIP_ONE, Outcome, Trial, TrialKind, random_remedy};
 use crate::measurements::{Measurements, TrainingSetup};
 use crate::remedy::{Basis, Family, NotApplicable, Remedy, RemedyKind};
 
-/// What a race of remedies starts from.
+/// The inputs of a race of remedies.
 #[derive(Debug, Clone, Copy)]
 pub struct Start<'a> {
-    /// What was measured at initialisation.
+    /// The measurements at initialisation.
     pub measurements: &'a Measurements,
-    /// How the run was set up.
+    /// The training setup: learning rate, momentum, depth.
     pub setup: &'a TrainingSetup,
-    /// How the untreated run went.
+    /// The outcome of the untreated run.
     pub baseline: &'a Outcome,
-    /// The optimizer's name, `sgd` where the sharpness bounds the learning rate.
+    /// The optimizer's name. For `sgd`, the sharpness bounds the learning rate.
     pub optimizer: &'a str,
-    /// Whether the repeated layers are plain ones, for which the critical weight scale is known.
+    /// Whether the repeated layers are plain. The critical weight scale is known only for plain
+    /// layers.
     pub plain_layers: bool,
 }
 
 impl Start<'_> {
-    /// The remedies of the six families with their computed parameters, then the controls.
+    /// Returns the remedies of the six families with computed parameters, then the controls.
     ///
-    /// `draw` gives two numbers in `0..1` from the caller's own seeded generator. The blind control
-    /// is drawn again until it is one that the subject `takes`.
+    /// `draw` returns two numbers in `0..1` from the caller's seeded generator. The blind control
+    /// is sampled until `takes` accepts it.
     pub fn trials(
         &self,
         mut draw: impl FnMut() -> [f64; 2],
@@ -48,8 +49,8 @@ impl Start<'_> {
         families.chain(controls).collect()
     }
 
-    /// The remedies of a family that are for models of this kind. The first is named after its
-    /// family, every further one after itself as well.
+    /// Returns the family's remedies that fit this kind of model. The first is named after its
+    /// family. Each further name is the family and the remedy.
     fn family(&self, family: Family) -> Vec<Trial> {
         let basis = Basis::new(self.measurements, self.setup)
             .with_baseline(self.baseline)
@@ -120,7 +121,7 @@ mod tests {
         let names: HashSet<&str> = trials.iter().map(|trial| trial.name.as_str()).collect();
         assert_eq!(names.len(), trials.len());
         for trial in remedies {
-            // Either a computed remedy or the reason why there is none.
+            // Each trial has either a computed remedy or a reason why it has none.
             assert_eq!(trial.remedy.is_some(), trial.derivation.is_some());
             assert_eq!(trial.remedy.is_none(), trial.not_tried.is_some());
         }

@@ -1,4 +1,4 @@
-//! The conclusions from trials that were run. They are pure, whoever ran the trials.
+//! Draws conclusions from finished trials. All functions are pure.
 
 use super::prescription::Prescription;
 use super::rank::{RankedTrial, rank};
@@ -7,8 +7,8 @@ use super::verification::Verification;
 use crate::outcome::Verdict;
 use crate::remedy::Remedy;
 
-/// Ranks trials by [`rank`]. Two values of the metric `accuracy` on this number of validation
-/// samples are equal up to its standard error; those of other metrics are compared as they are.
+/// Ranks trials by [`rank`]. Two values of the metric `accuracy` tie if they differ by at most its
+/// standard error on this number of validation samples. Other metrics are compared exactly.
 pub fn ranking(trials: &[Trial], metric: &str, validation_samples: usize) -> Vec<RankedTrial> {
     let best = trials
         .iter()
@@ -19,10 +19,10 @@ pub fn ranking(trials: &[Trial], metric: &str, validation_samples: usize) -> Vec
     rank(trials, standard_error(metric, validation_samples, best))
 }
 
-/// The standard error of the best metric: how much two trials may differ by chance.
+/// Returns the standard error of the best metric: how much two trials may differ by chance.
 fn standard_error(metric: &str, validation_samples: usize, best: f64) -> f64 {
     match metric {
-        // A share of the validation rows is binomial.
+        // Accuracy is a share of independent samples, so its variance is binomial.
         "accuracy" if (0.0..=1.0).contains(&best) => {
             (best * (1.0 - best) / validation_samples.max(1) as f64).sqrt()
         }
@@ -30,7 +30,7 @@ fn standard_error(metric: &str, validation_samples: usize, best: f64) -> f64 {
     }
 }
 
-/// The best remedy, whether it cures or not. A control cannot win.
+/// Returns the best remedy, even if it does not cure. A control cannot win.
 pub fn winner<'a>(trials: &'a [Trial], ranking: &[RankedTrial]) -> Option<&'a Trial> {
     ranking
         .iter()
@@ -38,8 +38,8 @@ pub fn winner<'a>(trials: &'a [Trial], ranking: &[RankedTrial]) -> Option<&'a Tr
         .find(|trial| matches!(trial.kind, TrialKind::Family(_)))
 }
 
-/// The trials to run again on fresh seeds: the winner, and what it must beat. That is the baseline
-/// and the controls that could be run.
+/// Returns the trials to repeat on fresh seeds: the winner, the baseline, and the controls that
+/// could run. The winner must beat the others.
 pub fn contenders<'a>(
     winner: &'a Trial,
     baseline: &'a Trial,
@@ -56,8 +56,8 @@ pub fn contenders<'a>(
 
 /// Prescribes the winner if it cured and most fresh seeds confirm it.
 ///
-/// A cure that they do not confirm was luck. If the untreated run reaches the goal on as many of
-/// them, there is nothing to cure.
+/// A cure that fresh seeds do not confirm was luck. The winner must also solve more seeds than the
+/// untreated run; otherwise there is nothing to cure.
 pub fn prescribe(
     winner: &Trial,
     verification: &[Verification],

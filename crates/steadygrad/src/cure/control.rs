@@ -1,16 +1,15 @@
-//! The trivial controls that every remedy is compared with.
+//! Trivial controls that every remedy must beat.
 
 use crate::measurements::TrainingSetup;
 use crate::remedy::{ClipGlobalNorm, Family, Remedy, RemedyKind};
 
-/// What most people try first.
+/// Clipping the global norm at 1, which most people try first.
 pub const CLIP_ONE: Remedy = Remedy::ClipGlobalNorm(ClipGlobalNorm { max_norm: 1.0 });
 
-/// Draws a remedy blindly: a family, one of its remedies, and parameters over the range that people
-/// use.
+/// Samples a remedy at random: a family, one of its remedies, and parameters from the usual range.
 ///
-/// `uniform` are two numbers in `0..1` from the caller's own seeded generator. A number outside
-/// counts as the nearest inside. With NaN for the second the parameters are NaN or 1.
+/// `uniform` holds two numbers in `0..1` from the caller's seeded generator. Numbers outside this
+/// range are clamped. If the second is NaN, the parameters are NaN or 1.
 pub fn random_remedy(uniform: [f64; 2], setup: &TrainingSetup) -> Remedy {
     let [pick, value] = uniform.map(|u| u.clamp(0.0, 1.0 - f64::EPSILON));
     let place = pick * Family::ALL.len() as f64;

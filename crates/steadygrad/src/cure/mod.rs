@@ -1,6 +1,6 @@
-//! Which remedy works on this model: what to try, how to judge it, how to rank.
+//! Finds the remedy that works on a model: lists the trials, judges them and ranks them.
 //!
-//! All of it is pure: the lab and Python run the trials.
+//! Everything here is pure. The lab and Python run the trials.
 
 mod candidates;
 mod conclude;
@@ -21,7 +21,7 @@ pub use report::{CureReport, SubjectSummary};
 pub use trial::{BASELINE, Trial, TrialKind};
 pub use verification::{SeedOutcome, Verification};
 
-/// How this project's own adapters run a race. It may change in any release.
+/// Items with which this project's own adapters run a race. They may change in any release.
 #[doc(hidden)]
 pub mod unstable {
     pub use super::candidates::Start;

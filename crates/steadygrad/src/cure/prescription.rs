@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::remedy::Remedy;
 
-/// What to change, ready to paste: as a study, for Burn and for PyTorch.
+/// A change that is ready to paste: as a study, for Burn and for PyTorch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Prescription {
@@ -10,17 +10,17 @@ pub struct Prescription {
     pub trial: String,
     /// The change in one line.
     pub summary: String,
-    /// The study's lines that change, as a unified diff. `None` without a study.
+    /// The change to the study, as a unified diff. `None` without a study.
     pub study_diff: Option<String>,
-    /// Rust code for a model written with Burn. Empty where the trials were PyTorch's.
+    /// Rust code for a model written with Burn. Empty if the trials ran in PyTorch.
     pub burn: String,
     /// Python code for a model written with PyTorch.
     pub pytorch: String,
 }
 
 impl Prescription {
-    /// Writes the prescription of one remedy. Its code holds the parameters to the last bit. A
-    /// parameter that is not finite, which no derivation gives, makes code that does not run.
+    /// Writes the prescription of one remedy. The code holds the parameters to the last bit. A
+    /// non-finite parameter, which no derivation returns, gives code that does not run.
     pub fn new(trial: String, remedy: &Remedy, study_diff: Option<String>) -> Self {
         Self {
             trial,
@@ -31,8 +31,8 @@ impl Prescription {
         }
     }
 
-    /// The prescription for a PyTorch model, without code for Burn. `changes` says in a few lines
-    /// what the trial changed in the model.
+    /// Returns the prescription for a PyTorch model, without code for Burn. `changes` describes in
+    /// a few lines how the trial changed the model. It becomes a comment above the code.
     #[must_use]
     pub fn for_pytorch(self, changes: &str) -> Self {
         let comment: String = changes.lines().map(|line| format!("# {line}\n")).collect();

@@ -10,21 +10,22 @@ use crate::outcome::Outcome;
 pub struct RankedTrial {
     /// The trial's name.
     pub trial: String,
-    /// From 1.
+    /// The position in the ranking, from 1.
     pub rank: usize,
-    /// Whether its validation metric is within one standard error of the best. Then the stability
-    /// margin and the cost decide, not the metric's noise.
+    /// Whether the validation metric is within one standard error of the best. If so, the stability
+    /// margin and the cost decide the rank, not metric noise.
     pub tied_with_best: bool,
 }
 
 /// Ranks trials, best first.
 ///
-/// Survivors come first. Those within `standard_error` of the best metric are ordered by stability
-/// margin, then by cost; the other survivors by metric. The diverged come last, those that lived
-/// longest first. Equal trials keep their order.
+/// Survivors come first. Survivors within `standard_error` of the best metric are sorted by
+/// stability margin, then by cost. Other survivors are sorted by metric. Diverged trials come last,
+/// the longest-lived first. Ties keep their order.
 ///
-/// The one-standard-error rule (Breiman et al., 1984) keeps noise in the metric from deciding
-/// between equals. `standard_error` is that of the best metric; 0 ranks by the metric alone.
+/// The one-standard-error rule (Breiman et al., 1984) keeps metric noise from deciding between
+/// equal trials. `standard_error` is the standard error of the best metric. With 0, the metric
+/// alone decides.
 pub fn rank(trials: &[Trial], standard_error: f64) -> Vec<RankedTrial> {
     let mut run: Vec<(&Trial, &Outcome)> = trials
         .iter()

@@ -3,11 +3,11 @@ use crate::guard::Judgement;
 use crate::outcome::{Curves, End, Goal, Outcome, Verdict, WeightGrowth, final_loss};
 use crate::{Decision, StepReading};
 
-/// Without a guard that acts, a run goes on for this many steps after its first non-finite value.
-/// Its record then shows what became of it.
+/// Without an active guard, a run continues for this many steps after its first non-finite value.
+/// Its record then shows the consequences.
 const STEPS_AFTER_THE_END: u64 = 3;
 
-/// Collects, step by step, what the [`Outcome`] of a trial is made of.
+/// Collects the [`Outcome`] of a trial, step by step.
 #[derive(Debug, Clone, Default)]
 pub struct TrialRecorder {
     trace: Curves,
@@ -19,12 +19,12 @@ pub struct TrialRecorder {
     steps_done: u64,
 }
 
-/// What is known only at the end of a trial.
+/// The values that are known only at the end of a trial.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrialEnd {
-    /// The metric on the validation data, larger is better; NaN when the model is lost.
+    /// The metric on the validation data; larger is better. NaN if the model is lost.
     pub validation_metric: f64,
-    /// The metric from which on the task counts as solved.
+    /// The metric at which the task counts as solved.
     pub goal: Goal,
     /// See [`Outcome::work`].
     pub work: f64,
@@ -34,7 +34,7 @@ pub struct TrialEnd {
 
 impl TrialRecorder {
     /// Records one judged step. Returns the end of the trial if the guard stopped it, or if values
-    /// have been non-finite for some steps.
+    /// have been non-finite for several steps.
     pub fn step(&mut self, reading: &StepReading, judgement: &Judgement) -> Option<End> {
         let step = reading.step;
         self.trace.loss.push(reading.loss);
@@ -64,7 +64,7 @@ impl TrialRecorder {
         })
     }
 
-    /// The outcome of the whole trial.
+    /// Returns the outcome of the whole trial.
     pub fn finish(self, end: End, at: TrialEnd) -> Outcome {
         let initial_loss = self.trace.loss.first().copied().unwrap_or(f64::NAN);
         let final_loss = final_loss(&self.trace.loss);
@@ -88,12 +88,12 @@ impl TrialRecorder {
     }
 }
 
-/// Collects the norm of all weights over the healthy steps, and the learning rates between them.
+/// Collects the norm of all weights and the learning rates over the healthy steps.
 #[derive(Debug, Clone, Default)]
 struct WeightNorms {
     /// The first and the last norm.
     ends: Option<(f64, f64)>,
-    /// Updates between the two, and the sum of their learning rates.
+    /// The number of updates between these norms, and the sum of their learning rates.
     updates: u64,
     rates: f64,
     /// The learning rate of the update that follows the last norm.
@@ -102,8 +102,8 @@ struct WeightNorms {
 }
 
 impl WeightNorms {
-    /// Reads the weights before this step's update. An explosion, or a step without a norm, ends
-    /// the healthy part.
+    /// Reads the weight norm before this step's update. An explosion or a missing norm ends the
+    /// healthy part.
     fn read(&mut self, reading: &StepReading, explodes: bool) {
         let norm = reading.weight_norm().filter(|_| !explodes && !self.over);
         let Some(norm) = norm else {
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(outcome.steps_done, 40);
         assert_eq!(outcome.trace.loss, falls);
         assert_eq!(outcome.initial_loss, 2.0);
-        // Of the last four, in order 0.44, 0.48, 0.52, 0.56, the upper middle.
+        // The last four losses are, sorted, 0.44, 0.48, 0.52 and 0.56. The upper median is 0.52.
         assert!((outcome.final_loss - 0.52).abs() < 1e-12);
         assert_eq!((outcome.clip_rate, outcome.seconds), (0.0, 2.0));
     }
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(outcome.clip_rate, 0.0);
     }
 
-    /// The growth of weights with these norms at learning rates 0.1, 0.2 and so on, whose loss
+    /// Returns the weight growth for these norms at learning rates 0.1, 0.2 and so on. The loss
     /// becomes NaN at step `explodes_at`.
     fn growth(norms: &[f64], explodes_at: usize) -> Option<WeightGrowth> {
         let (mut guard, mut recorder) = (Guard::from(Preset::Observe), TrialRecorder::default());

@@ -9,16 +9,16 @@ use crate::float;
 use crate::measurements::{Measurements, TrainingSetup};
 use crate::outcome::{Goal, Outcome};
 
-/// What is being trained.
+/// The model and its data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubjectSummary {
-    /// Its name, for example `digits-mlp`.
+    /// The subject's name, for example `digits-mlp`.
     pub name: String,
-    /// One line about data and model, for a person.
+    /// One line about data and model, for a human reader.
     pub description: String,
-    /// What the validation metric is, for example `accuracy`. Larger is better.
+    /// The name of the validation metric, for example `accuracy`. Larger is better.
     pub metric: String,
-    /// When it counts as solved, beside the trivial predictor.
+    /// The metric that counts as solved, and the metric of the trivial predictor.
     pub goal: Goal,
     /// Number of training samples.
     pub training_samples: usize,
@@ -28,37 +28,37 @@ pub struct SubjectSummary {
     pub parameters: usize,
 }
 
-/// Everything `cure` found: what a person sees, and what `--json` prints.
+/// All results of `cure`: the data of the terminal report and of `--json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CureReport {
     /// Version of steadygrad.
     pub version: String,
-    /// What is being trained.
+    /// The model and its data.
     pub subject: SubjectSummary,
-    /// Seed of the trials; the fresh seeds follow it.
+    /// Seed of the trials. The fresh seeds are the ones after it.
     pub seed: u64,
     /// Optimizer steps of each trial.
     pub steps: u64,
-    /// Samples a step.
+    /// Samples per step.
     pub batch_size: usize,
     /// The baseline's learning rate, momentum, depth.
     pub setup: TrainingSetup,
-    /// The study as TOML, when there is one (a subject from the user's own code has none).
+    /// The study as TOML. `None` for a subject from the user's own code.
     pub study: Option<String>,
-    /// Measured before training.
+    /// The measurements before training.
     pub measurements: Measurements,
-    /// What is wrong with the baseline, root cause first.
+    /// The faults of the baseline, root cause first.
     pub findings: Vec<Finding>,
     /// The baseline, the remedies by family, the controls.
     pub trials: Vec<Trial>,
     /// Remedies and controls, best first.
     pub ranking: Vec<RankedTrial>,
-    /// The winner and the controls on fresh seeds, the winner first.
+    /// The winner, the baseline and the controls on fresh seeds, the winner first.
     pub verification: Vec<Verification>,
-    /// What to change. `None` when no remedy cured, when most fresh seeds did not confirm the best,
-    /// or when the job was interrupted.
+    /// The change to make. `None` if no remedy cured, if fresh seeds did not confirm the winner, or
+    /// if the job was interrupted.
     pub prescription: Option<Prescription>,
-    /// Whether a person stopped the job: then the trials that are missing were not run.
+    /// Whether a person stopped the job. Missing trials were then not run.
     pub interrupted: bool,
     /// Wall-clock time of the whole job.
     #[serde(with = "float")]
@@ -66,7 +66,7 @@ pub struct CureReport {
 }
 
 impl CureReport {
-    /// The baseline's outcome, once it has run.
+    /// Returns the baseline's outcome, once it has run.
     pub fn baseline(&self) -> Option<&Outcome> {
         self.trials
             .iter()
@@ -75,7 +75,7 @@ impl CureReport {
             .as_ref()
     }
 
-    /// A trial by name.
+    /// Returns the trial of this name.
     pub fn trial(&self, name: &str) -> Option<&Trial> {
         self.trials.iter().find(|trial| trial.name == name)
     }

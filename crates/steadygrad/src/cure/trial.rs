@@ -3,13 +3,13 @@ use serde::{Deserialize, Serialize};
 use crate::outcome::Outcome;
 use crate::remedy::{Derivation, Family, Remedy};
 
-/// What a trial is for.
+/// The purpose of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialKind {
-    /// The user's run as it is, only watched.
+    /// The user's run, unchanged and only observed.
     Baseline,
-    /// A remedy of this family, its parameters computed.
+    /// A remedy of this family, with computed parameters.
     Family(Family),
     /// A trivial change that a remedy must beat.
     Control,
@@ -20,23 +20,23 @@ pub enum TrialKind {
 pub struct Trial {
     /// Unique name, for example `clip` or `control: clip=1`.
     pub name: String,
-    /// What it is for.
+    /// The purpose of the trial.
     pub kind: TrialKind,
     /// The change; `None` for the baseline and for a remedy that does not apply.
     pub remedy: Option<Remedy>,
-    /// How the parameters were computed. Controls have none: they are not computed.
+    /// How the parameters were computed. `None` for controls, which are not computed.
     pub derivation: Option<Derivation>,
     /// Why the remedy does not apply here.
     pub not_tried: Option<String>,
-    /// The outcome; `None` when it was not tried or the job was interrupted before.
+    /// The outcome. `None` if the trial was not run.
     pub outcome: Option<Outcome>,
 }
 
-/// The name of the run as it is.
+/// The name of the unchanged run.
 pub const BASELINE: &str = "baseline";
 
 impl Trial {
-    /// The run as it is; without an outcome before it has run.
+    /// Returns the trial of the unchanged run. `outcome` is `None` before it has run.
     pub fn baseline(outcome: Option<Outcome>) -> Self {
         Self {
             name: BASELINE.into(),
@@ -48,7 +48,7 @@ impl Trial {
         }
     }
 
-    /// The name of its folder: `control: clip=1` becomes `control-clip-1`.
+    /// Returns the name of the trial's folder: `control: clip=1` becomes `control-clip-1`.
     pub fn folder_name(&self) -> String {
         let plain = |c: char| {
             if c.is_ascii_alphanumeric() || c == '_' {

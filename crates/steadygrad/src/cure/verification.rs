@@ -17,14 +17,14 @@ pub struct SeedOutcome {
 pub struct Verification {
     /// The trial's name.
     pub trial: String,
-    /// One outcome a seed.
+    /// One outcome per seed.
     pub seeds: Vec<SeedOutcome>,
     /// Number of seeds that reached the goal.
     pub solved: usize,
-    /// Smallest validation metric; NaN if any run lost its model.
+    /// Smallest validation metric. NaN if the metric of any run is NaN.
     #[serde(with = "float")]
     pub worst: f64,
-    /// Mean validation metric; NaN if any run lost its model.
+    /// Mean validation metric. NaN if the metric of any run is NaN.
     #[serde(with = "float")]
     pub mean: f64,
     /// Sample standard deviation of the metric; NaN with fewer than two runs.

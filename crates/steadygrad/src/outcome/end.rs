@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 pub enum End {
     /// All planned steps were done.
     Completed,
-    /// The guard stopped it, or no finite value was left to train with.
+    /// The guard stopped the trial, or its values stayed non-finite.
     Failed {
         /// Why.
         reason: String,
     },
-    /// A person stopped it.
+    /// A person stopped the trial.
     Interrupted,
 }

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::end::End;
 use crate::float;
 
-/// When a task counts as solved.
+/// The metric at which a task counts as solved, and the metric of the trivial predictor.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Goal {
     /// The validation metric that counts as solved.
@@ -14,27 +14,26 @@ pub struct Goal {
     pub trivial: f64,
 }
 
-/// What the outcome of a trial means, worst first.
+/// The verdict on a trial, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Stopped before its end, or the loss ended above its start by more than the batches' noise.
+    /// The trial stopped early, or its loss ended above its start by more than the batch noise.
     Diverged,
-    /// Finite to the end, but hardly better than the trivial predictor.
+    /// The loss stays finite, but the metric hardly exceeds the trivial predictor's.
     DoesNotLearn,
-    /// Learns, but stays below the goal.
+    /// The model learns, but its metric stays below the goal.
     BelowGoal,
-    /// Reaches the goal.
+    /// The metric reaches the goal.
     Cured,
 }
 
 impl Verdict {
-    /// A trial must get this share of the way from the trivial predictor to the goal to count as
-    /// learning at all.
+    /// The share of the way from the trivial predictor to the goal that counts as learning.
     const LEARNS: f64 = 0.2;
 
-    /// Judges a trial by the loss at each of its steps, and by its metric. A NaN loss or metric
-    /// counts as diverged.
+    /// Judges a trial by the loss at each step and by its metric. A NaN loss or metric counts as
+    /// diverged.
     pub fn judge(end: &End, losses: &[f64], metric: f64, goal: Goal) -> Self {
         let survived = *end == End::Completed && !rose(losses) && metric.is_finite();
         if !survived {
@@ -48,12 +47,12 @@ impl Verdict {
         }
     }
 
-    /// Finite and not diverged.
+    /// Whether the trial finished without diverging.
     pub fn survived(self) -> bool {
         self > Verdict::Diverged
     }
 
-    /// A few words for a table.
+    /// Returns a short name for a table.
     pub fn name(self) -> &'static str {
         match self {
             Verdict::Diverged => "diverged",
@@ -64,18 +63,22 @@ impl Verdict {
     }
 }
 
-/// The share of losses at or below the first one from which on the first counts as an ordinary one.
+/// The first loss counts as typical if at least this share of the later losses is as low.
 const USUAL: f64 = 0.05;
 
-/// The number of losses that each end of the run is judged by; half of all in a shorter run.
+/// The least number of losses compared at each end of the run, limited to half of a short run.
 const END: usize = 10;
 
-/// Whether the loss ended above its start, and not because the first batch was an easy one.
+/// Returns whether the loss ended above its start, and not because the first batch was easy.
 ///
-/// The end must lie above the first loss, and one of these must hold. Hardly any loss was as low as
-/// the first. The end lies above the first loss by more than that loss's size. The end lies above
-/// the median of the first losses by more than the last losses vary. Of flat, noisy losses one run
-/// in twenty is wrongly called risen. No losses, or a NaN in the last tenth, count as risen.
+/// The final loss must exceed the first loss, and one of these must hold:
+/// - Hardly any later loss is as low as the first.
+/// - The final loss exceeds the first loss by more than that loss's absolute value.
+/// - The final loss exceeds the median of the early losses by more than the spread of the late
+///   ones.
+///
+/// On flat, noisy losses, one run in twenty is wrongly called risen. An empty list, or a NaN in the
+/// last tenth, counts as risen.
 fn rose(losses: &[f64]) -> bool {
     let Some((&first, later)) = losses
         .split_first()
@@ -101,12 +104,12 @@ fn rose(losses: &[f64]) -> bool {
         || final_loss - median(&start) > varies
 }
 
-/// Median of the last tenth; NaN if there is nothing or any of it is NaN.
+/// Returns the median of the last tenth, or NaN if it is empty or contains NaN.
 pub(crate) fn final_loss(losses: &[f64]) -> f64 {
     last_tenth(losses).map_or(f64::NAN, |last| median(&last))
 }
 
-/// The last tenth, sorted; `None` if it is empty or any of it is NaN.
+/// Returns the last tenth, sorted, or `None` if it is empty or contains NaN.
 fn last_tenth(losses: &[f64]) -> Option<Vec<f64>> {
     let last = in_order(&losses[losses.len() - losses.len().div_ceil(10)..]);
     (!last.is_empty() && !last.iter().any(|loss| loss.is_nan())).then_some(last)
@@ -118,7 +121,7 @@ fn in_order(losses: &[f64]) -> Vec<f64> {
     sorted
 }
 
-/// The upper one of two in the middle.
+/// Returns the upper median of sorted losses.
 fn median(sorted: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
@@ -155,7 +158,7 @@ mod tests {
         assert_eq!(judge(&End::Interrupted, 0.1, 0.97), Verdict::Diverged);
     }
 
-    /// The share of `tries` runs with flat, noisy losses that count as diverged.
+    /// Returns the share of `tries` runs with flat, noisy losses that count as diverged.
     fn called_diverged(steps: usize, tries: u64) -> f64 {
         let noise = StandardNormal;
         let diverged = (0..tries).filter(|seed| {

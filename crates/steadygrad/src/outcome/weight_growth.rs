@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::float;
 
-/// How the norm of all weights changed over the healthy part of a run, which ends before the first
+/// The growth of the weight norm over the healthy part of a run. That part ends before the first
 /// detection of an explosion.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct WeightGrowth {
@@ -20,8 +20,8 @@ pub struct WeightGrowth {
 }
 
 impl WeightGrowth {
-    /// Natural logarithm of the norm's factor per update: `ln(end / start) / updates`. Not finite
-    /// where one of the norms is zero or not finite.
+    /// Returns the natural logarithm of the norm's factor per update: `ln(end / start) / updates`.
+    /// It is not finite if a norm is zero or not finite.
     pub fn log_growth(&self) -> f64 {
         (self.end / self.start).ln() / self.updates as f64
     }

@@ -3,11 +3,11 @@
     pip install numpy==2.4.6 torch==2.15.0 optax==0.2.8 pytorch_optimizer==4.1.0
     python crates/steadygrad/tests/golden/make_clip.py
 
-The stream has 1,000 steps of a matrix [2, 3] and a vector [2] in f32, with spikes, zero steps, a
-tensor that is zero at first, and changes of scale by up to 1e11. Each case holds the clipped values,
-flat, step after step, and `peer` names their source. The optimizer's second moment is
-v <- 0.99 v + 0.01 g^2 in f64 from v = 0, before this step's g unless a case says otherwise. The
-update is -0.01 g.
+The stream has 1,000 steps of a matrix [2, 3] and a vector [2] in f32. It has spikes, zero steps, a
+tensor that starts at zero, and changes of scale by up to 1e11. Each case holds the clipped values
+as one flat list, step after step. `peer` names their source. The optimizer's second moment starts
+at v = 0 and follows v <- 0.99 v + 0.01 g^2 in f64. A case sees v from before this step's g, unless
+it says otherwise. The update is -0.01 g.
 """
 
 import json
@@ -70,7 +70,7 @@ def torch_value(tensors, limit=0.5):
 
 
 def torch_infinity(tensors, limit=0.5):
-    """In f64, where torch's 1e-6 beside the norm is the only difference: scaled away by 1e9."""
+    """Clips in f64 at a scale of 1e9, where the 1e-6 that torch adds to the norm is negligible."""
     params = [torch.nn.Parameter(torch.zeros(t.shape, dtype=torch.float64)) for t in tensors]
     for param, tensor in zip(params, tensors):
         param.grad = torch.from_numpy(tensor.astype(np.float64) * 1e9)
@@ -103,7 +103,7 @@ def torch_agc(tensors, weights):
 
 
 class AutoClip:
-    """Seetharaman et al. 2020, over the whole history."""
+    """Seetharaman et al. 2020, with the whole history."""
 
     def __init__(self):
         self.history = []
@@ -136,7 +136,7 @@ class ZClip:
 
 
 class AdaGC:
-    """Wang et al. 2025, algorithm 1; a zero norm moves no threshold."""
+    """Wang et al. 2025, algorithm 1. A zero norm does not change the threshold."""
 
     def __init__(self):
         self.step, self.gamma = 0, [None, None]
@@ -173,7 +173,7 @@ class Moments:
 
 
 class Spam(Moments):
-    """Huang et al. 2025: the clip alone, ratio 50 and 20 steps' grace."""
+    """Huang et al. 2025: only the clip, with ratio 50 and a grace period of 20 steps."""
 
     def __call__(self, tensors):
         clipped = []
@@ -186,7 +186,7 @@ class Spam(Moments):
 
 
 class StableAdamW(Moments):
-    """Wortsman et al. 2023 by pytorch_optimizer's function: v with this step, bias corrected."""
+    """Wortsman et al. 2023 by pytorch_optimizer. v includes this step and is bias-corrected."""
 
     def __call__(self, tensors):
         self.push(tensors)
