@@ -1,5 +1,5 @@
-//! Cures a Burn model that steadygrad does not know: ten ReLU layers that learn a sine. Their
-//! weights are drawn from N(0, 1), so that the loss is NaN within a few steps.
+//! Cures a user's own Burn model, ten ReLU layers that learn a sine. Their initial weights come
+//! from N(0, 1), so the loss is NaN within a few steps.
 //!
 //! Run it with `cargo run --release -p steadygrad-lab --example own_burn_model`.
 use burn::module::{Initializer, Module};
@@ -21,7 +21,7 @@ struct Sine(Device);
 impl Subject for Sine {
     type Model = Net;
 
-    // With a `depth`, and a `build` that obeys the `Structure`, fewer layers and RMSNorm are tried.
+    // To try fewer layers and RMSNorm, set `depth` and let `build` follow the `Structure`.
     fn summary(&self) -> Summary {
         Summary {
             name: "sine".into(), description: "sin(3 x); 10 ReLU layers of 32 units".into(),

@@ -1,5 +1,5 @@
-//! Compares the time of global-norm clipping here, statistics included, with Burn's own clipping by
-//! each parameter's norm. Both get the same model and gradients.
+//! Compares the time of steadygrad's global-norm clipping, statistics included, with Burn's own
+//! clipping by each parameter's norm. Both get the same model and gradients.
 //!
 //! Run it with `cargo bench --workspace --bench clip`; it is part of `cargo xtask bench clip`. It
 //! prints one JSON object for each model and mode, with medians in microseconds. The rounds

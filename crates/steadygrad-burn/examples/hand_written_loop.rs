@@ -18,7 +18,7 @@ struct Body {
 }
 
 const UPDATES: u64 = 300;
-/// Number of batches whose gradients are added up for one update.
+/// Number of batches whose gradients are summed for one update.
 const ACCUMULATE: u64 = 4;
 /// The update with a broken batch.
 const BROKEN: u64 = 150;
@@ -32,7 +32,7 @@ fn batch(number: u64, device: &Device) -> (Tensor<2>, Tensor<2>) {
     (column(x), column(y))
 }
 
-/// A test runs it, too.
+/// Trains both parts. A test also runs this function.
 pub(crate) fn main() {
     let device = Device::flex().autodiff();
     device.seed(1);

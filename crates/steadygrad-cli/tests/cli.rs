@@ -1,4 +1,4 @@
-//! The tool as a person meets it: exit codes, one clear line, nothing half-written.
+//! Tests the tool as a user sees it: exit codes, one-line messages, no half-written files.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -92,7 +92,7 @@ fn bad_input_is_one_clear_line_exit_code_2_and_nothing_is_written() {
         before,
         "something was written"
     );
-    // Wrong flags are clap's to explain; the exit code is the same.
+    // clap explains wrong flags, with the same exit code.
     assert_eq!(
         steadygrad(dir.path(), &["cure", "--steps", "0"])
             .status
@@ -134,7 +134,7 @@ fn a_printed_study_can_be_cured_and_the_same_seed_gives_the_same_report() {
     ] {
         assert!(named.contains(&name), "{named:?}");
     }
-    // The fault is named before the first non-finite value.
+    // A detection names the fault before the first non-finite value.
     let baseline = &trials[0]["outcome"];
     let detected = baseline["detections"]
         .as_array()
@@ -176,7 +176,7 @@ fn a_printed_study_can_be_cured_and_the_same_seed_gives_the_same_report() {
         table.rows.iter().any(|row| !row.loss.is_finite()),
         "the record keeps the NaN"
     );
-    // Another seed is another run.
+    // Another seed gives another run.
     let other = steadygrad(
         dir.path(),
         &["cure", "study.toml", "--json", "--seed", "7", "--out", "c"],
@@ -215,7 +215,7 @@ fn a_users_csv_is_cured_as_classification_and_as_regression() {
     }
     fs::write(dir.path().join("points.csv"), &points).unwrap();
     for (target, metric) in [("label", "accuracy"), ("y", "R squared")] {
-        // The label is text, so as a feature it must be a number.
+        // The label is text. As a feature it must be a number.
         let text_free = points.replace("above", "1").replace("below", "0");
         if target == "y" {
             fs::write(dir.path().join("points.csv"), text_free).unwrap();
@@ -282,7 +282,7 @@ fn ctrl_c_saves_what_is_done_and_exits_with_130() {
 #[test]
 fn probe_tells_a_network_that_explodes_from_one_that_does_not() {
     let dir = tempfile::tempdir().unwrap();
-    // The control: the same network at its critical scale, with a learning rate it can stand.
+    // The control: the same network at its critical scale, with a stable learning rate.
     let csv: String = (0..200).fold("x,y,label\n".into(), |mut text, i| {
         let (x, y) = (f64::from(i % 17) / 8.0 - 1.0, f64::from(i % 13) / 6.0 - 1.0);
         let _ = writeln!(text, "{x},{y},{}", i32::from(x > y));
@@ -304,7 +304,7 @@ fn probe_tells_a_network_that_explodes_from_one_that_does_not() {
     assert_eq!(wild.status.code(), Some(1), "{}", text(&wild.stderr));
     let seen = text(&wild.stdout);
     assert!(seen.contains("SG007"), "{seen}");
-    // The forecast's row is the JSON's number, and lies inside the network's twelve layers or not.
+    // The text forecast shows the JSON's layer, with a `!` if it lies within the network.
     let wild_json = steadygrad(dir.path(), &["probe", "wild.toml", "--json"]);
     let report: Value = serde_json::from_slice(&wild_json.stdout).expect("JSON");
     let f16 = &report["forecast"]["gradient"][0];
@@ -347,7 +347,7 @@ fn a_page_that_cannot_be_written_is_told_before_the_work() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
-/// `probe` keeps 1 for its findings.
+/// The exit code is not 1, which `probe` reserves for findings.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_output_that_cannot_be_printed_has_an_exit_code_of_its_own() {

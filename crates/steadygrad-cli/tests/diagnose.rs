@@ -1,4 +1,4 @@
-//! `steadygrad diagnose` and `explain` as a person uses them.
+//! Tests `steadygrad diagnose` and `explain` as a user runs them.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn diagnose(path: &Path, more: &[&str]) -> (Option<i32>, String, String) {
     (done.status.code(), text(&done.stdout), text(&done.stderr))
 }
 
-/// A table of losses and norms; from row 100 on both grow by a half a row.
+/// A table of losses and norms. If it `breaks`, both grow by half at each row from row 100 on.
 fn table(rows: u32, breaks: bool) -> String {
     let mut text = String::from("step,train/loss,train/grad_norm,lr\n");
     for row in 0..rows {

@@ -1,4 +1,4 @@
-//! `steadygrad train` as a person, and as a machine that dies, uses it.
+//! Tests `steadygrad train` as a user runs it, and on a machine that crashes.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -65,7 +65,7 @@ fn faults_are_survived_and_told() {
     let none = steadygrad(&["replay", run, "--incident", "2"]);
     assert_eq!(none.status.code(), Some(2));
     assert!(text(&none.stderr).contains("has no incident 2; it has 1"));
-    // The control: nobody acts.
+    // The control: the guard only observes.
     let observed = folder.path().join("observed");
     let observed = observed.to_str().unwrap();
     let done = steadygrad(&[
@@ -115,7 +115,7 @@ fn bad_input_is_one_line_and_writes_nothing() {
     }
 }
 
-/// Weights at the end of a run, to the bit, without the identities that a build draws.
+/// The bytes of the weights at the end of a run. The identities, random in each build, are omitted.
 fn weights(run: &Path) -> Vec<(String, Vec<u8>)> {
     let found = SnapshotStore::new(run).newest_good(None).unwrap();
     let tensors = found.value.expect("a snapshot at the end").tensors;
@@ -126,8 +126,8 @@ fn weights(run: &Path) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// Kills the process at moments spread over its whole life, goes on, and compares with a run that
-/// was never killed. `STEADYGRAD_KILLS=200` is the long version.
+/// Kills the process at times spread over the whole run, resumes it, and compares the result with
+/// an uninterrupted run. `STEADYGRAD_KILLS=200` selects the long version.
 #[test]
 fn a_killed_run_goes_on_to_the_bit() {
     let kills: u32 = std::env::var("STEADYGRAD_KILLS")
@@ -167,12 +167,12 @@ fn a_killed_run_goes_on_to_the_bit() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // Uneven moments: not always at the same place of a step.
+        // Uneven times, so that kills come at different points of a step.
         let share = f64::from((kill * 7919) % 1000) / 1000.0;
         std::thread::sleep(Duration::from_secs_f64(0.95 * share * life.as_secs_f64()));
         child.kill().unwrap();
         child.wait().unwrap();
-        // Killed before its folder was made: there is nothing to resume, and nothing is lost.
+        // A kill before the folder exists leaves nothing to resume and loses nothing.
         if read_manifest(&run).is_err() || !run.join("train.json").exists() {
             continue;
         }

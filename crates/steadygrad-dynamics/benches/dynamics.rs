@@ -1,4 +1,4 @@
-//! The time that spectra take. `benches/peers/dynamics.py` measures the peers and calls this
+//! Measures the time of spectra. `benches/peers/dynamics.py` measures the peers and calls this
 //! program between its own rounds.
 //!
 //! `cargo bench --workspace --bench dynamics -- [towel|engelken|rnn]` is part of
@@ -49,7 +49,7 @@ fn main() {
         .filter(|a| !a.starts_with('-'))
         .collect();
     let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
-    // With our own interval, and with the peer's.
+    // Each system runs at the automatic interval and at the peer's interval.
     let each = |steps, vectors, peer| {
         [None, Some(peer)].map(|interval| {
             let mut settings = LyapunovSettings::default().with_steps(steps);
@@ -58,7 +58,7 @@ fn main() {
         })
     };
     if runs("towel") {
-        // The first runs warm the processor up.
+        // The first runs warm up the processor.
         for settings in each(10_000, None, 1) {
             time("towel", 21, towel, settings);
         }

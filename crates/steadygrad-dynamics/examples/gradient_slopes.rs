@@ -1,5 +1,5 @@
-//! Slopes of the log gradient norm, as mean-field theory predicts them from initialisation alone
-//! and as real random networks have them. Nothing is fitted.
+//! Compares slopes of the log gradient norm in random networks with mean-field theory. The theory
+//! predicts them from initialisation alone, without a fit.
 //!
 //! `cargo run --release -p steadygrad-dynamics --example gradient_slopes` prints Markdown.
 #![allow(
@@ -18,10 +18,10 @@ use faer::{Accum, MatMut, MatRef, Par};
 use network::{Case, Slopes, grid};
 use steadygrad_dynamics::Activation;
 
-/// Units of each layer: two, to see what is due to a finite width.
+/// Units of each layer. Two widths show the effect of a finite width.
 const WIDTHS: [usize; 2] = [200, 400];
 
-/// Inputs a network.
+/// Inputs per network.
 const COLUMNS: usize = 8;
 
 fn product(a: &[f64], transposed: bool, b: &[f64], c: &mut [f64], width: usize) {

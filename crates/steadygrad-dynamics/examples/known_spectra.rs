@@ -1,8 +1,8 @@
-//! Lyapunov spectra of textbook systems and of random networks beside the printed values.
+//! Compares Lyapunov spectra of textbook systems and of random networks with published values.
 //!
-//! The runs are long enough for the bar: within three standard errors and a thousandth of the
-//! printed value. For random networks the mean of three seeds must be within 5 % of mean-field
-//! theory.
+//! The target is an error of at most three standard errors and at most a thousandth of the
+//! published value. The runs are long enough for it. For random networks the mean of three seeds
+//! must be within 5 % of mean-field theory.
 //!
 //! `cargo run --release -p steadygrad-dynamics --example known_spectra [name ...]` takes about five
 //! minutes and prints Markdown.
@@ -19,11 +19,11 @@ use std::time::Instant;
 use steadygrad_dynamics::{Exponent, Flow, LyapunovSettings, LyapunovSpectrum, TangentSystem};
 use systems::{Lorenz, RandomRnn, Roessler, henon, logistic, mean_field_lambda_1, standard, towel};
 
-/// A value in print, and half a unit of its last digit.
+/// A published value, and half a unit of its last digit.
 type Printed = (f64, f64);
 
-/// Prints one row per exponent. An exponent of 0 has no relative error: its bar is a thousandth of
-/// the smallest printed one.
+/// Prints one row per exponent. An exponent of 0 has no relative error. Its limit is a thousandth of
+/// the smallest published one.
 fn show(name: &str, system: &mut impl TangentSystem, steps: usize, printed: &[Printed]) {
     let settings = LyapunovSettings::default()
         .with_transient(steps / 100)
@@ -49,7 +49,7 @@ fn show(name: &str, system: &mut impl TangentSystem, steps: usize, printed: &[Pr
             printed.abs()
         };
         let (z, relative) = (off / error, off.abs() / size);
-        // A printed value is itself rounded.
+        // The published value is rounded.
         let beyond = (off.abs() - half).max(0.0);
         let verdict = match (beyond <= 3.0 * error, beyond <= 1e-3 * size) {
             (true, true) => "met",
@@ -126,7 +126,7 @@ fn main() {
     println!("| system | printed | found | standard error | errors off | relative | bar | time |");
     println!("|---|---|---|---|---|---|---|---|");
     if runs("logistic") {
-        // Rounding ends every orbit of this map in 0 after some ten million steps, so no longer.
+        // The run is this short because rounding takes every orbit to 0 in some ten million steps.
         let name = "logistic r=4";
         show(
             name,

@@ -1,7 +1,7 @@
-//! Gradient slopes predicted from initialisation alone, beside those of real random networks.
+//! Compares gradient slopes predicted from initialisation alone with those of random networks.
 //!
 //! This is the quick version: the networks are narrow, and 76 of the 80 are cut to 40 layers. The
-//! whole experiment is the example `gradient_slopes`, whose rows are in `benches/runs`. Its bar is
+//! example `gradient_slopes` runs the full experiment; `benches/runs` has its rows. Its target is
 //! an R^2 of 0.99 and a median error of 3 % over networks of 10 to 1,000 layers.
 
 #[path = "slopes/errors.rs"]
@@ -13,11 +13,11 @@ use errors::Errors;
 use network::{Case, grid};
 use steadygrad_dynamics::Activation;
 
-/// Narrow, to save time. Gradients are about `1 / width` per layer below those of an infinite
-/// width.
+/// A narrow width saves time. It lowers gradients by about `1 / width` per layer, compared with an
+/// infinite width.
 const WIDTH: usize = 128;
 
-/// Plain loops. Without optimisation a library of generic kernels is slower.
+/// Multiplies with plain loops. In an unoptimised build a library of generic kernels is slower.
 fn product(a: &[f64], transposed: bool, b: &[f64], c: &mut [f64], width: usize) {
     c.fill(0.0);
     for (b, c) in b.chunks_exact(width).zip(c.chunks_exact_mut(width)) {
@@ -32,8 +32,8 @@ fn product(a: &[f64], transposed: bool, b: &[f64], c: &mut [f64], width: usize) 
     }
 }
 
-/// One network in twenty keeps its depth, one of them 1,000 layers. The others are cut, to save
-/// time.
+/// The grid with most depths cut to save time. One network in twenty keeps its depth; one of these
+/// has 1,000 layers.
 fn cases() -> Vec<Case> {
     let mut cases = grid();
     for (i, case) in cases.iter_mut().enumerate() {
@@ -75,7 +75,7 @@ fn mean_field_predicts_the_slopes_of_eighty_networks() {
     );
 }
 
-/// Gradients of `e^750` and `e^-1700`, which f64 does not hold.
+/// Gradients of `e^750` and `e^-1700` are outside the range of f64.
 #[test]
 fn a_thousand_layers_beyond_f64() {
     for (activation, sigma_w) in [
@@ -104,7 +104,7 @@ fn a_thousand_layers_beyond_f64() {
     }
 }
 
-/// A finite width lowers the log norm. Theory and measurement differ by nothing else.
+/// A finite width lowers the log norm. It is the only difference between theory and measurement.
 #[test]
 fn the_gap_shrinks_with_the_width() {
     let case = Case {
@@ -125,8 +125,8 @@ fn the_gap_shrinks_with_the_width() {
     );
 }
 
-/// Where the critical scale has no closed form, wide random layers neither amplify nor damp at it,
-/// and do so elsewhere. GELU and SiLU have such a scale only with biases.
+/// Some activations have no closed form of the critical scale. At their scale wide random layers
+/// neither amplify nor damp; elsewhere they do. GELU and SiLU have such a scale only with biases.
 #[test]
 fn critical_scales_by_brute_force() {
     use steadygrad_dynamics::{CriticalPoint, critical_sigma_w};

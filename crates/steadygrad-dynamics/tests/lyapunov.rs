@@ -1,4 +1,4 @@
-//! Spectra against textbooks, closed forms and mean-field theory.
+//! Compares spectra with textbooks, closed forms and mean-field theory.
 
 mod systems;
 
@@ -21,9 +21,9 @@ fn measure(system: &mut impl TangentSystem, transient: usize, steps: usize) -> L
     LyapunovSpectrum::measure(system, settings(transient, steps)).unwrap()
 }
 
-/// Each exponent must be within three standard errors of the printed value, and within this share
-/// of it. An exponent of 0 is compared with the smallest one that is not 0. Half a unit of the last
-/// printed digit is allowed on top, since the printed value is rounded.
+/// Each exponent must be within three standard errors of the published value, and within this share
+/// of it. For an exponent of 0 the share is of the smallest non-zero exponent. Half a unit of the
+/// last digit is added, because the published value is rounded.
 fn assert_spectrum(
     name: &str,
     spectrum: &LyapunovSpectrum,
@@ -43,7 +43,7 @@ fn assert_spectrum(
         assert!(off <= 3.0 * error, "{name}: {exponent:?} {printed}");
         assert!(off <= relative * size, "{name}: {exponent:?} {printed}");
     }
-    // The automatic interval promises this.
+    // The automatic interval guarantees this.
     assert!(
         spectrum.digits_lost < 6.0,
         "{name}: {}",
@@ -55,8 +55,8 @@ fn assert_spectrum(
 fn logistic_map() {
     let spectrum = measure(&mut logistic(4.0, 0.1234567), 1_000, 1_000_000);
     assert_spectrum("logistic r=4", &spectrum, &[2f64.ln()], 0.0, 1e-3);
-    // Control: before chaos, at r = 3.2, the orbit has period 2 and the exponent is known:
-    // half the logarithm of its multiplier 4 + 2 r - r^2.
+    // The control: at r = 3.2, before chaos, the orbit has period 2. Its exponent is half the
+    // logarithm of its multiplier 4 + 2 r - r^2.
     let spectrum = measure(&mut logistic(3.2, 0.3), 10_000, 10_000);
     let expected = 0.5 * (4.0 + 2.0 * 3.2 - 3.2f64.powi(2)).abs().ln();
     assert!((spectrum.exponents[0].value - expected).abs() < 1e-9);
@@ -68,7 +68,7 @@ fn henon_map() {
     assert_spectrum("Henon", &spectrum, &[0.41922, -1.62319], 5e-6, 1e-3);
     // The determinant is -b everywhere.
     assert!((spectrum.sum() - 0.3f64.ln()).abs() < 1e-10);
-    // Sprott prints 1.25827 for the Kaplan-Yorke dimension, 1 + 0.41922 / 1.62319.
+    // Sprott's Kaplan-Yorke dimension is 1 + 0.41922 / 1.62319 = 1.25827.
     let dimension = spectrum.kaplan_yorke_dimension().unwrap();
     assert!((dimension - 1.25827).abs() < 3e-4, "{dimension}");
     let entropy = spectrum.kolmogorov_sinai_entropy().unwrap();
@@ -77,10 +77,10 @@ fn henon_map() {
 
 #[test]
 fn standard_map() {
-    // A thousandth is out of reach: the chaotic sea is sticky. An orbit stays long near islands,
-    // correlations fall off as a power of time, and the error falls more slowly than one over the
-    // square root of the steps: 4e8 of them leave 1.8 % (benches/runs/2026-11-25-spectra.md). The
-    // bound is what this run's length allows.
+    // An error of a thousandth is out of reach, because an orbit stays long near islands.
+    // Correlations fall as a power of time, and the error falls more slowly than 1 / sqrt(steps).
+    // After 4e8 steps it is still 1.8 % (benches/runs/2026-11-25-spectra.md). This bound suits the
+    // length of this run.
     let spectrum = measure(&mut standard(1.0, [0.0, 6.0]), 1_000, 40_000_000);
     assert_spectrum("standard k=1", &spectrum, &[0.10497, -0.10497], 5e-6, 0.05);
     // The map preserves areas.
@@ -93,7 +93,7 @@ fn towel_map() {
         serde_json::from_str(include_str!("golden/lyapunov.json")).unwrap();
     let peer = |list: &str, j: usize| golden["towel"][list][j].as_f64().unwrap();
     let spectrum = measure(&mut towel(), 1_000, 10_000_000);
-    // Roessler printed three digits.
+    // Roessler published three digits.
     for (j, (exponent, printed)) in spectrum
         .exponents
         .iter()
@@ -124,15 +124,15 @@ fn lorenz_flow() {
         "{}",
         spectrum.sum()
     );
-    // Sprott prints 2.06215.
+    // Sprott's value is 2.06215.
     let dimension = spectrum.kaplan_yorke_dimension().unwrap();
     assert!((dimension - 2.06215).abs() < 2e-4, "{dimension}");
 }
 
 #[test]
 fn roessler_flow() {
-    // A thousandth takes 6e6 units of time (`examples/known_spectra.rs`: 6e-4); these 8e5 leave a
-    // standard error of 2.5e-3.
+    // An error of a thousandth needs 6e6 units of time (`examples/known_spectra.rs` reaches 6e-4).
+    // These 8e5 units leave a standard error of 2.5e-3.
     let mut flow = Flow::new(Roessler, vec![1.0, 1.0, 0.0], 0.02).unwrap();
     let spectrum = measure(&mut flow, 20_000, 40_000_000);
     let printed = [0.0714, 0.0, -5.3943];
@@ -162,7 +162,7 @@ fn a_runge_kutta_step_is_of_fourth_order() {
 
 #[test]
 fn linear_systems_are_exact() {
-    // Upper triangular: the eigenvalues stand on the diagonal.
+    // The matrix is upper triangular, so the diagonal holds its eigenvalues.
     let mut linear = LinearMap {
         matrix: vec![2.0, 5.0, -3.0, 0.0, 0.5, 4.0, 0.0, 0.0, -0.1],
         dim: 3,
@@ -173,7 +173,7 @@ fn linear_systems_are_exact() {
         assert!(exponent.standard_error.unwrap() < 1e-10);
     }
     assert!(spectrum.complete);
-    // A rotation neither grows nor shrinks anything.
+    // A rotation neither stretches nor shrinks any vector.
     let (sin, cos) = 0.7f64.sin_cos();
     let mut rotation = LinearMap {
         matrix: vec![cos, -sin, sin, cos],
@@ -188,7 +188,7 @@ fn linear_systems_are_exact() {
 #[test]
 fn a_system_that_changes_is_measured_through_the_change() {
     let (sin, cos) = 0.7f64.sin_cos();
-    // Rotations in planes, then each direction by itself: half of them with each factor.
+    // The system first rotates in planes. Then it scales each direction, half with each factor.
     let turning = |planes: usize, factors: [f64; 2]| {
         let dim = 2 * planes;
         let (mut first, mut then) = (vec![0.0; dim * dim], vec![0.0; dim * dim]);
@@ -227,8 +227,8 @@ fn a_system_that_changes_is_measured_through_the_change() {
         let lost = spectrum.digits_lost;
         assert!(lost <= 6.0, "{planes} {factors:?}: {lost} digits");
     }
-    // A block too wide to be checked after each step, in which half of the columns suddenly shrink
-    // and nothing grows: an error that is not mistaken for a Jacobian without full rank.
+    // This block is too wide for a check after each step. Half of its columns suddenly shrink, and
+    // none grows. The error must not claim a Jacobian without full rank.
     let found = LyapunovSpectrum::measure(&mut turning(10, [1.0, 1e-3]), settings(8_000, 1_000));
     assert!(
         matches!(
@@ -243,7 +243,7 @@ fn a_system_that_changes_is_measured_through_the_change() {
     let every = settings(8_000, 1_000).with_interval(1);
     assert!(LyapunovSpectrum::measure(&mut turning(10, [1.0, 1e-3]), every).is_ok());
 
-    // One dimension loses no digit, but would overflow.
+    // One dimension loses no digits, but a long interval would overflow.
     let linear = |factor| LinearMap {
         matrix: vec![factor],
         dim: 1,
@@ -273,7 +273,7 @@ fn an_interval_that_is_too_long_is_not_a_singular_jacobian() {
 
 #[test]
 fn the_convergence_ends_in_the_exponents() {
-    // 40 steps in 32 windows, of one step and of two.
+    // 40 steps fill 32 windows of one or two steps.
     let mut layers = Layers::new(&[2; 41], |layer| layer as f64);
     let spectrum = LyapunovSpectrum::measure(&mut layers, LyapunovSettings::default()).unwrap();
     let lengths: Vec<usize> = spectrum.windows.iter().map(|w| w.steps).collect();
@@ -283,7 +283,7 @@ fn the_convergence_ends_in_the_exponents() {
     let convergence = spectrum.convergence();
     assert_eq!(convergence.len(), 32);
     assert_eq!(convergence.last(), Some(&values));
-    // ln 40! / 40.
+    // The mean of the logarithms is ln(40!) / 40.
     let expected = (1..=40).map(|i| f64::from(i).ln()).sum::<f64>() / 40.0;
     assert!((values[0] - expected).abs() < 1e-12);
     let text = serde_json::to_string(&spectrum).unwrap();
@@ -304,7 +304,7 @@ fn entropy_and_dimension_are_unknown_while_exponents_are_missing() {
     };
     let found = leading(&mut |one| LyapunovSpectrum::measure(&mut henon(), one).unwrap());
     assert_eq!(found, (false, None, None));
-    // Where the largest is negative the others are too.
+    // If the largest exponent is negative, so are all others.
     let mut shrinking = LinearMap {
         matrix: vec![0.5, 0.0, 0.0, 0.25],
         dim: 2,
@@ -333,19 +333,20 @@ fn random_rnn_follows_mean_field_theory() {
     }
 }
 
-/// Below `g = 1` the state dies out and the exponent is the logarithm of the spectral radius, which
-/// is `g` for an infinite width. At a finite one it is larger, by an excess that fades only as
-/// `sqrt(ln N / N)` and whose limit law (Gumbel's; Rider and Sinclair, 2014) is approached so
-/// slowly that 400 units need a measurement: `ln(radius / g)` of 60 such matrices, drawn with
-/// NumPy, is 0.030 with a standard deviation of 0.015. That is more than 5 % of `|ln 0.8|`. So each
-/// seed is held to its own radius, and the mean to `ln g` within three standard deviations of that
-/// law.
+/// Below `g = 1` the state decays to 0, and the exponent is the logarithm of the spectral radius.
+///
+/// The radius is `g` for an infinite width. At a finite width it is larger, by an excess that falls
+/// only as `sqrt(ln N / N)`. Its limit is Gumbel's law (Rider and Sinclair, 2014). 400 units are
+/// too few for that limit, so the excess was measured. `ln(radius / g)` of 60 such matrices,
+/// sampled with NumPy, is 0.030 with a standard deviation of 0.015. That is more than 5 % of
+/// `|ln 0.8|`. Each seed is therefore compared with its own radius. The mean is compared with
+/// `ln g`, within three of these standard deviations.
 #[test]
 fn a_random_rnn_that_dies_out_has_its_spectral_radius() {
     for g in [0.5, 0.8] {
         let found = [1, 2, 3].map(|seed| {
             let (radius, lambda) = leading(g, seed, 4_000);
-            // The leading pair is complex: its plane's growth swings by a bounded amount.
+            // The leading pair is complex, so the growth in its plane oscillates within bounds.
             let off = (lambda - radius.ln()).abs();
             assert!(off < 2e-3, "g={g}: {lambda} {}", radius.ln());
             lambda - f64::ln(g)
@@ -405,7 +406,7 @@ fn a_sequence_that_ends_or_narrows() {
     assert_eq!(rest.steps, 10);
     assert!((rest.exponents[2].value - 2f64.ln()).abs() < 1e-12);
 
-    // In the middle of an interval too.
+    // A sequence may also end or narrow in the middle of an interval.
     for interval in [None, Some(1), Some(7)] {
         let all = |vectors| {
             let mut settings = LyapunovSettings::default();
@@ -491,8 +492,8 @@ fn errors_name_the_step_and_the_setting() {
         short,
         Err(DynamicsError::TooFewSteps { available: 1, .. })
     ));
-    // The logistic map leaves [0, 1] above r = 4: from 0.3 at once, squaring itself at each step
-    // until, at the twelfth, it is beyond f64.
+    // Above r = 4 the logistic map leaves [0, 1]. From 0.3 it leaves at once, then grows like a
+    // square at each step. At the twelfth step it overflows f64.
     let escaped = LyapunovSpectrum::measure(&mut logistic(5.0, 0.3), settings(0, 100));
     let expected = DynamicsError::NonFinite {
         what: "state",
@@ -507,7 +508,7 @@ fn errors_name_the_step_and_the_setting() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Scaling every Jacobian by `c` moves every exponent by `ln c`; the interval does not matter.
+    /// Scaling every Jacobian by `c` adds `ln c` to every exponent, at any interval.
     #[test]
     fn laws(
         values in prop::collection::vec(-1.0f64..1.0, 16),
@@ -519,7 +520,7 @@ proptest! {
         let mut plain = LinearMap { matrix: values.clone(), dim: 4 };
         let scaled = values.iter().map(|value| c * value).collect();
         let mut scaled = LinearMap { matrix: scaled, dim: 4 };
-        // A nearly singular matrix leaves no digits in the last column.
+        // A nearly singular matrix leaves no accurate digits in the last column.
         let reference = LyapunovSpectrum::measure(&mut plain, settings);
         prop_assume!(reference.as_ref().is_ok_and(|s| s.exponents[3].value > -3.0));
         let reference = reference.unwrap();

@@ -1,5 +1,5 @@
-//! The effect of each fault on a run without a guard: the final metric of the healthy subjects with
-//! each fault, compared with the clean run's, over some seeds.
+//! Measures the effect of each fault on a run without a guard. It trains the healthy subjects with
+//! each fault and compares the final metric with that of a clean run, over several seeds.
 //!
 //! Run it with `cargo run --release -p steadygrad-lab --example faults -- 5` for five seeds.
 use std::time::Instant;

@@ -1,9 +1,9 @@
-//! The forecasts: fits their weights to the zoo's tuning part, and counts how often they are right
-//! on the held-out part or, with a number after `--`, on that fresh sample. One forecast uses the
-//! first rows of a log (`diagnose`), the other is made before the first step (`probe`).
+//! Fits the weights of both forecasts to the zoo's tuning part, and measures how often each is
+//! right on the held-out part. One forecast reads the first rows of a log (`diagnose`), the other
+//! is made before the first step (`probe`).
 //!
-//! `cargo run --release -p steadygrad-lab --example forecast` takes about three minutes on two
-//! cores and prints Markdown.
+//! `cargo run --release -p steadygrad-lab --example forecast [-- SAMPLE]` takes about three minutes
+//! on two cores and prints Markdown. With `SAMPLE`, a number, it measures on that fresh sample.
 #![allow(
     clippy::print_stdout,
     reason = "an experiment reports to its standard output"
@@ -30,11 +30,11 @@ struct Row {
     optimizer: Optimizer,
     /// The forecast from the first rows.
     rows: Prediction,
-    /// The forecast from the first rows of a log without the weights' norm.
+    /// The forecast from the first rows of a log that lacks the weight norm.
     bare: Prediction,
     /// The forecast before the first step.
     start: Prediction,
-    /// Whether it failed within the rows that the forecast uses.
+    /// Whether the run failed within the rows that the forecast reads.
     already: bool,
     failed: bool,
 }
@@ -57,7 +57,7 @@ impl Prediction {
 /// Selects one of the forecasts.
 type Which = fn(&Row) -> &Prediction;
 
-/// Rows that the forecast uses.
+/// Number of rows that the forecast from a log reads.
 const SEEN: u64 = 8;
 
 fn main() {
@@ -163,8 +163,8 @@ fn main() {
     table(&open, start);
 }
 
-/// Logistic regression by gradient descent on standardised features. A small weight decay keeps the
-/// weights of separable data finite.
+/// Fits a logistic regression by gradient descent on standardised features. A small weight decay
+/// keeps the weights finite if the data are separable.
 fn fit(name: &str, runs: &[&Row], which: Which) {
     const STEPS: usize = 20_000;
     const DECAY: f64 = 1e-3;
@@ -215,7 +215,7 @@ fn fit(name: &str, runs: &[&Row], which: Which) {
     );
 }
 
-/// The score that orders runs.
+/// A score that ranks runs.
 type Score<'a> = &'a dyn Fn(&Row) -> f64;
 
 fn table(runs: &[&Row], which: Which) {
@@ -249,7 +249,7 @@ fn table(runs: &[&Row], which: Which) {
             right / pairs
         );
     }
-    // Expected calibration error over tenths of the probability.
+    // The expected calibration error, over ten bins of the probability.
     let mut bins = vec![(0.0, 0.0, 0.0); 10];
     for run in runs {
         let bin = &mut bins[((which(run).probability * 10.0) as usize).min(9)];
@@ -269,14 +269,14 @@ fn table(runs: &[&Row], which: Which) {
     );
 }
 
-/// A group of learning rates that are compared: one of the zoo's list, and those of a fresh sample
-/// near it.
+/// Groups learning rates by half decades. A group holds one rate of the zoo's list and the rates of
+/// a fresh sample near it.
 fn half_decade(rate: f64) -> i64 {
     (2.0 * rate.log10()).round() as i64
 }
 
-/// The pairs of a failed and another run that the score orders rightly, half of those that tie, and
-/// the number of all pairs.
+/// Counts the pairs of a failed run and another one that the score ranks correctly, and all pairs.
+/// A tie counts as half.
 fn ordered(runs: &[&Row], score: Score<'_>) -> (f64, f64) {
     let (mut right, mut pairs) = (0.0, 0.0);
     for failed in runs.iter().filter(|run| run.failed) {

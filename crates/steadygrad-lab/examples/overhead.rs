@@ -1,20 +1,19 @@
-//! The cost of the guard: a guarded step (detectors, record, snapshots at their default interval)
-//! relative to a bare step of the same training loop.
+//! Measures the cost of the guard: the time of a guarded step relative to a bare step of the same
+//! training loop. A guarded step runs detectors, record and snapshots at their default interval.
 //!
-//! The bare loop has Burn's own optimizer. The other loops are: a bare one with the one-pass
-//! optimizer that guarded runs have, a guard around Burn's optimizer, a guarded run, and a recorded
-//! one.
+//! The bare loop uses Burn's own optimizer. The other four loops are a bare loop with the one-pass
+//! optimizer of guarded runs, a guard around Burn's optimizer, a guarded run, and a recorded run.
 //!
 //! Each loop runs in its own process. The processes alternate every [`TURN`] steps, so that a
-//! machine that slows down slows all of them. The memory layout of a process changes its speed by
-//! some percent: all processes are started again for each round. The output is the median over the
-//! rounds of each loop's time over the bare one's, with the quartiles. Snapshots are due by the
-//! clock, which also runs in the turns of other processes. Their time is therefore left out, and
-//! added again as the share that they take in a run of its own.
+//! slower machine slows all of them. Memory layout changes a process's speed by some percent, so
+//! each round starts new processes. The output is the ratio of each loop's time to the bare loop's,
+//! as the median and quartiles over the rounds. Snapshots follow the clock, which also runs while
+//! other processes work. Their time is therefore subtracted, then added back as the share that
+//! snapshots take in a separate run.
 //!
-//! glibc returns memory to the system and allocates it again, at some steps more than at others.
-//! The environment `MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_MMAP_THRESHOLD_=4000000000` prevents
-//! that.
+//! glibc returns memory to the system and allocates it again, more at some steps than at others.
+//! Set `MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_MMAP_THRESHOLD_=4000000000` in the environment to
+//! prevent that.
 //!
 //! Run it with `cargo run --release -p steadygrad-lab --example overhead [ROUNDS] [mlp] [cnn]
 //! [rnn]`.
@@ -42,10 +41,10 @@ use steadygrad_lab::{
     Control, Optimizer, Plan, Progress, StepProgress, Structure, Subject, Tape, TrainOptions, train,
 };
 
-/// Steps of a turn. Growth through depth or time is measured once in this many steps.
+/// Steps of a turn. The guard measures growth through depth or time once in this many steps.
 const TURN: u64 = 50;
 
-/// Turns of each loop in a round, after a first one that is not counted.
+/// Counted turns of each loop in a round. A first turn is not counted.
 const TURNS: u64 = 10;
 
 /// The training loops; each runs in its own process.
@@ -113,7 +112,7 @@ fn burns_own(plan: &Plan) -> ModuleOptimizer {
     }
 }
 
-/// A training loop that a user writes.
+/// Runs a training loop as a user writes it.
 fn by_hand<S: Subject>(
     subject: &S,
     plan: &Plan,
@@ -124,7 +123,7 @@ fn by_hand<S: Subject>(
     turns.begin();
     let rng = &mut ChaCha8Rng::seed_from_u64(plan.seed);
     let mut model = subject.build(&Structure::default(), rng, device);
-    // A new random order for each epoch, as in `train`: rows in their own order are read faster.
+    // Each epoch has a new random order, as in `train`. Rows in file order would be read faster.
     let mut order: Vec<usize> = (0..subject.summary().training_samples).collect();
     let batch = plan.batch_size.min(order.len());
     let mut left = 0;
@@ -142,7 +141,7 @@ fn by_hand<S: Subject>(
     }
 }
 
-/// A guarded run. Returns the seconds that its snapshots took.
+/// Makes a guarded run. Returns the seconds that its snapshots took.
 fn guarded<S: Subject>(
     subject: &S,
     plan: &Plan,
@@ -233,7 +232,7 @@ impl Process {
     }
 }
 
-/// The seconds of each loop in a round, without those of snapshots.
+/// Measures the seconds of each loop in a round, without the time of snapshots.
 fn round(subject: &str) -> [f64; LOOPS.len()] {
     let mut parts = LOOPS.map(|name| Process::start(subject, TURNS + 1, name));
     // The first turn reads the data and builds the model: it is not counted.
@@ -242,7 +241,7 @@ fn round(subject: &str) -> [f64; LOOPS.len()] {
     }
     let mut seconds = [0.0; LOOPS.len()];
     for number in 0..TURNS as usize {
-        // The order alternates, so that no process always follows the same one.
+        // The order alternates, so that no process always runs after the same process.
         for turn in 0..LOOPS.len() {
             let at = if number % 2 == 0 {
                 turn
@@ -259,7 +258,7 @@ fn round(subject: &str) -> [f64; LOOPS.len()] {
     seconds
 }
 
-/// The share of the time that snapshots take in a run of its own.
+/// Measures the share of the time that snapshots take, in a separate run.
 fn snapshot_share(subject: &str, turns: u64) -> f64 {
     let mut process = Process::start(subject, turns, "recorded");
     let whole: f64 = (0..turns).map(|_| process.turn()).sum();
@@ -268,7 +267,7 @@ fn snapshot_share(subject: &str, turns: u64) -> f64 {
     share
 }
 
-/// Lower quartile, median and upper quartile.
+/// Returns the lower quartile, median and upper quartile.
 fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
     [1, 2, 3].map(|quarter| values[quarter * (values.len() - 1) / 4])

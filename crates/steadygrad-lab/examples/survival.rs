@@ -1,13 +1,14 @@
-//! Faulty and clean runs with and without a guard: does a faulty run survive, and does the guard
-//! leave a healthy one alone?
+//! Trains faulty and clean runs with and without a guard. Does a faulty run survive, and does the
+//! guard leave a healthy run alone?
 //!
 //! `cargo run --release -p steadygrad-lab --example survival -- [FAULTY_SEEDS] [CLEAN_SEEDS]
 //! [FIRST]` takes about 12 minutes on two cores with the defaults, 10, 100 and 9,000. The seeds
 //! differ from those of the baselines (below 1,000) and of the guard's settings (1,000 to 1,099,
 //! 5,000 and 5,001). It prints Markdown.
 //!
-//! A run has recovered if its last model is finite and its validation metric is at most 1 % below
-//! that of the clean run of the same seed, or 2 % for a fault that changes weights.
+//! A run has recovered if its last model is finite and its validation metric is at most 0.01 below
+//! that of the clean run. Both have the same seed. For a fault that changes weights the limit is
+//! 0.02.
 #![allow(
     clippy::print_stdout,
     reason = "an experiment reports to its standard output"
@@ -28,7 +29,7 @@ use steadygrad_lab::{Control, Plan, Rollback, Silent, Subject, TrainEnd, TrainOp
 const FIRST_SEED: u64 = 9_000;
 const SUBJECTS: [&str; 3] = ["mlp", "cnn", "rnn"];
 
-/// A run in all variants.
+/// One run in all its variants.
 struct Row {
     subject: &'static str,
     /// `None` for a clean run.
@@ -106,7 +107,7 @@ fn compare<S: Subject>(
     };
     let none = Faults::default();
     let clean = unguarded(&plan, &none).validation_metric;
-    // The fault is at a quarter of the run, when the CNN and the RNN still learn.
+    // The fault starts at a quarter of the run, while the CNN and the RNN still learn.
     let faults = Fault::all(plan.steps / 4);
     let wanted = std::iter::once(None).chain(faults.into_iter().filter(|_| faulty).map(Some));
     wanted
@@ -162,7 +163,8 @@ fn compare<S: Subject>(
         .collect()
 }
 
-/// Steps whose updates are lost, by rollback. A rollback also loses the steps after its target.
+/// Counts the updates that each rollback discards. A rollback that the next one takes back does not
+/// count.
 fn lost(rollbacks: &[Rollback]) -> Vec<u64> {
     let mut lost = Vec::new();
     for (index, rollback) in rollbacks.iter().enumerate() {
@@ -307,7 +309,7 @@ fn median(values: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Mean of paired differences with its standard error, and the number of non-zero differences.
+/// Formats the mean of paired differences, its standard error, and the number of non-zero ones.
 fn paired(differences: &[f64]) -> String {
     let n = differences.len() as f64;
     let mean = differences.iter().sum::<f64>() / n;

@@ -1,9 +1,9 @@
-//! The speed of reading gradients, beside the plainest sum over the same memory, and of the
-//! distance of two models, beside a loop that the compiler vectorizes.
+//! Compares the speed of gradient statistics with a plain sum over the same memory. It also compares
+//! the distance of two models with a loop that the compiler vectorizes.
 //!
-//! `cargo bench --workspace --bench kernel` is part of `cargo xtask bench clip`. It prints JSON:
-//! one object for each shape set and number of threads, with medians in microseconds of alternating
-//! rounds.
+//! `cargo bench --workspace --bench kernel` is part of `cargo xtask bench clip`. It prints one JSON
+//! object for each shape set and number of threads. The values are medians over alternating rounds,
+//! in microseconds.
 #![allow(
     clippy::print_stdout,
     reason = "a benchmark reports to its standard output"
@@ -17,8 +17,8 @@ use serde_json::json;
 use steadygrad::Workers;
 use steadygrad::stats::{Values, distance};
 
-/// The name, the number of values of each tensor, and the percentage of zeros, as a ReLU or an
-/// input that is off makes them.
+/// Returns each set's name, the number of values of each tensor, and the percentage of zeros. ReLUs
+/// and zero inputs make such zeros.
 fn shape_sets() -> Vec<(&'static str, Vec<usize>, usize)> {
     vec![
         ("3x128 MLP", mlp(3, 128), 0),
@@ -56,7 +56,7 @@ fn gpt2_small() -> Vec<usize> {
     tensors
 }
 
-/// The plain sum: f32 additions, in as many lanes as keep the memory busy.
+/// A plain sum of f32, with enough lanes to use the full memory bandwidth.
 fn plain_sum(values: &[f32]) -> f32 {
     dispatch!(Level::new(), simd => {
         let mut sums = [f32x8::splat(simd, 0.0); 8];
@@ -94,7 +94,7 @@ fn plain_sums(tensors: &[Vec<f32>], threads: usize) -> f32 {
     })
 }
 
-/// The distance by a loop of sixteen sums, which the compiler vectorizes.
+/// Computes the distance with sixteen sums in a loop that the compiler vectorizes.
 fn plain_distance(before: &[f32], after: &[f32]) -> f64 {
     let mut sums = [0.0; 16];
     let (befores, rest_before) = before.as_chunks::<16>();
@@ -110,7 +110,7 @@ fn plain_distance(before: &[f32], after: &[f32]) -> f64 {
     (sums.iter().sum::<f64>() + rest).sqrt()
 }
 
-/// Times both ways to compute the distances of all tensors from others, alternating.
+/// Times both ways to compute the distances of all tensors, in alternating rounds.
 fn distances(name: &str, tensors: &[Vec<f32>], rounds: usize) {
     let after: Vec<Vec<f32>> = tensors
         .iter()

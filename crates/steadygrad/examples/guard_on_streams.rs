@@ -1,8 +1,8 @@
-//! The guard's default preset on simulated streams of readings, compared with simple rules:
+//! Compares the guard's default preset with simple rules on simulated streams of readings:
 //! `cargo run --release -p steadygrad --example guard_on_streams -- [FIRST_SEED]`.
 //!
-//! Healthy streams count false alarms; faulty ones count detections, recoveries and lead times.
-//! Thresholds were chosen on seeds from 0 on; the default here is 2,000,000. The lab's examples
+//! Healthy streams measure false alarms; faulty ones measure detections, recoveries and lead times.
+//! Thresholds were chosen on seeds from 0 on; here the default is 2,000,000. The lab's examples
 //! judge real runs.
 
 use std::collections::VecDeque;
@@ -22,14 +22,14 @@ const STEPS: u64 = 1000;
 const SEEDS: u64 = 20;
 const NOISE: [f64; 4] = [0.05, 0.2, 0.5, 0.9];
 
-/// How a healthy run goes.
+/// The course of a healthy run.
 #[derive(Debug, Clone, Copy)]
 enum Course {
     /// A loss that falls, with Student-t noise; norms that drift down.
     Decay,
-    /// Nothing is learnt: the loss stays where it was.
+    /// The run learns nothing, and the loss stays constant.
     Plateau,
-    /// Data learnt by heart: loss and norm near zero, of lognormal size, with a rare hard sample.
+    /// Memorized data: loss and norm near zero, lognormal, with a rare hard sample.
     Converged,
     /// Linear warm-up, then a step schedule.
     Schedule,
@@ -40,8 +40,8 @@ enum Course {
     Breakthrough,
     /// A log-likelihood: negative, and falling.
     Likelihood,
-    /// Data in stretches of 30 to 150 steps, each harder or easier than the last, in a run that
-    /// learns.
+    /// A run that learns on data in stretches of 30 to 150 steps. Each stretch is harder or easier
+    /// than the last.
     Stretches,
 }
 
@@ -85,7 +85,7 @@ fn healthy(course: Course, noise: f64, seed: u64) -> Vec<Row> {
             drift += 0.01 * slow;
             let progress = (-t / half).exp();
             let mut row = Row {
-                // The mean over a batch: its tails are thinner than a sample's.
+                // A mean over a batch has thinner tails than a single sample.
                 loss: (0.3 + 2.0 * progress) * (1.0 + 0.2 * noise * tail).max(0.05),
                 norm: level * (0.3 + progress) * (noise * normal + drift).exp(),
                 rate: 0.01,
@@ -140,25 +140,25 @@ fn healthy(course: Course, noise: f64, seed: u64) -> Vec<Row> {
         .collect()
 }
 
-/// The norm of the weights after so many applied steps.
+/// The norm of the weights after `trained` applied steps.
 fn weights(trained: u64) -> f64 {
     10.0 + 0.002 * trained as f64
 }
 
-/// A fault, its first step and how long it lasts.
+/// A fault of a simulated run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
-    /// One batch is scaled: gradient and loss explode, once.
+    /// One batch is scaled, so gradient and loss explode once.
     Batch,
     /// NaN in three batches.
     NotANumber,
     /// Wrong labels in four batches.
     Labels,
-    /// A learning rate of 100 times itself for three steps.
+    /// The learning rate is multiplied by 100 for three steps.
     LearningRate,
     /// A weight's exponent bit flips.
     BitFlip,
-    /// The data changes for good.
+    /// The data changes permanently.
     Data,
     /// Norm and loss grow until they overflow, unless the learning rate falls.
     Divergence,
@@ -257,7 +257,7 @@ impl Controls {
     }
 }
 
-/// Upper end of the 95 % interval of a share (Wilson); for none the exact `1 - 0.05^(1/n)`.
+/// The upper end of the Wilson 95 % interval of a share. A count of 0 gives `1 - 0.05^(1/n)`.
 fn upper(count: u64, of: u64) -> f64 {
     let (n, p) = (of as f64, count as f64 / of as f64);
     if count == 0 {
@@ -269,7 +269,7 @@ fn upper(count: u64, of: u64) -> f64 {
     (centre + half) / (1.0 + z * z / n)
 }
 
-/// Steps that the guard touched, by what it did, and steps that each control touched.
+/// Steps at which the guard intervened, by intervention, and those at which each control did.
 #[derive(Debug, Default, Clone, Copy)]
 struct Touched {
     runs: u64,
@@ -352,12 +352,12 @@ struct Faulty {
     applied: u64,
     lost: Vec<u64>,
     dropped: Vec<u64>,
-    /// From the first harmful detection to the first non-finite value of an observed run.
+    /// Steps from the first harmful detection to the first non-finite value of an observed run.
     leads: Vec<i64>,
     control_leads: [Vec<i64>; 3],
 }
 
-/// The row of a run whose fault began `age` readings ago, and whose weights have this `damage`.
+/// The row of a run whose fault began `age` readings ago and whose weights have this `damage`.
 fn faulty(fault: Fault, row: Row, age: Option<u64>, damage: f64, severity: f64) -> Row {
     let mut row = row;
     if damage > 0.0 {
@@ -411,7 +411,7 @@ fn faults(first_seed: u64) -> Vec<(Fault, Faulty)> {
     all
 }
 
-/// A run that diverges without a guard.
+/// Runs a divergence that a guard only observes.
 fn lead(rows: &[Row], begin: u64, rate: f64, outcome: &mut Faulty) {
     let mut guard = Guard::from(Preset::Observe);
     let mut controls = Controls::new();
@@ -449,15 +449,15 @@ fn lead(rows: &[Row], begin: u64, rate: f64, outcome: &mut Faulty) {
     }
 }
 
-/// A guarded run: a faulty update that is applied damages the weights, and a rollback undoes that.
+/// Runs a guarded run. An applied faulty update damages the weights; a rollback undoes the damage.
 fn recover(fault: Fault, rows: &[Row], begin: u64, severity: f64, rate: f64, outcome: &mut Faulty) {
     let mut guard = Guard::from(Preset::Default);
-    // Damage of the weights as of each snapshot.
+    // The damage to the weights at each snapshot.
     let mut saved: Vec<(u64, u64, f64, f64)> = Vec::new();
     let (mut damage, mut growth) = (0.0f64, 0.0f64);
     let (mut detected, mut applied, mut stopped) = (false, false, false);
     let (mut lost, mut dropped) = (0, 0);
-    // Data and steps go on after a rollback; `trained` counts the updates in the weights.
+    // Data and steps continue after a rollback. `trained` counts the updates in the weights.
     let mut trained = 0u64;
     for (step, row) in rows.iter().enumerate() {
         let step = step as u64;
@@ -481,7 +481,7 @@ fn recover(fault: Fault, rows: &[Row], begin: u64, severity: f64, rate: f64, out
         let bad = match fault {
             Fault::Batch => age == Some(0),
             Fault::NotANumber => age.is_some_and(|age| age < 3),
-            // A rate that the guard has lowered as far does no harm.
+            // A learning rate that the guard has lowered enough does no harm.
             Fault::LearningRate => row.rate * judgement.learning_rate_scale > 2.0 * usual,
             _ => false,
         };
@@ -504,7 +504,7 @@ fn recover(fault: Fault, rows: &[Row], begin: u64, severity: f64, rate: f64, out
                     applied = true;
                     damage = 1.0;
                 }
-                // The learning rate is too high for this stretch; at a lower one the growth
+                // The learning rate is too high for these steps. At a lower rate the growth
                 // shrinks.
                 if fault == Fault::Divergence && age.is_some_and(|age| age < 200) {
                     let low = judgement.learning_rate_scale <= 0.5;
@@ -531,7 +531,7 @@ fn quantile<T: Ord + Copy + Default>(values: &[T], share: f64) -> T {
     sorted.get(place).copied().unwrap_or_default()
 }
 
-/// Microseconds a step with 60 parameters: median of ten passes.
+/// Measures microseconds per step with 60 parameters, as the median of ten passes.
 fn cost() -> f64 {
     let mut times: Vec<f64> = (0..10)
         .map(|seed| {

@@ -1,5 +1,5 @@
-//! A guard inside `burn-train`'s learner. A small network learns a sine; two of its samples are
-//! broken (NaN). Without the guard the first of them ruins the run.
+//! Puts a guard inside `burn-train`'s learner. A small network learns a sine, and two of its
+//! samples are broken (NaN). Without the guard the first broken sample ruins the run.
 //!
 //! Run it with `cargo run --release --manifest-path examples/burn-train/Cargo.toml`.
 
@@ -164,7 +164,7 @@ mod tests {
     fn the_guard_saves_the_run_and_observing_does_not() {
         let (error, summary) = train(Preset::Default);
         assert!(error < 0.2, "{error}");
-        // Two broken samples in each of forty epochs, rarely both in one batch.
+        // Each of forty epochs has two broken samples, rarely both in one batch.
         assert!((40..=80).contains(&summary.skipped), "{summary:?}");
         assert_eq!(summary.stopped, 0);
         let (error, _) = train(Preset::Observe);

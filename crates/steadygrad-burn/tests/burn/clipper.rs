@@ -1,5 +1,5 @@
-//! Every policy on a Burn module, compared with the core on plain slices. The core is tested
-//! against golden vectors from other implementations.
+//! Compares every policy on a Burn module with the core on plain slices. Other tests compare the
+//! core with golden vectors from other implementations.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
@@ -130,7 +130,7 @@ fn weights(model: &Model) -> Vec<Vec<f32>> {
     all
 }
 
-/// The same policy and plain gradient descent, on slices.
+/// The reference: the same policy with plain gradient descent on slices.
 struct Reference {
     clipper: Clipper,
     weights: Vec<Vec<f32>>,
@@ -247,7 +247,7 @@ fn a_clipper_saved_and_loaded_in_mid_stream_goes_on_bit_for_bit() {
         let run = |save: bool| {
             let mut model = model();
             let fixed = weights(&model);
-            // Every model gets new random weights, but both runs must start from the same.
+            // Each new model has random weights, but both runs must start from the same weights.
             model = steadygrad_burn::map_parameters(model, |_, _, values| {
                 values
                     .iter_mut()
@@ -323,7 +323,7 @@ fn an_exempt_parameter_is_neither_measured_nor_changed() {
     assert!((norm / 0.1 - 1.0).abs() < 1e-6, "{norm}");
 }
 
-/// Tied weights: one parameter in two places is one tensor of the norm, and is scaled once.
+/// A parameter in two places (tied weights) enters the norm once and is scaled once.
 #[test]
 fn a_shared_parameter_counts_once() {
     #[derive(Module, Debug)]
@@ -359,7 +359,7 @@ fn a_shared_parameter_counts_once() {
     }
 }
 
-/// The gradients without the first parameter's: a frozen or unused layer has none.
+/// Gradients for all parameters but the first, as with a frozen or unused layer.
 fn without_first(model: &Model, values: &[Vec<f32>]) -> GradientsParams {
     let mut given = gradients(model, values);
     given.remove::<2>(model.embedding.weight.id);
@@ -390,7 +390,7 @@ fn a_parameter_without_a_gradient_shifts_no_other() {
         );
     }
 
-    // A policy that remembers parameters by their place finds each of them where it was.
+    // A policy that remembers parameters by position finds each at its old position.
     let mut clipper = GradientClipper::new(AdaGC {
         warmup_steps: 1,
         warmup_max_norm: 1e9,
@@ -476,7 +476,7 @@ fn a_nan_does_not_enter_the_second_moment() {
     let Decision::ScalePerTensor { coefficients } = &decisions[0] else {
         panic!("{decisions:?}");
     };
-    // v is close to 0.1 * 100^2; the correction is 1 - 0.9^4.
+    // v is close to 0.1 * 100^2, and the bias correction is 1 - 0.9^4.
     let expected = (0.1f64 / (1.0 - BETA2.powi(4))).sqrt();
     assert!(
         coefficients

@@ -1,4 +1,4 @@
-//! Runs the examples. Each asserts at its end what it claims.
+//! Runs the examples. Each example asserts its claim at its end.
 
 #[path = "../../examples/hand_written_loop.rs"]
 mod hand_written_loop;

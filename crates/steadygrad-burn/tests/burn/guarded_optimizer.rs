@@ -1,4 +1,4 @@
-//! A saved run goes on bit for bit, and a rollback restores the weights of its snapshot.
+//! A saved run continues bit for bit, and a rollback restores the weights of its snapshot.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -30,7 +30,7 @@ fn adam() -> ModuleOptimizer {
     AdamConfig::new().init()
 }
 
-/// Loss and gradients of the deterministic batch `step`, whose inputs are multiplied by `scale`.
+/// Computes loss and gradients on the deterministic batch `step`, its inputs multiplied by `scale`.
 fn gradients(model: &Net, step: u64, scale: f32) -> (f64, GradientsParams) {
     let values: Vec<f32> = (0..32)
         .map(|i| (i as f32 * 0.7 + step as f32).sin() * scale)
@@ -61,12 +61,12 @@ fn a_restored_run_goes_on_as_if_it_had_never_stopped() {
     }
     let snapshot = optimizer.save(&model).unwrap();
     assert_eq!(snapshot.step, 30);
-    // A new model of the same layers has other weights and other identities.
+    // A new model with the same layers has other weights and other parameter identities.
     let fresh = GuardedOptimizer::new(Guard::default(), adam());
     let (mut resumed, mut again) = fresh.restore(net(5), &snapshot).unwrap();
     assert_eq!(bits(&again), bits(&model));
     for step in 30..60 {
-        // Both skip the NaN.
+        // Both runs skip the NaN.
         let scale = if step == 40 { f32::NAN } else { 1.0 };
         let (loss, one) = gradients(&model, step, scale);
         let done = optimizer.step(0.01, model, one, loss);
@@ -195,8 +195,8 @@ fn an_error_names_the_entry_that_does_not_fit() {
     assert!(matches!(error, RestoreError::Missing { .. }), "{error}");
 }
 
-/// Trains for `steps`; `measurements` adds to the loss of a step. Returns each detection with its
-/// step.
+/// Trains for `steps`. `measurements` adds measurements to a step's loss. Returns each detection
+/// with its step.
 fn detections(
     steps: u64,
     measurements: impl Fn(u64, LoopMeasurements) -> LoopMeasurements,
@@ -225,14 +225,14 @@ fn the_guard_judges_the_measurements_of_the_loop() {
             .with_time_growth((step == 25).then_some(1.2f64.ln()))
     };
     let (seen, optimizer) = detections(60, growing);
-    // Each is reported once, without an intervention.
+    // The guard reports each once, without an intervention.
     let expected = [
         (0, Detector::GrowthThroughDepth),
         (25, Detector::GrowthThroughTime),
     ];
     assert_eq!(seen, expected);
     assert_eq!(optimizer.guard().summary().kept, 60);
-    // A step that ruined the loss of its own batch is rolled back before the next one is made.
+    // A step that ruins the loss of its own batch is rolled back before the next step.
     let ruined = |step, measured: LoopMeasurements| {
         measured.with_loss_after((step == 50).then_some(f64::INFINITY))
     };
@@ -241,7 +241,7 @@ fn the_guard_judges_the_measurements_of_the_loop() {
     assert_eq!(optimizer.guard().summary().rolled_back, 1);
 }
 
-/// From step 100 on, the data have a loss that no untrained network has.
+/// From step 100 on, the data give a loss above that of any untrained network.
 #[test]
 fn a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back() {
     let mut model = net(5);
@@ -270,7 +270,7 @@ fn a_rollback_that_shows_the_data_to_be_at_fault_is_taken_back() {
     panic!("the abandoned state was never restored");
 }
 
-/// The guard rolls back at step 100, before which a regular snapshot is due as well.
+/// The guard rolls back at step 100. A regular snapshot is due before that step as well.
 #[test]
 fn the_state_that_a_rollback_abandons_is_kept_once_and_is_saved() {
     let mut model = net(5);

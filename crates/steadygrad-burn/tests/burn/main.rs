@@ -1,4 +1,5 @@
-//! The adapter's tests, in one program: each program compiles Burn's generic code again.
+//! The adapter's tests. They form one program, because each program compiles Burn's generic code
+//! again.
 
 mod clipper;
 mod examples;

@@ -1,5 +1,5 @@
-//! A step in one pass equals Burn's own step, bit for bit. The norms that it measures are those
-//! that a guard would measure.
+//! A one-pass step equals Burn's own step bit for bit. It measures the same norms that a guard would
+//! measure.
 
 use burn::module::{Module, ModuleMapper, Param, ParamGroup};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -18,13 +18,13 @@ use steadygrad_burn::{GuardedOptimizer, for_each_parameter, map_parameters};
 
 #[derive(Module, Debug)]
 struct Net {
-    /// Its gradient has gaps, because of the stride.
+    /// A stride that leaves gaps in the gradient.
     strided: Conv2d,
     first: Linear,
     norm: LayerNorm,
     /// A transposed view: its memory order differs from its gradient's.
     second: Param<Tensor<2>>,
-    /// Has no gradient.
+    /// A layer without a gradient.
     unused: Linear,
 }
 
@@ -65,7 +65,7 @@ fn bits(model: &Net) -> Vec<Vec<u32>> {
     all
 }
 
-/// Each optimizer of this crate, and Burn's own with the same settings.
+/// Pairs each optimizer of this crate with Burn's own at the same settings.
 fn pairs() -> Vec<(&'static str, ModuleOptimizer, ModuleOptimizer)> {
     let momentum = |dampening, nesterov| {
         let config = MomentumConfig::new().with_dampening(dampening);
@@ -130,7 +130,7 @@ fn weights_equal_those_of_burns_optimizers_bit_for_bit() {
         let mut model = net();
         let mut other = model.clone();
         for step in 0..12 {
-            // The last gradient is not finite: there is no guard here.
+            // The last gradient is not finite, because no guard stops it here.
             let scale = if step == 11 { f32::INFINITY } else { 1.0 };
             let (_, one) = gradients(&model, step, scale);
             let (_, two) = gradients(&other, step, scale);
@@ -223,7 +223,7 @@ fn training_does_not_write_into_a_snapshot() {
     }
 }
 
-/// Bounds the weights after another optimizer's step.
+/// A wrapper that bounds the weights after another optimizer's step.
 #[derive(Clone)]
 struct Bounded<O>(O);
 
@@ -246,7 +246,7 @@ impl<O: Optimizer> Optimizer for Bounded<O> {
     }
 }
 
-/// The L2 norm of all changes, value by value.
+/// The L2 norm of the change from `before` to `after`, over all values.
 fn distance(before: &Net, after: &Net) -> f64 {
     let values = |model: &Net| {
         let mut all = Vec::new();
@@ -260,7 +260,7 @@ fn distance(before: &Net, after: &Net) -> f64 {
         .sqrt()
 }
 
-/// Pairs in which not every parameter, or not every step, is measured by the optimizer.
+/// Pairs whose optimizer does not measure every parameter or every step.
 fn mixed_pairs() -> [(&'static str, ModuleOptimizer, ModuleOptimizer); 3] {
     let mixed = |optimizer: ModuleOptimizer, burns: bool| {
         let group = ParamGroup::from_paths(vec!["norm.gamma", "norm.beta"]);
@@ -283,7 +283,7 @@ fn mixed_pairs() -> [(&'static str, ModuleOptimizer, ModuleOptimizer); 3] {
 }
 
 /// Compares a guard around an optimizer that measures itself with a guard around one that does not.
-/// Includes a skipped step, weights that were changed from outside, and groups of both kinds.
+/// The runs include a skipped step, weights changed from outside, and parameter groups of both kinds.
 #[test]
 fn a_guard_reads_the_same_from_both() {
     for (name, ours, burns) in pairs().into_iter().chain(mixed_pairs()) {
@@ -307,7 +307,7 @@ fn a_guard_reads_the_same_from_both() {
             let done = ours.step(0.01, model, one, loss);
             let same = burns.step(0.01, other, two, loss);
             let [report, other_report] = [&done.report, &same.report];
-            // As text: NaN equals NaN there.
+            // Compare as text, because NaN does not equal itself.
             let readings = [report, other_report].map(|report| format!("{:?}", report.reading));
             assert_eq!(readings[0], readings[1], "{name}, step {step}");
             let update_norm = report.update_norm;
@@ -315,7 +315,7 @@ fn a_guard_reads_the_same_from_both() {
             assert_eq!(update_norm.is_none(), step == 7, "{name}, step {step}");
             (model, other) = (done.model, same.model);
             assert_eq!(bits(&model), bits(&other), "{name}, step {step}");
-            // From the first step on, also for the parameter in another memory order.
+            // This holds from the first step, also for the parameter in another memory order.
             let expected = distance(&before, &model);
             let found = update_norm.unwrap_or_default();
             assert!(
@@ -326,7 +326,7 @@ fn a_guard_reads_the_same_from_both() {
     }
 }
 
-/// In f64 no step is made in one pass, and the norms come from tensor operations.
+/// In f64 no step takes one pass, and the norms come from tensor operations.
 #[test]
 fn a_guard_reads_f64() {
     struct Double;
@@ -350,8 +350,8 @@ fn a_guard_reads_f64() {
     }
 }
 
-/// From its tenth step on, halves the weights after another optimizer's step. It may keep the
-/// weights that the other optimizer made.
+/// A wrapper that, from its tenth step on, halves the weights after another optimizer's step. If it
+/// `keeps`, it also holds on to the weights that the other optimizer made.
 #[derive(Clone)]
 struct Halves<O> {
     optimizer: O,
@@ -404,9 +404,9 @@ impl<O: Optimizer> Optimizer for Halves<O> {
     }
 }
 
-/// The norms are the model's, even if a wrapper starts late to change the weights after they were
-/// measured. A wrapper that also keeps the measured weights is found out one step later, and the
-/// guard never reads the wrong norm.
+/// The norms match the model, even if a wrapper begins late to change weights after their
+/// measurement. A wrapper that also keeps the measured weights is detected one step later. The guard
+/// never reads a wrong norm.
 #[test]
 fn a_wrapper_that_changes_measured_weights_is_found_out() {
     for keeps in [false, true] {
@@ -425,7 +425,7 @@ fn a_wrapper_that_changes_measured_weights_is_found_out() {
             let update_norm = done.report.update_norm;
             let read = &done.report.reading.update_norms;
             let read = (!read.is_empty()).then(|| read.iter().fold(0.0f64, |a, b| a.hypot(*b)));
-            // At step 10 the norm is unknown, or that of the inner optimizer's step.
+            // At step 10 the norm is unknown, or it is the norm of the inner optimizer's step.
             let known = |found: Option<f64>, expected: f64| {
                 found.is_some_and(|found| (found - expected).abs() <= 1e-6 * expected)
             };

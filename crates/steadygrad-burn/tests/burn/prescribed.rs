@@ -1,7 +1,7 @@
-//! The prescribed Burn code compiles as it is pasted, and does what its remedy says.
+//! The prescribed Burn code compiles as pasted, and does what its remedy says.
 //!
-//! Every remedy has a file here, which includes the very snippet that the core prescribes. The list
-//! of remedies is the core's: one without a file does not compile.
+//! Every remedy has a file here that includes the exact snippet that the core prescribes. The list
+//! of remedies comes from the core, so a remedy without a file does not compile.
 
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};

@@ -1,4 +1,4 @@
-//! README's Rust code compiles as it is pasted, and runs.
+//! README's Rust code compiles as pasted, and runs.
 
 #![allow(
     clippy::print_stdout,
@@ -71,7 +71,7 @@ fn stages() -> Result<(), Box<dyn Error>> {
     let product = JacobianProduct::measure(&mut backward, ProductSettings::default())?;
     println!("ln sigma: {:?}", product.log_singular_values);
     // README
-    // As many as the narrowest state has units: the input, which is narrower than the output.
+    // There is one value per unit of the narrowest state, which is the input.
     assert_eq!(product.log_singular_values.len(), 4);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A Burn model's Jacobians, compared with closed forms and central differences.
+//! Compares the Jacobians of Burn models with closed forms and central differences.
 
 use burn::module::Param;
 use burn::nn::conv::Conv2dConfig;
@@ -78,8 +78,8 @@ fn assert_jacobian<const I: usize, const O: usize>(
     }
 }
 
-/// The transposed Jacobian of the whole network: the backward pass on every unit vector of the
-/// output.
+/// Computes the transposed Jacobian of the whole network by a backward pass on every unit vector of
+/// the output.
 fn transposed_jacobian(mut backward: BackwardProduct<'_, '_>) -> Block {
     let width = backward.dim();
     let mut block = Block::zeros(width, width);
@@ -192,7 +192,7 @@ fn a_sequence_of_rank_3() {
 #[test]
 fn a_convolutional_network() {
     let device = Device::flex().autodiff();
-    // Weights from seeds of their own: the device's generator is shared by all tests.
+    // The weights have their own seeds, because all tests share the device's generator.
     let mut first = Conv2dConfig::new([2, 3], [3, 3])
         .with_bias(false)
         .init(&device);
@@ -230,7 +230,7 @@ fn a_state_of_rank_1_has_one_unit() {
 
 #[test]
 fn a_deep_linear_network_is_exact() {
-    // Rotations times a gain: all directions grow by the same factor.
+    // Rotations times a gain make all directions grow by the same factor.
     let device = Device::flex().autodiff();
     let (sin, cos) = 0.4f32.sin_cos();
     let gain = 1.5;
@@ -282,7 +282,7 @@ fn odd_stages() {
     let bad = Tensor::<2>::full([1, 2], f32::NAN, &device);
     let broken = Stages::new().linearize(bad).err();
     assert_eq!(broken, Some(DynamicsError::NonFinite { what, step: 0 }));
-    // A dead layer.
+    // A dead layer passes no gradient.
     let dead = Stages::new().stage("dead", |x: Tensor<2>| relu(x - 10.0));
     let mut backward = dead.linearize(Tensor::ones([1, 2], &device)).unwrap();
     let found = JacobianProduct::measure(&mut backward, ProductSettings::default());
@@ -290,7 +290,7 @@ fn odd_stages() {
         found,
         Err(DynamicsError::RankDeficient { rank: 0, .. })
     ));
-    // No stages, and one step too many.
+    // Without stages, any step is one too many.
     let none: Stages = Stages::new();
     let mut backward = none.linearize(Tensor::ones([1, 2], &device)).unwrap();
     assert!(backward.step(&mut Block::zeros(2, 1)).is_err());
@@ -303,7 +303,7 @@ fn odd_stages() {
     assert_eq!(block.values(), [0.0, 0.0]);
 }
 
-/// The growth of three rotations by 0.4 times a gain of 1.5, in this number type.
+/// Measures the growth of three rotations by 0.4 with a gain of 1.5, in this number type.
 fn log_growth(dtype: DType) -> Vec<f64> {
     let device = Device::flex().autodiff();
     let (sin, cos) = 0.4f64.sin_cos();
@@ -322,7 +322,7 @@ fn log_growth(dtype: DType) -> Vec<f64> {
 
 #[test]
 fn a_model_in_any_number_type_has_the_digits_of_its_type() {
-    // The gain is rounded three times, by a unit in the last place each; the product rounds, too.
+    // The gain is rounded three times, each by one unit in the last place. The product rounds too.
     for (dtype, digits) in [
         (DType::F64, 1e-15),
         (DType::F32, 1e-7),
@@ -367,12 +367,12 @@ fn an_error_names_rows_that_do_not_fit() {
     let one = || Tensor::<2>::ones([1, 3], &device);
     let doubling = Stages::new().stage("doubles", |x: Tensor<2>| x.repeat_dim(0, 2));
     assert_eq!(doubling.linearize(one()).err(), wrong(1, [2, 3], [1, 3]));
-    // This stage makes one row of one, but also one row of many.
+    // This stage returns one row for one row, but also one row for many.
     let mean = Stages::new().stage("mean", |x: Tensor<2>| x.mean_dim(0));
     let mut backward = mean.linearize(one()).unwrap();
     let done = backward.step(&mut Block::zeros(3, 2));
     assert_eq!(done.err(), wrong(1, [1, 3], [2, 3]));
-    // A block of another width than the output's.
+    // The block and the output have different widths.
     let same = Stages::new().stage("same", |x: Tensor<2>| x);
     let mut backward = same.linearize(one()).unwrap();
     let done = backward.step(&mut Block::zeros(2, 1));

@@ -1,4 +1,4 @@
-//! The guard's decisions without rollback, asserted on the weights themselves.
+//! Tests the guard's decisions other than rollback by their effect on the weights.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -28,7 +28,7 @@ fn gradients(model: &Linear, scale: f32) -> (f64, GradientsParams) {
     (value, GradientsParams::from_grads(loss.backward(), model))
 }
 
-/// The weights before and after one step, and the decision.
+/// Returns the weights before and after one step, and the decision.
 fn step(config: GuardConfig, scale: f32) -> (Vec<f32>, Vec<f32>, Decision) {
     let model = model();
     let before = weights(&model);
@@ -84,7 +84,7 @@ fn an_oversized_gradient_moves_the_weights_no_further_than_the_bound() {
         (moved / (LEARNING_RATE * max_norm) - 1.0).abs() < 1e-3,
         "{moved}"
     );
-    // The control: without the clip the same gradient moves them far.
+    // The control: without clipping, the same gradient moves the weights far.
     let (before, after, _) = step(GuardConfig::default(), 1e4);
     assert!(distance(&before, &after) > 1e3);
 }
@@ -98,7 +98,7 @@ fn a_nan_gradient_never_reaches_a_weight() {
             assert_eq!(before, after);
         }
     }
-    // The control: an observing guard lets it through, just as no guard would.
+    // The control: an observing guard applies the NaN, as a run without a guard would.
     let (_, after, _) = step(GuardConfig::observe(), f32::NAN);
     assert!(after.iter().all(|weight| weight.is_nan()));
 }

@@ -1,7 +1,7 @@
-"""The towel map's spectrum by NumPy, for tests/lyapunov.rs.
+"""Computes the towel map's spectrum with NumPy, for tests/lyapunov.rs.
 
-Independent of the library: 2,000 orbits side by side, a QR factorisation at every step, and the
-standard error from the spread between orbits.
+It is independent of the library. It runs 2,000 orbits with a QR factorisation at every step, and
+takes the standard error from the spread between orbits.
 
     python make_lyapunov.py > lyapunov.json
 """

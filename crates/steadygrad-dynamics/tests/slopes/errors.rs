@@ -1,6 +1,6 @@
-//! The distance of predictions from measurements.
+//! Measures the errors of predictions.
 
-/// Slopes below this have no meaningful relative error: the product changes by e in 100 layers.
+/// Slopes below this have no useful relative error. At it the gradient changes by e in 100 layers.
 const FLAT: f64 = 0.01;
 
 /// The errors of one predictor on all networks.

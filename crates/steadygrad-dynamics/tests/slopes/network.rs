@@ -1,4 +1,4 @@
-//! A wide random network that is run forward and back, to compare mean-field theory with. The test
+//! Runs a wide random network forward and backward, for comparison with mean-field theory. The test
 //! and the example `gradient_slopes` share it.
 #![allow(dead_code, reason = "the test uses less than the example")]
 
@@ -22,12 +22,12 @@ pub(crate) struct Case {
 pub(crate) struct Slopes {
     pub(crate) predicted: f64,
     pub(crate) measured: f64,
-    /// The prediction from the fixed point alone, as if every signal had settled.
+    /// The prediction from the fixed point alone, as if every signal had converged.
     pub(crate) settled: f64,
 }
 
-/// The grid: every activation at every weight scale, without and with biases, and each activation
-/// at each depth twice. It was chosen before any result was known.
+/// The grid holds every activation at every weight scale, with and without biases. Each activation
+/// has each depth twice. The grid was chosen before any result was known.
 pub(crate) fn grid() -> Vec<Case> {
     let depths = [10, 30, 100, 300, 1_000];
     let mut cases = Vec::new();
@@ -54,8 +54,8 @@ pub(crate) type Product = fn(a: &[f64], transposed: bool, b: &[f64], c: &mut [f6
 const HUGE: f64 = 1e100;
 
 impl Case {
-    /// Measures layers of `width` units on `columns` independent inputs of unit variance, each with
-    /// a random gradient at the end.
+    /// Predicts and measures slopes of layers with `width` units. There are `columns` independent
+    /// inputs of unit variance, each with a random gradient at the output.
     pub(crate) fn slopes(&self, width: usize, columns: usize, product: Product) -> Slopes {
         let measured = self.measure(width, columns, product);
         let network = MeanField::new(self.activation, self.sigma_w, self.sigma_b).unwrap();
@@ -73,7 +73,7 @@ impl Case {
     fn measure(&self, width: usize, columns: usize, product: Product) -> f64 {
         let mut signal = normals(self.seed, u64::MAX, width * columns, 1.0);
         for column in signal.chunks_exact_mut(width) {
-            // Exactly unit variance, so that the size of the input is not random.
+            // The variance is exactly 1, so that the size of the input is not random.
             let norm = norm(column);
             column
                 .iter_mut()
@@ -125,9 +125,9 @@ impl Case {
         logs / (columns * (self.depth - 1)) as f64
     }
 
-    /// At such a size every activation is straight to the last bit on either side of zero and
-    /// biases are lost in rounding, so scaling changes no slope. A small signal can be scaled
-    /// only where no bias and no `phi(0)` sets a floor, which it then never gets below.
+    /// Scales a huge or tiny signal back into range. At a huge size every activation is linear on
+    /// each side of zero, and rounding absorbs the biases, so scaling changes no slope. A bias or
+    /// `phi(0)` keeps signals from becoming tiny; only signals without both are scaled up.
     fn rescale(&self, column: &mut [f64]) {
         let size = norm(column);
         if size > HUGE {
@@ -137,7 +137,8 @@ impl Case {
         }
     }
 
-    /// Drawn again for the way back: a thousand layers would not fit into memory.
+    /// Samples a layer's weights. The backward pass samples them again, because a thousand layers
+    /// would not fit into memory.
     fn weights(&self, layer: usize, width: usize) -> Vec<f64> {
         let std = self.sigma_w / (width as f64).sqrt();
         normals(self.seed, 2 * layer as u64, width * width, std)
@@ -155,7 +156,7 @@ fn norm(values: &[f64]) -> f64 {
     values.iter().map(|value| value * value).sum::<f64>().sqrt()
 }
 
-/// Makes it a unit vector and returns the log of its norm before.
+/// Scales the values to a unit vector and returns the log of the previous norm.
 fn unit(values: &mut [f64]) -> f64 {
     let size = norm(values);
     values.iter_mut().for_each(|value| *value /= size);

@@ -1,4 +1,4 @@
-//! Systems whose exponents are known, for tests and benchmarks.
+//! Systems with known exponents, for tests and benchmarks.
 #![allow(dead_code)]
 
 use faer::linalg::matmul::matmul;
@@ -25,7 +25,7 @@ pub(crate) fn henon() -> impl TangentSystem {
     )
 }
 
-/// Chirikov's standard map. Angles stay within a turn, so that they lose no digits.
+/// Chirikov's standard map. Angles stay within one turn, so that they lose no digits.
 pub(crate) fn standard(k: f64, start: [f64; 2]) -> impl TangentSystem {
     let turn = std::f64::consts::TAU;
     Map::new(
@@ -144,7 +144,7 @@ impl TangentSystem for LinearMap {
     }
 }
 
-/// One matrix for a number of steps, and another one afterwards.
+/// Applies one matrix for a number of steps, then another.
 pub(crate) struct Turning {
     pub(crate) first: LinearMap,
     pub(crate) then: LinearMap,
@@ -232,8 +232,8 @@ impl RandomRnn {
         }
     }
 
-    /// The largest absolute value of an eigenvalue of `J`. Where the state dies out, its logarithm
-    /// is the exponent.
+    /// The largest absolute value of an eigenvalue of `J`. If the state decays to 0, its logarithm is
+    /// the exponent.
     pub(crate) fn spectral_radius(&self) -> f64 {
         let n = self.state.len();
         let coupling = MatRef::from_column_major_slice(&self.coupling, n, n);
@@ -242,7 +242,7 @@ impl RandomRnn {
     }
 }
 
-/// Mean-field theory's exponent of such a network with `dt = 1` above `g = 1`:
+/// The mean-field exponent of such a network with `dt = 1` and `g > 1`:
 /// `lambda_1 = 1/2 ln(g^2 E sech^4(sigma z))` with `sigma^2 = g^2 E tanh^2(sigma z)`.
 pub(crate) fn mean_field_lambda_1(g: f64) -> f64 {
     let average = |f: &dyn Fn(f64) -> f64| -> f64 {

@@ -1,10 +1,10 @@
-//! The zoo: about a thousand runs, judged by steadygrad's rules and by other tools' rules.
+//! Judges the zoo, about a thousand runs, by steadygrad's rules and by the rules of other tools.
 //!
 //! `cargo run --release -p steadygrad-lab --example zoo -- [tuning | held-out | fresh SAMPLE]
-//! [--list] [--traces FILE]` takes about three minutes a part on two cores and prints Markdown;
-//! `--list` adds every run that was judged wrong, `--traces` writes the runs' losses, norms and
-//! learning rates to an Arrow file. Thresholds may be chosen on the tuning part only. `fresh` is
-//! both parts' size, and held out until its tables are read.
+//! [--list] [--traces FILE]` takes about three minutes a part on two cores and prints Markdown.
+//! `--list` adds every run that was judged wrong. `--traces` writes the runs' losses, norms and
+//! learning rates to an Arrow file. Choose thresholds on the tuning part only. A fresh sample is as
+//! large as both parts together. It counts as held out until someone reads its tables.
 #![allow(
     clippy::print_stdout,
     reason = "an experiment reports to its standard output"
@@ -112,7 +112,7 @@ fn is_healthy(one: &Judged) -> bool {
     one.run.final_state == FinalState::Healthy && is_clean(one)
 }
 
-/// Whether the run did not fail or spike; it need not have learnt anything.
+/// Whether the run neither failed nor spiked, even if it learnt nothing.
 fn stayed_well(one: &Judged) -> bool {
     matches!(
         one.run.final_state,
@@ -120,7 +120,7 @@ fn stayed_well(one: &Judged) -> bool {
     )
 }
 
-/// Whether a finding is more than a note.
+/// Whether any finding is more severe than a note.
 fn alarms(judged: &Judged) -> bool {
     judged
         .findings
@@ -162,7 +162,7 @@ fn detection(judged: &[Judged]) {
          | rule | failing runs found | healthy runs with an alarm | of those that learnt nothing \
          | lead |\n|---|---|---|---|---|"
     );
-    // A diagnosis is made after the run: it has no lead.
+    // A diagnosis is made after the run, so it has no lead time.
     row("steadygrad diagnose, any warning or error", judged, |one| {
         alarms(one).then_some(None)
     });
@@ -181,7 +181,7 @@ fn detection(judged: &[Judged]) {
             (peer.first_alarm)(&one.run).map(Some)
         });
     }
-    // Trivial controls.
+    // The controls are trivial rules.
     row("control: a value that is not finite", judged, |one| {
         one.run.first_non_finite.map(Some)
     });
@@ -190,7 +190,7 @@ fn detection(judged: &[Judged]) {
     });
 }
 
-/// The first alarm of a detector; a non-finite value is one too.
+/// The first alarm of a detector. A non-finite value counts as an alarm.
 fn online(one: &Judged, seen: Option<u64>) -> Option<Option<u64>> {
     let first = [seen, one.run.first_non_finite].into_iter().flatten().min();
     first.map(Some)
@@ -202,7 +202,7 @@ fn row(name: &str, judged: &[Judged], alarm: impl Fn(&Judged) -> Option<Option<u
         let found = all.iter().filter(|one| alarm(one).is_some()).count();
         interval(found, all.len())
     };
-    // A sudden failure cannot be seen earlier.
+    // No rule can warn before a sudden failure.
     let builds_up = |one: &&Judged| {
         let fault = one.run.configuration.fault.as_ref();
         fault.is_none_or(Fault::builds_up)
@@ -234,7 +234,7 @@ fn row(name: &str, judged: &[Judged], alarm: impl Fn(&Judged) -> Option<Option<u
     );
 }
 
-/// A share with its Wilson interval.
+/// Formats a share with its Wilson interval.
 fn interval(found: usize, all: usize) -> String {
     const Z: f64 = 1.96;
     if all == 0 {
@@ -252,7 +252,7 @@ fn interval(found: usize, all: usize) -> String {
     )
 }
 
-/// The rules that are right for a fault.
+/// The rules that correctly name a fault.
 fn expected(fault: &Fault) -> &'static [&'static str] {
     match fault {
         Fault::ScaledBatch(_) | Fault::PoisonedBatch(_) => &["SG009"],
@@ -272,7 +272,7 @@ fn right_rule(one: &Judged, fault: &Fault) -> bool {
         .is_some_and(|finding| expected(fault).contains(&finding.code.as_str()))
 }
 
-/// Whether the headline's steps overlap the fault's, or the twenty steps after it.
+/// Whether the headline's steps overlap the steps of the fault, or the twenty steps after it.
 fn right_time(one: &Judged, fault: &Fault) -> bool {
     let (from, until) = (
         fault.at_step(),
@@ -339,8 +339,8 @@ fn faults(judged: &[Judged]) {
     );
 }
 
-/// Whether the headline names the fault and its steps. In a run without a fault a headline is right
-/// if the run did not stay healthy.
+/// Whether the headline names the fault and its steps. In a run without a fault, a headline is
+/// right if the run did not stay healthy.
 fn is_right(one: &Judged) -> bool {
     match &one.run.configuration.fault {
         Some(fault) => right_rule(one, fault) && right_time(one, fault),
@@ -348,14 +348,14 @@ fn is_right(one: &Judged) -> bool {
     }
 }
 
-/// Compares the confidence that headlines claim with their hit rate.
+/// Compares the confidence of headlines with their measured hit rate.
 fn confidence(judged: &[Judged]) {
     println!(
         "\n## Confidence: headlines that are right\n\n\
          A headline is right if it names the fault and its steps; in a run without a fault, if the \
          run did not stay healthy.\n\n| headline | runs | claimed | right |\n|---|---|---|---|"
     );
-    // A headline claims its rule's confidence.
+    // The confidence of a headline is that of its rule.
     let mut by_code: BTreeMap<&str, (Option<f64>, usize, usize)> = BTreeMap::new();
     for one in judged.iter().filter(|one| alarms(one)) {
         let headline = &one.findings[0];

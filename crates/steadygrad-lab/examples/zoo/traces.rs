@@ -1,4 +1,4 @@
-//! The zoo's traces as one Arrow file. Each run is a row whose columns of numbers are lists.
+//! Writes the zoo's traces to one Arrow file. Each run is a row; its series are lists.
 
 use std::fs::File;
 use std::path::Path;
@@ -11,7 +11,7 @@ use arrow_schema::ArrowError;
 use steadygrad::trace::Role;
 use steadygrad_lab::unstable::zoo::Run;
 
-/// The columns that are written. Norms of each parameter would take many times the space.
+/// The columns that are written. Norms per parameter would need many times the space.
 const COLUMNS: [Role; 4] = [
     Role::Loss,
     Role::GradNorm,

@@ -1,4 +1,4 @@
-//! Twins on the embedded subjects: which ones separate, and which do not.
+//! Trains twins on the embedded subjects, and tests which of them separate.
 
 #![allow(
     clippy::print_stdout,
@@ -37,7 +37,7 @@ fn plan(learning_rate: f64, batch_size: usize) -> Plan {
     }
 }
 
-/// A regression of a smooth function by a small tanh network at critical initialisation.
+/// A small tanh network that learns a smooth function, initialised at `init_std`.
 fn network(init_std: f64) -> TableMlp {
     let (rows, features) = (24, 4);
     let values: Vec<f32> = (0..rows * features)
@@ -177,7 +177,7 @@ fn different_inputs_separate_the_weights_too() {
     for found in [&stable, &chaotic] {
         let first = &found.steps[0];
         assert_eq!(first.weights.distance, 0.0);
-        // The relative changes of the loss and the gradient have the order of the inputs' change.
+        // The loss and the gradient change by the same order of magnitude as the inputs.
         for apart in [first.loss, first.gradients] {
             assert!((1e-10..1e-6).contains(&apart.relative()), "{apart:?}");
         }
@@ -187,7 +187,7 @@ fn different_inputs_separate_the_weights_too() {
     let farthest = chaotic.steps.iter().map(|step| step.weights.relative());
     let farthest = farthest.fold(0.0, f64::max);
     assert!(farthest > 1e-2, "{farthest}");
-    // The control: the gradients differ, so that the weights separate at first, but never far.
+    // The control: the gradients differ, so the weights separate at first, but stay close.
     assert!(!matches!(stable.weights.horizon, Horizon::Measured { .. }));
     let last = stable.steps.last().unwrap().weights.relative();
     assert!(last < 1e-6, "{last}");

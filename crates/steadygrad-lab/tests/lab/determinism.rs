@@ -167,7 +167,7 @@ fn without_seconds(report: &CureReport) -> Value {
 #[test]
 fn the_number_of_workers_changes_nothing() {
     let (one, two) = (cured(1, 5), cured(2, 5));
-    // The run exploded, several trials ran side by side, and the winner was verified.
+    // The run exploded, several trials ran at the same time, and the winner was verified.
     assert!(!one.baseline().expect("it ran").verdict.survived());
     let ran = one.trials.iter().filter(|trial| trial.outcome.is_some());
     assert!(ran.count() >= 7);

@@ -1,5 +1,5 @@
-//! Faults in the embedded subjects: the model sees the distorted batch, other batches stay the same
-//! to the bit, and the faults harm a run without a guard.
+//! Tests faults in the embedded subjects. The model sees the distorted batch, every other batch
+//! stays the same bit for bit, and the faults harm a run without a guard.
 
 use std::sync::atomic::AtomicBool;
 
@@ -30,7 +30,7 @@ fn model<S: Subject>(subject: &S) -> S::Model {
 
 const ROWS: [usize; 6] = [3, 1, 4, 15, 9, 2];
 
-/// A loss and its gradients, to the bit.
+/// Returns the bits of a loss and of its gradients.
 fn bits<S: Subject>(
     model: &S::Model,
     (loss, gradients): (f64, GradientsParams),
@@ -67,7 +67,7 @@ fn unchanged_without_a_distortion<S: Subject>(subject: &S) {
     let model = model(subject);
     let same = distorted(subject, &model, &Distortion::default());
     assert_eq!(bits::<S>(&model, same), clean(subject, &model));
-    // A factor of one takes the distorted path through all of its code.
+    // A factor of 1 runs all the code that distorts a batch.
     let one = batch(Fault::ScaledBatch(ScaledBatch {
         factor: 1.0,
         ..ScaledBatch::at(0)
@@ -269,7 +269,7 @@ fn an_unguarded_run_is_harmed() {
         assert_eq!(
             format!("{run:?}"),
             format!("{:?}", unguarded(&plan, vec![fault.clone()])),
-            "the same again"
+            "a repeated run differs"
         );
         match fault {
             Fault::PoisonedBatch(_) | Fault::F16Overflow(_) => {
@@ -292,7 +292,7 @@ fn an_unguarded_run_is_harmed() {
     }
 }
 
-/// A failure that builds up takes some steps, so that a detector can warn early.
+/// A fault that builds up gives a detector some steps to warn early.
 #[test]
 fn a_fault_that_builds_up_takes_more_than_five_steps() {
     const AT: u64 = 5;

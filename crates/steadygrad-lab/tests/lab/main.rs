@@ -1,4 +1,4 @@
-//! The lab's tests. They are one program, because each program compiles Burn's generic code again.
+//! The lab's tests. They form one program, because each program compiles Burn's generic code again.
 
 mod butterfly;
 mod determinism;

@@ -1,4 +1,4 @@
-//! `probe` on real subjects: its report follows from how the subject was built.
+//! Runs `probe` on real subjects whose construction determines the report.
 
 use std::sync::atomic::AtomicBool;
 
@@ -37,7 +37,7 @@ fn run_with<S: Subject>(subject: &S, learning_rate: f64, remedy: Option<Remedy>)
     probe(subject, &plan, options, &device, control)
 }
 
-/// `gain` of the hidden layers' weights.
+/// A perceptron on raw digits. `gain` is the gain of the hidden layers' weights.
 fn mlp(activation: Activation, depth: usize, gain: f64) -> TableMlp {
     let width = 64;
     let config = MlpConfig {
@@ -190,8 +190,8 @@ fn time_steps_of_a_recurrent_network() {
     let spectrum = report.measurements.spectrum.as_ref().unwrap();
     assert_eq!((spectrum.axis, spectrum.steps), (Axis::Time, 24));
     assert_eq!(spectrum.layers[3].name, "t=3");
-    // The stages are the network that is trained: the batch's gradient grows like a random
-    // direction. The control, the weights' gain alone, is far off because tanh damps.
+    // The stages describe the network that is trained, so the batch's gradient grows as a random
+    // direction does. The control, the gain alone, is far off because tanh damps.
     let growth = &report.measurements.growth;
     let measured = growth.backward_growth_rate().unwrap().ln();
     let mean = spectrum.mean_log_growth().unwrap().value;
@@ -209,7 +209,7 @@ fn time_steps_of_a_recurrent_network() {
     );
 }
 
-/// 1,500 layers of 40 units have more than two million parameters.
+/// The network has 1,500 layers of 40 units, more than two million parameters.
 #[test]
 fn twins_of_a_large_network_are_trained_on_request() {
     let config = MlpConfig {

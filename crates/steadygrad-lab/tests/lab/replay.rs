@@ -1,5 +1,5 @@
-//! A replay repeats an incident to the bit and names the place that failed first: it finds each
-//! fault where it was put in.
+//! A replay repeats an incident bit for bit and names the first place that failed. It finds each
+//! fault where the test injected it.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -114,7 +114,7 @@ fn a_poisoned_batch_is_found_in_its_sample() {
         incident(&subject, &short(plan), poison(Poison::Inf)),
         "input",
     );
-    // The place is the time step of the replaced symbol.
+    // The first failure is at the time step of the replaced symbol.
     let (subject, plan) = healthy::rnn();
     let (replayed, rows) = incident(&subject, &short(plan), poison(Poison::Nan));
     let layer = replayed.culprit.as_ref().unwrap().layer.clone();

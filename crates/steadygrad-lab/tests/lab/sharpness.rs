@@ -1,5 +1,5 @@
-//! The sharpness of linear regressions, whose Hessian is known (`2 / n X^T X`), and of small
-//! networks, compared with a dense Hessian of an independent f64 implementation.
+//! Compares the measured sharpness with known Hessians. Linear regressions have `2 / n X^T X`; small
+//! networks have a dense Hessian from an independent f64 implementation.
 
 #![allow(
     clippy::print_stdout,
@@ -39,7 +39,7 @@ impl Regression {
         Device::flex().autodiff()
     }
 
-    /// The Hessian of the first two parameters, `[[a, b], [b, c]]`, has this largest eigenvalue.
+    /// The largest eigenvalue of the Hessian of the first two parameters, `[[a, b], [b, c]]`.
     fn largest_eigenvalue(&self, rows: &[usize]) -> f64 {
         let (mut a, mut b, mut c) = (0.0, 0.0, 0.0);
         for row in rows {

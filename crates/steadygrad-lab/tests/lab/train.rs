@@ -1,5 +1,5 @@
-//! Guarded runs: healthy runs stay the same, nothing is lost, and a resumed run equals one that was
-//! never stopped.
+//! Tests guarded runs. The guard does not change a healthy run, the record is complete, and a
+//! resumed run equals an uninterrupted one.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,8 +71,8 @@ fn run<S: Subject>(
     Ok(trained)
 }
 
-/// The final weights, to the bit. The optimizer's bytes are left out: they hold identities that
-/// differ between two builds of the same model.
+/// The bytes of the final weights. The optimizer's bytes are omitted, because they hold identities
+/// that differ between two builds of the same model.
 fn weights(run_dir: &Path) -> Vec<(String, Vec<u8>)> {
     let snapshot: Snapshot = SnapshotStore::new(run_dir)
         .newest_good(None)
@@ -109,8 +109,8 @@ fn a_guard_does_not_change_a_healthy_run() {
     );
 }
 
-/// The run has Adam's moments, a fault before and after the cut, and a rollback to a state before
-/// it.
+/// The run uses Adam. It has a fault on each side of the interruption, and a rollback to a state
+/// before it.
 #[test]
 fn a_resumed_run_equals_the_whole_run_to_the_bit() {
     let (subject, plan) = rnn();
@@ -160,7 +160,7 @@ fn a_fatal_step_is_skipped_and_recorded() {
     let incidents = read_incidents(&dir).unwrap().value;
     assert_eq!(incidents.len(), 1);
     assert_eq!(incidents[0].judgement.decision.name(), "skip");
-    // The forensic dump holds the step, its rows and a state from before it.
+    // The forensic dump holds the step, its rows and an earlier state.
     assert_eq!(list_dumps(&dir).unwrap(), [1]);
     let dump = read_dump(&dir, 1).unwrap().value;
     let last = dump.steps.last().unwrap();

@@ -1,5 +1,5 @@
-//! One trial: it is repeatable, it equals a plain Burn loop if it only observes, and each remedy
-//! changes it as described.
+//! Tests a single trial. It is repeatable, it equals a plain Burn loop if it only observes, and each
+//! remedy has the effect that its description states.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -35,10 +35,10 @@ const STEPS: u64 = 30;
 const HEALTHY_STD: f64 = 0.3;
 const EXPLODING_STD: f64 = 30.0;
 
-/// A small perceptron on the digits that notes the model and the batch of each loss.
+/// A small perceptron on the digits. It records the model and the batch of each loss.
 struct Watched {
     inner: TableMlp,
-    /// At this step the loss, and so every gradient, is NaN.
+    /// At this step the loss is NaN, and with it every gradient.
     nan_at: Option<usize>,
     seen: Mutex<Vec<(Mlp, Vec<usize>)>>,
 }
@@ -159,7 +159,7 @@ fn run(subject: &impl Subject, plan: &Plan, spec: TrialSpec<'_>) -> Outcome {
 }
 
 fn bits(values: &[f64]) -> Vec<u64> {
-    // All NaN are equal here.
+    // This comparison treats all NaN as equal.
     let bits = |value: &f64| {
         if value.is_nan() {
             f64::NAN.to_bits()
@@ -198,11 +198,11 @@ fn the_seed_decides_an_explosion_too() {
     let subject = Watched::new(EXPLODING_STD);
     let [first, second] = [(); 2].map(|()| run(&subject, &plan(), spec(None)));
     assert!(first.first_non_finite_step.is_some());
-    // NaN is not equal to itself, but its text is.
+    // Compare as text, because NaN does not equal itself.
     assert_eq!(format!("{first:?}"), format!("{second:?}"));
 }
 
-/// A plain Burn loop from the trial's first model, on the trial's batches.
+/// Runs a plain Burn loop that starts from the trial's first model and uses its batches.
 fn plain_burn(subject: &Watched, plan: &Plan) -> (Vec<f64>, f64) {
     let seen = std::mem::take(&mut *subject.seen.lock().expect("no panic"));
     let momentum = MomentumConfig::new()
@@ -269,7 +269,7 @@ fn clipping_bounds_every_move_of_the_weights() {
     let bound = plan().learning_rate * max_norm;
     for pair in subject.weights().windows(2) {
         let moved = moved(&pair[0], &pair[1]);
-        // The weights are rounded to f32, so that a move can exceed the bound a little.
+        // The weights are rounded to f32, so a change can exceed the bound slightly.
         assert!((moved / bound - 1.0).abs() < 1e-3, "{moved} for {bound}");
     }
 
@@ -281,7 +281,7 @@ fn clipping_bounds_every_move_of_the_weights() {
     assert!(moved(before, after) > 2.0 * bound);
 }
 
-/// One guarded step of a linear layer on a batch of this value.
+/// Makes one guarded step of a linear layer on a batch filled with this value.
 fn linear_step(config: GuardConfig, input: f32) -> (Weights, StepOutcome<Linear>) {
     const LEARNING_RATE: f64 = 0.1;
     let device = device();
@@ -351,7 +351,7 @@ fn a_nan_loss_ends_a_guarded_trial_at_once_and_an_observed_one_soon() {
     assert!(matches!(watched.end, End::Failed { .. }));
     assert_eq!(watched.first_non_finite_step, Some(7));
     assert!(watched.trace.loss.len() > 8 && watched.steps_done < STEPS);
-    // Only step 7 was made NaN. Later steps are NaN because its update was applied.
+    // The test makes only step 7 NaN. Later steps are NaN because its update was applied.
     assert!(watched.trace.loss[8].is_nan());
     assert!(subject.weights()[8][&hidden(1)].iter().all(|w| w.is_nan()));
 }
@@ -480,7 +480,7 @@ fn critical_init_sets_the_gains() {
         assert!((now / wanted - 1.0).abs() < 1e-5, "{name}: {now}");
         let before = measured(&plain.weights[0], &name, fan_in);
         assert!((before / wanted - 1.0).abs() > 0.03, "{name}: {before}");
-        // The matrix is only scaled: the random numbers are the same.
+        // The remedy only scales the matrix; the random numbers stay the same.
         let ratio = treated.weights[0][&name][0] / plain.weights[0][&name][0];
         assert!((f64::from(ratio) * before / now - 1.0).abs() < 1e-5);
     }
@@ -583,7 +583,7 @@ fn a_cancelled_trial_is_interrupted_after_its_current_step() {
     let steps = read_steps(&run_dir).expect("whole").value;
     assert_eq!(steps.rows.len(), 5);
 
-    // The flag is still set: no step is made.
+    // The flag is still set, so the trial makes no step.
     let outcome = run_trial(&subject, &plan(), spec(None), &device(), control).expect("no record");
     assert_eq!((outcome.end, outcome.steps_done), (End::Interrupted, 0));
 }

@@ -1,4 +1,4 @@
-//! The documents of a diagnosis: a lost run, a healthy run, and an empty log.
+//! Tests the documents of a diagnosis, for a lost run, a healthy run and an empty log.
 
 use std::sync::Arc;
 

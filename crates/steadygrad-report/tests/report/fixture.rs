@@ -1,4 +1,4 @@
-//! Reports like those of `cure`, from made-up runs and the core's own rules.
+//! Makes reports like those of `cure`, from synthetic runs and the core's own rules.
 
 use steadygrad::Place;
 use steadygrad::cure::{
@@ -22,7 +22,7 @@ const GOAL: Goal = Goal {
 const STEPS: u64 = 600;
 const DEPTH: i32 = 20;
 
-/// A 20-layer network that explodes, and a cure that holds on three fresh seeds.
+/// A 20-layer network that explodes, and a cure that works on three fresh seeds.
 pub(crate) fn cured() -> CureReport {
     let mut report = trials();
     let seeds = |metrics: [f64; 3]| {
@@ -59,7 +59,7 @@ pub(crate) fn cured() -> CureReport {
     report
 }
 
-/// Stopped by a person right after the baseline.
+/// A report that the user interrupted right after the baseline.
 pub(crate) fn interrupted() -> CureReport {
     let mut report = trials();
     report.trials.truncate(1);
@@ -68,7 +68,7 @@ pub(crate) fn interrupted() -> CureReport {
     report
 }
 
-/// Every family tried, none good enough.
+/// A report in which every family was tried and none cured the run.
 pub(crate) fn nothing_cured() -> CureReport {
     let mut report = trials();
     for outcome in report
@@ -85,7 +85,7 @@ pub(crate) fn nothing_cured() -> CureReport {
     report
 }
 
-/// Puts `odd` into every number that may be odd.
+/// A report with `odd`, a non-finite or extreme number, wherever such a number may occur.
 pub(crate) fn odd(odd: f64) -> CureReport {
     let mut report = cured();
     report.subject.goal = Goal {
@@ -137,7 +137,7 @@ pub(crate) fn odd(odd: f64) -> CureReport {
     report
 }
 
-/// Nothing was measured, and nothing was run.
+/// A report without measurements and runs.
 pub(crate) fn empty() -> CureReport {
     let mut report = interrupted();
     report.trials.clear();
@@ -150,7 +150,7 @@ pub(crate) fn empty() -> CureReport {
     report
 }
 
-/// Markup in every text a user may choose.
+/// A report with markup in every text that a user may choose.
 pub(crate) fn nasty() -> CureReport {
     let mut report = cured();
     report.subject.name = NASTY.into();
@@ -197,7 +197,7 @@ fn make_odd(outcome: &mut Outcome, odd: f64) {
     }
 }
 
-/// Baseline, families and controls, ranked; nothing verified yet.
+/// A report with baseline, families and controls, ranked but not yet verified.
 fn trials() -> CureReport {
     let (measurements, baseline) = (measurements(), exploded());
     let setup = TrainingSetup {
@@ -378,7 +378,7 @@ fn detection(detector: Detector, step: u64, message: &str) -> Detection {
     }
 }
 
-/// A run with a detection at step 0 that is not finite from step 3 on.
+/// A run with a detection at step 0 and a non-finite loss from step 3 on.
 fn exploded() -> Outcome {
     Outcome {
         end: End::Failed {
@@ -411,7 +411,7 @@ fn exploded() -> Outcome {
     }
 }
 
-/// A run that loses its model after a few steps.
+/// A run whose model becomes non-finite after this many steps.
 fn died(steps: u64) -> Outcome {
     let loss = (0..steps)
         .map(|step| 2.3 * 3.1f64.powi(step as i32))

@@ -65,7 +65,7 @@ fn no_text_becomes_markup() {
     assert!(own.contains("&lt;/script&gt;&lt;script&gt;alert(1)"));
     assert!(!own.contains("<script>alert"));
     assert!(!own.contains(fixture::NASTY));
-    // One script for each plot, each with its end; the extra end tag is the library's.
+    // Each plot has one script with its end tag. The extra end tag belongs to the library.
     assert_eq!(own.matches("<script").count(), PLOTS.len());
     assert_eq!(own.matches("</script").count(), PLOTS.len() + 1);
 }

@@ -3,7 +3,7 @@ use steadygrad_report::json;
 
 use crate::fixture;
 
-/// Writes, reads and writes again: any loss shows as a difference.
+/// Writes, reads and writes again. Any loss shows as a difference.
 fn survives(report: &CureReport) -> String {
     let text = json::cure(report).expect("serialises");
     let back: CureReport = serde_json::from_str(&text).expect("reads back");
@@ -40,7 +40,7 @@ fn no_odd_number_is_lost() {
             .map(|outcome| outcome.trace.loss.len())
             .sum();
         assert!(text.matches(word).count() > 2 * steps, "{odd}");
-        // A number that JSON cannot hold would have become null.
+        // JSON would turn a number that it cannot hold into null.
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         for name in ["loss", "input_rms", "weight_norm", "global_norm"] {
             assert!(value["measurements"][name].is_string(), "{name}");

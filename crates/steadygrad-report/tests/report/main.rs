@@ -1,5 +1,5 @@
-//! The documents of four cures (one that holds, an interrupted one, none found, only NaN), of a
-//! probe, of a diagnosis and of the rules.
+//! Tests the documents of a cure, a probe, a diagnosis and the rules. The cures are a working one,
+//! an interrupted one, one without a result, and one of NaN only.
 
 mod diagnosis;
 mod fixture;

@@ -1,4 +1,4 @@
-//! What `steadygrad probe` prints and writes.
+//! Tests what `steadygrad probe` prints and writes.
 
 use steadygrad::dynamics::NumberFormat;
 use steadygrad::measurements::UpdateRule;

@@ -1,4 +1,4 @@
-//! Probes of made-up networks, with the findings of the core's own rules.
+//! Makes probes of synthetic networks, with the findings of the core's own rules.
 
 use steadygrad::dynamics::{
     Activation, Axis, Butterfly, ButterflySettings, CriticalPoint, Criticality, Exponent,
@@ -14,14 +14,14 @@ use steadygrad::probe::{
 
 use crate::fixture;
 
-/// Width of the made-up layers; all their exponents are known.
+/// Width of the synthetic layers. All their exponents are known.
 const WIDTH: usize = 8;
-/// Samples that the made-up spectra were measured on.
+/// Number of samples of the synthetic spectra.
 const SAMPLES: usize = 4;
 
 /// Twenty layers at twice the critical gain.
 pub(crate) fn exploding() -> ProbeReport {
-    // Like the fixture of `cure`: relu, gain 3, and a gradient that grows by 2.13 a layer.
+    // As in the fixture of `cure`: ReLU, gain 3, and a gradient that grows 2.13-fold per layer.
     let mut measurements = fixture::measurements();
     fill(&mut measurements, 3.0, 2.13f64.ln());
     report(measurements, 0.1, Some(0.4))
@@ -56,7 +56,7 @@ pub(crate) fn healthy() -> ProbeReport {
     report(measurements, 0.1, None)
 }
 
-/// A recurrent network through time whose single sample gives no errors.
+/// A recurrent network through time. Its single sample gives no standard errors.
 pub(crate) fn through_time() -> ProbeReport {
     let mut report = exploding();
     let measured = &mut report.measurements;
@@ -71,7 +71,7 @@ pub(crate) fn through_time() -> ProbeReport {
     concluded(report)
 }
 
-/// Nothing could be measured.
+/// A probe that could measure nothing.
 pub(crate) fn unmeasured() -> ProbeReport {
     let mut report = exploding();
     let measured = &mut report.measurements;
@@ -86,7 +86,7 @@ pub(crate) fn unmeasured() -> ProbeReport {
     report
 }
 
-/// Puts `odd` into every number that may be odd.
+/// A probe with `odd`, a non-finite or extreme number, wherever such a number may occur.
 pub(crate) fn odd(odd: f64) -> ProbeReport {
     let mut report = exploding();
     report.seconds = odd;
@@ -123,7 +123,7 @@ pub(crate) fn odd(odd: f64) -> ProbeReport {
             above: odd,
         };
     }
-    // The twins are not finite after a while.
+    // The twins are non-finite from step 30 on.
     let mut steps = twins(60, 0.4);
     for step in &mut steps[30..] {
         (
@@ -154,7 +154,7 @@ pub(crate) fn odd(odd: f64) -> ProbeReport {
     report
 }
 
-/// Markup and control characters in every text a user may choose.
+/// A probe with markup and control characters in every text that a user may choose.
 pub(crate) fn nasty(name: &str) -> ProbeReport {
     let mut report = exploding();
     report.subject.name = name.into();
@@ -175,7 +175,7 @@ pub(crate) fn nasty(name: &str) -> ProbeReport {
     report
 }
 
-/// Spectrum and theory of a network whose gradient grows by `e^growth` a layer.
+/// Fills in spectrum and theory of a network whose gradient grows by `e^growth` per layer.
 fn fill(measurements: &mut Measurements, sigma_w: f64, growth: f64) {
     let points = measurements.growth.points.iter().skip(1);
     let names: Vec<String> = points.map(|point| point.name.clone()).collect();
@@ -185,7 +185,8 @@ fn fill(measurements: &mut Measurements, sigma_w: f64, growth: f64) {
         .ok();
 }
 
-/// Half a sample's exponents above and half below `growth`, and samples that differ a little.
+/// A spectrum with half of each sample's exponents above `growth` and half below. The samples differ
+/// slightly.
 fn spectrum(
     axis: Axis,
     names: &[String],
@@ -225,7 +226,7 @@ fn spectrum(
     })
 }
 
-/// Separations that grow by `e^rate` a step from 1e-8 up to 1, with noise.
+/// Separations that grow by `e^rate` per step, from 1e-8 up to 1, with noise.
 fn twins(steps: u64, rate: f64) -> Vec<SeparationStep> {
     (0..steps)
         .map(|step| {
@@ -304,7 +305,7 @@ fn subnormals(share: f64, factor: f64) -> Subnormals {
     }
 }
 
-/// Adds what follows from the measurements.
+/// Adds the forecast and findings that follow from the measurements.
 fn concluded(mut report: ProbeReport) -> ProbeReport {
     report.forecast = GrowthForecast::new(&report.measurements);
     report.risk = Risk::of(

@@ -1,4 +1,4 @@
-//! The pages in `docs/rules` are the ones that the code makes.
+//! Tests that the pages in `docs/rules` match the code.
 
 use std::path::Path;
 

@@ -3,7 +3,7 @@ use steadygrad_report::terminal;
 
 use crate::fixture;
 
-/// The text without its styles, as a file gets it.
+/// The text without styles, as in a file.
 fn plain(report: &CureReport) -> String {
     strip(&terminal::cure(report))
 }

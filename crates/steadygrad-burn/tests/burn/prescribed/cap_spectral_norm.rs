@@ -14,7 +14,7 @@ fn spectral_norm(weight: &Param<Tensor<2>>) -> f64 {
 
 #[test]
 fn only_a_larger_matrix_is_scaled() {
-    // Singular values 5 and 1; the second has row sums of zero.
+    // Both matrices have the singular values 5 and 1. The second has row sums of zero.
     for rows in [
         [[3.0, 0.0, 4.0], [0.0, 1.0, 0.0]],
         [[4.0, -4.0, 0.0], [0.0, 0.0, 0.0]],

@@ -3,7 +3,7 @@ use steadygrad_burn::gradient_stats;
 
 include!("../../../../steadygrad/src/remedy/snippets/critical_init.rs");
 
-/// `std * sqrt(fan_in)`, the standard deviation about zero.
+/// `std * sqrt(fan_in)`, with the standard deviation taken about zero.
 fn gain(weight: &Param<Tensor<2>>) -> f64 {
     let [fan_in, fan_out] = weight.dims();
     let squares: f64 = values(weight.val()).iter().map(|w| f64::from(w * w)).sum();

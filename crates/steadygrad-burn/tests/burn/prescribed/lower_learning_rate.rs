@@ -8,7 +8,7 @@ fn the_optimizer_steps_by_this_rate() {
     let mut model = LinearConfig::new(2, 2).init(&device());
     let mut optimizer = SgdConfig::new().init();
     let before = model.weight.val().inner();
-    // The gradient of the sum is 1 everywhere, times 1000.
+    // The gradient of the sum is 1 everywhere, so this gradient is 1000.
     let loss = model.weight.val().sum() * 1000.0;
     let grads = GradientsParams::from_grads(loss.backward(), &model);
     model = optimizer.step(LEARNING_RATE, model, grads);

@@ -11,6 +11,6 @@ fn five_layers_remain_and_train() {
     assert_eq!(model.hidden.len(), 5);
     let loss = model.loss(input(1.0, &device()));
     let grads = GradientsParams::from_grads(loss.backward(), &model);
-    // Weight and bias of five hidden layers and the output.
+    // Five hidden layers and the output layer have a weight and a bias each.
     assert_eq!(gradient_stats(&model, &grads).tensors.len(), 12);
 }

@@ -2,8 +2,8 @@ use super::{Param, assert_close, device, l2};
 
 include!("../../../../steadygrad/src/remedy/snippets/truncate_bptt.rs");
 
-/// The L2 norm of a small recurrent network's last state, and the norm of its gradient with
-/// respect to the input of each time step. Without a gradient the norm is 0.
+/// Returns the L2 norm of a small recurrent network's last state, and the norm of its gradient by
+/// the input of each time step. Without a gradient the norm is 0.
 fn run(steps: usize, truncated: bool) -> (f64, Vec<f64>) {
     let device = device();
     let recurrent = Param::from_data([[0.9, 0.4], [-0.4, 0.9]], &device);

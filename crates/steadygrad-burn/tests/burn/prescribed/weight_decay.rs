@@ -35,7 +35,7 @@ fn the_optimizer_trains_on_and_frozen_weights_stay() {
     for _ in 0..3 {
         let loss = model.loss(input(1.0, &device()));
         let grads = GradientsParams::from_grads(loss.backward(), &model);
-        // Weight and bias of the three hidden layers.
+        // The three hidden layers have a weight and a bias each.
         assert_eq!(gradient_stats(&model, &grads).tensors.len(), 6);
         model = optimizer.step(0.1, model, grads);
         model = decay_weights(model, 0.1);

@@ -1,5 +1,5 @@
-//! Dense Hessians in f64, by second differences of a loss that is written out here, without Burn,
-//! gradients or Lanczos iteration.
+//! Dense Hessians in f64 from second differences of a loss. The loss is written out here, without
+//! Burn, gradients or Lanczos iteration.
 
 use burn::tensor::Device;
 use rand::SeedableRng;
@@ -12,7 +12,7 @@ use steadygrad_lab::models::MlpConfig;
 use steadygrad_lab::subjects::{TableMlp, TemporalOrderRnn};
 use steadygrad_lab::{Structure, Subject, sharpness};
 
-/// Both ends of the spectrum of the Hessian of `loss` at `at`.
+/// The smallest and largest eigenvalues of the Hessian of `loss` at `at`.
 fn extremes(at: &[f64], loss: impl Fn(&[f64]) -> f64) -> (f64, f64) {
     // The truncation error h^2 and the round-off 1e-16 / h^2 are both about 1e-8.
     let (h, n) = (2e-4, at.len());
@@ -45,7 +45,7 @@ fn parameters<M: burn::module::Module>(model: &M) -> Vec<f64> {
     all
 }
 
-/// Takes `[fan_in, fan_out]` weights (and biases) from a flat list and applies them.
+/// Takes `[fan_in, fan_out]` weights and the biases from a flat list and applies them.
 fn affine(list: &mut &[f64], input: &[f64], outputs: usize) -> Vec<f64> {
     let (matrix, rest) = list.split_at(input.len() * outputs);
     let (bias, rest) = rest.split_at(outputs);
@@ -173,7 +173,8 @@ fn a_recurrent_network_has_its_dense_hessians_sharpness() {
     }
 }
 
-/// `cargo test --release -p steadygrad-lab --test sharpness -- --ignored --nocapture`
+/// Run it with `cargo test --release -p steadygrad-lab --test lab -- --ignored --nocapture
+/// a_thousand_layers`.
 #[test]
 #[ignore = "a timing, and slow without optimisation"]
 fn a_thousand_layers_take_two_seconds() {

@@ -1,4 +1,4 @@
-//! Gradient descent just below and well above the largest stable learning rate.
+//! Runs gradient descent just below and well above the largest stable learning rate.
 
 use burn::optim::SgdConfig;
 use burn::optim::momentum::MomentumConfig;
@@ -12,7 +12,7 @@ use super::Regression;
 const STEPS: usize = 120;
 const ROWS: usize = 40;
 
-/// `features` columns whose scales fall from 1 to `1 / conditioning`.
+/// A regression with `features` columns whose scales fall from 1 to `1 / conditioning`.
 fn regression(features: usize, conditioning: f64, seed: u64) -> Regression {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut row = || -> Vec<f32> {
@@ -61,7 +61,7 @@ fn training_is_stable_below_the_reported_learning_rate_and_not_above() {
             let problem = regression(features, conditioning, seed as u64);
             let model = problem.model();
             let found = sharpness(&problem, &model, &rows, 1).expect("finite");
-            // The control, a guess without the curvature: 2 over the gradient's norm.
+            // The control is a guess without the curvature: 2 divided by the gradient norm.
             let (_, gradients) = problem.loss_and_gradients(&model, &rows, &mut Tape::off());
             let norm = steadygrad_burn::gradient_stats(&model, &gradients).global_norm();
             for momentum in [0.0, 0.9] {
