@@ -22,8 +22,8 @@ use systems::{Lorenz, RandomRnn, Roessler, henon, logistic, mean_field_lambda_1,
 /// A published value, and half a unit of its last digit.
 type Printed = (f64, f64);
 
-/// Prints one row per exponent. An exponent of 0 has no relative error. Its limit is a thousandth of
-/// the smallest published one.
+/// Prints one row per exponent. An exponent of 0 has no relative error. Its limit is a thousandth
+/// of the smallest published one.
 fn show(name: &str, system: &mut impl TangentSystem, steps: usize, printed: &[Printed]) {
     let settings = LyapunovSettings::default()
         .with_transient(steps / 100)

@@ -269,8 +269,8 @@ struct Candidate {
 }
 
 impl Selection {
-    /// Gives a column its role, unless a column with a better name has it. The first `fixed` columns
-    /// are the user's choice.
+    /// Gives a column its role, unless a column with a better name has it. The first `fixed`
+    /// columns are the user's choice.
     fn place(
         &mut self,
         candidate: Candidate,

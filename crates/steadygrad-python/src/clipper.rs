@@ -151,8 +151,8 @@ impl Gradients for Adapter<'_, '_> {
         let rest = &self.collected.rest;
         if needs != Needs::Stats && !rest.tensors.is_empty() {
             return Err(PyNotImplementedError::new_err(format!(
-                "this policy needs dense CPU gradients of float32, float64, float16 or bfloat16; {} of {} \
-                 are others",
+                "this policy needs dense CPU gradients of float32, float64, float16 or bfloat16; {} \
+                 of {} are others",
                 rest.tensors.len(),
                 rest.tensors.len() + self.collected.read.tensors.len(),
             )));

@@ -159,8 +159,8 @@ impl Guard {
     ) -> PyResult<Judgement> {
         if let Record::Earlier(folder) = &self.record {
             return Err(os_error(format!(
-                "`{}` is the record of an earlier run; to continue it, give `load_state_dict` what its \
-                 checkpoint holds; for a new run, name a new folder",
+                "`{}` is the record of an earlier run; to continue it, give `load_state_dict` \
+                 what its checkpoint holds; for a new run, name a new folder",
                 folder.display()
             )));
         }
@@ -245,8 +245,8 @@ impl Guard {
         let core: Core = serde_json::from_str(saved).map_err(value_error)?;
         if core.config() != self.core.config() {
             return Err(value_error(
-                "the saved state is of a guard with other settings; make the Guard with the preset that \
-                 it was saved with",
+                "the saved state is of a guard with other settings; make the Guard with the \
+                 preset that it was saved with",
             ));
         }
         let damage = self.resume_record(step)?;

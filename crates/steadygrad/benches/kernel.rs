@@ -1,5 +1,5 @@
-//! Compares the speed of gradient statistics with a plain sum over the same memory. It also compares
-//! the distance of two models with a loop that the compiler vectorizes.
+//! Compares the speed of gradient statistics with a plain sum over the same memory. It also
+//! compares the distance of two models with a loop that the compiler vectorizes.
 //!
 //! `cargo bench --workspace --bench kernel` is part of `cargo xtask bench clip`. It prints one JSON
 //! object for each shape set and number of threads. The values are medians over alternating rounds,

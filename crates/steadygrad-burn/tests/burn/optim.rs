@@ -1,5 +1,5 @@
-//! A one-pass step equals Burn's own step bit for bit. It measures the same norms that a guard would
-//! measure.
+//! A one-pass step equals Burn's own step bit for bit. It measures the same norms that a guard
+//! would measure.
 
 use burn::module::{Module, ModuleMapper, Param, ParamGroup};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -283,7 +283,8 @@ fn mixed_pairs() -> [(&'static str, ModuleOptimizer, ModuleOptimizer); 3] {
 }
 
 /// Compares a guard around an optimizer that measures itself with a guard around one that does not.
-/// The runs include a skipped step, weights changed from outside, and parameter groups of both kinds.
+/// The runs include a skipped step, weights changed from outside, and parameter groups of both
+/// kinds.
 #[test]
 fn a_guard_reads_the_same_from_both() {
     for (name, ours, burns) in pairs().into_iter().chain(mixed_pairs()) {
@@ -405,8 +406,8 @@ impl<O: Optimizer> Optimizer for Halves<O> {
 }
 
 /// The norms match the model, even if a wrapper begins late to change weights after their
-/// measurement. A wrapper that also keeps the measured weights is detected one step later. The guard
-/// never reads a wrong norm.
+/// measurement. A wrapper that also keeps the measured weights is detected one step later. The
+/// guard never reads a wrong norm.
 #[test]
 fn a_wrapper_that_changes_measured_weights_is_found_out() {
     for keeps in [false, true] {

@@ -232,8 +232,8 @@ impl RandomRnn {
         }
     }
 
-    /// The largest absolute value of an eigenvalue of `J`. If the state decays to 0, its logarithm is
-    /// the exponent.
+    /// The largest absolute value of an eigenvalue of `J`. If the state decays to 0, its logarithm
+    /// is the exponent.
     pub(crate) fn spectral_radius(&self) -> f64 {
         let n = self.state.len();
         let coupling = MatRef::from_column_major_slice(&self.coupling, n, n);

@@ -1,5 +1,5 @@
-//! Compares the measured sharpness with known Hessians. Linear regressions have `2 / n X^T X`; small
-//! networks have a dense Hessian from an independent f64 implementation.
+//! Compares the measured sharpness with known Hessians. Linear regressions have `2 / n X^T X`;
+//! small networks have a dense Hessian from an independent f64 implementation.
 
 #![allow(
     clippy::print_stdout,

@@ -1,5 +1,5 @@
-//! Tests a single trial. It is repeatable, it equals a plain Burn loop if it only observes, and each
-//! remedy has the effect that its description states.
+//! Tests a single trial. It is repeatable, it equals a plain Burn loop if it only observes, and
+//! each remedy has the effect that its description states.
 
 use std::collections::HashMap;
 use std::path::Path;

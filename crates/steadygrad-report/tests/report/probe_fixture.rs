@@ -185,8 +185,8 @@ fn fill(measurements: &mut Measurements, sigma_w: f64, growth: f64) {
         .ok();
 }
 
-/// A spectrum with half of each sample's exponents above `growth` and half below. The samples differ
-/// slightly.
+/// A spectrum with half of each sample's exponents above `growth` and half below. The samples
+/// differ slightly.
 fn spectrum(
     axis: Axis,
     names: &[String],
