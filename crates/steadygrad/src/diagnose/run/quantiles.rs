@@ -1,17 +1,13 @@
-/// Returns the median, the upper of two middle values; `None` without values. NaN counts as the
-/// largest.
+use crate::statistics;
+
+/// Returns the median of an iterator's values: see [`statistics::median`].
 pub(in crate::diagnose) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    one_in(2, values)
+    statistics::median(&mut values.collect::<Vec<f64>>())
 }
 
-/// Returns the value that a quarter of the values lie below.
+/// Returns the value that a quarter of the values lie below. `None` without values.
 pub(super) fn lower_quartile(values: impl Iterator<Item = f64>) -> Option<f64> {
-    one_in(4, values)
-}
-
-/// Returns the value that one in `count` of the values lies below.
-fn one_in(count: usize, values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / count).copied()
+    values.get(values.len() / 4).copied()
 }
