@@ -114,6 +114,7 @@ pub(crate) fn trace(
         series,
         unmatched,
         notes,
+        ..Trace::default()
     }
 }
 

@@ -49,6 +49,15 @@ pub enum Role {
     Subnormal,
     /// 1 if a guard skipped the step, 0 otherwise.
     Skipped,
+    /// One of several losses, with its name: a summand of the loss, or the loss of one of two
+    /// networks.
+    LossPart(String),
+    /// The divergence of a policy from its reference, or from the policy before the update.
+    Kl,
+    /// The loss of a value function.
+    ValueLoss,
+    /// What an agent or a policy earned. More is better.
+    Reward,
 }
 
 impl Role {
@@ -67,8 +76,77 @@ impl Role {
             Role::NonFinite => "non_finite".into(),
             Role::Subnormal => "subnormal".into(),
             Role::Skipped => "skipped".into(),
+            Role::LossPart(name) => name.clone(),
+            Role::Kl => "kl".into(),
+            Role::ValueLoss => "value_loss".into(),
+            Role::Reward => "reward".into(),
         }
     }
+}
+
+/// What one row of a log stands for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cadence {
+    /// The log does not say.
+    #[default]
+    Unknown,
+    /// One optimizer step.
+    Step,
+    /// This many steps: their mean, or the last of them.
+    Steps(u64),
+    /// One pass over the data.
+    Epoch,
+}
+
+impl Cadence {
+    /// Whether each row is one step, so that a row is one batch.
+    pub fn is_one_step(self) -> bool {
+        matches!(self, Self::Step | Self::Steps(1))
+    }
+}
+
+/// What the steps of a log's series count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StepUnit {
+    /// Optimizer steps.
+    #[default]
+    Step,
+    /// Rows of the log, from 0: the log has no step.
+    Row,
+    /// Passes over the data.
+    Epoch,
+    /// Steps of a simulated environment, many for each update.
+    EnvironmentStep,
+}
+
+impl StepUnit {
+    /// Returns the word that stands before a number: `step`, for example.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::Row => "row",
+            Self::Epoch => "epoch",
+            Self::EnvironmentStep => "environment step",
+        }
+    }
+}
+
+/// What kind of training a log is of. It decides whether a falling loss is progress.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Objective {
+    /// One loss that training lowers.
+    #[default]
+    Supervised,
+    /// Two networks against each other: neither loss measures progress.
+    Gan,
+    /// A policy or a value function: rewards measure progress, losses do not.
+    Rl,
 }
 
 /// One column of a log, without the rows that have no value.
@@ -141,6 +219,12 @@ pub struct Trace {
     pub unmatched: Vec<String>,
     /// The oddities of the log, such as restarts, gaps and unreadable lines.
     pub notes: Vec<String>,
+    /// What one row stands for.
+    pub cadence: Cadence,
+    /// What the steps of the series count.
+    pub unit: StepUnit,
+    /// What kind of training it is, judged by the names in the log.
+    pub objective: Objective,
 }
 
 impl Trace {

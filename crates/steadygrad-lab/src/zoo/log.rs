@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use steadygrad::Trace;
-use steadygrad::trace::{Role, Series};
+use steadygrad::trace::{Cadence, Role, Series};
 
 use crate::unguarded::LoggedStep;
 
@@ -65,6 +65,7 @@ impl Log {
                     Series::new(role, column, steps.clone(), values).ok()
                 })
                 .collect(),
+            cadence: Cadence::Step,
             ..Trace::default()
         }
     }

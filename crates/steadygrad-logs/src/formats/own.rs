@@ -7,7 +7,7 @@ use steadygrad::Trace;
 use steadygrad::detect::Detector;
 use steadygrad::diagnose::GUARDED;
 use steadygrad::guard::Incident;
-use steadygrad::trace::{Role, Series};
+use steadygrad::trace::{Cadence, Role, Series};
 use steadygrad_record::{StepRecord, StepTable, read_incidents, read_steps};
 
 use crate::format::{Format, Place};
@@ -162,6 +162,7 @@ fn trace(table: &StepTable, incidents: &[Incident]) -> Trace {
         format: FORMAT.name.into(),
         series,
         notes,
+        cadence: Cadence::Step,
         ..Trace::default()
     }
 }

@@ -164,6 +164,7 @@ fn read(files: &[PathBuf], columns: &Columns) -> Result<Trace, LogError> {
         series,
         unmatched: selection.unmatched,
         notes,
+        ..Trace::default()
     })
 }
 

@@ -1,6 +1,6 @@
 //! Small made-up logs, for the rules' examples and tests.
 
-use crate::trace::{Role, Series, Trace};
+use crate::trace::{Cadence, Role, Series, Trace};
 
 /// Pairs steps and values; the longer list is cut.
 pub(crate) fn series(role: Role, steps: &[u64], values: &[f64]) -> Series {
@@ -89,6 +89,7 @@ impl Sketch {
             name: "example".into(),
             format: "a sketch".into(),
             series: columns.chain(self.others).collect(),
+            cadence: Cadence::Step,
             ..Trace::default()
         }
     }
