@@ -225,6 +225,9 @@ pub struct Trace {
     pub unit: StepUnit,
     /// What kind of training it is, judged by the names in the log.
     pub objective: Objective,
+    /// Why the log ends before the run was done, in words: `744 of 3,000 steps, and its process is
+    /// gone`. `None` where the run ended as planned, or the log does not tell.
+    pub cut_short: Option<String>,
 }
 
 impl Trace {
