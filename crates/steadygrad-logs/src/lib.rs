@@ -11,15 +11,23 @@
 //! a file decides how much memory is taken.
 
 mod blanks;
+mod cadence;
+mod column;
 mod columns;
 mod error;
+mod finish;
 mod folder;
 mod format;
 mod formats;
 mod lenient;
+mod names;
+mod objective;
 mod objects;
 mod odd;
+mod own_steps;
+mod parts;
 mod roles;
+mod steps;
 mod table;
 
 pub use columns::Columns;

@@ -11,11 +11,10 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 use steadygrad::Trace;
-use steadygrad::trace::Series;
 
 use crate::format::{Format, Place};
-use crate::roles::{role, select};
-use crate::{Columns, LogError, name_of, odd};
+use crate::own_steps::{self, is_read};
+use crate::{Columns, LogError, name_of};
 
 pub(super) const FORMAT: Format = Format {
     name: "TensorBoard event file",
@@ -140,32 +139,9 @@ fn read(files: &[PathBuf], columns: &Columns) -> Result<Trace, LogError> {
     for file in files {
         tags.read(file, columns)?;
     }
-    let mut selection = select(first, &tags.names, columns)?;
-    // Every value has its own step. A tag that is called `step` does not replace it.
-    if let Some(index) = selection.step {
-        selection.unmatched.push(tags.names[index].clone());
-    }
-    let mut series = Vec::new();
-    for (index, role) in selection.roles {
-        let (steps, values) = std::mem::take(&mut tags.columns[index]);
-        series.extend(Series::new(
-            role,
-            tags.names[index].clone(),
-            steps.into(),
-            values,
-        ));
-    }
-    let mut notes = tags.notes;
-    notes.extend(selection.notes);
-    notes.extend(odd::notes(&series));
-    Ok(Trace {
-        name: name_of(run),
-        format: FORMAT.name.into(),
-        series,
-        unmatched: selection.unmatched,
-        notes,
-        ..Trace::default()
-    })
+    let name = name_of(run);
+    let steps = (tags.names, tags.columns);
+    own_steps::trace(first, name, FORMAT.name, steps, columns, tags.notes)
 }
 
 impl Tags {
@@ -244,7 +220,7 @@ impl Tags {
             // A run may have thousands of tags that no rule uses.
             let asked = [&columns.loss, &columns.grad_norm, &columns.learning_rate];
             let wanted = !self.columns[place].0.is_empty()
-                || role(&value.tag).is_some()
+                || is_read(&value.tag)
                 || asked.into_iter().flatten().any(|tag| *tag == value.tag);
             if wanted {
                 let (steps, values) = &mut self.columns[place];
