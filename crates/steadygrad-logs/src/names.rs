@@ -109,6 +109,7 @@ const NAMES: [(Role, &[&str]); 10] = [
             "learning_rate_group0",
             "lr0",
             "lr_0",
+            "x_lr0",
             "lr_pg0",
             "lr_pg1",
             "lr_default",
@@ -229,7 +230,7 @@ const RL_NAMES: [(Role, &[&str]); 3] = [
 ];
 
 /// Words before a name that do not change its meaning.
-const GROUPS: [&str; 26] = [
+const GROUPS: [&str; 20] = [
     "train",
     "training",
     "trainer",
@@ -247,16 +248,14 @@ const GROUPS: [&str; 26] = [
     "charts",
     "samples",
     "hp",
-    "x",
     "rollout",
     "rollouts",
-    "objective",
-    "policy",
-    "critic",
-    "actor",
     "env_runners",
-    "learner_stats",
 ];
+
+/// Networks and tasks before the names of reinforcement learning. Before `loss` they do change the
+/// meaning.
+const RL_GROUPS: [&str; 4] = ["objective", "policy", "critic", "actor"];
 
 /// Groups of which the last word decides: `info/learner/default_policy/learner_stats/kl`.
 const DEEP_GROUPS: [&str; 2] = ["learner_stats_", "loss_metrics_"];
@@ -364,6 +363,11 @@ pub(crate) fn is_split(name: &str) -> bool {
 
 /// The place of a name in a list: as it is, and without the groups before it. `None` for another.
 pub(crate) fn place(names: &[&str], plain: &str) -> Option<usize> {
+    place_after(&[], names, plain)
+}
+
+/// The same with more groups that may stand before the name.
+fn place_after(more: &[&str], names: &[&str], plain: &str) -> Option<usize> {
     // Each group that is left out makes the name a worse one.
     const WORSE: usize = 100;
     let deep = DEEP_GROUPS
@@ -378,15 +382,15 @@ pub(crate) fn place(names: &[&str], plain: &str) -> Option<usize> {
             return Some(place + worse);
         }
         let strip = |group: &&str| rest.strip_prefix(*group)?.strip_prefix('_');
-        rest = GROUPS.iter().find_map(strip)?;
+        rest = GROUPS.iter().chain(more).find_map(strip)?;
         worse += WORSE;
     }
 }
 
-fn known(table: &[(Role, &[&str])], plain: &str) -> Option<(Role, usize)> {
+fn known(table: &[(Role, &[&str])], more: &[&str], plain: &str) -> Option<(Role, usize)> {
     let places = table
         .iter()
-        .filter_map(|(role, names)| Some((place(names, plain)?, role)));
+        .filter_map(|(role, names)| Some((place_after(more, names, plain)?, role)));
     let (place, role) = places.min_by_key(|(place, _)| *place)?;
     Some((role.clone(), place))
 }
@@ -404,13 +408,13 @@ pub(crate) fn role(name: &str, objective: Objective) -> Option<(Role, usize)> {
     if is_held_out(name) {
         let mut words = words(name);
         words.retain(|word| !HELD_OUT.contains(&word.as_str()));
-        let (role, rank) = known(&NAMES, &words.join("_"))?;
+        let (role, rank) = known(&NAMES, &[], &words.join("_"))?;
         return (role == Role::Loss).then_some((Role::ValidationLoss, rank));
     }
     let plain = plain(name);
-    let rl = (objective == Objective::Rl).then(|| known(&RL_NAMES, &plain));
+    let rl = (objective == Objective::Rl).then(|| known(&RL_NAMES, &RL_GROUPS, &plain));
     rl.flatten()
-        .or_else(|| known(&NAMES, &plain))
+        .or_else(|| known(&NAMES, &[], &plain))
         .or_else(|| rate_of_an_optimizer(&plain))
 }
 
@@ -631,10 +635,17 @@ mod tests {
             ("critic/rewards/mean", Role::Reward),
             ("env_runners/episode_return_mean", Role::Reward),
             ("train/loss", Role::Loss),
+            ("learner_stats/total_loss", Role::Loss),
         ] {
             assert_eq!(of(name), Some(expected), "{name}");
         }
-        assert_eq!(of("eval/mean_reward"), None);
+        for name in [
+            "eval/mean_reward",
+            "policy_loss",
+            "learner_stats/policy_loss",
+        ] {
+            assert_eq!(of(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -41,12 +41,13 @@ fn of_parts(series: &[Series], objective: Objective) -> Option<(String, Values, 
             .filter(|series| matches!(series.role(), Role::LossPart(_)))
     };
     // Parts of other rows, logged now and then, cannot be added.
-    let main = parts().max_by_key(|part| part.values().len())?;
-    let mut rows: Vec<&Series> = parts()
-        .filter(|part| part.steps() == main.steps())
-        .collect();
-    // The order of the columns must not change the last bits of a sum.
-    rows.sort_by_key(|part| part.column());
+    // The order of the columns must not change which is read, nor the last bits of a sum.
+    let mut ranked: Vec<&Series> = parts().collect();
+    ranked.sort_by_key(|part| (std::cmp::Reverse(part.values().len()), part.column()));
+    // Parts of other rows, logged now and then, cannot be added.
+    let main = *ranked.first()?;
+    ranked.retain(|part| part.steps() == main.steps());
+    let rows = ranked;
     let names: Vec<String> = rows
         .iter()
         .map(|part| format!("`{}`", part.column()))

@@ -153,7 +153,7 @@ pub(crate) fn steps(
             Some(epoch) => over_epochs(best, epoch, notes),
             // A batch's place in its epoch is a step only if it begins anew.
             None if best.kind == StepKind::Batch => numbered(candidates, filled, rows, notes),
-            None => carried(best, notes),
+            None => carried(best, filled, notes),
         };
         let is_numbered = anew.is_none() && best.kind == StepKind::Batch;
         return Steps {
@@ -179,7 +179,7 @@ pub(crate) fn steps(
     }
     if let Some(epoch) = epoch.filter(|epoch| !collides(epoch.column, filled)) {
         return Steps {
-            steps: carried(epoch, notes),
+            steps: carried(epoch, filled, notes),
             unit: StepUnit::Epoch,
             counts_updates: false,
             is_by_epoch: true,
@@ -287,12 +287,12 @@ fn over_epochs(
 }
 
 /// The steps of a column. A row without one repeats the previous row's.
-fn carried(of: &Candidate<'_>, notes: &mut Vec<String>) -> Arc<[u64]> {
+fn carried(of: &Candidate<'_>, filled: &[&Column], notes: &mut Vec<String>) -> Arc<[u64]> {
     let (mut last, mut odd) = (0u64, 0usize);
-    let values = of.column.values.iter().map(|value| {
+    let values = of.column.values.iter().enumerate().map(|(row, value)| {
         if is_step(*value) {
             last = *value as u64;
-        } else {
+        } else if filled.iter().any(|column| has(column, row)) {
             odd += 1;
         }
         last
@@ -490,9 +490,9 @@ mod tests {
     #[test]
     fn odd_steps_are_told() {
         let odd: &[f64] = &[1.0, GAP, 2.0, -3.0, 1e300, 3.0, 4.0];
-        let (found, notes) = of(&[("step", odd)], &[]);
+        let (found, notes) = of(&[("step", odd)], &[&[1.0, GAP, 1.0, 1.0, 1.0, 1.0, 1.0]]);
         assert_eq!(&*found.steps, [1, 1, 2, 2, 2, 3, 4]);
-        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(notes[0].starts_with("2 rows have no step"), "{notes:?}");
         assert_eq!(&*of(&[], &[]).0.steps, [] as [u64; 0]);
     }
 }

@@ -18,7 +18,7 @@ pub(super) const FORMAT: Format = Format {
     recognise,
     endings: &["csv", "tsv", "log", "txt"],
     place: anywhere,
-    read: |files, columns| read(&files[0], columns),
+    read: |files, columns| read(&files[0], columns).map(|trace| vec![trace]),
 };
 
 /// A line of names, and a line below it.
