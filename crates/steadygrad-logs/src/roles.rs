@@ -172,7 +172,7 @@ fn steps(names: &[String], by_user: Option<usize>) -> Vec<(usize, StepKind)> {
 }
 
 /// Whether the rules can judge a log that has this role alone.
-fn is_essential(role: &Role) -> bool {
+pub(crate) fn is_essential(role: &Role) -> bool {
     matches!(
         role,
         Role::Loss
