@@ -46,6 +46,7 @@ mod odd;
 mod own_steps;
 mod parts;
 mod roles;
+mod spellings;
 mod steps;
 mod table;
 
