@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Chart, DivergenceForecast, Ending, Finding, FindingLevel, GUARDED, History, diagnose_run,
 };
-use crate::trace::{Role, Trace};
+use crate::trace::{Cadence, Objective, Role, StepUnit, Trace};
 
 /// A column of a log, and the role that the reader gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,14 +22,19 @@ pub struct MatchedColumn {
 pub enum RunState {
     /// The log has no loss and no gradient norm.
     Unknown,
-    /// The log does not show that the run is lost.
+    /// The log does not show that the run is lost. Without a finding above a note the run is
+    /// healthy: the columns would have shown a fault.
     Alive,
+    /// No fault was found, in a log that could not have shown all of them:
+    /// [`unseen`](RunDiagnosis::unseen) says which.
+    NothingSeen,
     /// Loss or gradient norm are NaN or infinite from this step to the end.
     NonFinite {
         /// The first such step.
         step: u64,
     },
-    /// The loss ends above three times its start, and is above its start from this step on.
+    /// A loss, a norm or another measured size grew out of bounds from this step on and did not
+    /// come back.
     Diverged {
         /// The first such step.
         step: u64,
@@ -65,8 +70,20 @@ pub struct RunDiagnosis {
     pub unmatched: Vec<String>,
     /// What the reader noticed about the log.
     pub notes: Vec<String>,
+    /// What one row stands for.
+    #[serde(default)]
+    pub cadence: Cadence,
+    /// What the steps count.
+    #[serde(default)]
+    pub unit: StepUnit,
+    /// What kind of training it is.
+    #[serde(default)]
+    pub objective: Objective,
     /// How the run ended.
     pub state: RunState,
+    /// What the log could not have shown, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<String>,
     /// How likely the run was to diverge, from its first rows alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<DivergenceForecast>,
@@ -126,6 +143,10 @@ impl RunDiagnosis {
                 .filter(|note| !note.starts_with(GUARDED))
                 .cloned()
                 .collect(),
+            cadence: trace.cadence,
+            unit: trace.unit,
+            objective: trace.objective,
+            unseen: Vec::new(),
             state: match history.ending() {
                 Ending::Unknown => RunState::Unknown,
                 Ending::Alive => RunState::Alive,
