@@ -19,7 +19,8 @@ pub(crate) enum Verb {
     /// Predict before training whether gradients will explode: where, how fast and what to try.
     ///
     /// Without arguments it probes the embedded `digits-mlp`.
-    /// Exit codes: 0 healthy, 1 findings, 2 bad input, 3 the output could not be printed.
+    /// Exit codes: 0 healthy, 1 findings or a run that will probably diverge, 2 bad input, 3 the
+    /// output could not be printed.
     Probe(ProbeArgs),
     /// Try six families of remedies on a model and verify the best one on new seeds.
     ///

@@ -13,7 +13,7 @@ use crate::error::CliError;
 use crate::progress::Bars;
 use crate::study;
 
-/// Exit code for findings, so that a build can stop on them.
+/// Exit code for findings and for a run that will probably diverge, so that a build can stop.
 const FINDINGS: u8 = 1;
 
 /// `steadygrad probe`
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
         write_atomic(path, steadygrad_report::html::probe(&report).as_bytes())?;
         output::say(&format!("page: {}", path.display()));
     }
-    Ok(if report.findings.is_empty() {
+    Ok(if report.is_healthy() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(FINDINGS)

@@ -7,50 +7,123 @@ use steadygrad::cure::{
 use steadygrad::detect::Detection;
 use steadygrad::diagnose::{DivergenceForecast, Finding, RunDiagnosis, RunState};
 use steadygrad::remedy::Family;
+use steadygrad::trace::{Cadence, Objective, StepUnit};
 
 use crate::number;
 
-/// When a finding begins and ends, in words.
-pub(crate) fn when(finding: &Finding) -> String {
+/// When a finding begins and ends, in words. `unit` is what the log's steps count.
+pub(crate) fn when(finding: &Finding, unit: StepUnit) -> String {
     match (finding.step, finding.until) {
-        (Some(step), Some(until)) if until > step => format!("steps {step} to {until}"),
-        (Some(step), _) => format!("step {step}"),
+        (Some(step), Some(until)) if until > step => range(step, until, unit),
+        (Some(step), _) => format!("{} {step}", unit.name()),
         (None, _) => "before the first step".into(),
     }
 }
 
+/// `steps 3 to 9`.
+pub(crate) fn range(first: u64, last: u64, unit: StepUnit) -> String {
+    format!("{}s {first} to {last}", unit.name())
+}
+
 /// Where and when a finding is. A step of the whole run needs no place.
-pub(crate) fn place(finding: &Finding) -> String {
+pub(crate) fn place(finding: &Finding, unit: StepUnit) -> String {
     match (&finding.place, finding.step) {
-        (Place::Run, Some(_)) => when(finding),
-        (place, _) => format!("{place}, {}", when(finding)),
+        (Place::Run, Some(_)) => when(finding, unit),
+        (place, _) => format!("{place}, {}", when(finding, unit)),
     }
 }
 
-/// The measured hit rate of a headline's rule, in words.
+/// The measured hit rate of a headline's rule, in words. It holds for runs like those that it was
+/// measured on.
 pub(crate) fn confidence(finding: &Finding) -> Option<String> {
     let share = number::probability(finding.confidence?);
     Some(format!(
-        "{share} of such headlines are right, measured on runs whose truth is known"
+        "{share} of such headlines were right on drawn runs of small networks, with loss, gradient \
+         norm and learning rate at each step"
     ))
+}
+
+/// What was read: the kind of log, its length, and what one row is.
+pub(crate) fn log(run: &RunDiagnosis) -> String {
+    let mut parts = vec![run.format.clone(), number::count(run.rows as u64, "row")];
+    // Rows that are counted from 0 say nothing more.
+    if let (Some(first), Some(last)) = (run.first_step, run.last_step)
+        && run.unit != StepUnit::Row
+    {
+        parts.push(range(first, last, run.unit));
+    }
+    parts.extend(cadence(run.cadence));
+    parts.join(", ")
+}
+
+fn cadence(cadence: Cadence) -> Option<String> {
+    match cadence {
+        Cadence::Step | Cadence::Steps(1) => Some("a row is one step".into()),
+        Cadence::Steps(steps) => Some(format!("a row is {steps} steps")),
+        Cadence::Epoch => Some("a row is an epoch".into()),
+        _ => None,
+    }
+}
+
+/// The kind of training, where a loss is no measure of progress.
+pub(crate) fn objective(run: &RunDiagnosis) -> Option<&'static str> {
+    match run.objective {
+        Objective::Gan => Some(
+            "GAN: neither loss measures progress, so the rules that need a falling loss are off \
+             (--objective supervised turns them on)",
+        ),
+        Objective::Rl => Some(
+            "reinforcement learning: rewards measure progress, so the rules that need a falling \
+             loss are off (--objective supervised turns them on)",
+        ),
+        _ => None,
+    }
+}
+
+/// Whether the log could have shown a fault, and shows none.
+pub(crate) fn is_good(run: &RunDiagnosis) -> bool {
+    run.state == RunState::Alive && run.is_healthy()
 }
 
 /// How a run ended, in words.
 pub(crate) fn state(run: &RunDiagnosis) -> String {
+    let unit = run.unit.name();
     match run.state {
-        RunState::Alive if run.is_healthy() => "healthy: nothing is wrong".into(),
-        RunState::Alive => "alive at the end of the log".into(),
-        RunState::NonFinite { step } => format!("lost: not finite from step {step} on"),
+        RunState::Alive if is_good(run) => "healthy: nothing is wrong".into(),
+        RunState::Alive | RunState::NothingSeen if run.cut_short.is_some() => {
+            "not finished: the log ends before the run was done".into()
+        }
+        RunState::NothingSeen if run.is_healthy() => {
+            "nothing seen: no rule found a fault, but this log could not have shown every one".into()
+        }
+        RunState::Alive | RunState::NothingSeen => "alive at the end of the log".into(),
+        RunState::NonFinite { step } => format!("lost: not finite from {unit} {step} on"),
         RunState::Diverged { step } => {
             format!(
-                "lost: the loss is above its start from step {step} on, and ends above \
+                "lost: the loss is above its start from {unit} {step} on, and ends above \
                  three times it"
             )
         }
         RunState::Relapsed { step } => {
-            format!("lost: the loss is back where it began, or above, from step {step} on")
+            format!("lost: the loss is back where it began, or above, from {unit} {step} on")
         }
         _ => "nothing to judge: the log has neither a loss nor a gradient norm".into(),
+    }
+}
+
+/// Runs that need a look, in one sentence for several runs.
+pub(crate) fn runs(runs: &[RunDiagnosis]) -> String {
+    let all = runs.len();
+    let of = |count: usize, what: &str| format!("{count} of {all} runs {what}");
+    let troubled = runs.iter().filter(|run| !run.is_healthy()).count();
+    let good = runs.iter().filter(|run| is_good(run)).count();
+    match all - troubled - good {
+        0 => of(troubled, "have findings or are not finished"),
+        unclear => format!(
+            "{}; {}",
+            of(troubled, "have findings or are not finished"),
+            of(unclear, "could not show every fault")
+        ),
     }
 }
 

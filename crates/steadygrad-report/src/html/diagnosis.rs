@@ -11,17 +11,14 @@ use crate::{facts, number};
 pub fn diagnosis(diagnosis: &Diagnosis) -> String {
     let headline = match diagnosis.runs.as_slice() {
         [run] => facts::state(run),
-        runs => {
-            let faulty = runs.iter().filter(|run| !run.is_healthy()).count();
-            format!("{faulty} of {} runs have findings", runs.len())
-        }
+        runs => facts::runs(runs),
     };
     let page = Page {
         verb: "steadygrad diagnose",
         name: &diagnosis.path,
         description: "What broke first, where, why, and what to do, from the log alone.",
         headline: &headline,
-        good: diagnosis.is_healthy(),
+        good: diagnosis.runs.iter().all(facts::is_good),
         warning: html! {},
         footer: html! { "steadygrad " (diagnosis.version) },
     };
@@ -37,13 +34,13 @@ fn of_run(index: usize, run: &RunDiagnosis) -> Markup {
             h2 { (run.name) }
             dl.facts {
                 dt { "Log" }
-                dd {
-                    (run.format) ", " (number::count(run.rows as u64, "row"))
-                    @if let (Some(first), Some(last)) = (run.first_step, run.last_step) {
-                        ", steps " (first) " to " (last)
-                    }
-                }
+                dd { (facts::log(run)) }
                 dt { "State" } dd { (facts::state(run)) }
+                @if let Some(reason) = &run.cut_short { dt { "Cut short" } dd { (reason) } }
+                @for sentence in &run.unseen { dt { "Not shown" } dd { (sentence) } }
+                @if let Some(objective) = facts::objective(run) {
+                    dt { "Kind of training" } dd { (objective) }
+                }
                 dt { "Read" }
                 dd {
                     @for (index, matched) in run.matched.iter().enumerate() {
@@ -63,9 +60,9 @@ fn of_run(index: usize, run: &RunDiagnosis) -> Markup {
                 @for note in &run.notes { dt { "About the log" } dd { (note) } }
             }
             @for (plot, chart) in run.overview.iter().enumerate() {
-                (plots::course(&format!("plot-{index}-{plot}"), chart, run.findings.first()))
+                (plots::course(&format!("plot-{index}-{plot}"), chart, run))
             }
         }
-        (findings::section(&run.findings))
+        (findings::section(&run.findings, run.unit))
     }
 }

@@ -1,10 +1,10 @@
 //! The diagnosis of logs, as text.
 
 use anstyle::Style;
-use steadygrad::diagnose::{Diagnosis, FindingLevel, RunDiagnosis, RunState};
+use steadygrad::diagnose::{Diagnosis, Finding, FindingLevel, RunDiagnosis, RunState};
 
 use super::findings;
-use super::text::{BOLD, DIM, ERROR, GOOD, WARN, field, paint, wrapped};
+use super::text::{BOLD, DIM, ERROR, GOOD, WARN, clean, field, paint, wrapped};
 use crate::{facts, number};
 
 /// The most names that are printed; the JSON has all.
@@ -23,19 +23,38 @@ pub fn diagnosis(diagnosis: &Diagnosis) -> String {
     out
 }
 
-fn run(run: &RunDiagnosis) -> String {
-    let steps = match (run.first_step, run.last_step) {
-        (Some(first), Some(last)) => format!(", steps {first} to {last}"),
-        _ => String::new(),
+/// Returns one line for each run: how far its log goes, and the headline or the state.
+pub fn brief(diagnosis: &Diagnosis) -> String {
+    let line = |run: &RunDiagnosis| {
+        let rows = number::count(run.rows as u64, "row");
+        let fault = |finding: &&Finding| finding.level > FindingLevel::Note;
+        let said = match run.findings.iter().find(fault) {
+            Some(finding) => format!(
+                "{}[{}]: {}",
+                finding.level.name(),
+                finding.code,
+                clean(&finding.title)
+            ),
+            None => facts::state(run),
+        };
+        format!("after {rows}: {}", paint(style(run), said))
     };
-    let rows = number::count(run.rows as u64, "row");
-    let mut out = wrapped(
-        BOLD,
-        &format!("{}: {}, {rows}{steps}", run.name, run.format),
-        "",
-        "",
-    );
+    diagnosis.runs.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn run(run: &RunDiagnosis) -> String {
+    let read = format!("{}: {}", run.name, facts::log(run));
+    let mut out = wrapped(BOLD, &read, "", "");
     out.push_str(&wrapped(style(run), &facts::state(run), "", ""));
+    if let Some(reason) = &run.cut_short {
+        out.push_str(&field("cut short", reason));
+    }
+    for sentence in &run.unseen {
+        out.push_str(&field("not shown", sentence));
+    }
+    if let Some(objective) = facts::objective(run) {
+        out.push_str(&field("kind of training", objective));
+    }
     let mut read: Vec<String> = run
         .matched
         .iter()
@@ -65,7 +84,7 @@ fn run(run: &RunDiagnosis) -> String {
     for note in &run.notes {
         out.push_str(&field("about the log", note));
     }
-    out.push_str(&findings::section(&run.findings));
+    out.push_str(&findings::section(&run.findings, run.unit));
     out
 }
 
@@ -78,10 +97,9 @@ fn few(names: &[String]) -> String {
 }
 
 fn style(run: &RunDiagnosis) -> Style {
-    let worst = run.findings.iter().map(|finding| finding.level).max();
-    match (run.state, worst) {
-        (RunState::Alive, None | Some(FindingLevel::Note)) => GOOD,
-        (RunState::Alive | RunState::Unknown, _) => WARN,
+    match run.state {
+        _ if facts::is_good(run) => GOOD,
+        RunState::Alive | RunState::NothingSeen | RunState::Unknown => WARN,
         _ => ERROR,
     }
 }

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Chart, DivergenceForecast, Ending, Finding, FindingLevel, GUARDED, History, diagnose_run,
 };
-use crate::trace::{Role, Trace};
+use crate::trace::{Cadence, Objective, Role, StepUnit, Trace};
 
 /// A column of a log, and the role that the reader gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub enum RunState {
     Unknown,
     /// The log does not show that the run is lost.
     Alive,
+    /// Nothing was found, and the log could not have shown the usual faults.
+    NothingSeen,
     /// Loss or gradient norm are NaN or infinite from this step to the end.
     NonFinite {
         /// The first such step.
@@ -65,6 +67,21 @@ pub struct RunDiagnosis {
     pub unmatched: Vec<String>,
     /// What the reader noticed about the log.
     pub notes: Vec<String>,
+    /// What one row stands for.
+    #[serde(default)]
+    pub cadence: Cadence,
+    /// What the steps count.
+    #[serde(default)]
+    pub unit: StepUnit,
+    /// What kind of training it is.
+    #[serde(default)]
+    pub objective: Objective,
+    /// What the log could not have shown, one sentence each.
+    #[serde(default)]
+    pub unseen: Vec<String>,
+    /// Why the log ends before the run was done ([`Trace::cut_short`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_short: Option<String>,
     /// How the run ended.
     pub state: RunState,
     /// How likely the run was to diverge, from its first rows alone.
@@ -126,6 +143,11 @@ impl RunDiagnosis {
                 .filter(|note| !note.starts_with(GUARDED))
                 .cloned()
                 .collect(),
+            cadence: trace.cadence,
+            unit: trace.unit,
+            objective: trace.objective,
+            unseen: Vec::new(),
+            cut_short: trace.cut_short.clone(),
             state: match history.ending() {
                 Ending::Unknown => RunState::Unknown,
                 Ending::Alive => RunState::Alive,
@@ -142,11 +164,10 @@ impl RunDiagnosis {
         }
     }
 
-    /// Whether no fault was found: a note is no fault.
+    /// Whether no fault was found, and the log was not cut short. A note is no fault.
     pub fn is_healthy(&self) -> bool {
-        self.findings
-            .iter()
-            .all(|finding| finding.level == FindingLevel::Note)
+        let is_note = |finding: &Finding| finding.level == FindingLevel::Note;
+        self.cut_short.is_none() && self.findings.iter().all(is_note)
     }
 }
 
@@ -196,6 +217,16 @@ mod tests {
         assert!(!read.is_healthy());
         let json = serde_json::to_string(&read).unwrap();
         assert_eq!(serde_json::from_str::<RunDiagnosis>(&json).unwrap(), read);
+    }
+
+    #[test]
+    fn a_log_that_was_cut_short_is_not_healthy() {
+        let trace = Trace {
+            cut_short: Some("744 of 3,000 steps".into()),
+            ..healthy()
+        };
+        let read = RunDiagnosis::of(&trace);
+        assert_eq!((read.cut_short.as_deref(), read.is_healthy()), (Some("744 of 3,000 steps"), false));
     }
 
     #[test]

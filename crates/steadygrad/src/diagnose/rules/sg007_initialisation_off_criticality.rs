@@ -25,10 +25,9 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
         growth,
         bound,
     } = theory(measurements, gain)?;
-    let (critical, turns) = match critical {
-        CriticalPoint::Continuous { sigma_w, .. } => (sigma_w, "is critical"),
-        CriticalPoint::Jump { sigma_w, .. } => (sigma_w, "turns from vanishing to exploding"),
-    };
+    let activation = measurements.activation.name();
+    let words = Words::of(critical, activation);
+    let critical = critical.sigma_w();
     let steps = measurements.growth.points.len().saturating_sub(1);
     let product = growth.powf(steps as f64);
     if product.is_nan() || product <= MAX_PRODUCT {
@@ -44,28 +43,63 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
     Some(Finding {
         code: RULE.code.into(),
         title: format!(
-            "initial weights have gain {gain:.2}, {} {turns} at {critical:.2}: {bound}\
+            "initial weights have gain {gain:.2}, {activation} {} at {critical:.2}: {bound}\
              x{product:.1e} over {steps} {unit}s",
-            measurements.activation.name()
+            words.turns
         ),
         place: Place::Parameter(repeated.name.clone()),
         step: None,
         evidence: vec![
             Evidence::new("gain (std * sqrt(fan_in))", gain),
-            Evidence::new("critical gain", critical),
+            Evidence::new(words.gain, critical),
             Evidence::new("standard deviation", std),
-            Evidence::new("critical standard deviation", critical_std),
+            Evidence::new(words.std, critical_std),
         ],
         why: format!(
             "By mean-field theory a {unit} multiplies gradients by {bound}{growth:.2} on average \
              at this gain. A fixed standard deviation that suits one width is wrong for another."
         ),
         help: format!(
-            "Draw weights with standard deviation {critical:.3} / sqrt(fan_in) = \
-             {critical_std:.4} instead of {std:.4}."
+            "Draw weights with standard deviation {}{critical:.3} / sqrt(fan_in) = \
+             {critical_std:.4} instead of {std:.4}.{}",
+            words.below, words.advice
         ),
         ..Finding::default()
     })
+}
+
+/// What is said about the critical point.
+struct Words {
+    turns: &'static str,
+    gain: &'static str,
+    std: &'static str,
+    below: &'static str,
+    advice: String,
+}
+
+impl Words {
+    fn of(critical: CriticalPoint, activation: &str) -> Self {
+        match critical {
+            CriticalPoint::Continuous { .. } => Self {
+                turns: "is critical",
+                gain: "critical gain",
+                std: "critical standard deviation",
+                below: "",
+                advice: String::new(),
+            },
+            CriticalPoint::Jump { below, .. } => Self {
+                turns: "turns from vanishing to exploding",
+                gain: "gain at which chi_1 jumps over 1",
+                std: "standard deviation at the jump",
+                below: "below ",
+                advice: format!(
+                    " No scale is critical for {activation}: just below the jump the squared \
+                     gradient norm shrinks by x{below:.2} a step. A residual connection or a \
+                     normalisation keeps it level."
+                ),
+            },
+        }
+    }
 }
 
 /// What mean-field theory says about a network.
@@ -232,7 +266,13 @@ mod tests {
                 matrix.frobenius_norm = f64::INFINITY;
             }
         });
-        assert!((finding.unwrap().evidence[1].value - 1.5335).abs() < 1e-4);
+        let finding = finding.unwrap();
+        assert!((finding.evidence[1].value - 1.5335).abs() < 1e-4);
+        // One voice with `initialize`, which says that gelu has no critical weight scale.
+        let names = finding.evidence.iter().map(|evidence| &evidence.name);
+        assert!(names.chain([&finding.title]).all(|name| !name.contains("critical")));
+        assert!(finding.help.contains("below 1.534 / sqrt(fan_in)"), "{}", finding.help);
+        assert!(finding.help.contains("No scale is critical for gelu"), "{}", finding.help);
     }
 
     #[test]
