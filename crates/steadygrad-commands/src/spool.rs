@@ -70,7 +70,9 @@ impl Spool {
     /// A note if a part of the stream is not in the file.
     pub(crate) fn note(&self) -> Option<String> {
         let dropped = self.state.dropped.lock();
-        let reason = dropped.unwrap_or_else(|poisoned| poisoned.into_inner()).clone()?;
+        let reason = dropped
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()?;
         Some(format!(
             "only the first {} bytes of the standard input are judged: {reason}",
             self.bytes()
@@ -83,7 +85,10 @@ impl Spool {
 fn fill(mut stream: impl Read, mut file: File, state: &State, most: u64) {
     let (mut piece, mut pending) = (vec![0; PIECE], Vec::new());
     let mut keep = |bytes: &[u8]| {
-        let mut dropped = state.dropped.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut dropped = state
+            .dropped
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if dropped.is_some() || bytes.is_empty() {
             return;
         }

@@ -94,15 +94,13 @@ pub(crate) fn state(run: &RunDiagnosis) -> String {
             "not finished: the log ends before the run was done".into()
         }
         RunState::NothingSeen if run.is_healthy() => {
-            "nothing seen: no rule found a fault, but this log could not have shown every one".into()
+            "nothing seen: no rule found a fault, but this log could not have shown every one"
+                .into()
         }
         RunState::Alive | RunState::NothingSeen => "alive at the end of the log".into(),
         RunState::NonFinite { step } => format!("lost: not finite from {unit} {step} on"),
         RunState::Diverged { step } => {
-            format!(
-                "lost: the loss is above its start from {unit} {step} on, and ends above \
-                 three times it"
-            )
+            format!("lost: its numbers grew out of bounds from {unit} {step} on")
         }
         RunState::Relapsed { step } => {
             format!("lost: the loss is back where it began, or above, from {unit} {step} on")

@@ -452,13 +452,21 @@ mod tests {
             (Interrupted, 0, 744, Some(false), (false, false)),
         ] {
             let found = of(status, planned, recorded, writer);
-            assert_eq!(found, expected, "{status:?} {planned} {recorded} {writer:?}");
+            assert_eq!(
+                found, expected,
+                "{status:?} {planned} {recorded} {writer:?}"
+            );
         }
     }
 
     #[test]
     fn numbers_have_groups_of_three_digits() {
-        for (number, text) in [(0, "0"), (744, "744"), (3_000, "3,000"), (1_234_567, "1,234,567")] {
+        for (number, text) in [
+            (0, "0"),
+            (744, "744"),
+            (3_000, "3,000"),
+            (1_234_567, "1,234,567"),
+        ] {
             assert_eq!(grouped(number), text);
         }
     }

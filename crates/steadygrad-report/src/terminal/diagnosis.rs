@@ -39,7 +39,12 @@ pub fn brief(diagnosis: &Diagnosis) -> String {
         };
         format!("after {rows}: {}", paint(style(run), said))
     };
-    diagnosis.runs.iter().map(line).collect::<Vec<_>>().join("\n")
+    diagnosis
+        .runs
+        .iter()
+        .map(line)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn run(run: &RunDiagnosis) -> String {

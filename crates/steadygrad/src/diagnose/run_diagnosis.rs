@@ -22,16 +22,19 @@ pub struct MatchedColumn {
 pub enum RunState {
     /// The log has no loss and no gradient norm.
     Unknown,
-    /// The log does not show that the run is lost.
+    /// The log does not show that the run is lost. Without a finding above a note the run is
+    /// healthy: the columns would have shown a fault.
     Alive,
-    /// Nothing was found, and the log could not have shown the usual faults.
+    /// No fault was found, in a log that could not have shown all of them:
+    /// [`unseen`](RunDiagnosis::unseen) says which.
     NothingSeen,
     /// Loss or gradient norm are NaN or infinite from this step to the end.
     NonFinite {
         /// The first such step.
         step: u64,
     },
-    /// The loss ends above three times its start, and is above its start from this step on.
+    /// A loss, a norm or another measured size grew out of bounds from this step on and did not
+    /// come back.
     Diverged {
         /// The first such step.
         step: u64,
@@ -76,14 +79,14 @@ pub struct RunDiagnosis {
     /// What kind of training it is.
     #[serde(default)]
     pub objective: Objective,
-    /// What the log could not have shown, one sentence each.
-    #[serde(default)]
-    pub unseen: Vec<String>,
     /// Why the log ends before the run was done ([`Trace::cut_short`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut_short: Option<String>,
     /// How the run ended.
     pub state: RunState,
+    /// What the log could not have shown, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<String>,
     /// How likely the run was to diverge, from its first rows alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<DivergenceForecast>,
@@ -226,7 +229,10 @@ mod tests {
             ..healthy()
         };
         let read = RunDiagnosis::of(&trace);
-        assert_eq!((read.cut_short.as_deref(), read.is_healthy()), (Some("744 of 3,000 steps"), false));
+        assert_eq!(
+            (read.cut_short.as_deref(), read.is_healthy()),
+            (Some("744 of 3,000 steps"), false)
+        );
     }
 
     #[test]

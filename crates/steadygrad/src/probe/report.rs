@@ -89,7 +89,9 @@ impl ProbeReport {
 
     /// Whether the run is more likely to diverge than not. `false` where the risk is not known.
     pub fn is_likely_to_diverge(&self) -> bool {
-        self.risk.as_ref().is_some_and(|risk| risk.probability > 0.5)
+        self.risk
+            .as_ref()
+            .is_some_and(|risk| risk.probability > 0.5)
     }
 
     /// Whether no fault was found, and the run is not likely to diverge.
