@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use steadygrad::probe::ProbeReport;
 use steadygrad_commands::OutputError;
 use steadygrad_commands::output::{self, check_writable};
-use steadygrad_lab::{Control, Plan, ProbeOptions, Subject, SubjectVisitor, probe};
+use steadygrad_lab::{Control, Plan, ProbeOptions, Subject, SubjectVisitor, Work, probe};
 use steadygrad_record::write_atomic;
 
 use crate::args::ProbeArgs;
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
         check_writable(path)?;
     }
     let device = Device::default().autodiff();
-    let subject = study.load(&device)?;
+    let subject = study::load(&study, Work::Measure { trials: 0 }, &device)?;
     let (bars, cancelled) = (Bars::new(), AtomicBool::new(false));
     let report = subject.visit(Probe {
         plan: &study.plan,
