@@ -113,13 +113,17 @@ pub(crate) fn state(run: &RunDiagnosis) -> String {
 pub(crate) fn runs(runs: &[RunDiagnosis]) -> String {
     let all = runs.len();
     let of = |count: usize, what: &str| format!("{count} of {all} runs {what}");
+    let findings = |count: usize| match count {
+        1 => of(count, "has findings or is not finished"),
+        _ => of(count, "have findings or are not finished"),
+    };
     let troubled = runs.iter().filter(|run| !run.is_healthy()).count();
     let good = runs.iter().filter(|run| is_good(run)).count();
     match all - troubled - good {
-        0 => of(troubled, "have findings or are not finished"),
+        0 => findings(troubled),
         unclear => format!(
             "{}; {}",
-            of(troubled, "have findings or are not finished"),
+            findings(troubled),
             of(unclear, "could not show every fault")
         ),
     }

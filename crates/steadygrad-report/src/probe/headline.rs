@@ -21,10 +21,16 @@ pub(crate) fn headline(report: &ProbeReport) -> String {
     let name = &report.subject.name;
     let Some(first) = report.findings.first() else {
         return match diverges(report) {
-            Some(risk) if report.is_likely_to_diverge() => format!(
-                "{name} will probably diverge: {risk}. No rule names the cause; try a lower \
-                 learning rate first"
-            ),
+            Some(risk) if report.is_likely_to_diverge() => {
+                let growth = match report.forecast {
+                    None => "; the growth of its gradient could not be measured",
+                    Some(_) => "",
+                };
+                format!(
+                    "{name} will probably diverge: {risk}{growth}. No rule names the cause; try a \
+                     lower learning rate first"
+                )
+            }
             _ => healthy(report),
         };
     };
