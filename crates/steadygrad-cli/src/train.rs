@@ -81,6 +81,10 @@ fn settings_and_folder(args: &TrainArgs) -> Result<(RunSettings, PathBuf), CliEr
     if let Some(steps) = args.steps {
         study.plan.steps = steps;
     }
+    // Before the folder is made: a study that cannot run leaves nothing behind.
+    study
+        .check_memory(Work::Train)
+        .map_err(CliError::TooLarge)?;
     let out = output_folder(args.out.as_deref(), study.subject_name())?;
     let settings = RunSettings {
         study: study.to_toml(),

@@ -380,6 +380,7 @@ fn a_study_beyond_the_memory_is_refused_before_anything_is_built() {
             "{verb}: {message}"
         );
         assert!(message.contains("give at most"), "{verb}: {message}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "{verb}");
         assert_eq!(message.trim_end().lines().count(), 1, "{verb}: {message}");
     }
 }

@@ -129,10 +129,15 @@ pub(crate) fn runs(runs: &[RunDiagnosis]) -> String {
     }
 }
 
-/// The forecast for a short run that is alive, in words: how other runs ended is known.
+/// The forecast for a short run that is alive, in words: how other runs ended is known. It was
+/// fitted to logs with one row a step and a loss that training lowers.
 pub(crate) fn forecast(run: &RunDiagnosis) -> Option<String> {
     let forecast = run.forecast.as_ref()?;
-    let begun = run.state == RunState::Alive && run.last_step? < DivergenceForecast::BUDGET;
+    if !run.cadence.is_one_step() || run.objective != Objective::Supervised {
+        return None;
+    }
+    let is_alive = matches!(run.state, RunState::Alive | RunState::NothingSeen);
+    let begun = is_alive && run.last_step? < DivergenceForecast::BUDGET;
     begun.then(|| {
         format!(
             "{} probability that it diverges within {} steps, from its first rows alone",

@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::config::{Study, SubjectConfig};
+use super::config::{Study, SubjectConfig, TableSource};
 use super::error::StudyError;
 use super::keys;
 use crate::{Optimizer, free_memory};
@@ -114,13 +114,24 @@ impl Study {
     }
 
     /// Parameters, values of the activations of a batch, and bytes of the data. A user's table is
-    /// not read yet, so its columns do not count.
+    /// not read yet, so its columns do not count, and a batch counts as one row.
     fn sizes(&self) -> (f64, f64, f64) {
         /// Training sequences and validation sequences of the temporal order task, one byte a step.
         const SEQUENCES: f64 = 21_000.0;
         /// Values of a 3x3 patch, its sum and its ReLU.
         const CONVOLUTION: f64 = 11.0;
-        let batch = self.plan.batch_size as f64;
+        /// Training rows of the digits and training sequences: a batch has at most these.
+        const DIGITS: usize = 1_797;
+        const TRAINING_SEQUENCES: usize = 20_000;
+        let most = match &self.subject {
+            SubjectConfig::Mlp {
+                source: TableSource::Csv { .. },
+                ..
+            } => 1,
+            SubjectConfig::TemporalOrderRnn { .. } => TRAINING_SEQUENCES,
+            _ => DIGITS,
+        };
+        let batch = self.plan.batch_size.min(most) as f64;
         match &self.subject {
             SubjectConfig::Mlp { model, .. } => {
                 let (depth, width) = (model.depth as f64, model.width as f64);
