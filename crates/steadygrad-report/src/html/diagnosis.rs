@@ -5,7 +5,7 @@ use steadygrad::diagnose::{Diagnosis, RunDiagnosis};
 
 use super::page::Page;
 use super::{findings, plots};
-use crate::{facts, number};
+use crate::facts;
 
 /// Returns the findings as a self-contained page. Only the plots need JavaScript.
 pub fn diagnosis(diagnosis: &Diagnosis) -> String {
@@ -43,12 +43,10 @@ fn of_run(index: usize, run: &RunDiagnosis) -> Markup {
                 }
                 dt { "Read" }
                 dd {
-                    @for (index, matched) in run.matched.iter().enumerate() {
+                    @for (index, column) in facts::columns(run).into_iter().enumerate() {
                         @if index > 0 { ", " }
-                        (matched.role) " from " code { (matched.column) }
-                    }
-                    @if run.parameters > 0 {
-                        ", gradient norms of " (number::count(run.parameters as u64, "parameter"))
+                        (column.role)
+                        @if let Some(name) = column.from { " from " code { (name) } }
                     }
                 }
                 @if !run.missing.is_empty() {

@@ -60,20 +60,13 @@ fn run(run: &RunDiagnosis) -> String {
     if let Some(objective) = facts::objective(run) {
         out.push_str(&field("kind of training", objective));
     }
-    let mut read: Vec<String> = run
-        .matched
-        .iter()
-        .map(|matched| match matched.role == matched.column {
-            true => matched.role.clone(),
-            false => format!("{} from `{}`", matched.role, matched.column),
+    let read: Vec<String> = facts::columns(run)
+        .into_iter()
+        .map(|column| match column.from {
+            Some(name) => format!("{} from `{name}`", column.role),
+            None => column.role,
         })
         .collect();
-    if run.parameters > 0 {
-        read.push(format!(
-            "gradient norms of {}",
-            number::count(run.parameters as u64, "parameter")
-        ));
-    }
     for (name, list) in [
         ("read", read.join(", ")),
         ("not in the log", run.missing.join(", ")),
