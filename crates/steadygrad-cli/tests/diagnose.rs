@@ -216,7 +216,7 @@ fn the_user_knows_the_kind_of_training() {
     }
     let (_, out, _) = diagnose(&path, &["--objective", "rl"]);
     assert!(
-        out.contains("reinforcement learning: rewards measure progress"),
+        out.contains("reinforcement learning: the rules that need a falling"),
         "{out}"
     );
 }

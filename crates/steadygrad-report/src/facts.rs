@@ -9,4 +9,4 @@ pub(crate) use cure::{
     next_steps, not_tried, ranked, verdict,
 };
 pub(crate) use finding::{confidence, place, range};
-pub(crate) use run::{columns, forecast, is_good, log, objective, runs, state};
+pub(crate) use run::{columns, cut_short, forecast, is_good, log, objective, runs, state, unseen};

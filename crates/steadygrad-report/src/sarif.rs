@@ -86,7 +86,7 @@ fn state(run: &RunDiagnosis) -> Value {
         "name": run.name,
         "state": facts::state(run),
         "cutShort": run.cut_short,
-        "notShown": run.unseen,
+        "unseen": run.unseen,
     })
 }
 

@@ -58,12 +58,12 @@ pub(crate) fn columns(run: &RunDiagnosis) -> Vec<ReadColumn<'_>> {
 pub(crate) fn objective(run: &RunDiagnosis) -> Option<&'static str> {
     match run.objective {
         Objective::Gan => Some(
-            "GAN: neither loss measures progress, so the rules that need a falling loss are off \
-             (--objective supervised turns them on)",
+            "GAN: the rules that need a falling loss are off; `--objective supervised` turns them \
+             on",
         ),
         Objective::Rl => Some(
-            "reinforcement learning: rewards measure progress, so the rules that need a falling \
-             loss are off (--objective supervised turns them on)",
+            "reinforcement learning: the rules that need a falling loss are off; `--objective \
+             supervised` turns them on",
         ),
         _ => None,
     }
@@ -96,6 +96,21 @@ pub(crate) fn state(run: &RunDiagnosis) -> String {
         }
         _ => "nothing to judge: the log has neither a loss nor a gradient norm".into(),
     }
+}
+
+/// What the log could not have shown, for a run that is not known to be lost.
+pub(crate) fn unseen(run: &RunDiagnosis) -> &[String] {
+    match run.state {
+        RunState::Alive | RunState::NothingSeen => &run.unseen,
+        _ => &[],
+    }
+}
+
+/// Why the log ends before the run was done, unless [`unseen`] says so.
+pub(crate) fn cut_short(run: &RunDiagnosis) -> Option<&str> {
+    let reason = run.cut_short.as_deref()?;
+    let is_said = unseen(run).iter().any(|sentence| sentence.contains(reason));
+    (!is_said).then_some(reason)
 }
 
 /// Runs that need a look, in one sentence for several runs.

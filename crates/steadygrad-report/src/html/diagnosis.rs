@@ -36,8 +36,8 @@ fn of_run(index: usize, run: &RunDiagnosis) -> Markup {
                 dt { "Log" }
                 dd { (facts::log(run)) }
                 dt { "State" } dd { (facts::state(run)) }
-                @if let Some(reason) = &run.cut_short { dt { "Cut short" } dd { (reason) } }
-                @for sentence in &run.unseen { dt { "Not shown" } dd { (sentence) } }
+                @if let Some(reason) = facts::cut_short(run) { dt { "Cut short" } dd { (reason) } }
+                @for sentence in facts::unseen(run) { dt { "Not visible" } dd { (sentence) } }
                 @if let Some(objective) = facts::objective(run) {
                     dt { "Kind of training" } dd { (objective) }
                 }

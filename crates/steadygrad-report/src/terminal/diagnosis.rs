@@ -51,11 +51,11 @@ fn run(run: &RunDiagnosis) -> String {
     let read = format!("{}: {}", run.name, facts::log(run));
     let mut out = wrapped(BOLD, &read, "", "");
     out.push_str(&wrapped(style(run), &facts::state(run), "", ""));
-    if let Some(reason) = &run.cut_short {
+    if let Some(reason) = facts::cut_short(run) {
         out.push_str(&field("cut short", reason));
     }
-    for sentence in &run.unseen {
-        out.push_str(&field("not shown", sentence));
+    for sentence in facts::unseen(run) {
+        out.push_str(&field("not visible", sentence));
     }
     if let Some(objective) = facts::objective(run) {
         out.push_str(&field("kind of training", objective));

@@ -29,6 +29,7 @@ fn trace(name: &str, rows: u64, lost: bool) -> Trace {
             series(Role::GradNorm, "grad_norm", &|row| noise(row) * grown(row)),
         ],
         notes: vec!["steps go back once".into()],
+        cadence: Cadence::Step,
         ..Trace::default()
     }
 }
@@ -194,10 +195,13 @@ fn a_log_that_was_cut_short_says_so() {
 #[test]
 fn the_kind_of_training_is_named_where_losses_are_no_measure() {
     for (objective, expected) in [
-        (Objective::Gan, "GAN: neither loss measures progress"),
+        (
+            Objective::Gan,
+            "GAN: the rules that need a falling loss are off",
+        ),
         (
             Objective::Rl,
-            "reinforcement learning: rewards measure progress",
+            "reinforcement learning: the rules that need a falling loss are off",
         ),
     ] {
         let mut other = diagnosis(&[trace("well", 90, false)]);

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::unseen::unseen;
 use super::{
     Chart, DivergenceForecast, Ending, Finding, FindingLevel, GUARDED, History, diagnose_run,
 };
@@ -79,14 +80,14 @@ pub struct RunDiagnosis {
     /// What kind of training it is.
     #[serde(default)]
     pub objective: Objective,
-    /// Why the log ends before the run was done ([`Trace::cut_short`]).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cut_short: Option<String>,
     /// How the run ended.
     pub state: RunState,
     /// What the log could not have shown, in sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<String>,
+    /// Why the log ends before the run was done ([`Trace::cut_short`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_short: Option<String>,
     /// How likely the run was to diverge, from its first rows alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<DivergenceForecast>,
@@ -109,7 +110,8 @@ impl RunDiagnosis {
     /// Diagnoses one log. An empty log has no finding and the state [`RunState::Unknown`].
     pub fn of(trace: &Trace) -> Self {
         let history = History::of(trace);
-        let steps = |row: usize| history.step(row);
+        let findings = diagnose_run(&history);
+        let unseen = unseen(&history, &findings);
         let others = trace
             .series
             .iter()
@@ -149,28 +151,39 @@ impl RunDiagnosis {
             cadence: trace.cadence,
             unit: trace.unit,
             objective: trace.objective,
-            unseen: Vec::new(),
+            state: state(&history, &findings, &unseen),
+            unseen,
             cut_short: trace.cut_short.clone(),
-            state: match history.ending() {
-                Ending::Unknown => RunState::Unknown,
-                Ending::Alive => RunState::Alive,
-                Ending::NonFinite { row } => RunState::NonFinite { step: steps(row) },
-                Ending::Diverged { row } => RunState::Diverged { step: steps(row) },
-                Ending::Relapsed { row } => RunState::Relapsed { step: steps(row) },
-            },
             forecast: DivergenceForecast::of(&history),
             overview: overview
                 .iter()
                 .filter_map(|role| history.overview(role))
                 .collect(),
-            findings: diagnose_run(&history),
+            findings,
         }
     }
 
     /// Whether no fault was found, and the log was not cut short. A note is no fault.
     pub fn is_healthy(&self) -> bool {
-        let is_note = |finding: &Finding| finding.level == FindingLevel::Note;
         self.cut_short.is_none() && self.findings.iter().all(is_note)
+    }
+}
+
+fn is_note(finding: &Finding) -> bool {
+    finding.level == FindingLevel::Note
+}
+
+fn state(history: &History<'_>, findings: &[Finding], unseen: &[String]) -> RunState {
+    let step = |row: usize| history.step(row);
+    match history.ending() {
+        Ending::Unknown => RunState::Unknown,
+        Ending::Alive if findings.iter().all(is_note) && !unseen.is_empty() => {
+            RunState::NothingSeen
+        }
+        Ending::Alive => RunState::Alive,
+        Ending::NonFinite { row } => RunState::NonFinite { step: step(row) },
+        Ending::Diverged { row } => RunState::Diverged { step: step(row) },
+        Ending::Relapsed { row } => RunState::Relapsed { step: step(row) },
     }
 }
 
@@ -220,19 +233,6 @@ mod tests {
         assert!(!read.is_healthy());
         let json = serde_json::to_string(&read).unwrap();
         assert_eq!(serde_json::from_str::<RunDiagnosis>(&json).unwrap(), read);
-    }
-
-    #[test]
-    fn a_log_that_was_cut_short_is_not_healthy() {
-        let trace = Trace {
-            cut_short: Some("744 of 3,000 steps".into()),
-            ..healthy()
-        };
-        let read = RunDiagnosis::of(&trace);
-        assert_eq!(
-            (read.cut_short.as_deref(), read.is_healthy()),
-            (Some("744 of 3,000 steps"), false)
-        );
     }
 
     #[test]

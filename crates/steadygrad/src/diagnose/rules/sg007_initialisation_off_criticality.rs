@@ -3,7 +3,7 @@
 use crate::diagnose::run::LayerProfile;
 use crate::diagnose::sketch::{diverging, healthy};
 use crate::diagnose::{
-    Example, Finding, FindingLevel, GradientEffect, History, ModelCase, RemedyFamilies, Rule,
+    Example, Finding, FindingLevel, GradientEffect, History, ModelCase, Needs, RemedyFamilies, Rule,
 };
 use crate::dynamics::{Axis, CriticalPoint, MeanField};
 use crate::measurements::Measurements;
@@ -159,6 +159,10 @@ pub(super) const RULE: Rule = Rule {
     evidence: "Before training, the weights' scale beside mean-field theory's (`steadygrad \
                probe`). In a log, a geometric profile of `grad_norm/<parameter>` at the very \
                first step of a run that is lost later.",
+    needs: Needs {
+        parameters: true,
+        ..Needs::ANY
+    },
     blind: "In a log, the weights themselves; runs whose log begins after the tenth step.",
     remedy: "Draw weights with standard deviation gain / sqrt(fan_in), with the activation's \
              critical gain: 1 for tanh, sqrt 2 for ReLU.",
@@ -183,6 +187,7 @@ pub(super) const RULE: Rule = Rule {
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
     history.onset()?;
+    history.rise()?;
     let first = history.rows().first()?.step;
     let profile = LayerProfile::of(&history.parameters_at(first))?;
     let product = profile.product();
@@ -197,9 +202,11 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         code: RULE.code.into(),
         level: FindingLevel::Error,
         title: format!(
-            "at step {first} the gradient already grows x{:.2} per layer, x{product:.1e} over {} \
+            "at {} the gradient already grows x{:.2} per layer, x{product:.1e} over {} \
              layers",
-            profile.rate, profile.count
+            history.at(first),
+            profile.rate,
+            profile.count
         ),
         place: Place::Layer(profile.first.clone()),
         step: Some(first),
