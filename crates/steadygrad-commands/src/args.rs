@@ -9,8 +9,10 @@ use steadygrad::trace::Objective;
 pub enum Verb {
     /// Say what broke first in a run, where, why, and what to do, from its logs.
     ///
-    /// Reads console text and the logs of trainers and loggers, or a folder of these. The training
-    /// code needs no change. `diagnose -` reads the standard input, also one that goes on:
+    /// Reads console text, TensorBoard event files, W&B's offline runs, CSV (Lightning, Keras,
+    /// YOLO), JSON lines (RLlib, mmdetection), Hugging Face's trainer_state.json, MLflow, Trackio,
+    /// burn-train's experiments, runs of steadygrad, or a folder of these. The training code needs no
+    /// change. `diagnose -` reads the standard input, also one that goes on:
     /// `tail -f train.log | steadygrad diagnose -` says on the standard error when the headline
     /// changes, and prints the whole diagnosis at the end of the input or at Ctrl-C.
     ///

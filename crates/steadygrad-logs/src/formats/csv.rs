@@ -6,11 +6,11 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use steadygrad::Trace;
-use steadygrad::trace::Role;
 
 use crate::format::{Format, Head, anywhere, without_mark};
+use crate::names::is_held_out_split;
 use crate::roles::{Selection, select};
-use crate::table::{self, Column, number};
+use crate::table::{Column, Table, number};
 use crate::{Columns, LogError, blanks, name_of};
 
 pub(super) const FORMAT: Format = Format {
@@ -18,7 +18,7 @@ pub(super) const FORMAT: Format = Format {
     recognise,
     endings: &["csv", "tsv", "log", "txt"],
     place: anywhere,
-    read: |files, columns| read(&files[0], columns),
+    read: |files, columns| read(&files[0], columns).map(|trace| vec![trace]),
 };
 
 /// A line of names, and a line below it.
@@ -39,17 +39,14 @@ fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     let (header, delimiter) = header(path)?;
     let selection = select(path, &header, columns)?;
     let mut slots: Vec<Option<usize>> = vec![None; header.len()];
-    let wanted = selection
-        .step
-        .into_iter()
-        .chain(selection.roles.iter().map(|(index, _)| *index));
-    for (slot, index) in wanted.enumerate() {
+    for (slot, index) in selection.wanted().enumerate() {
         slots[index] = Some(slot);
     }
     let layout = Layout {
         delimiter,
         slots,
-        count: selection.roles.len() + usize::from(selection.step.is_some()),
+        count: selection.wanted().count(),
+        split: selection.split,
     };
     let rows = match plain(path, &layout)? {
         Some(rows) => rows,
@@ -65,6 +62,8 @@ struct Layout {
     slots: Vec<Option<usize>>,
     /// The number of columns that are read.
     count: usize,
+    /// The column that says which part of the data a row is about.
+    split: Option<usize>,
 }
 
 /// The names in the first line, and their separator.
@@ -147,6 +146,11 @@ impl Rows {
             let Some(slot) = layout.slots.get(index).copied().flatten() else {
                 continue;
             };
+            if layout.split == Some(index) {
+                let held_out = is_held_out_split(&String::from_utf8_lossy(cell));
+                self.columns[slot].push(held_out.map(|held_out| f64::from(u8::from(held_out))));
+                continue;
+            }
             let value = number(cell).unwrap_or_else(|()| {
                 self.odd_cells += 1;
                 self.first_odd.get_or_insert_with(|| {
@@ -260,18 +264,26 @@ fn quoted(path: &Path, layout: &Layout) -> Result<Rows, LogError> {
     Ok(rows)
 }
 
-fn trace(path: &Path, header: &[String], selection: Selection, mut rows: Rows) -> Trace {
-    let mut notes = selection.notes;
+fn trace(path: &Path, header: &[String], selection: Selection, rows: Rows) -> Trace {
+    let name = name_of(path);
+    let mut table = Table::new(
+        name,
+        FORMAT.name,
+        header,
+        selection,
+        rows.columns,
+        rows.rows,
+    );
     // The header is line 1.
     if let Some((row, text)) = &rows.first_odd {
-        notes.push(format!(
+        table.notes.push(format!(
             "{} cells hold no number, the first `{text}` in line {}",
             rows.odd_cells,
             row + 2
         ));
     }
     if let Some(row) = rows.first_odd_line {
-        notes.push(format!(
+        table.notes.push(format!(
             "{} lines do not have the header's {} cells, the first is line {}: their cells were \
              read",
             rows.odd_lines,
@@ -279,31 +291,15 @@ fn trace(path: &Path, header: &[String], selection: Selection, mut rows: Rows) -
             row + 2
         ));
     }
-    let mut columns = rows.columns.drain(..);
-    let step = selection
-        .step
-        .and_then(|index| Some((header.get(index)?.as_str(), columns.next()?)));
-    let step = step.as_ref().map(|(name, column)| (*name, column));
-    let steps = table::steps(step, rows.rows, &mut notes);
-    let mut columns: Vec<(Role, String, Column)> = selection
-        .roles
-        .into_iter()
-        .zip(columns)
-        .filter_map(|((index, role), column)| Some((role, header.get(index)?.clone(), column)))
-        .collect();
-    notes.extend(blanks::losses(&mut columns));
-    table::trace(
-        name_of(path),
-        FORMAT.name,
-        &steps,
-        columns,
-        selection.unmatched,
-        notes,
-    )
+    let blank = blanks::losses(&mut table.values);
+    table.notes.extend(blank);
+    table.trace()
 }
 
 #[cfg(test)]
 mod tests {
+    use steadygrad::trace::Role;
+
     use super::*;
 
     fn of(text: &str) -> Trace {

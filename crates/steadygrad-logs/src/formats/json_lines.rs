@@ -15,21 +15,31 @@ pub(super) const FORMAT: Format = Format {
     recognise,
     endings: &["json", "jsonl", "ndjson", "log", "txt"],
     place: anywhere,
-    read: |files, columns| read(&files[0], columns),
+    read: |files, columns| read(&files[0], columns).map(|trace| vec![trace]),
 };
 
-/// The first line is a whole object that holds no history.
+/// The first line is a whole object. Alone, it must hold no list, which would be a history.
 fn recognise(head: &Head<'_>) -> bool {
     let object = head.first_line().filter(|line| line.starts_with(b"{"));
     let object = object.and_then(|line| lenient::parse(line).ok());
     object.is_some_and(|object| {
         let keys = object.as_object();
-        keys.is_some_and(|keys| !keys.values().any(serde_json::Value::is_array))
+        let is_row =
+            |keys: &serde_json::Map<String, _>| !keys.values().any(serde_json::Value::is_array);
+        let is_followed = head
+            .second_line()
+            .is_some_and(|line| line.starts_with(b"{"));
+        keys.is_some_and(|keys| is_followed || is_row(keys))
     })
 }
 
+/// Whether a line is an object.
+pub(super) fn is_object(line: &[u8]) -> bool {
+    matches!(lenient::parse(line), Ok(serde_json::Value::Object(_)))
+}
+
 /// Reads one file. Lines that are not objects are left out, and a note counts them.
-fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
+pub(super) fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     let mut reader = BufReader::new(File::open(path).map_err(LogError::io(path))?);
     let (mut objects, mut line, mut number) = (Objects::default(), Vec::new(), 0usize);
     let (mut odd, mut first_odd) = (0usize, None);
