@@ -131,7 +131,7 @@ fn a_run_of_its_own_is_read() {
         "{out}"
     );
     assert!(
-        out.contains("error[SG009]: the batch of step 50 gives a loss of NaN"),
+        out.contains("error[SG020]: `loss` is NaN from step 50 on"),
         "{out}"
     );
     assert!(out.contains("gradient norms of 8 parameters"), "{out}");

@@ -11,8 +11,8 @@ pub enum Verb {
     ///
     /// Reads console text, TensorBoard event files, W&B's offline runs, CSV (Lightning, Keras,
     /// YOLO), JSON lines (RLlib, mmdetection), Hugging Face's trainer_state.json, MLflow, Trackio,
-    /// burn-train's experiments, runs of steadygrad, or a folder of these. The training code needs no
-    /// change. `diagnose -` reads the standard input, also one that goes on:
+    /// burn-train's experiments, runs of steadygrad, or a folder of these. The training code needs
+    /// no change. `diagnose -` reads the standard input, also one that goes on:
     /// `tail -f train.log | steadygrad diagnose -` says on the standard error when the headline
     /// changes, and prints the whole diagnosis at the end of the input or at Ctrl-C.
     ///

@@ -10,14 +10,24 @@ use crate::{facts, number};
 /// The most names that are printed; the JSON has all.
 const NAMES: usize = 8;
 
+/// The page on what each kind of log can show.
+const KNOWABLE: &str = concat!(
+    env!("CARGO_PKG_REPOSITORY"),
+    "/blob/main/docs/what-diagnose-can-know.md"
+);
+
 /// Returns the findings for a terminal of 100 columns, with ANSI styles. Strip the styles if the
 /// output is no terminal: they repeat what the words say.
 pub fn diagnosis(diagnosis: &Diagnosis) -> String {
     let runs: Vec<String> = diagnosis.runs.iter().map(run).collect();
     let mut out = runs.join("\n");
     let explained = diagnosis.runs.iter().flat_map(|run| &run.findings).next();
+    let is_unclear = |run: &RunDiagnosis| run.state == RunState::NothingSeen;
     if let Some(finding) = explained {
         let line = format!("`steadygrad explain {}` says more", finding.code);
+        out.push_str(&format!("\n{}\n", paint(DIM, line)));
+    } else if diagnosis.runs.iter().any(is_unclear) {
+        let line = format!("what logs can show: {KNOWABLE}");
         out.push_str(&format!("\n{}\n", paint(DIM, line)));
     }
     out
