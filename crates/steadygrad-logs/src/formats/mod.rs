@@ -4,9 +4,12 @@
 //! with a `FORMAT`, and name it once in the list below: recognition, the walk through a folder and
 //! the error message follow.
 
+mod burn;
 mod csv;
+mod database;
 mod json;
 mod json_lines;
+mod mlflow;
 mod own;
 mod tensorboard;
 mod wandb;
@@ -19,10 +22,13 @@ use crate::LogError;
 use crate::format::{Format, Head};
 
 /// All formats. The first that recognises a file reads it.
-pub(crate) const FORMATS: [&Format; 6] = [
+pub(crate) const FORMATS: [&Format; 9] = [
     &own::FORMAT,
+    &burn::FORMAT,
     &tensorboard::FORMAT,
     &wandb::FORMAT,
+    &database::FORMAT,
+    &mlflow::FORMAT,
     &json_lines::FORMAT,
     &json::FORMAT,
     &csv::FORMAT,
@@ -73,6 +79,13 @@ mod tests {
             ("{\n \"log_history\": []}", name(&json::FORMAT)),
             ("{\"log_history\": [{\"loss\": 1}]}", name(&json::FORMAT)),
             ("[{\"loss\": 1}]", name(&json::FORMAT)),
+            ("{\"loss\": [1, 2]}", name(&json::FORMAT)),
+            (
+                "{\"loss\": 1, \"hist\": [1]}\n{\"loss\": 2}",
+                name(&json_lines::FORMAT),
+            ),
+            ("[2024-01-01 10:00:00] step: 1", None),
+            ("1796090478143 2.5 0\n", name(&mlflow::FORMAT)),
             ("", None),
             ("\n\n", None),
             ("one line of text", None),
@@ -83,6 +96,8 @@ mod tests {
         ] {
             assert_eq!(name_of(text.as_bytes()), expected, "{text:?}");
         }
+        let database = b"SQLite format 3\0\x10";
+        assert_eq!(name_of(database), name(&database::FORMAT));
         assert_eq!(name_of(b":W&B\xe1\xbe\0"), name(&wandb::FORMAT));
     }
 
