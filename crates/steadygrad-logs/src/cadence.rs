@@ -51,7 +51,7 @@ pub(crate) fn cadence(series: &[Series], counted: Counted, objective: Objective)
 }
 
 /// The difference between most neighbours that rise. `None` if no difference has the majority.
-fn stride(steps: &[u64]) -> Option<u64> {
+pub(crate) fn stride(steps: &[u64]) -> Option<u64> {
     let mut counts: HashMap<u64, usize> = HashMap::new();
     let mut all = 0usize;
     for pair in steps.windows(2) {

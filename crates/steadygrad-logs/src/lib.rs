@@ -30,6 +30,7 @@ mod cadence;
 mod column;
 mod columns;
 mod error;
+mod filtered;
 mod finish;
 mod folder;
 mod format;

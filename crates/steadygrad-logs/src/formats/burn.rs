@@ -129,7 +129,7 @@ fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
         }
     }
     let values: Values = values.into_iter().unzip();
-    own_steps::trace(path, name_of(path), FORMAT.name, values, columns, notes)
+    own_steps::trace_of_updates(path, FORMAT.name, values, columns, notes)
 }
 
 /// The value of an epoch: what the log says, or else the mean over all items.

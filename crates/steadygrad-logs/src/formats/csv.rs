@@ -298,7 +298,7 @@ fn trace(path: &Path, header: &[String], selection: Selection, rows: Rows) -> Tr
 
 #[cfg(test)]
 mod tests {
-    use steadygrad::trace::Role;
+    use steadygrad::trace::{Cadence, Objective, Role, StepUnit};
 
     use super::*;
 
@@ -407,5 +407,71 @@ mod tests {
                 .all(|(step, norm)| step % 7 != 0 && *norm == *step as f64 * 2.0)
         );
         assert_eq!(norm.len(), rows - rows.div_ceil(7));
+    }
+
+    #[test]
+    fn yolo_s_padded_columns_are_parts_of_the_loss() {
+        let trace = of(
+            "      epoch,   train/box_loss,   train/cls_loss,  metrics/mAP_0.5, val/box_loss,  x/lr0\n\
+             0,   0.5,   0.25,   0.1,   0.9,  0.07\n   1,   nan,   0.25,   0,   nan,   0.06\n",
+        );
+        let loss = column(&trace, Role::Loss);
+        assert!(loss[0] == (0, 0.75) && loss[1].1.is_nan(), "{loss:?}");
+        assert_eq!(column(&trace, Role::LearningRate), [(0, 0.07), (1, 0.06)]);
+        assert_eq!(
+            (trace.unit, trace.cadence),
+            (StepUnit::Epoch, Cadence::Epoch)
+        );
+    }
+
+    #[test]
+    fn keras_s_and_timm_s_rows_are_epochs() {
+        for text in [
+            "epoch,accuracy,loss,val_accuracy,val_loss\n0,0.5,2.5,0.5,2.25\n1,0.5,2,0.5,2\n",
+            "epoch,train_loss,eval_loss,eval_top1,lr\n0,2.5,2.25,50.0,0.1\n1,2,2,60.0,0.1\n",
+        ] {
+            let trace = of(text);
+            assert_eq!(column(&trace, Role::Loss), [(0, 2.5), (1, 2.0)]);
+            assert_eq!(
+                (trace.unit, trace.cadence),
+                (StepUnit::Epoch, Cadence::Epoch)
+            );
+        }
+    }
+
+    #[test]
+    fn stable_baselines3_s_progress() {
+        let trace = of(
+            "rollout/ep_rew_mean,time/iterations,time/total_timesteps,train/approx_kl,train/loss,\
+             train/n_updates,train/value_loss\n12,1,2048,,,,\n13,2,4096,0.01,-0.03,10,1.5\n\
+             14,3,6144,nan,nan,20,nan\n",
+        );
+        let loss = column(&trace, Role::Loss);
+        assert!(loss[0] == (4096, -0.03) && loss[1].0 == 6144 && loss[1].1.is_nan());
+        assert_eq!(
+            (trace.unit, trace.objective),
+            (StepUnit::EnvironmentStep, Objective::Rl)
+        );
+        assert_eq!(trace.cadence, Cadence::Unknown);
+        assert_eq!(column(&trace, Role::ValueLoss)[0], (4096, 1.5));
+    }
+
+    #[test]
+    fn a_phase_in_words_and_two_networks() {
+        let trace = of("epoch,phase,loss\n0,train,2\n0,val,3\n1,train,1\n1,val,2\n");
+        assert_eq!(column(&trace, Role::Loss), [(0, 2.0), (1, 1.0)]);
+        assert_eq!(column(&trace, Role::ValidationLoss), [(0, 3.0), (1, 2.0)]);
+        let trace = of("step,G_loss,D_loss\n10,1,-3\n20,nan,2\n30,4,2\n");
+        let loss = column(&trace, Role::Loss);
+        assert!(
+            loss[0] == (10, -3.0) && loss[1].1.is_nan() && loss[2] == (30, 4.0),
+            "{loss:?}"
+        );
+        assert_eq!(
+            (trace.objective, trace.cadence),
+            (Objective::Gan, Cadence::Steps(10))
+        );
+        let part = Role::LossPart("G_loss".into());
+        assert_eq!(column(&trace, part).len(), 3);
     }
 }

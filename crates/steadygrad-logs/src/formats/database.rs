@@ -135,10 +135,12 @@ fn rows(
     Ok(())
 }
 
-/// A cell as text; empty for one of another type.
+/// A cell as text; empty for a number. Trackio stores its JSON as bytes.
 fn text(row: &rusqlite::Row<'_>, place: usize) -> String {
     match row.get_ref(place) {
-        Ok(ValueRef::Text(text)) => String::from_utf8_lossy(text).into_owned(),
+        Ok(ValueRef::Text(text) | ValueRef::Blob(text)) => {
+            String::from_utf8_lossy(text).into_owned()
+        }
         _ => String::new(),
     }
 }
@@ -270,7 +272,7 @@ mod tests {
             timestamp TEXT NOT NULL, run_name TEXT NOT NULL, step INTEGER NOT NULL,
             metrics TEXT NOT NULL);
         INSERT INTO metrics (run_id, timestamp, run_name, step, metrics) VALUES
-            ('x', '', 'calm', 0, '{\"train\": {\"loss\": 2.5}, \"lr\": 0.1}'),
+            ('x', '', 'calm', 0, CAST('{\"train\": {\"loss\": 2.5}, \"lr\": 0.1}' AS BLOB)),
             ('x', '', 'calm', 1, '{\"train\": {\"loss\": \"NaN\"}, \"grad_norm\": \"Infinity\"}'),
             ('x', '', 'calm', 2, 'torn'),
             ('y', '', 'calm', 0, '{\"loss\": 3}');";

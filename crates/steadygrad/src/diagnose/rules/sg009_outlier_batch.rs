@@ -1,7 +1,7 @@
 //! SG009: one batch unlike the others.
 
 use super::sg005_loss_spike::BATCH_ROWS;
-use super::sg014_schedule_jump::jumped_at;
+use super::sg014_schedule_jump::{is_warm_up, jumped_at};
 use crate::Evidence;
 use crate::detect::Detector;
 use crate::diagnose::Streak;
@@ -56,6 +56,9 @@ const AFTER: usize = 5;
 /// A value above this many times its usual stands out: the streaks' own bound for a norm.
 const FAR: f64 = 4.0;
 
+/// A norm above this many times its usual is harmful: the guard's own bound for a spike.
+const HUGE: f64 = 100.0;
+
 /// Whether the streak's first row stands out by itself, after calm rows.
 fn out_of_the_blue(history: &History<'_>, streak: &Streak) -> bool {
     let first = streak.from..streak.from + 1;
@@ -71,10 +74,12 @@ fn out_of_the_blue(history: &History<'_>, streak: &Streak) -> bool {
     let far = if history.is_by_step() {
         seen(Detector::LossSpike) || seen(Detector::NormSpike)
     } else {
-        seen(Detector::NormSpike) && !seen(Detector::LossSpike)
+        let far = row.grad_norm.zip(streak.usual_norm);
+        far.is_some_and(|(norm, usual)| norm > HUGE * usual) && !seen(Detector::LossSpike)
     };
     let far = far && is_finite && goes_back(history, streak);
-    enough && (at_input || far) && jumped_at(history, streak.from).is_none()
+    let jumped = jumped_at(history, streak.from).is_some() && !is_warm_up(history, streak.from);
+    enough && (at_input || far) && !jumped
 }
 
 /// Whether the rows after the first are nearer to the usual than to the first, in logarithms, or

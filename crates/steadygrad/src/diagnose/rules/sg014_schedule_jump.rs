@@ -15,6 +15,9 @@ const BEFORE: usize = 20;
 /// rows a warm-up at most doubles it.
 const JUMP: f64 = 2.0;
 
+/// A spike of so many rows may be one odd batch's.
+const ODD_ROWS: usize = 3;
+
 /// Rows over which a ramp's rate must have risen.
 const RECENT: usize = 5;
 
@@ -138,7 +141,9 @@ fn trouble(history: &History<'_>) -> Option<usize> {
             let far = [Detector::LossSpike, Detector::NormSpike]
                 .into_iter()
                 .any(|seen| history.harmful(seen, streak.rows()).is_some());
-            far && history.is_by_step() && !streak.non_finite
+            // A few rows in a warm-up are an odd batch.
+            let lasts = streak.rows().len() > ODD_ROWS || !is_warm_up(history, streak.from);
+            far && lasts && history.is_by_step() && !streak.non_finite
         });
         spikes
             .map(|streak| streak.from)
@@ -147,7 +152,7 @@ fn trouble(history: &History<'_>) -> Option<usize> {
 }
 
 /// Whether the rate has only risen, and still rises at this row.
-fn is_warm_up(history: &History<'_>, row: usize) -> bool {
+pub(super) fn is_warm_up(history: &History<'_>, row: usize) -> bool {
     let rates = history.rows()[..=row].iter();
     let rates: Vec<f64> = rates.filter_map(|row| row.learning_rate()).collect();
     let recent = rates.len().saturating_sub(RECENT);

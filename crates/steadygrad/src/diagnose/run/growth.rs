@@ -25,6 +25,9 @@ const JUMP: f64 = 0.8;
 /// Rows before a growth that make it one from a calm course.
 const CALM: usize = 8;
 
+/// A column that settles and then grows this many times as fast has begun anew.
+const FASTER: f64 = 3.0;
+
 /// Points at which the beginning is looked for: a log of a million rows has as many.
 const MOST: usize = 20_000;
 
@@ -63,13 +66,12 @@ pub(super) fn growth(
         .map(|(row, value)| (*row, value.abs().ln()))
         .collect();
     let count = logs.len();
-    let last = middle(&logs[count.saturating_sub(LEAST_ROWS)..])?;
+    logs.last()?;
     let lowest = logs
         .chunks(CALM)
         .filter_map(middle)
         .fold(f64::INFINITY, f64::min);
-    let highest = logs.last()?.1.max(last);
-    if highest - lowest.min(logs[0].1) < LEAST.ln() {
+    if end_of(&logs, false) - lowest.min(logs[0].1) < LEAST.ln() {
         return None;
     }
     // The lowest value from each point on.
@@ -88,23 +90,42 @@ pub(super) fn growth(
 /// The point where the growth begins, and the usual before it.
 type Beginning = (usize, f64);
 
-/// The first point from which on all values are above what was usual before it, and grow.
+/// The first point from which on all values are above what was usual before it, and grow. Or, where
+/// the column had settled in between and grows faster now, the first point after that.
 fn beginning(logs: &[(usize, f64)], floors: &[f64], window: usize) -> Option<Beginning> {
     let stride = logs.len().div_ceil(MOST).max(1);
-    let peak = largest(&logs[logs.len().saturating_sub(LEAST_ROWS)..]);
+    let end = end_of(logs, false);
+    let mut found: Option<Beginning> = None;
+    let mut was_above = false;
     for index in (1..logs.len()).step_by(stride) {
         let before = &logs[index.saturating_sub(window)..index];
         let usual = middle(before)?;
-        if floors[index] <= usual + ABOVE.ln() {
-            continue;
+        let is_above = floors[index] > usual + ABOVE.ln() && end - usual >= LEAST.ln() && {
+            floors[index] > usual + DEVIATIONS * deviation(before)
+        };
+        if is_above && !was_above {
+            let grows_faster = |(first, before): Beginning| {
+                let rate = |growth: f64, rows: usize| growth / rows.max(1) as f64;
+                let now = rate(end - usual, logs.len() - index);
+                let then = rate(usual - before, index - first);
+                end - usual >= LEAP.ln() && now >= FASTER * then
+            };
+            if found.is_none_or(grows_faster) {
+                found = Some((index, usual));
+            }
         }
-        let sigma = deviation(before);
-        if floors[index] > usual + ABOVE.ln().max(DEVIATIONS * sigma) && peak - usual >= LEAST.ln()
-        {
-            return Some((index, usual));
-        }
+        was_above = is_above;
     }
-    None
+    found
+}
+
+/// The value at the end: the usual of the last three, or the last one where they only rise.
+fn end_of(logs: &[(usize, f64)], is_open: bool) -> f64 {
+    let last = &logs[logs.len().saturating_sub(LEAST_ROWS)..];
+    if !is_open || last.is_sorted_by(|a, b| a.1 <= b.1) {
+        return largest(last);
+    }
+    middle(last).unwrap_or(f64::NEG_INFINITY)
 }
 
 fn whole(
@@ -123,7 +144,7 @@ fn whole(
     let top = largest(stretch);
     let to = stretch.iter().position(|(_, log)| *log == top)?;
     let all = top - usual;
-    let last = middle(&stretch[stretch.len().saturating_sub(LEAST_ROWS)..])?;
+    let last = end_of(stretch, is_open);
     let leaps = stretch.len() >= 2
         && stretch[0].1 - usual >= LEAP.ln()
         && stretch
@@ -203,6 +224,26 @@ mod tests {
         }
         let from_the_first = of((0..14).map(|row| 0.02 * 4.5f64.powi(row)), false).unwrap();
         assert!(from_the_first.from_row <= 1, "{from_the_first:?}");
+    }
+
+    #[test]
+    fn growth_after_a_rise_that_settled_begins_after_it() {
+        let rise = (0..40).map(|row| 1e-3 * (1.0 - (-f64::from(row) / 6.0).exp()) + 1e-5);
+        let grown = (0..20).map(|row| 1e-3 * 2f64.powi(row));
+        let found = of(rise.chain(grown), true).unwrap();
+        assert!((38..44).contains(&found.from_row), "{found:?}");
+    }
+
+    #[test]
+    fn growth_that_ends_in_nan_may_leap_at_its_end() {
+        let noisy = |row: usize, value: f64| value * (1.2 * noise(row)).exp();
+        let values = (0..100)
+            .map(|row| noisy(row, 0.3))
+            .chain((0..14).map(|row| noisy(row, 0.3 * 1.6f64.powi(row as i32))))
+            .chain([900.0, 3e9, f64::NAN]);
+        let points: Vec<(usize, f64)> = values.enumerate().collect();
+        let found = growth(&points, 116, false, true).unwrap();
+        assert!((95..114).contains(&found.from_row), "{found:?}");
     }
 
     #[test]

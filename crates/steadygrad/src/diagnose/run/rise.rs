@@ -10,12 +10,15 @@ const FAR: f64 = 1e3;
 /// A loss that ends an order of magnitude above its usual is no noise.
 const TENFOLD: f64 = 10.0;
 
-/// Growth that ends in NaN, or in a loss above three times its start, has at least this factor:
-/// from there on a row stands out.
+/// The norm of a run whose loss is lost has grown by at least this factor: from there on a row
+/// stands out.
 const LEAST: f64 = 4.0;
 
-/// The same where the loss ends above three times its start: the bound is that one.
+/// A loss that ends in NaN, or above three times its start, has grown by at least this factor.
 const LEAST_OF_LOSS: f64 = 3.0;
+
+/// Losses that are no measure of progress swing tenfold without harm.
+const SWINGS: f64 = 100.0;
 
 /// A policy this far from its reference, in nats, has left it: a usual sample has become e^10 times
 /// as likely, or as unlikely.
@@ -92,7 +95,13 @@ fn judge(
 ) -> Option<bool> {
     let ratio = growth.to / growth.from;
     if matches!(ending, Ending::NonFinite { .. }) {
-        return (ratio >= LEAST).then_some(true);
+        let least = match (&signal.role, trace.objective) {
+            (Role::Loss, Objective::Supervised) => LEAST_OF_LOSS,
+            (_, Objective::Supervised) | (Role::Kl, _) => TENFOLD,
+            // Losses of two networks, or of a policy, swing.
+            _ => SWINGS,
+        };
+        return (ratio >= least).then_some(true);
     }
     let is_learning =
         || trace.objective != Objective::Supervised && reward_rises(trace, rows, growth.from_row);
