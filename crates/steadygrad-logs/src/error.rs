@@ -74,6 +74,34 @@ impl LogError {
         self
     }
 
+    /// Whether the file may be console text whose head looked like another format.
+    pub(crate) fn may_be_console(&self) -> bool {
+        matches!(
+            self,
+            Self::NoRole { .. } | Self::Unrecognised { .. } | Self::NoColumn { .. }
+        )
+    }
+
+    /// The more useful of two errors: this one, or that of reading the file as console text.
+    pub(crate) fn or_of_console(self, console: Self) -> Self {
+        match (&self, &console) {
+            (Self::Unrecognised { .. }, _) | (_, Self::Io { .. }) => console,
+            _ => self,
+        }
+    }
+
+    /// The same error for a stream of this name.
+    pub(crate) fn of_stream(mut self, name: &Path) -> Self {
+        match &mut self {
+            Self::Io { path, .. }
+            | Self::Unrecognised { path, .. }
+            | Self::NoColumn { path, .. }
+            | Self::NoRole { path, .. } => name.clone_into(path),
+            Self::Record(_) => {}
+        }
+        self
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }

@@ -21,7 +21,7 @@ pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogErro
     let mut traces = Vec::new();
     let mut refused = None;
     for (format, files) in found.runs() {
-        match (format.read)(&files, columns) {
+        match crate::formats::read(format, &files, columns) {
             Ok(trace) => traces.push(trace),
             Err(error) => {
                 refused.get_or_insert(error);

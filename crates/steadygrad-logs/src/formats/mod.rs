@@ -4,6 +4,7 @@
 //! with a `FORMAT`, and name it once in the list below: recognition, the walk through a folder and
 //! the error message follow.
 
+mod console;
 mod csv;
 mod json;
 mod json_lines;
@@ -12,20 +13,23 @@ mod tensorboard;
 mod wandb;
 
 use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
+use std::io::{BufRead, Read as _};
+use std::path::{Path, PathBuf};
 
-use crate::LogError;
+use steadygrad::Trace;
+
 use crate::format::{Format, Head};
+use crate::{Columns, LogError};
 
 /// All formats. The first that recognises a file reads it.
-pub(crate) const FORMATS: [&Format; 6] = [
+pub(crate) const FORMATS: [&Format; 7] = [
     &own::FORMAT,
     &tensorboard::FORMAT,
     &wandb::FORMAT,
     &json_lines::FORMAT,
     &json::FORMAT,
     &csv::FORMAT,
+    &console::FORMAT,
 ];
 
 /// Number of bytes at a file's beginning that decide what it is.
@@ -46,8 +50,56 @@ pub(crate) fn format_of(path: &Path) -> Result<&'static Format, LogError> {
     recognise(&head).ok_or_else(|| LogError::unrecognised(path, head.description()))
 }
 
+/// Reads the files of a run in its format.
+///
+/// The head of console text may look like another format of text: a dictionary, or a line with
+/// commas. If that format finds nothing in it, it is read as console text.
+pub(crate) fn read(
+    format: &'static Format,
+    files: &[PathBuf],
+    columns: &Columns,
+) -> Result<Trace, LogError> {
+    let found = (format.read)(files, columns);
+    match (found, files) {
+        (Err(error), [file]) if is_text(format) && error.may_be_console() => {
+            let console = console::read_file(file, columns);
+            console.map_err(|other| error.or_of_console(other))
+        }
+        (found, _) => found,
+    }
+}
+
+/// Reads console text from a stream, which messages call `path`.
+pub(crate) fn read_console(
+    path: &Path,
+    reader: &mut impl BufRead,
+    columns: &Columns,
+) -> Result<Trace, LogError> {
+    console::read(path, reader, columns)
+}
+
+/// Whether a stream with this beginning is console text.
+pub(crate) fn is_console(head: &[u8]) -> bool {
+    recognise(&Head::new(head)).is_some_and(|format| format.name == console::FORMAT.name)
+}
+
+/// Whether another format of text may have been seen where there is console text.
+fn is_text(format: &Format) -> bool {
+    [json_lines::FORMAT.name, json::FORMAT.name, csv::FORMAT.name].contains(&format.name)
+}
+
 fn recognise(head: &Head<'_>) -> Option<&'static Format> {
-    FORMATS.into_iter().find(|format| (format.recognise)(head))
+    let format = FORMATS
+        .into_iter()
+        .find(|format| (format.recognise)(head))?;
+    // The names of a table have no numbers behind them.
+    let lines = || {
+        head.bytes()
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.trim_ascii().is_empty())
+    };
+    let printed = format.name == csv::FORMAT.name && lines().take(2).all(console::has_named_number);
+    Some(if printed { &console::FORMAT } else { format })
 }
 
 #[cfg(test)]
@@ -75,10 +127,14 @@ mod tests {
             ("[{\"loss\": 1}]", name(&json::FORMAT)),
             ("", None),
             ("\n\n", None),
-            ("one line of text", None),
-            ("1,2\n3,4\n", None),
-            (":W&B\u{1}", None),
-            (":W&B", None),
+            (
+                "loss: 1.0, lr: 2\nloss: 1.0, lr: 2\n",
+                name(&console::FORMAT),
+            ),
+            ("one line of text", name(&console::FORMAT)),
+            ("1,2\n3,4\n", name(&console::FORMAT)),
+            (":W&B\u{1}", name(&console::FORMAT)),
+            (":W&B", name(&console::FORMAT)),
             ("a\0b", None),
         ] {
             assert_eq!(name_of(text.as_bytes()), expected, "{text:?}");
