@@ -85,8 +85,9 @@ impl LogError {
     /// The more useful of two errors: this one, or that of reading the file as console text.
     pub(crate) fn or_of_console(self, console: Self) -> Self {
         match (&self, &console) {
-            (Self::Unrecognised { .. }, _) | (_, Self::Io { .. }) => console,
-            _ => self,
+            (Self::NoRole { columns, .. }, _) if columns.len() > 1 => self,
+            (Self::NoColumn { .. }, _) => self,
+            _ => console,
         }
     }
 

@@ -43,8 +43,7 @@ struct Block {
 
 /// What was read.
 #[derive(Default)]
-pub(super) struct Reader<'a> {
-    columns: Option<&'a Columns>,
+pub(super) struct Reader {
     known: HashMap<Vec<u8>, Rc<Known>>,
     next: usize,
     pub(super) tables: Vec<Rows>,
@@ -63,13 +62,10 @@ pub(super) struct Reader<'a> {
     cells: Vec<Cell>,
 }
 
-impl<'a> Reader<'a> {
+impl Reader {
     /// Reads all lines.
-    pub(super) fn read(reader: &mut impl BufRead, columns: &'a Columns) -> std::io::Result<Self> {
-        let mut all = Self {
-            columns: Some(columns),
-            ..Self::default()
-        };
+    pub(super) fn read(reader: &mut impl BufRead, columns: &Columns) -> std::io::Result<Self> {
+        let mut all = Self::default();
         let mut skeleton = Skeleton::default();
         let mut key = Vec::new();
         lines::for_each(reader, |line| {
@@ -151,10 +147,9 @@ impl<'a> Reader<'a> {
             return None;
         }
         let step = spot.step.as_ref().map(|(name, _)| name.clone());
-        self.tables.push(Rows {
-            step,
-            ..Rows::default()
-        });
+        let mut rows = Rows::default();
+        rows.step = step;
+        self.tables.push(rows);
         self.signs.insert(sign, self.tables.len() - 1);
         Some(self.tables.len() - 1)
     }

@@ -15,7 +15,7 @@ use crate::table::{self, Column};
 use crate::{Columns, LogError, name_of};
 
 /// Makes the trace of what was read.
-pub(super) fn of(path: &Path, mut read: Reader<'_>, columns: &Columns) -> Result<Trace, LogError> {
+pub(super) fn of(path: &Path, mut read: Reader, columns: &Columns) -> Result<Trace, LogError> {
     let Some(main) = training(path, &read, columns)? else {
         return Err(LogError::unrecognised(path, refusal(&read)));
     };
@@ -71,7 +71,7 @@ pub(super) fn of(path: &Path, mut read: Reader<'_>, columns: &Columns) -> Result
 }
 
 /// The table of training: of those with a loss, or else another role, the longest.
-fn training(path: &Path, read: &Reader<'_>, columns: &Columns) -> Result<Option<usize>, LogError> {
+fn training(path: &Path, read: &Reader, columns: &Columns) -> Result<Option<usize>, LogError> {
     let mut best: Option<((bool, usize), usize)> = None;
     let mut missing = None;
     for (index, rows) in read.tables.iter().enumerate() {
@@ -99,12 +99,12 @@ fn training(path: &Path, read: &Reader<'_>, columns: &Columns) -> Result<Option<
 
 /// Whether the rows may be a log: several, or one that says where it stands. One number behind the
 /// word `loss` is no log.
-fn is_log(rows: &Rows, read: &Reader<'_>) -> bool {
+fn is_log(rows: &Rows, read: &Reader) -> bool {
     let spot = (0..NAMED).any(|place| rows.values(place).is_some());
     rows.count() >= 3 || rows.count() >= 1 && spot || rows.count() >= 1 && !read.skips.is_empty()
 }
 
-fn refusal(read: &Reader<'_>) -> String {
+fn refusal(read: &Reader) -> String {
     let looks = match &read.samples[..] {
         [] => String::new(),
         samples => format!("; lines look like `{}`", samples.join("`, `")),
