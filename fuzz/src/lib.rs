@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
-use steadygrad::diagnose::{Level, RunDiagnosis};
+use steadygrad::diagnose::{FindingLevel, RunDiagnosis};
 use steadygrad_logs::{Columns, read};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
@@ -33,11 +33,27 @@ pub fn diagnose_log(name: &str, bytes: &[u8]) {
     let folder = folder();
     let path = folder.path().join(name);
     fs::write(&path, bytes).expect("a temporary folder can be written to");
-    for trace in read(&path, &Columns::default()).unwrap_or_default() {
+    diagnose(&path);
+}
+
+/// Reads a folder of these files and applies the rules.
+pub fn diagnose_folder(files: &[(&str, &[u8])]) {
+    let folder = folder();
+    for (name, bytes) in files {
+        let path = folder.path().join(name);
+        let within = path.parent().expect("a file lies in a folder");
+        fs::create_dir_all(within).expect("a temporary folder can be written to");
+        fs::write(&path, bytes).expect("a temporary folder can be written to");
+    }
+    diagnose(folder.path());
+}
+
+fn diagnose(path: &Path) {
+    for trace in read(path, &Columns::default()).unwrap_or_default() {
         let found = RunDiagnosis::of(&trace);
         assert_eq!(
             found.is_healthy(),
-            found.findings.iter().all(|one| one.level == Level::Note)
+            found.findings.iter().all(|one| one.level == FindingLevel::Note)
         );
     }
 }

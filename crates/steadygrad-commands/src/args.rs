@@ -8,8 +8,9 @@ use clap::{Subcommand, ValueEnum};
 pub enum Verb {
     /// Say what broke first in a run, where, why, and what to do, from its logs.
     ///
-    /// Reads a run of steadygrad, TensorBoard event files, W&B's offline runs, CSV (Lightning),
-    /// JSON lines, Hugging Face's trainer_state.json, or a folder of these. The training code needs
+    /// Reads a run of steadygrad, TensorBoard event files, W&B's offline runs, CSV (Lightning, Keras,
+    /// YOLO), JSON lines (RLlib, mmdetection), Hugging Face's trainer_state.json, runs and databases
+    /// of MLflow, Trackio's databases, burn-train's experiments, or a folder of these. The training code needs
     /// no change. Exit code: 0 healthy, 1 something was found, 2 unreadable, 3 the output could not
     /// be printed.
     Diagnose(DiagnoseArgs),

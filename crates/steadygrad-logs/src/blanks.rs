@@ -2,7 +2,7 @@
 
 use steadygrad::trace::Role;
 
-use crate::table::Column;
+use crate::column::Column;
 
 /// A column is logged together with the loss if it has a value in this share of the loss's rows.
 const USUALLY: f64 = 0.9;

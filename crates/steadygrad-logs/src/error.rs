@@ -51,6 +51,14 @@ pub enum LogError {
         /// Its first columns.
         columns: Vec<String>,
     },
+    /// A database cannot be opened or read.
+    #[error("cannot read `{}`: {found}", path.display())]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        found: &'static str,
+    },
     /// A run of steadygrad that cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -98,7 +106,7 @@ impl LogError {
             | Self::Unrecognised { path, .. }
             | Self::NoColumn { path, .. }
             | Self::NoRole { path, .. } => name.clone_into(path),
-            Self::Record(_) => {}
+            Self::Database { .. } | Self::Record(_) => {}
         }
         self
     }

@@ -7,7 +7,7 @@ use steadygrad::Trace;
 
 use crate::format::{Format, Place};
 use crate::formats::{FORMATS, format_of};
-use crate::{Columns, LogError};
+use crate::{Columns, LogError, joined};
 
 /// Number of levels of folders that are searched.
 const DEEPEST: usize = 6;
@@ -18,21 +18,29 @@ const DEEPEST: usize = 6;
 pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
     let mut found = Found::default();
     walk(path, 0, &mut found).map_err(LogError::io(path))?;
-    let mut traces = Vec::new();
+    let mut read = Vec::new();
     let mut refused = None;
     for (format, files) in found.runs() {
         match crate::formats::read(format, &files, columns) {
-            Ok(trace) => traces.push(trace),
+            Ok(traces) => read.extend(traces.into_iter().map(|trace| (files[0].clone(), trace))),
             Err(error) => {
                 refused.get_or_insert(error);
             }
         }
     }
+    let mut traces = joined::traces(read);
     traces.sort_by(|a, b| a.name.cmp(&b.name));
     match (traces.is_empty(), refused) {
         (false, _) => Ok(traces),
         // A column that the user named must be in one file at least.
-        (true, Some(error @ (LogError::NoColumn { .. } | LogError::NoRole { .. }))) => Err(error),
+        (
+            true,
+            Some(
+                error @ (LogError::NoColumn { .. }
+                | LogError::NoRole { .. }
+                | LogError::Database { .. }),
+            ),
+        ) => Err(error),
         (true, _) => Err(LogError::unrecognised(
             path,
             "no file in this folder is one",
@@ -48,7 +56,7 @@ type Run = (&'static Format, Vec<PathBuf>);
 struct Found {
     /// Folders that are one run each.
     folders: Vec<Run>,
-    /// Runs of several files, by folder. The order of their names is that of time.
+    /// Runs of several files, by the run. The order of their names is that of time.
     parts: BTreeMap<PathBuf, Run>,
     files: Vec<Run>,
     /// The latest state of each run.
@@ -62,16 +70,16 @@ impl Found {
         self.folders.into_iter().chain(files).chain(states)
     }
 
-    fn file(&mut self, folder: &Path, path: PathBuf) {
+    fn file(&mut self, path: PathBuf) {
         for format in FORMATS {
             match (format.place)(&path) {
-                Place::Part if format_of(&path).is_ok_and(|of| of.name == format.name) => {
-                    let run = self.parts.entry(folder.to_owned());
+                Place::Part(run) if format_of(&path).is_ok_and(|of| of.name == format.name) => {
+                    let run = self.parts.entry(run);
                     run.or_insert((format, Vec::new())).1.push(path);
                     return;
                 }
                 Place::State(run, step) => return self.state(run, step, (format, vec![path])),
-                Place::Part | Place::Run | Place::Unknown => {}
+                Place::Part(_) | Place::Run | Place::Unknown => {}
             }
         }
         if may_be_a_log(&path)
@@ -123,7 +131,7 @@ fn walk(folder: &Path, depth: usize, found: &mut Found) -> std::io::Result<()> {
                 let _ = walk(&path, depth + 1, found);
             }
         } else {
-            found.file(folder, path);
+            found.file(path);
         }
     }
     Ok(())

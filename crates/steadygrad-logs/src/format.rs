@@ -16,8 +16,8 @@ pub(crate) struct Format {
     pub(crate) endings: &'static [&'static str],
     /// What a path in a folder is to this format, judged by its name alone.
     pub(crate) place: fn(&Path) -> Place,
-    /// Reads the files of one run, of which there is at least one.
-    pub(crate) read: fn(&[PathBuf], &Columns) -> Result<Trace, LogError>,
+    /// Reads the files of one run, of which there is at least one. A database may hold several runs.
+    pub(crate) read: fn(&[PathBuf], &Columns) -> Result<Vec<Trace>, LogError>,
 }
 
 /// What a path in a folder of logs is to a format.
@@ -27,8 +27,8 @@ pub(crate) enum Place {
     Unknown,
     /// A folder that is one run as a whole. Nothing else is looked for in it.
     Run,
-    /// One of the files of a run, if its content agrees; all files of one folder are read together.
-    Part,
+    /// One of the files of this run, if its content agrees; all files of a run are read together.
+    Part(PathBuf),
     /// One of several states of the run in this folder, each with the history of those before:
     /// the one with the highest number is read.
     State(PathBuf, u64),
@@ -66,6 +66,11 @@ impl<'a> Head<'a> {
     /// The first line that is not blank; `None` for a binary file and one without such a line.
     pub(crate) fn first_line(&self) -> Option<&'a [u8]> {
         self.lines.first().copied()
+    }
+
+    /// The second line that is not blank.
+    pub(crate) fn second_line(&self) -> Option<&'a [u8]> {
+        self.lines.get(1).copied()
     }
 
     /// Whether a second line follows that is not blank.

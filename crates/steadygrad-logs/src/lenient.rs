@@ -13,18 +13,22 @@ pub(crate) fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
 pub(crate) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
-        Value::String(text) => crate::table::number(text.as_bytes()).ok().flatten(),
+        Value::String(text) => crate::column::number(text.as_bytes()).ok().flatten(),
         Value::Bool(on) => Some(f64::from(u8::from(*on))),
         _ => None,
     }
 }
 
-/// The numbers of an object by name. Nested objects give names such as `outer/inner`.
+/// The numbers of an object by name. Nested objects give names such as `outer/inner`, lists of a
+/// few numbers `name/0`, `name/1`. A list of one number is that number.
 pub(crate) fn numbers(object: &serde_json::Map<String, Value>) -> Vec<(String, Option<f64>)> {
     let mut found = Vec::new();
     flatten("", object, 0, &mut found);
     found
 }
+
+/// A longer list is a histogram, or a sample of something.
+const FEW: usize = 8;
 
 /// Number of levels of nested objects that are read.
 const DEEPEST: usize = 8;
@@ -43,6 +47,19 @@ fn flatten(
         };
         match value {
             Value::Object(inner) if depth < DEEPEST => flatten(&name, inner, depth + 1, found),
+            Value::Array(list) if list.len() <= FEW => {
+                let numbers: Option<Vec<f64>> = list.iter().map(number).collect();
+                match numbers.as_deref() {
+                    Some([one]) => found.push((name, Some(*one))),
+                    Some(several) => found.extend(
+                        several
+                            .iter()
+                            .enumerate()
+                            .map(|(place, value)| (format!("{name}/{place}"), Some(*value))),
+                    ),
+                    None => {}
+                }
+            }
             Value::Null => found.push((name, None)),
             other => {
                 if let Some(number) = number(other) {
@@ -123,9 +140,22 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_a_few_numbers() {
+        let found = of(r#"{"lr": [0.1, "0.2"], "loss": [NaN], "none": [], "mixed": [1, "x"]}"#);
+        assert!(
+            found[0].0 == "loss" && found[0].1.unwrap().is_nan(),
+            "{found:?}"
+        );
+        assert_eq!(
+            found[1..],
+            [("lr/0".into(), Some(0.1)), ("lr/1".into(), Some(0.2))]
+        );
+    }
+
+    #[test]
     fn words_in_strings_and_nested_objects() {
         let found =
-            of(r#"{"NaN \" Infinity": 1, "train": {"loss": NaN, "deep": {"x": 2}}, "list": [1]}"#);
+            of(r#"{"NaN \" Infinity": 1, "train": {"loss": NaN, "deep": {"x": 2}}, "no": ["x"]}"#);
         let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["NaN \" Infinity", "train/deep/x", "train/loss"]);
         assert!(parse(b"{\"a\": NaNa}").is_err());

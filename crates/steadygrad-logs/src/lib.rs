@@ -2,24 +2,52 @@
 //! `steadygrad::diagnose` judges.
 //!
 //! ```text
-//! steadygrad's run, TensorBoard, W&B, CSV, JSON lines, JSON, console text --read--> Trace
-//!   --diagnose_run--> Finding
+//! a log --read--> Trace --diagnose_run--> Finding
 //! ```
+//!
+//! | format | what is read |
+//! |---|---|
+//! | steadygrad's own run | the folder with `steps.arrow` |
+//! | TensorBoard | event files, scalars of both encodings; `train/` and `validation/` are one run |
+//! | W&B | `run-*.wandb`, and exports as CSV |
+//! | MLflow | the folder of a run in `mlruns`, or `mlflow.db` |
+//! | Trackio | `PROJECT.db` |
+//! | burn-train | the experiment's folder, with `train/epoch-1/Loss.log` |
+//! | JSON lines | one object a line: RLlib's `result.json`, mmdetection, detectron2, LLaMA-Factory |
+//! | JSON | `trainer_state.json`, arrays of rows, columns by name such as Keras's history |
+//! | console text | what any trainer prints: `loss: 2.3`, `loss=2.3`, dictionaries, tables, bars |
+//! | CSV | Lightning, Keras, Stable-Baselines3's `progress.csv`, YOLO's `results.csv` |
+//!
+//! A trace says what a row is ([`Cadence`](steadygrad::trace::Cadence)), what its steps count
+//! ([`StepUnit`](steadygrad::trace::StepUnit)), and what kind of training it is of
+//! ([`Objective`](steadygrad::trace::Objective)), all by names and strides.
 //!
 //! A format is recognised by a file's content, never by its name alone. [`Trace::notes`] names what
 //! could not be read: a log that was cut off, or is damaged in places, gives the rest. No number in
 //! a file decides how much memory is taken.
 
 mod blanks;
+mod cadence;
+mod column;
 mod columns;
 mod error;
+mod filtered;
+mod finish;
 mod folder;
 mod format;
 mod formats;
+mod joined;
+#[cfg(test)]
+mod laws;
 mod lenient;
+mod names;
+mod objective;
 mod objects;
 mod odd;
+mod own_steps;
+mod parts;
 mod roles;
+mod steps;
 mod table;
 
 pub use columns::Columns;
@@ -39,12 +67,12 @@ use formats::{FORMATS, format_of, is_console, read_console};
 pub fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
     let found = match path.is_dir() {
         true => folder::read(path, columns),
-        false => read_file(path, columns).map(|trace| vec![trace]),
+        false => read_file(path, columns),
     };
     found.map_err(|error| error.with_formats(&FORMATS.map(|format| format.name)))
 }
 
-fn read_file(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
+fn read_file(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
     formats::read(format_of(path)?, &[path.to_owned()], columns)
 }
 
@@ -58,25 +86,31 @@ pub fn read_text(
     name: &str,
     mut reader: impl BufRead,
     columns: &Columns,
-) -> Result<Trace, LogError> {
+) -> Result<Vec<Trace>, LogError> {
     const HEAD: u64 = 1 << 16;
     let name = Path::new(name);
     let mut head = Vec::new();
     let read = reader.by_ref().take(HEAD).read_to_end(&mut head);
     read.map_err(LogError::io(name))?;
     let trace = if is_console(&head) {
-        read_console(name, &mut head.as_slice().chain(reader), columns)
+        read_console(name, &mut head.as_slice().chain(reader), columns).map(|trace| vec![trace])
     } else {
         spooled(&head, reader, columns).map_err(|error| error.of_stream(name))
     };
-    let mut trace =
+    let mut traces =
         trace.map_err(|error| error.with_formats(&FORMATS.map(|format| format.name)))?;
-    trace.name = name_of(name);
-    Ok(trace)
+    if let [trace] = &mut traces[..] {
+        trace.name = name_of(name);
+    }
+    Ok(traces)
 }
 
 /// Reads a stream through a temporary file.
-fn spooled(head: &[u8], mut reader: impl BufRead, columns: &Columns) -> Result<Trace, LogError> {
+fn spooled(
+    head: &[u8],
+    mut reader: impl BufRead,
+    columns: &Columns,
+) -> Result<Vec<Trace>, LogError> {
     let error = || LogError::io(Path::new("the temporary file"));
     let mut file = tempfile::NamedTempFile::new().map_err(error())?;
     file.write_all(head).map_err(error())?;

@@ -1,261 +1,25 @@
-//! The role of a column, inferred from its name.
+//! The columns of a log that are read, and the role of each.
 
 use std::path::Path;
 
-use steadygrad::trace::Role;
+use steadygrad::trace::{Objective, Role};
 
+use crate::names::{is_loss_part, is_split, role};
+use crate::objective::objective;
+use crate::steps::{StepKind, step_kind};
 use crate::{Columns, LogError};
-
-/// The ecosystem's names for each role, the best first, in lower case with `_` for every separator.
-/// One of [`GROUPS`] may stand before a name.
-const NAMES: [(Role, &[&str]); 11] = [
-    (
-        Role::Loss,
-        &[
-            "train_loss_step",
-            "loss_step",
-            "batch_loss",
-            "step_loss",
-            "loss",
-            "train_loss",
-            "training_loss",
-            "tr_loss",
-            "loss_train",
-            "loss_training",
-            "total_loss",
-            "train_total_loss",
-            "lm_loss",
-            "ce_loss",
-            "nll_loss",
-            "cross_entropy_loss",
-            "crossentropyloss",
-            "cross_entropy",
-            "loss_total",
-            "train_loss_epoch",
-            "loss_epoch",
-            "objective",
-        ],
-    ),
-    (
-        Role::ValidationLoss,
-        &[
-            "val_loss",
-            "valid_loss",
-            "validation_loss",
-            "eval_loss",
-            "test_loss",
-            "loss_val",
-            "loss_validation",
-            "loss_eval",
-            "val_loss_epoch",
-            "lm_loss_validation",
-        ],
-    ),
-    (
-        Role::GradNorm,
-        &[
-            "grad_norm",
-            "global_grad_norm",
-            "gradient_norm",
-            "global_gradient_norm",
-            "total_grad_norm",
-            "total_gradient_norm",
-            "grad_norm_total",
-            "grad_norm_global",
-            "grad_2_0_norm_total",
-            "grad_norm_preclip",
-            "grad_norm_before_clip",
-            "grad_norm_unclipped",
-            "gradients_norm",
-            "gnorm",
-            "l2_grad_norm",
-            "global_norm",
-        ],
-    ),
-    (
-        Role::GradNormClipped,
-        &[
-            "grad_norm_clipped",
-            "clipped_grad_norm",
-            "grad_norm_after_clip",
-            "grad_norm_postclip",
-            "grad_norm_post_clip",
-        ],
-    ),
-    (
-        Role::LearningRate,
-        &[
-            "learning_rate",
-            "lr",
-            "current_lr",
-            "lr_group_0",
-            "learning_rate_group_0",
-            "lr_pg1",
-            "lr_0",
-            "lr_default",
-        ],
-    ),
-    (
-        Role::LossScale,
-        &[
-            "loss_scale",
-            "grad_scale",
-            "amp_scale",
-            "scaler_scale",
-            "loss_scaler_scale",
-        ],
-    ),
-    (
-        Role::WeightNorm,
-        &[
-            "weight_norm",
-            "weights_norm",
-            "param_norm",
-            "params_norm",
-            "parameter_norm",
-            "global_param_norm",
-            "global_weight_norm",
-            "total_weight_norm",
-        ],
-    ),
-    (
-        Role::UpdateNorm,
-        &[
-            "update_norm",
-            "updates_norm",
-            "global_update_norm",
-            "total_update_norm",
-        ],
-    ),
-    (
-        Role::NonFinite,
-        &["non_finite", "nonfinite", "num_nonfinite", "nan_count"],
-    ),
-    (Role::Subnormal, &["subnormal", "subnormals"]),
-    (Role::Skipped, &["skipped", "skipped_step", "step_skipped"]),
-];
-
-/// Prefixes that carry no meaning.
-const GROUPS: [&str; 13] = [
-    "train",
-    "training",
-    "trainer",
-    "optim",
-    "optimizer",
-    "debug",
-    "metrics",
-    "metric",
-    "stats",
-    "monitor",
-    "model",
-    "perf",
-    "global",
-];
-
-/// How the name of a parameter's gradient norm begins; the parameter's own name follows.
-const PER_PARAMETER: [&str; 9] = [
-    "grad_norm/",
-    "grad_norms/",
-    "gradient_norm/",
-    "gradient_norms/",
-    "gradients/",
-    "gradient/",
-    "grads/",
-    "grad_2.0_norm/",
-    "grad_norm_per_param/",
-];
-
-/// Names of a step, the best first.
-const STEPS: [&str; 12] = [
-    "step",
-    "global_step",
-    "_step",
-    "trainer_global_step",
-    "train_global_step",
-    "train_step",
-    "steps",
-    "iteration",
-    "iter",
-    "iterations",
-    "num_updates",
-    "update",
-];
-
-/// The rank of an epoch as a step.
-const EPOCH: &str = "epoch";
-
-/// The metric in a W&B export's name, such as `sunny-sky-3 - train/loss`.
-fn metric(name: &str) -> &str {
-    name.rsplit(" - ").next().unwrap_or(name).trim()
-}
-
-/// The name in lower case with one kind of separator.
-fn plain(name: &str) -> String {
-    let letters = metric(name).chars().map(|letter| match letter {
-        '/' | '.' | ' ' | '-' | ':' => '_',
-        other => other.to_ascii_lowercase(),
-    });
-    letters.collect()
-}
-
-/// The role of a name and the name's rank for it, 0 the best. `None` for an unknown name.
-pub(crate) fn role(name: &str) -> Option<(Role, usize)> {
-    let (name, lower) = (metric(name), metric(name).to_ascii_lowercase());
-    // An export of grouped runs has extremes beside its means.
-    if lower.ends_with("__min") || lower.ends_with("__max") {
-        return None;
-    }
-    let bare = GROUPS
-        .iter()
-        .find_map(|group| lower.strip_prefix(group)?.strip_prefix('/'))
-        .unwrap_or(&lower);
-    let parameter = PER_PARAMETER.iter().find_map(|prefix| {
-        let rest = bare.strip_prefix(prefix)?;
-        // The parameter keeps the case of its letters.
-        name.get(name.len() - rest.len()..)
-    });
-    match parameter {
-        Some("total" | "global" | "all" | "norm") => return Some((Role::GradNorm, 50)),
-        Some("mean" | "max" | "min" | "" | "avg") => return None,
-        Some(parameter) => return Some((Role::ParameterGradNorm(parameter.into()), 0)),
-        None => {}
-    }
-    let plain = plain(name);
-    let known = |plain: &str, worse: usize| {
-        NAMES.iter().find_map(|(role, names)| {
-            let place = names.iter().position(|known| *known == plain)?;
-            Some((role.clone(), place + worse))
-        })
-    };
-    known(&plain, 0)
-        .or_else(|| {
-            let bare = GROUPS
-                .iter()
-                .find_map(|group| plain.strip_prefix(group)?.strip_prefix('_'))?;
-            known(bare, 100)
-        })
-        .or_else(|| {
-            // Lightning's monitor: `lr-AdamW`, `lr-AdamW/pg1`.
-            let optimizer = plain.strip_prefix("lr_")?;
-            let first = !optimizer.contains("_pg") || optimizer.ends_with("_pg1");
-            first.then_some((Role::LearningRate, 200))
-        })
-}
-
-/// The rank of a name as a step, 0 the best. `None` for any other name.
-pub(crate) fn step_rank(name: &str) -> Option<usize> {
-    let plain = plain(name);
-    let known = STEPS.iter().position(|known| *known == plain);
-    known.or_else(|| (plain == EPOCH).then_some(STEPS.len()))
-}
 
 /// The columns that are read, with their roles.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Selection {
-    /// The column that holds the steps.
-    pub(crate) step: Option<usize>,
+    /// The columns that may hold the steps, the best first.
+    pub(crate) steps: Vec<(usize, StepKind)>,
+    /// The column that says which part of the data a row is about.
+    pub(crate) split: Option<usize>,
     /// One column for each role, in the log's order.
     pub(crate) roles: Vec<(usize, Role)>,
+    /// What kind of training the names speak of.
+    pub(crate) objective: Objective,
     /// The names of all other columns.
     pub(crate) unmatched: Vec<String>,
     pub(crate) notes: Vec<String>,
@@ -269,6 +33,13 @@ struct Candidate {
 }
 
 impl Selection {
+    /// The columns to read: those of the steps, that of the split, those with a role.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = usize> {
+        let steps = self.steps.iter().map(|(index, _)| *index);
+        let roles = self.roles.iter().map(|(index, _)| *index);
+        steps.chain(self.split).chain(roles)
+    }
+
     /// Gives a column its role, unless a column with a better name has it. The first `fixed`
     /// columns are the user's choice.
     fn place(
@@ -285,7 +56,9 @@ impl Selection {
             found.push(candidate);
             return;
         };
-        let better = rival >= fixed && candidate.rank < found[rival].rank;
+        // Of two names of one rank the alphabet decides, whatever the order of the columns.
+        let of = |candidate: &Candidate| (candidate.rank, names[candidate.index].clone());
+        let better = rival >= fixed && of(&candidate) < of(&found[rival]);
         let (taken, left) = if better {
             (candidate.index, found[rival].index)
         } else {
@@ -317,11 +90,13 @@ pub(crate) fn select(
             None => Err(no_column(path, column, names)),
         },
     };
-    let ranked_steps = names.iter().enumerate();
-    let best_step = ranked_steps
-        .filter_map(|(index, name)| Some((step_rank(name)?, index)))
-        .min();
-    let step = named(&columns.step)?.or(best_step.map(|(_, index)| index));
+    let objective = objective(names.iter().map(String::as_str));
+    let mut selection = Selection {
+        steps: steps(names, named(&columns.step)?),
+        split: names.iter().position(|name| is_split(name)),
+        objective,
+        ..Selection::default()
+    };
     let by_user = [
         (named(&columns.loss)?, Role::Loss),
         (named(&columns.grad_norm)?, Role::GradNorm),
@@ -333,40 +108,78 @@ pub(crate) fn select(
     });
     let mut found: Vec<Candidate> = by_user.collect();
     let fixed = found.len();
-    let mut selection = Selection {
-        step,
-        ..Selection::default()
-    };
-    for (index, name) in names.iter().enumerate() {
-        if Some(index) == step || found[..fixed].iter().any(|named| named.index == index) {
-            continue;
-        }
-        match role(name) {
+    let mut parts = Vec::new();
+    let is_step = |index: usize| selection.steps.iter().any(|(step, _)| *step == index);
+    let others: Vec<usize> = (0..names.len())
+        .filter(|index| {
+            let is_named = found.iter().any(|named| named.index == *index);
+            !is_named && !is_step(*index) && selection.split != Some(*index)
+        })
+        .collect();
+    for index in others {
+        match role(&names[index], objective) {
             Some((role, rank)) => {
                 let candidate = Candidate { index, role, rank };
                 selection.place(candidate, &mut found, fixed, names);
             }
-            None => selection.unmatched.push(name.clone()),
+            None if is_loss_part(&names[index], objective) => parts.push(index),
+            None => selection.unmatched.push(names[index].clone()),
         }
     }
-    selection.roles = found
-        .into_iter()
-        .map(|found| (found.index, found.role))
-        .collect();
-    if selection.roles.iter().any(|(_, role)| is_essential(role)) {
-        return Ok(selection);
+    let has_loss = found.iter().any(|found| found.role == Role::Loss);
+    for index in parts {
+        match has_loss && objective != Objective::Gan {
+            true => selection.unmatched.push(names[index].clone()),
+            false => found.push(Candidate {
+                index,
+                role: Role::LossPart(names[index].clone()),
+                rank: 0,
+            }),
+        }
     }
-    Err(LogError::NoRole {
-        path: path.to_owned(),
-        columns: names.iter().take(20).cloned().collect(),
-    })
+    let roles = found.into_iter().map(|found| (found.index, found.role));
+    selection.roles = roles.collect();
+    match selection.roles.iter().any(|(_, role)| is_essential(role)) {
+        true => Ok(selection),
+        false => Err(LogError::NoRole {
+            path: path.to_owned(),
+            columns: names.iter().take(20).cloned().collect(),
+        }),
+    }
+}
+
+/// The columns that may hold the steps, the best first.
+fn steps(names: &[String], by_user: Option<usize>) -> Vec<(usize, StepKind)> {
+    // W&B's export of grouped runs has extremes beside its means.
+    let is_export = names.iter().any(|name| name.ends_with("__MIN"));
+    let kind = |index: usize| step_kind(&names[index], is_export);
+    let ranked = (0..names.len()).filter_map(|index| Some((kind(index)?, index)));
+    let mut ranked: Vec<((StepKind, usize), usize)> = ranked.collect();
+    ranked.sort_by_key(|(kind, index)| (*kind, names[*index].clone()));
+    if let Some(index) = by_user {
+        // An epoch beside it may still tell how long an epoch is.
+        ranked.retain(|((kind, _), other)| *kind == StepKind::Epoch && *other != index);
+        let of_its_own = kind(index).unwrap_or((StepKind::Named, 0));
+        if of_its_own.0 == StepKind::Epoch {
+            ranked.clear();
+        }
+        ranked.insert(0, (of_its_own, index));
+    }
+    ranked
+        .into_iter()
+        .map(|((kind, _), index)| (index, kind))
+        .collect()
 }
 
 /// Whether the rules can judge a log that has this role alone.
 fn is_essential(role: &Role) -> bool {
     matches!(
         role,
-        Role::Loss | Role::GradNorm | Role::ParameterGradNorm(_)
+        Role::Loss
+            | Role::GradNorm
+            | Role::ParameterGradNorm(_)
+            | Role::LossPart(_)
+            | Role::ValueLoss
     )
 }
 
@@ -393,80 +206,6 @@ pub(crate) fn no_column(path: &Path, column: &str, names: &[String]) -> LogError
 mod tests {
     use super::*;
 
-    fn of(name: &str) -> Option<Role> {
-        role(name).map(|found| found.0)
-    }
-
-    #[test]
-    fn the_ecosystem_s_names() {
-        for name in [
-            "loss",
-            "train/loss",
-            "train_loss",
-            "Loss/train",
-            "training loss",
-            "train/lm-loss",
-            "lm loss",
-            "run-7 - train/loss",
-            "train_loss_step",
-            "tr_loss",
-            "objective",
-            "train/objective",
-        ] {
-            assert_eq!(of(name), Some(Role::Loss), "{name}");
-        }
-        for name in [
-            "val_loss",
-            "valid/loss",
-            "eval/loss",
-            "eval_loss",
-            "validation.loss",
-        ] {
-            assert_eq!(of(name), Some(Role::ValidationLoss), "{name}");
-        }
-        for name in [
-            "grad_norm",
-            "train/grad_norm",
-            "grad-norm",
-            "global_grad_norm",
-            "optim/total_grad_norm",
-            "grad_2.0_norm_total",
-            "grad_norm/total",
-        ] {
-            assert_eq!(of(name), Some(Role::GradNorm), "{name}");
-        }
-        for name in [
-            "lr",
-            "learning_rate",
-            "train/learning_rate",
-            "lr-Adam",
-            "lr-AdamW/pg1",
-            "learning-rate",
-        ] {
-            assert_eq!(of(name), Some(Role::LearningRate), "{name}");
-        }
-        let parameter = |name: &str| Some(Role::ParameterGradNorm(name.into()));
-        assert_eq!(of("grad_norm/h.0.attn.W"), parameter("h.0.attn.W"));
-        assert_eq!(
-            of("gradients/layers.3.weight"),
-            parameter("layers.3.weight")
-        );
-        assert_eq!(of("train/grad_norm/Head"), parameter("Head"));
-        assert_eq!(of("grad_2.0_norm/net.0.bias"), parameter("net.0.bias"));
-        for name in [
-            "accuracy",
-            "epoch",
-            "loss__MIN",
-            "",
-            "grad_norm/",
-            "x - loss__MAX",
-            "lr-Adam/pg2",
-            "val_accuracy",
-        ] {
-            assert_eq!(of(name), None, "{name}");
-        }
-    }
-
     fn select_of(names: &[&str], columns: &Columns) -> Result<Selection, LogError> {
         let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
         select(Path::new("log"), &names, columns)
@@ -485,7 +224,7 @@ mod tests {
             &Columns::default(),
         )
         .unwrap();
-        assert_eq!(found.step, Some(3));
+        assert_eq!(found.steps, [(3, StepKind::Update), (0, StepKind::Epoch)]);
         assert_eq!(found.roles, [(2, Role::Loss)]);
         assert!(found.notes[0].starts_with("both `train_loss_step` and `train_loss_epoch`"));
         let columns = Columns {
@@ -494,7 +233,8 @@ mod tests {
             ..Columns::default()
         };
         let found = select_of(&["epoch", "loss", "step", "acc"], &columns).unwrap();
-        assert_eq!((found.step, found.roles), (Some(0), vec![(3, Role::Loss)]));
+        assert_eq!(found.steps, [(0, StepKind::Epoch)]);
+        assert_eq!(found.roles, [(3, Role::Loss)]);
     }
 
     #[test]
@@ -517,5 +257,24 @@ mod tests {
             error.contains("its columns are a, b; name one with --loss"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn parts_are_read_where_no_column_is_the_loss() {
+        let of = |names: &[&str]| select_of(names, &Columns::default()).unwrap();
+        let part = |name: &str| Role::LossPart(name.into());
+        let found = of(&["epoch", "train/box_loss", "train/cls_loss", "val/box_loss"]);
+        let parts = [(1, part("train/box_loss")), (2, part("train/cls_loss"))];
+        assert_eq!(found.roles, parts);
+        assert_eq!(found.unmatched, ["val/box_loss"]);
+        let found = of(&["loss", "loss_cls"]);
+        assert_eq!(
+            (found.roles, found.unmatched),
+            (vec![(0, Role::Loss)], vec!["loss_cls".into()])
+        );
+        let found = of(&["loss", "loss_G", "loss_D"]);
+        assert_eq!(found.objective, Objective::Gan);
+        let roles = [(0, Role::Loss), (1, part("loss_G")), (2, part("loss_D"))];
+        assert_eq!(found.roles, roles);
     }
 }

@@ -1,194 +1,246 @@
-//! Columns that are filled row by row.
+//! A log of rows, each with its step.
 
 use std::sync::Arc;
 
 use steadygrad::Trace;
-use steadygrad::trace::{Role, Series};
+use steadygrad::trace::{Objective, Role, Series};
 
-use crate::odd;
+use crate::cadence::Counted;
+pub(crate) use crate::column::{Column, number};
+use crate::finish::Run;
+use crate::roles::Selection;
+use crate::steps::{Candidate, StepKind, Steps, steps};
 
-/// One column: a value for every row, and the rows without one.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Column {
-    /// NaN for a row without a value.
-    pub(crate) values: Vec<f64>,
-    /// Rows without a value, in order.
-    pub(crate) missing: Vec<u64>,
-}
-
-impl Column {
-    /// Adds the next row.
-    pub(crate) fn push(&mut self, value: Option<f64>) {
-        if value.is_none() {
-            self.missing.push(self.values.len() as u64);
-        }
-        self.values.push(value.unwrap_or(f64::NAN));
-    }
-
-    /// Adds rows without a value until there are `rows` rows.
-    pub(crate) fn fill(&mut self, rows: usize) {
-        while self.values.len() < rows {
-            self.push(None);
-        }
-    }
-
-    /// Adds another's rows.
-    pub(crate) fn append(&mut self, other: Column) {
-        let before = self.values.len() as u64;
-        self.missing
-            .extend(other.missing.iter().map(|row| row + before));
-        self.values.extend(other.values);
-    }
-}
-
-/// The steps in a column. A row without a usable step repeats the previous one. Without a column
-/// the rows are numbered from 0.
-pub(crate) fn steps(
-    column: Option<(&str, &Column)>,
+/// The columns of a log that are read.
+pub(crate) struct Table {
+    pub(crate) name: String,
+    pub(crate) format: String,
     rows: usize,
-    notes: &mut Vec<String>,
-) -> Arc<[u64]> {
-    let Some((name, column)) = column else {
-        notes.push("no column holds a step: rows are numbered from 0".into());
-        return (0..rows as u64).collect();
-    };
-    let (mut last, mut odd) = (0u64, 0usize);
-    let mut fractions = false;
-    let values = column.values.iter().map(|value| {
-        // f64 has every whole number up to 2^53.
-        if *value >= 0.0 && *value <= 9e15 {
-            fractions |= value.fract() != 0.0;
-            last = *value as u64;
-        } else {
-            odd += 1;
-        }
-        last
-    });
-    let steps: Arc<[u64]> = values.collect();
-    if odd > 0 {
-        notes.push(format!(
-            "{odd} rows have no step in `{name}`: the previous row's step is used"
-        ));
-    }
-    if fractions {
-        notes.push(format!("`{name}` has fractions: steps are rounded down"));
-    }
-    steps
-}
-
-/// The trace of columns that share the steps of their rows.
-pub(crate) fn trace(
-    name: String,
-    format: &str,
-    steps: &Arc<[u64]>,
-    columns: Vec<(Role, String, Column)>,
+    steps: Vec<(String, StepKind, Column)>,
+    /// 1 for a row about held-out data, 0 for a row about the training.
+    split: Option<Column>,
+    pub(crate) values: Vec<(Role, String, Column)>,
+    objective: Objective,
     unmatched: Vec<String>,
-    mut notes: Vec<String>,
-) -> Trace {
-    let mut series = Vec::new();
-    for (role, column, mut data) in columns {
-        let (steps, values) = if data.missing.is_empty() {
-            (steps.clone(), data.values)
-        } else {
-            let mut missing = data.missing.iter().copied().peekable();
-            let mut own = Vec::new();
-            let mut row = 0u64;
-            data.values.retain(|_| {
-                let there = missing.next_if_eq(&row).is_none();
-                if there {
-                    own.extend(steps.get(row as usize));
-                }
-                row += 1;
-                there
-            });
-            (own.into(), data.values)
-        };
-        if !values.is_empty() {
-            series.extend(Series::new(role, column, steps, values));
+    pub(crate) notes: Vec<String>,
+}
+
+impl Table {
+    /// Makes a table of the columns that `selection` wants, in its order.
+    pub(crate) fn new(
+        name: String,
+        format: &str,
+        names: &[String],
+        selection: Selection,
+        columns: Vec<Column>,
+        rows: usize,
+    ) -> Self {
+        let mut columns = columns.into_iter().map(|mut column| {
+            column.fill(rows);
+            column
+        });
+        let name_at = |index: usize| names.get(index).cloned().unwrap_or_default();
+        let steps = selection.steps.into_iter().zip(columns.by_ref());
+        let steps = steps.map(|((index, kind), column)| (name_at(index), kind, column));
+        let steps = steps.collect();
+        let split = selection.split.and_then(|_| columns.next());
+        let values = selection.roles.into_iter().zip(columns);
+        let values = values.map(|((index, role), column)| (role, name_at(index), column));
+        Self {
+            name,
+            format: format.into(),
+            rows,
+            steps,
+            split,
+            values: values.collect(),
+            objective: selection.objective,
+            unmatched: selection.unmatched,
+            notes: selection.notes,
         }
     }
-    notes.extend(odd::notes(&series));
-    Trace {
-        name,
-        format: format.into(),
-        series,
-        unmatched,
-        notes,
-        ..Trace::default()
+
+    /// Makes the trace.
+    pub(crate) fn trace(mut self) -> Trace {
+        self.set_held_out_apart();
+        let candidates: Vec<Candidate<'_>> = self
+            .steps
+            .iter()
+            .map(|(name, kind, column)| Candidate {
+                name,
+                kind: *kind,
+                column,
+            })
+            .collect();
+        let filled: Vec<&Column> = self.values.iter().map(|(.., column)| column).collect();
+        let found = steps(&candidates, &filled, self.rows, &mut self.notes);
+        let Steps { steps, used, .. } = found;
+        let unused = self.steps.iter().map(|(name, ..)| name);
+        self.unmatched
+            .extend(unused.filter(|name| !used.contains(name)).cloned());
+        let series = self.values.into_iter();
+        Run {
+            name: self.name,
+            format: self.format,
+            series: series
+                .filter_map(|(role, name, column)| series_of(role, name, column, &steps))
+                .collect(),
+            unmatched: self.unmatched,
+            notes: self.notes,
+            objective: self.objective,
+            counted: Counted {
+                unit: found.unit,
+                counts_updates: found.counts_updates,
+                is_by_epoch: found.is_by_epoch,
+            },
+        }
+        .trace()
+    }
+
+    /// Takes the rows about held-out data out of the training's columns. Their loss becomes the
+    /// held-out loss.
+    fn set_held_out_apart(&mut self) {
+        let Some(split) = self.split.take() else {
+            return;
+        };
+        let is_held_out = |row: usize| split.values.get(row) == Some(&1.0);
+        if !(0..self.rows).any(is_held_out) {
+            return;
+        }
+        let keep = |column: &Column, wanted: bool| {
+            let mut kept = Column::default();
+            let mut missing = column.missing.iter().copied().peekable();
+            for (row, value) in column.values.iter().enumerate() {
+                let is_missing = missing.next_if_eq(&(row as u64)).is_some();
+                let is_kept = !is_missing && is_held_out(row) == wanted;
+                kept.push(is_kept.then_some(*value));
+            }
+            kept
+        };
+        let has_held_out = |(role, ..): &(Role, String, Column)| *role == Role::ValidationLoss;
+        let mut held_out = None;
+        if !self.values.iter().any(has_held_out) {
+            let loss = self.values.iter().find(|(role, ..)| *role == Role::Loss);
+            held_out = loss
+                .map(|(_, name, column)| (Role::ValidationLoss, name.clone(), keep(column, true)));
+        }
+        for (role, _, column) in &mut self.values {
+            if *role != Role::ValidationLoss {
+                *column = keep(column, false);
+            }
+        }
+        self.values.extend(held_out);
+        // Such a row counts the batches of the held-out data.
+        let has_epoch = self
+            .steps
+            .iter()
+            .any(|(_, kind, _)| *kind == StepKind::Epoch);
+        for (_, kind, column) in &mut self.steps {
+            if has_epoch && matches!(kind, StepKind::Update | StepKind::Batch) {
+                *column = keep(column, false);
+            }
+        }
     }
 }
 
-/// A number as logs write it: `Ok(None)` for an empty cell, `Err` for text.
-pub(crate) fn number(text: &[u8]) -> Result<Option<f64>, ()> {
-    let text = text.trim_ascii();
-    match text {
-        b"" | b"null" | b"None" | b"none" | b"N/A" | b"NA" | b"-" => return Ok(None),
-        _ => {}
+/// The series of a column, without the rows that have no value. `None` if no row has one.
+pub(crate) fn series_of(
+    role: Role,
+    name: String,
+    mut column: Column,
+    steps: &Arc<[u64]>,
+) -> Option<Series> {
+    if column.missing.is_empty() {
+        let some = !column.values.is_empty();
+        return some.then(|| Series::new(role, name, steps.clone(), column.values).ok())?;
     }
-    let text = std::str::from_utf8(text).map_err(|_| ())?;
-    // Rust reads `nan`, `inf` and `infinity` in any case and with a sign.
-    text.parse().map(Some).map_err(|_| ())
+    let mut missing = column.missing.iter().copied().peekable();
+    let mut own = Vec::new();
+    let mut row = 0u64;
+    column.values.retain(|_| {
+        let there = missing.next_if_eq(&row).is_none();
+        if there {
+            own.extend(steps.get(row as usize));
+        }
+        row += 1;
+        there
+    });
+    let some = !own.is_empty();
+    some.then(|| Series::new(role, name, own.into(), column.values).ok())?
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
 
-    #[test]
-    fn numbers_as_logs_write_them() {
-        for (text, expected) in [
-            ("1", 1.0),
-            (" -2.5e-3 ", -2.5e-3),
-            ("1e400", f64::INFINITY),
-            ("inf", f64::INFINITY),
-            ("-Infinity", f64::NEG_INFINITY),
-        ] {
-            assert_eq!(number(text.as_bytes()), Ok(Some(expected)), "{text}");
-        }
-        for text in ["nan", "NaN", "-nan", "NAN"] {
-            assert!(number(text.as_bytes()).unwrap().unwrap().is_nan(), "{text}");
-        }
-        for text in ["", "  ", "null", "None", "N/A"] {
-            assert_eq!(number(text.as_bytes()), Ok(None), "{text}");
-        }
-        for text in ["abc", "1,5", "tensor(1.0)", "\u{e9}"] {
-            assert_eq!(number(text.as_bytes()), Err(()), "{text}");
-        }
+    use steadygrad::trace::{Cadence, StepUnit};
+
+    use super::*;
+    use crate::Columns;
+    use crate::roles::select;
+
+    fn of(names: &[&str], rows: &[&[Option<f64>]]) -> Trace {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let selection = select(Path::new("log"), &names, &Columns::default()).unwrap();
+        let columns = selection.wanted().map(|index| {
+            let mut column = Column::default();
+            for row in rows {
+                column.push(row[index]);
+            }
+            column
+        });
+        let columns = columns.collect();
+        Table::new("n".into(), "f", &names, selection, columns, rows.len()).trace()
     }
 
     #[test]
     fn rows_without_a_value_are_left_out_with_their_steps() {
-        let mut column = Column::default();
-        for value in [Some(1.0), None, Some(f64::NAN), Some(4.0), None] {
-            column.push(value);
-        }
-        let steps: Arc<[u64]> = [10, 20, 30, 40, 50].into();
-        let trace = trace(
-            "n".into(),
-            "f",
-            &steps,
-            vec![(Role::Loss, "loss".into(), column)],
-            vec![],
-            vec![],
+        let trace = of(
+            &["step", "loss"],
+            &[
+                &[Some(10.0), Some(1.0)],
+                &[Some(20.0), None],
+                &[Some(30.0), Some(f64::NAN)],
+                &[Some(40.0), Some(4.0)],
+                &[Some(50.0), None],
+            ],
         );
         let series = trace.series(&Role::Loss).unwrap();
         assert_eq!(&**series.steps(), [10, 30, 40]);
         assert!(series.values()[1].is_nan() && series.values()[2] == 4.0);
+        assert_eq!(trace.unit, StepUnit::Step);
     }
 
     #[test]
-    fn odd_steps_are_told() {
-        let column = Column {
-            values: vec![1.0, f64::NAN, 2.5, -3.0, 1e300],
-            missing: vec![],
-        };
-        let mut notes = Vec::new();
+    fn rows_about_held_out_data_are_no_training() {
+        let rows: Vec<Vec<Option<f64>>> = (0..12)
+            .map(|row| {
+                let held_out = row % 4 == 3;
+                let count = if held_out { 9 } else { 50 * (row % 4 + 1) };
+                [
+                    f64::from(held_out),
+                    f64::from(row / 4),
+                    f64::from(count),
+                    f64::from(row),
+                ]
+                .map(Some)
+                .to_vec()
+            })
+            .collect();
+        let rows: Vec<&[Option<f64>]> = rows.iter().map(Vec::as_slice).collect();
+        let trace = of(&["mode", "epoch", "iter", "loss"], &rows);
+        let loss = trace.series(&Role::Loss).unwrap();
         assert_eq!(
-            &*steps(Some(("step", &column)), 5, &mut notes),
-            [1, 1, 2, 2, 2]
+            &**loss.steps(),
+            [50, 100, 150, 200, 250, 300, 350, 400, 450]
         );
-        assert_eq!(notes.len(), 2, "{notes:?}");
-        assert_eq!(&*steps(None, 3, &mut notes), [0, 1, 2]);
-        assert_eq!(notes.len(), 3);
+        assert_eq!(loss.values()[3], 4.0);
+        let held_out = trace.series(&Role::ValidationLoss).unwrap();
+        assert_eq!(held_out.values(), [3.0, 7.0, 11.0]);
+        assert_eq!(trace.cadence, Cadence::Steps(50));
+        assert!(
+            !trace.notes.iter().any(|note| note.contains("restart")),
+            "{:?}",
+            trace.notes
+        );
     }
 }

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use steadygrad::Trace;
-use steadygrad::trace::Role;
 
 use crate::format::{Format, Head, anywhere, without_mark};
+use crate::names::is_held_out_split;
 use crate::roles::{Selection, select};
-use crate::table::{self, Column, number};
+use crate::table::{Column, Table, number};
 use crate::{Columns, LogError, blanks, name_of};
 
 pub(super) const FORMAT: Format = Format {
@@ -18,7 +18,7 @@ pub(super) const FORMAT: Format = Format {
     recognise,
     endings: &["csv", "tsv", "log", "txt"],
     place: anywhere,
-    read: |files, columns| read(&files[0], columns),
+    read: |files, columns| read(&files[0], columns).map(|trace| vec![trace]),
 };
 
 /// A line of names, and a line below it.
@@ -39,17 +39,14 @@ fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     let (header, delimiter) = header(path)?;
     let selection = select(path, &header, columns)?;
     let mut slots: Vec<Option<usize>> = vec![None; header.len()];
-    let wanted = selection
-        .step
-        .into_iter()
-        .chain(selection.roles.iter().map(|(index, _)| *index));
-    for (slot, index) in wanted.enumerate() {
+    for (slot, index) in selection.wanted().enumerate() {
         slots[index] = Some(slot);
     }
     let layout = Layout {
         delimiter,
         slots,
-        count: selection.roles.len() + usize::from(selection.step.is_some()),
+        count: selection.wanted().count(),
+        split: selection.split,
     };
     let rows = match plain(path, &layout)? {
         Some(rows) => rows,
@@ -65,6 +62,8 @@ struct Layout {
     slots: Vec<Option<usize>>,
     /// The number of columns that are read.
     count: usize,
+    /// The column that says which part of the data a row is about.
+    split: Option<usize>,
 }
 
 /// The names in the first line, and their separator.
@@ -147,6 +146,11 @@ impl Rows {
             let Some(slot) = layout.slots.get(index).copied().flatten() else {
                 continue;
             };
+            if layout.split == Some(index) {
+                let held_out = is_held_out_split(&String::from_utf8_lossy(cell));
+                self.columns[slot].push(held_out.map(|held_out| f64::from(u8::from(held_out))));
+                continue;
+            }
             let value = number(cell).unwrap_or_else(|()| {
                 self.odd_cells += 1;
                 self.first_odd.get_or_insert_with(|| {
@@ -260,18 +264,26 @@ fn quoted(path: &Path, layout: &Layout) -> Result<Rows, LogError> {
     Ok(rows)
 }
 
-fn trace(path: &Path, header: &[String], selection: Selection, mut rows: Rows) -> Trace {
-    let mut notes = selection.notes;
+fn trace(path: &Path, header: &[String], selection: Selection, rows: Rows) -> Trace {
+    let name = name_of(path);
+    let mut table = Table::new(
+        name,
+        FORMAT.name,
+        header,
+        selection,
+        rows.columns,
+        rows.rows,
+    );
     // The header is line 1.
     if let Some((row, text)) = &rows.first_odd {
-        notes.push(format!(
+        table.notes.push(format!(
             "{} cells hold no number, the first `{text}` in line {}",
             rows.odd_cells,
             row + 2
         ));
     }
     if let Some(row) = rows.first_odd_line {
-        notes.push(format!(
+        table.notes.push(format!(
             "{} lines do not have the header's {} cells, the first is line {}: their cells were \
              read",
             rows.odd_lines,
@@ -279,31 +291,15 @@ fn trace(path: &Path, header: &[String], selection: Selection, mut rows: Rows) -
             row + 2
         ));
     }
-    let mut columns = rows.columns.drain(..);
-    let step = selection
-        .step
-        .and_then(|index| Some((header.get(index)?.as_str(), columns.next()?)));
-    let step = step.as_ref().map(|(name, column)| (*name, column));
-    let steps = table::steps(step, rows.rows, &mut notes);
-    let mut columns: Vec<(Role, String, Column)> = selection
-        .roles
-        .into_iter()
-        .zip(columns)
-        .filter_map(|((index, role), column)| Some((role, header.get(index)?.clone(), column)))
-        .collect();
-    notes.extend(blanks::losses(&mut columns));
-    table::trace(
-        name_of(path),
-        FORMAT.name,
-        &steps,
-        columns,
-        selection.unmatched,
-        notes,
-    )
+    let blank = blanks::losses(&mut table.values);
+    table.notes.extend(blank);
+    table.trace()
 }
 
 #[cfg(test)]
 mod tests {
+    use steadygrad::trace::{Cadence, Objective, Role, StepUnit};
+
     use super::*;
 
     fn of(text: &str) -> Trace {
@@ -411,5 +407,71 @@ mod tests {
                 .all(|(step, norm)| step % 7 != 0 && *norm == *step as f64 * 2.0)
         );
         assert_eq!(norm.len(), rows - rows.div_ceil(7));
+    }
+
+    #[test]
+    fn yolo_s_padded_columns_are_parts_of_the_loss() {
+        let trace = of(
+            "      epoch,   train/box_loss,   train/cls_loss,  metrics/mAP_0.5, val/box_loss,  x/lr0\n\
+             0,   0.5,   0.25,   0.1,   0.9,  0.07\n   1,   nan,   0.25,   0,   nan,   0.06\n",
+        );
+        let loss = column(&trace, Role::Loss);
+        assert!(loss[0] == (0, 0.75) && loss[1].1.is_nan(), "{loss:?}");
+        assert_eq!(column(&trace, Role::LearningRate), [(0, 0.07), (1, 0.06)]);
+        assert_eq!(
+            (trace.unit, trace.cadence),
+            (StepUnit::Epoch, Cadence::Epoch)
+        );
+    }
+
+    #[test]
+    fn keras_s_and_timm_s_rows_are_epochs() {
+        for text in [
+            "epoch,accuracy,loss,val_accuracy,val_loss\n0,0.5,2.5,0.5,2.25\n1,0.5,2,0.5,2\n",
+            "epoch,train_loss,eval_loss,eval_top1,lr\n0,2.5,2.25,50.0,0.1\n1,2,2,60.0,0.1\n",
+        ] {
+            let trace = of(text);
+            assert_eq!(column(&trace, Role::Loss), [(0, 2.5), (1, 2.0)]);
+            assert_eq!(
+                (trace.unit, trace.cadence),
+                (StepUnit::Epoch, Cadence::Epoch)
+            );
+        }
+    }
+
+    #[test]
+    fn stable_baselines3_s_progress() {
+        let trace = of(
+            "rollout/ep_rew_mean,time/iterations,time/total_timesteps,train/approx_kl,train/loss,\
+             train/n_updates,train/value_loss\n12,1,2048,,,,\n13,2,4096,0.01,-0.03,10,1.5\n\
+             14,3,6144,nan,nan,20,nan\n",
+        );
+        let loss = column(&trace, Role::Loss);
+        assert!(loss[0] == (4096, -0.03) && loss[1].0 == 6144 && loss[1].1.is_nan());
+        assert_eq!(
+            (trace.unit, trace.objective),
+            (StepUnit::EnvironmentStep, Objective::Rl)
+        );
+        assert_eq!(trace.cadence, Cadence::Unknown);
+        assert_eq!(column(&trace, Role::ValueLoss)[0], (4096, 1.5));
+    }
+
+    #[test]
+    fn a_phase_in_words_and_two_networks() {
+        let trace = of("epoch,phase,loss\n0,train,2\n0,val,3\n1,train,1\n1,val,2\n");
+        assert_eq!(column(&trace, Role::Loss), [(0, 2.0), (1, 1.0)]);
+        assert_eq!(column(&trace, Role::ValidationLoss), [(0, 3.0), (1, 2.0)]);
+        let trace = of("step,G_loss,D_loss\n10,1,-3\n20,nan,2\n30,4,2\n");
+        let loss = column(&trace, Role::Loss);
+        assert!(
+            loss[0] == (10, -3.0) && loss[1].1.is_nan() && loss[2] == (30, 4.0),
+            "{loss:?}"
+        );
+        assert_eq!(
+            (trace.objective, trace.cadence),
+            (Objective::Gan, Cadence::Steps(10))
+        );
+        let part = Role::LossPart("G_loss".into());
+        assert_eq!(column(&trace, part).len(), 3);
     }
 }

@@ -9,12 +9,14 @@ use crate::format::{Format, Head, Place, without_mark};
 use crate::objects::Objects;
 use crate::{Columns, LogError, lenient, name_of};
 
+use super::json_lines;
+
 pub(super) const FORMAT: Format = Format {
     name: "JSON",
     recognise,
     endings: &["json", "jsonl", "ndjson", "log", "txt"],
     place,
-    read: |files, columns| read(&files[0], columns),
+    read: |files, columns| read(&files[0], columns).map(|trace| vec![trace]),
 };
 
 /// The file in which Hugging Face's trainer keeps its history.
@@ -29,8 +31,18 @@ const HISTORIES: [&str; 4] = ["log_history", "history", "logs", "metrics"];
 /// An array, or an object that spans several lines or holds a history. An object that is one row in
 /// one line belongs to JSON lines, which is asked first.
 fn recognise(head: &Head<'_>) -> bool {
-    let first = head.first_line().and_then(<[u8]>::first);
-    matches!(first, Some(b'[' | b'{'))
+    let Some(first) = head.first_line() else {
+        return false;
+    };
+    // A line of text may begin with a time in brackets: `[2024-01-01`.
+    let mut rest = first.trim_ascii_start().iter();
+    let open = rest.next();
+    let next = rest.find(|byte| !byte.is_ascii_whitespace());
+    match open {
+        Some(b'{') => matches!(next, None | Some(b'"' | b'}')),
+        Some(b'[') => matches!(next, None | Some(b'{' | b'[' | b']' | b'"')),
+        _ => false,
+    }
 }
 
 /// A trainer's state belongs to the folder of its run. The state in that folder itself is the last.
@@ -55,8 +67,19 @@ fn checkpoint_step(folder: &Path) -> Option<u64> {
 fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
     let text = std::fs::read(path).map_err(LogError::io(path))?;
     let unrecognised = |found: String| LogError::unrecognised(path, found);
-    let mut value = lenient::parse(without_mark(&text))
-        .map_err(|error| unrecognised(format!("it begins as JSON, but {error}")))?;
+    let mut value = match lenient::parse(without_mark(&text)) {
+        Ok(value) => value,
+        // A row may be too long for the beginning of the file to show its end.
+        Err(_) if json_lines::is_object(first_line(&text)) => {
+            return json_lines::read(path, columns);
+        }
+        Err(error) => {
+            return Err(unrecognised(format!(
+                "it begins as JSON, and is damaged or cut off at line {}",
+                error.line()
+            )));
+        }
+    };
     let trainer = value.get("log_history").is_some();
     let history = value.get_mut("log_history").and_then(Value::as_array_mut);
     for row in history.into_iter().flatten() {
@@ -89,6 +112,11 @@ fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
         }
     }
     Ok(trace)
+}
+
+fn first_line(text: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
+    without_mark(&text[..end])
 }
 
 /// Writes NaN where the trainer filtered it.

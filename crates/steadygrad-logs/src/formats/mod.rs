@@ -4,10 +4,13 @@
 //! with a `FORMAT`, and name it once in the list below: recognition, the walk through a folder and
 //! the error message follow.
 
+mod burn;
 mod console;
 mod csv;
+mod database;
 mod json;
 mod json_lines;
+mod mlflow;
 mod own;
 mod tensorboard;
 mod wandb;
@@ -22,10 +25,13 @@ use crate::format::{Format, Head};
 use crate::{Columns, LogError};
 
 /// All formats. The first that recognises a file reads it.
-pub(crate) const FORMATS: [&Format; 7] = [
+pub(crate) const FORMATS: [&Format; 10] = [
     &own::FORMAT,
+    &burn::FORMAT,
     &tensorboard::FORMAT,
     &wandb::FORMAT,
+    &database::FORMAT,
+    &mlflow::FORMAT,
     &json_lines::FORMAT,
     &json::FORMAT,
     &csv::FORMAT,
@@ -58,14 +64,21 @@ pub(crate) fn read(
     format: &'static Format,
     files: &[PathBuf],
     columns: &Columns,
-) -> Result<Trace, LogError> {
+) -> Result<Vec<Trace>, LogError> {
     let found = (format.read)(files, columns);
-    match (found, files) {
-        (Err(error), [file]) if is_text(format) && error.may_be_console() => {
-            let console = console::read_file(file, columns);
-            console.map_err(|other| error.or_of_console(other))
+    let [file] = files else { return found };
+    if !is_text(format) {
+        return found;
+    }
+    let has_rows = |traces: &Vec<Trace>| traces.iter().any(|trace| !trace.series.is_empty());
+    let console = || console::read_file(file, columns).map(|trace| vec![trace]);
+    match found {
+        Ok(traces) if has_rows(&traces) => Ok(traces),
+        Ok(traces) => console().or(Ok(traces)),
+        Err(error) if error.may_be_console() => {
+            console().map_err(|other| error.or_of_console(other))
         }
-        (found, _) => found,
+        Err(error) => Err(error),
     }
 }
 
@@ -125,6 +138,13 @@ mod tests {
             ("{\n \"log_history\": []}", name(&json::FORMAT)),
             ("{\"log_history\": [{\"loss\": 1}]}", name(&json::FORMAT)),
             ("[{\"loss\": 1}]", name(&json::FORMAT)),
+            ("{\"loss\": [1, 2]}", name(&json::FORMAT)),
+            (
+                "{\"loss\": 1, \"hist\": [1]}\n{\"loss\": 2}",
+                name(&json_lines::FORMAT),
+            ),
+            ("[2024-01-01 10:00:00] step: 1", None),
+            ("1796090478143 2.5 0\n", name(&mlflow::FORMAT)),
             ("", None),
             ("\n\n", None),
             (
@@ -139,6 +159,8 @@ mod tests {
         ] {
             assert_eq!(name_of(text.as_bytes()), expected, "{text:?}");
         }
+        let database = b"SQLite format 3\0\x10";
+        assert_eq!(name_of(database), name(&database::FORMAT));
         assert_eq!(name_of(b":W&B\xe1\xbe\0"), name(&wandb::FORMAT));
     }
 

@@ -19,7 +19,7 @@ pub(super) const FORMAT: Format = Format {
     recognise: |_| false,
     endings: &[],
     place,
-    read: |folders, _| read(&folders[0]),
+    read: |folders, _| read(&folders[0]).map(|trace| vec![trace]),
 };
 
 fn place(path: &Path) -> Place {

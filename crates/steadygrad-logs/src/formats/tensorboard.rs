@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 use steadygrad::Trace;
-use steadygrad::trace::Series;
 
 use crate::format::{Format, Place};
-use crate::roles::{role, select};
-use crate::{Columns, LogError, name_of, odd};
+use crate::names::{is_held_out, words};
+use crate::own_steps::{self, is_read};
+use crate::{Columns, LogError, name_of};
 
 pub(super) const FORMAT: Format = Format {
     name: "TensorBoard event file",
@@ -23,16 +23,59 @@ pub(super) const FORMAT: Format = Format {
     recognise: |head| length(head.bytes()).is_some(),
     endings: &[],
     place,
-    read,
+    read: |files, columns| read(files, columns).map(|trace| vec![trace]),
 };
 
 /// Event files have any ending; `tfevents` is in their name. All files of one folder are one run.
 fn place(path: &Path) -> Place {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     match name.contains("tfevents") {
-        true => Place::Part,
+        true => Place::Part(run_of(path)),
         false => Place::Unknown,
     }
+}
+
+/// The words for a folder of the training's own events.
+const TRAIN: [&str; 2] = ["train", "training"];
+
+/// The folder of a run, or a name for it that no other run has.
+///
+/// Keras writes `train` and `validation` side by side, TensorFlow's estimator `eval` in the run's
+/// folder, and PyTorch's `add_scalars` `loss_train` and `loss_val`.
+fn run_of(file: &Path) -> PathBuf {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let Some(above) = folder.parent().filter(|_| folder.file_name().is_some()) else {
+        return folder.to_owned();
+    };
+    let stem = |folder: &Path, is_wanted: &dyn Fn(&str) -> bool| {
+        let mut words = words(&folder.file_name()?.to_string_lossy());
+        let is_last = words.last().is_some_and(|word| is_wanted(word));
+        is_last.then(|| words.pop())?;
+        Some(words.join("_"))
+    };
+    let is_train = |word: &str| TRAIN.contains(&word);
+    let of_train = stem(folder, &is_train);
+    let of_held_out = stem(folder, &is_held_out);
+    let has_sibling = |wanted: &str, kind: &dyn Fn(&str) -> bool| {
+        let entries = std::fs::read_dir(above).into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.path())
+            .any(|path| path.is_dir() && stem(&path, kind).as_deref() == Some(wanted))
+    };
+    match (of_train, of_held_out) {
+        (Some(stem), _) if has_sibling(&stem, &is_held_out) => above.join(stem),
+        (_, Some(stem)) if has_sibling(&stem, &is_train) => above.join(stem),
+        (_, Some(stem)) if stem.is_empty() && has_events(above) => above.to_owned(),
+        _ => folder.to_owned(),
+    }
+}
+
+fn has_events(folder: &Path) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name());
+    names
+        .into_iter()
+        .any(|name| name.to_string_lossy().contains("tfevents"))
 }
 
 /// Bytes before a record's data.
@@ -127,45 +170,27 @@ struct Tags {
     names: Vec<String>,
     columns: Vec<(Vec<u64>, Vec<f64>)>,
     notes: Vec<String>,
+    /// Whether the file is about held-out data.
+    is_held_out: bool,
 }
 
 /// Reads the files of one run in their order.
 fn read(files: &[PathBuf], columns: &Columns) -> Result<Trace, LogError> {
     let first = files.first().map(PathBuf::as_path).unwrap_or(Path::new(""));
-    let run = first
-        .parent()
-        .filter(|folder| folder.file_name().is_some())
-        .unwrap_or(first);
+    let folder = run_of(first);
+    let run = Some(folder.as_path()).filter(|folder| folder.file_name().is_some());
+    let run = run.unwrap_or(first);
     let mut tags = Tags::default();
     for file in files {
+        // The tags of held-out events are those of the training's.
+        let folder = file.parent().and_then(Path::file_name).unwrap_or_default();
+        let is_apart = files.iter().any(|other| other.parent() != file.parent());
+        tags.is_held_out = is_apart && is_held_out(&folder.to_string_lossy());
         tags.read(file, columns)?;
     }
-    let mut selection = select(first, &tags.names, columns)?;
-    // Every value has its own step. A tag that is called `step` does not replace it.
-    if let Some(index) = selection.step {
-        selection.unmatched.push(tags.names[index].clone());
-    }
-    let mut series = Vec::new();
-    for (index, role) in selection.roles {
-        let (steps, values) = std::mem::take(&mut tags.columns[index]);
-        series.extend(Series::new(
-            role,
-            tags.names[index].clone(),
-            steps.into(),
-            values,
-        ));
-    }
-    let mut notes = tags.notes;
-    notes.extend(selection.notes);
-    notes.extend(odd::notes(&series));
-    Ok(Trace {
-        name: name_of(run),
-        format: FORMAT.name.into(),
-        series,
-        unmatched: selection.unmatched,
-        notes,
-        ..Trace::default()
-    })
+    let name = name_of(run);
+    let steps = (tags.names, tags.columns);
+    own_steps::trace(first, name, FORMAT.name, steps, columns, tags.notes)
 }
 
 impl Tags {
@@ -231,21 +256,24 @@ impl Tags {
             let Some(scalar) = value.scalar() else {
                 continue;
             };
-            let place = match self.places.get(&value.tag) {
+            let tag = match self.is_held_out && !is_held_out(&value.tag) {
+                true => format!("val/{}", value.tag),
+                false => value.tag,
+            };
+            let place = match self.places.get(&tag) {
                 Some(place) => *place,
                 None => {
-                    self.names.push(value.tag.clone());
+                    self.names.push(tag.clone());
                     self.columns.push(Default::default());
-                    self.places
-                        .insert(value.tag.clone(), self.columns.len() - 1);
+                    self.places.insert(tag.clone(), self.columns.len() - 1);
                     self.columns.len() - 1
                 }
             };
             // A run may have thousands of tags that no rule uses.
             let asked = [&columns.loss, &columns.grad_norm, &columns.learning_rate];
             let wanted = !self.columns[place].0.is_empty()
-                || role(&value.tag).is_some()
-                || asked.into_iter().flatten().any(|tag| *tag == value.tag);
+                || is_read(&tag)
+                || asked.into_iter().flatten().any(|asked| *asked == tag);
             if wanted {
                 let (steps, values) = &mut self.columns[place];
                 steps.push(step);
@@ -257,7 +285,7 @@ impl Tags {
 
 #[cfg(test)]
 mod tests {
-    use steadygrad::trace::Role;
+    use steadygrad::trace::{Role, StepUnit};
 
     use super::*;
     use crate::format::Head;
@@ -393,5 +421,40 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn events_of_held_out_data_belong_to_the_run_beside_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |run: &str, tag: &str, value: f32| {
+            let run = folder.path().join(run);
+            std::fs::create_dir_all(&run).unwrap();
+            let events: Vec<u8> = (0..3)
+                .flat_map(|step| record(&event(step, tag, value)))
+                .collect();
+            std::fs::write(run.join("events.out.tfevents.1"), events).unwrap();
+        };
+        write("keras/train", "epoch_loss", 1.0);
+        write("keras/validation", "epoch_loss", 2.0);
+        write("estimator", "loss", 1.0);
+        write("estimator/eval", "loss", 2.0);
+        write("torch/loss_train", "loss", 1.0);
+        write("torch/loss_val", "loss", 2.0);
+        write("alone/test", "loss", 1.0);
+        let traces = crate::read(folder.path(), &Columns::default()).unwrap();
+        let of = |trace: &Trace, role: Role| trace.series(&role).map(|series| series.values()[0]);
+        let found: Vec<_> = traces
+            .iter()
+            .map(|trace| {
+                let (loss, held_out) = (of(trace, Role::Loss), of(trace, Role::ValidationLoss));
+                (trace.name.as_str(), loss, held_out)
+            })
+            .collect();
+        let both = (Some(1.0), Some(2.0));
+        let expected = [("estimator", both), ("keras", both), ("loss", both)];
+        let expected = expected.map(|(name, (loss, held_out))| (name, loss, held_out));
+        assert_eq!(found[..3], expected);
+        assert_eq!(found[3], ("test", Some(1.0), None));
+        assert_eq!(traces[1].unit, StepUnit::Epoch);
     }
 }

@@ -23,7 +23,7 @@ pub(super) const FORMAT: Format = Format {
     recognise: |head| head.bytes().starts_with(BEGIN),
     endings: &["wandb"],
     place: anywhere,
-    read: |files, columns| read(&files[0], columns),
+    read: |files, columns| read(&files[0], columns).map(|trace| vec![trace]),
 };
 
 /// The first bytes of a file; its version follows.

@@ -32,7 +32,7 @@ pub(super) const FORMAT: Format = Format {
     recognise,
     endings: &["log", "txt", "out", "err"],
     place: anywhere,
-    read: |files, columns| read_file(&files[0], columns),
+    read: |files, columns| read_file(&files[0], columns).map(|trace| vec![trace]),
 };
 
 /// Bytes that are read at a time.

@@ -1,9 +1,9 @@
 //! What the names in a line are good for.
 
-use steadygrad::trace::Role;
+use steadygrad::trace::{Objective, Role};
 
-use crate::Columns;
-use crate::roles::{role, step_rank};
+use crate::names::role;
+use crate::{Columns, own_steps};
 
 /// Words that say that a line is of an evaluation.
 const EVALUATION: [&str; 14] = [
@@ -23,18 +23,24 @@ const EVALUATION: [&str; 14] = [
     "validator",
 ];
 
-/// Parts of other names of which the rules read the numbers.
-const READ: [&str; 10] = [
-    "loss",
-    "reward",
-    "return",
-    "xent",
-    "kl",
-    "grad",
-    "norm",
-    "skipped",
-    "objective",
-    "rew",
+/// Names of steps, the best first. A fraction of an epoch is printed as `update`.
+const STEPS: [&str; 16] = [
+    "num_updates",
+    "step",
+    "_step",
+    "global_step",
+    "steps",
+    "iteration",
+    "iter",
+    "iterations",
+    "updates",
+    "iters",
+    "batch",
+    "itr",
+    "it",
+    "i",
+    "update",
+    "batch_idx",
 ];
 
 /// Words before the name of a step that change nothing of what it counts.
@@ -71,15 +77,7 @@ pub(super) fn step_of(name: &str) -> Option<usize> {
         .iter()
         .find_map(|word| bare.strip_prefix(word)?.strip_prefix('_'))
         .unwrap_or(bare);
-    // A fractional number of epochs is printed as `update`.
-    match bare {
-        "update" => Some(30),
-        "iters" | "batch" | "itr" | "it" | "i" => Some(20),
-        "num_updates" | "train_num_updates" => Some(0),
-        _ => step_rank(bare)
-            .filter(|_| !is_epoch(bare))
-            .map(|rank| rank + 1),
-    }
+    STEPS.iter().position(|step| *step == bare)
 }
 
 /// Whether the steps are those of an environment.
@@ -95,9 +93,13 @@ pub(super) fn is_epoch(name: &str) -> bool {
     )
 }
 
+fn is_of(name: &str, wanted: &Role) -> bool {
+    role(name, Objective::Supervised).is_some_and(|(role, _)| role == *wanted)
+}
+
 /// Whether a loss of held-out data is named.
 pub(super) fn is_held_out(name: &str) -> bool {
-    let known = role(name).is_some_and(|(role, _)| role == Role::ValidationLoss);
+    let known = is_of(name, &Role::ValidationLoss) || crate::names::is_held_out(name);
     let plain = plain(name);
     let word = plain.split(['_', '/', '.']).next().unwrap_or_default();
     known || EVALUATION.contains(&word)
@@ -105,7 +107,7 @@ pub(super) fn is_held_out(name: &str) -> bool {
 
 /// Whether a loss of training is named.
 pub(super) fn is_loss(name: &str) -> bool {
-    let known = role(name).is_some_and(|(role, _)| role == Role::Loss);
+    let known = is_of(name, &Role::Loss);
     let lower = name.to_ascii_lowercase();
     let named = (lower.contains("loss") || lower == "xent") && !lower.contains("scal");
     (known || named) && !is_held_out(name)
@@ -119,11 +121,10 @@ pub(super) fn is_read(name: &str, columns: &Columns) -> bool {
         &columns.grad_norm,
         &columns.learning_rate,
     ];
-    let lower = name.to_ascii_lowercase();
     by_user.into_iter().flatten().any(|column| column == name)
-        || role(name).is_some()
-        || READ.iter().any(|part| lower.contains(part))
-        || matches!(&*lower, "g" | "d" | "gen" | "disc" | "gp")
+        || own_steps::is_read(name)
+        || is_loss(name)
+        || name == "skipped"
 }
 
 /// Whether a word outside the names says that the line is of an evaluation.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::table::Column;
+use crate::column::Column;
 
 /// Columns that say where a row stands. Those of names follow.
 pub(super) const STEP: usize = 0;

@@ -4,14 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use steadygrad::Trace;
-use steadygrad::trace::{Role, Series};
+use steadygrad::trace::{Cadence, Objective, Role, Series};
 
 use super::names::is_loss;
 use super::reader::{Reader, Skip};
 use super::rows::{NAMED, Rows, STEP};
 use super::steps::{self, Steps};
-use crate::roles::{role, select};
-use crate::table::{self, Column};
+use crate::cadence::Counted;
+use crate::column::Column;
+use crate::finish::Run;
+use crate::names::role;
+use crate::objective::objective;
+use crate::roles::select;
+use crate::steps::StepKind;
+use crate::table::series_of;
 use crate::{Columns, LogError, name_of};
 
 /// Makes the trace of what was read.
@@ -35,10 +41,19 @@ pub(super) fn of(path: &Path, mut read: Reader, columns: &Columns) -> Result<Tra
     let names: Vec<String> = names.cloned().collect();
     let selection = select(path, &names, columns)?;
     notes.extend(selection.notes);
+    let own_count = rows.names.len();
+    let named = selection
+        .steps
+        .first()
+        .filter(|(index, kind)| *kind == StepKind::Named && *index < own_count);
+    let steps = match named.and_then(|(index, _)| rows.values(NAMED + index)) {
+        Some(column) => column.values.iter().map(|step| *step as u64).collect(),
+        None => steps,
+    };
     let (own, other): (Vec<_>, Vec<_>) = selection
         .roles
         .into_iter()
-        .partition(|(index, _)| *index < rows.names.len());
+        .partition(|(index, _)| *index < own_count);
     let count = rows.count();
     let taken = own.into_iter().map(|(index, role)| {
         let mut column = rows
@@ -50,23 +65,49 @@ pub(super) fn of(path: &Path, mut read: Reader, columns: &Columns) -> Result<Tra
         (role, rows.names[index].clone(), column)
     });
     let mut taken: Vec<(Role, String, Column)> = taken.collect();
-    notes.extend(restore_filtered_losses(&mut taken));
     rows.columns.clear();
     let steps = insert_skips(&mut taken, steps, &rows.lines, &read.skips, &mut notes);
     let mut unmatched = selection.unmatched;
-    unmatched.extend(read.others);
-    let name = name_of(path);
-    let mut trace = table::trace(name, super::FORMAT.name, &steps, taken, unmatched, notes);
+    unmatched.extend(read.others.iter().cloned());
+    let objective = objective(
+        names
+            .iter()
+            .map(String::as_str)
+            .chain(unmatched.iter().map(String::as_str)),
+    );
+    let series = taken.into_iter();
+    let mut series: Vec<Series> = series
+        .filter_map(|(role, name, column)| series_of(role, name, column, &steps))
+        .collect();
     for (index, role) in other {
-        let (name, steps, values) = &beside[index - rows.names.len()];
-        trace.series.extend(Series::new(
+        let (name, steps, values) = &beside[index - own_count];
+        series.extend(Series::new(
             role,
             name,
             steps.as_slice().into(),
             values.clone(),
         ));
     }
-    (trace.unit, trace.cadence) = (unit, cadence);
+    let counted = Counted {
+        unit,
+        counts_updates: cadence != Cadence::Unknown,
+        is_by_epoch: cadence == Cadence::Epoch,
+    };
+    let format = super::FORMAT.name.into();
+    let run = Run {
+        name: name_of(path),
+        format,
+        series,
+        unmatched,
+        notes,
+        objective,
+        counted,
+    };
+    let mut trace = run.trace();
+    // Between two rows of skipped updates there is no stride.
+    if !read.skips.is_empty() && trace.cadence != Cadence::Epoch {
+        trace.cadence = cadence;
+    }
     Ok(trace)
 }
 
@@ -120,7 +161,9 @@ fn beside(tables: &[Rows], main: &Rows, steps: &[u64]) -> Vec<Beside> {
     let mut found: Vec<Beside> = Vec::new();
     for rows in tables {
         for (index, name) in rows.names.iter().enumerate() {
-            let known = role(name).map(|(role, _)| role);
+            let known = [Objective::Supervised, Objective::Rl]
+                .into_iter()
+                .find_map(|kind| Some(role(name, kind)?.0));
             let lone = !main.names.contains(name) && !found.iter().any(|other| other.0 == *name);
             let reward = ["reward", "return", "kl"]
                 .iter()
@@ -158,29 +201,6 @@ fn beside(tables: &[Rows], main: &Rows, steps: &[u64]) -> Vec<Beside> {
         }
     }
     found
-}
-
-/// Writes NaN where Hugging Face's trainer filtered it: it prints a loss of 0 then, beside a
-/// gradient norm that is not finite.
-fn restore_filtered_losses(columns: &mut [(Role, String, Column)]) -> Option<String> {
-    let of = |wanted: Role| columns.iter().position(|(role, ..)| *role == wanted);
-    let (loss, norm) = (of(Role::Loss)?, of(Role::GradNorm)?);
-    let odd = |row: &usize| {
-        let (loss, norm) = (&columns[loss].2, &columns[norm].2);
-        let there = |row: usize| norm.missing.binary_search(&(row as u64)).is_err();
-        loss.values[*row] == 0.0 && !norm.values[*row].is_finite() && there(*row)
-    };
-    let rows: Vec<usize> = (0..columns[loss].2.values.len()).filter(odd).collect();
-    for row in &rows {
-        columns[loss].2.values[*row] = f64::NAN;
-    }
-    (!rows.is_empty()).then(|| {
-        format!(
-            "{} losses of exactly 0 beside a norm that is not finite are read as NaN: Hugging Face's \
-             trainer prints a filtered NaN so",
-            rows.len()
-        )
-    })
 }
 
 /// Puts the updates that were left out between the rows, as rows with a loss scale and a norm.
