@@ -30,7 +30,6 @@ mod cadence;
 mod column;
 mod columns;
 mod error;
-mod filtered;
 mod finish;
 mod folder;
 mod format;
