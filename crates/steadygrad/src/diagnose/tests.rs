@@ -250,8 +250,14 @@ fn hostile_logs() {
                 assert!(known.contains(step), "{finding:?}");
             }
             let is_loud = finding.level > FindingLevel::Note;
-            assert!(!(is_loud && found.state == RunState::NothingSeen), "{found:?}");
-            assert!(trace.cadence.is_one_step() || !says_batch(finding), "{finding:?}");
+            assert!(
+                !(is_loud && found.state == RunState::NothingSeen),
+                "{found:?}"
+            );
+            assert!(
+                trace.cadence.is_one_step() || !says_batch(finding),
+                "{finding:?}"
+            );
         }
     }
 }
@@ -291,7 +297,10 @@ fn a_thinned_log_of_a_healthy_run_has_no_error() {
         let whole = healthy_of(seed).trace();
         for every in [1, 7, 10, 50, 130] {
             let found = RunDiagnosis::of(&thinned(&whole, every));
-            let loud = found.findings.iter().find(|each| each.level > FindingLevel::Note);
+            let loud = found
+                .findings
+                .iter()
+                .find(|each| each.level > FindingLevel::Note);
             assert_eq!(loud, None, "seed {seed}, every {every}");
         }
     }
@@ -304,10 +313,16 @@ fn a_constant_column_changes_nothing() {
             continue;
         };
         let trace = fires();
-        for role in [Role::ValidationLoss, Role::Reward, Role::Kl, Role::LossPart("b".into())] {
+        for role in [
+            Role::ValidationLoss,
+            Role::Reward,
+            Role::Kl,
+            Role::LossPart("b".into()),
+        ] {
             let mut more = trace.clone();
             let steps = trace.series[0].steps();
-            more.series.push(sketch::series(role, steps, &vec![0.7; steps.len()]));
+            more.series
+                .push(sketch::series(role, steps, &vec![0.7; steps.len()]));
             assert_eq!(codes(&more), codes(&trace), "{}", rule.code);
         }
     }
@@ -355,7 +370,12 @@ fn hostile(seed: u64) -> Trace {
         Role::LossScale,
         Role::Skipped,
     ];
-    roles.extend([Role::LossPart("g".into()), Role::ValueLoss, Role::Kl, Role::Reward]);
+    roles.extend([
+        Role::LossPart("g".into()),
+        Role::ValueLoss,
+        Role::Kl,
+        Role::Reward,
+    ]);
     roles.extend((0..4).map(|layer| Role::ParameterGradNorm(format!("l.{layer}.w"))));
     let mut series = Vec::new();
     for role in roles {
@@ -381,7 +401,12 @@ fn hostile(seed: u64) -> Trace {
             .collect();
         series.push(sketch::series(role, &steps, &values));
     }
-    let cadences = [Cadence::Unknown, Cadence::Step, Cadence::Steps(9), Cadence::Epoch];
+    let cadences = [
+        Cadence::Unknown,
+        Cadence::Step,
+        Cadence::Steps(9),
+        Cadence::Epoch,
+    ];
     let objectives = [Objective::Supervised, Objective::Gan, Objective::Rl];
     Trace {
         series,

@@ -71,14 +71,15 @@ fn out_of_the_blue(history: &History<'_>, streak: &Streak) -> bool {
         .all(f64::is_finite);
     let seen = |detector| history.harmful(detector, first.clone()).is_some();
     // A mean over steps that holds a higher loss may hold a spike: SG005.
+    let norms = row.grad_norm.zip(streak.usual_norm);
+    let huge = norms.is_some_and(|(norm, usual)| norm > HUGE * usual);
     let far = if history.is_by_step() {
-        seen(Detector::LossSpike) || seen(Detector::NormSpike)
+        huge || seen(Detector::LossSpike) || seen(Detector::NormSpike)
     } else {
-        let far = row.grad_norm.zip(streak.usual_norm);
-        far.is_some_and(|(norm, usual)| norm > HUGE * usual) && !seen(Detector::LossSpike)
+        huge && !seen(Detector::LossSpike)
     };
     let far = far && is_finite && goes_back(history, streak);
-    let jumped = jumped_at(history, streak.from).is_some() && !is_warm_up(history, streak.from);
+    let jumped = jumped_at(history, streak.from).is_some_and(|(.., at)| !is_warm_up(history, at));
     enough && (at_input || far) && !jumped
 }
 

@@ -130,7 +130,8 @@ fn trouble(history: &History<'_>) -> Option<usize> {
     // A NaN that nothing announced may have any cause, unless the rate jumped just before it.
     let onset = onset.or_else(|| {
         let onset = history.onset()?;
-        (!is_warm_up(history, onset)).then_some(onset)
+        let (.., at) = jumped_at(history, onset)?;
+        (!is_warm_up(history, at)).then_some(onset)
     });
     onset.or_else(|| {
         if history.ending().row().is_some() {
@@ -142,7 +143,9 @@ fn trouble(history: &History<'_>) -> Option<usize> {
                 .into_iter()
                 .any(|seen| history.harmful(seen, streak.rows()).is_some());
             // A few rows in a warm-up are an odd batch.
-            let lasts = streak.rows().len() > ODD_ROWS || !is_warm_up(history, streak.from);
+            let jump = jumped_at(history, streak.from);
+            let is_jump = jump.is_some_and(|(.., at)| !is_warm_up(history, at));
+            let lasts = streak.rows().len() > ODD_ROWS || is_jump;
             far && lasts && history.is_by_step() && !streak.non_finite
         });
         spikes
@@ -170,11 +173,17 @@ fn followed_by_trouble(history: &History<'_>) -> Option<Finding> {
     }
     let (before, largest, at) = jumped_at(history, onset)?;
     let (step, trouble) = (history.step(at), history.step(onset));
+    let in_warm_up = is_warm_up(history, at);
+    let what = if in_warm_up {
+        "rose in the warm-up"
+    } else {
+        "jumped"
+    };
     Some(Finding {
         code: RULE.code.into(),
         level: level(history),
         title: format!(
-            "the learning rate jumped from {before:.1e} to {largest:.1e} by {}, and trouble began \
+            "the learning rate {what} from {before:.1e} to {largest:.1e} by {}, and trouble began \
              at {}",
             history.at(step),
             history.at(trouble)
@@ -188,7 +197,15 @@ fn followed_by_trouble(history: &History<'_>) -> Option<Finding> {
         ],
         chart: history.chart(&Role::LearningRate, onset.saturating_sub(48)..onset + 24),
         why: RULE.why.into(),
-        help: calm_at(before),
+        help: if in_warm_up {
+            format!(
+                "Hold the peak at {:.1e}, or make the warm-up {:.0} times as long.",
+                0.5 * largest,
+                (largest / before).max(2.0)
+            )
+        } else {
+            calm_at(before)
+        },
         ..Finding::default()
     })
 }

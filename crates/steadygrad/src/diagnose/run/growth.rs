@@ -25,7 +25,7 @@ const JUMP: f64 = 0.8;
 /// Rows before a growth that make it one from a calm course.
 const CALM: usize = 8;
 
-/// A column that settles and then grows this many times as fast has begun anew.
+/// A column that had settled, to less than this share of its later growth a row, begins anew.
 const FASTER: f64 = 3.0;
 
 /// Points at which the beginning is looked for: a log of a million rows has as many.
@@ -81,42 +81,67 @@ pub(super) fn growth(
         floor = floor.min(logs[index].1);
         floors[index] = floor;
     }
-    let found = WINDOWS
-        .iter()
-        .find_map(|window| beginning(&logs, &floors, *window))?;
-    whole(&logs, found, is_open, is_by_step)
+    WINDOWS.iter().find_map(|window| {
+        let found = beginnings(&logs, &floors, *window);
+        let mut latest = found.into_iter().rev();
+        latest.find_map(|found| whole(&logs, found, is_open, is_by_step))
+    })
 }
 
 /// The point where the growth begins, and the usual before it.
 type Beginning = (usize, f64);
 
-/// The first point from which on all values are above what was usual before it, and grow. Or, where
-/// the column had settled in between and grows faster now, the first point after that.
-fn beginning(logs: &[(usize, f64)], floors: &[f64], window: usize) -> Option<Beginning> {
+/// The first point from which on all values are above what was usual before it, and grow. After it
+/// any such point before which the column had settled, to grow again.
+fn beginnings(logs: &[(usize, f64)], floors: &[f64], window: usize) -> Vec<Beginning> {
     let stride = logs.len().div_ceil(MOST).max(1);
     let end = end_of(logs, false);
-    let mut found: Option<Beginning> = None;
+    let mut found: Vec<Beginning> = Vec::new();
     let mut was_above = false;
     for index in (1..logs.len()).step_by(stride) {
         let before = &logs[index.saturating_sub(window)..index];
-        let usual = middle(before)?;
-        let is_above = floors[index] > usual + ABOVE.ln() && end - usual >= LEAST.ln() && {
-            floors[index] > usual + DEVIATIONS * deviation(before)
-        };
+        let usual = middle(before).unwrap_or(f64::INFINITY);
+        let is_above = floors[index] > usual + ABOVE.ln()
+            && end - usual >= LEAST.ln()
+            && floors[index] > usual + DEVIATIONS * deviation(before);
         if is_above && !was_above {
-            let grows_faster = |(first, before): Beginning| {
-                let rate = |growth: f64, rows: usize| growth / rows.max(1) as f64;
-                let now = rate(end - usual, logs.len() - index);
-                let then = rate(usual - before, index - first);
-                end - usual >= LEAP.ln() && now >= FASTER * then
-            };
-            if found.is_none_or(grows_faster) {
-                found = Some((index, usual));
+            let now = (end - usual) / (logs.len() - index) as f64;
+            let is_anew = end - usual >= LEAP.ln() && has_settled(&logs[..index], now / FASTER);
+            if found.is_empty() || is_anew {
+                found.push((index, usual));
             }
         }
         was_above = is_above;
     }
     found
+}
+
+/// Whether the last rows grow by less than this a row, in logarithms.
+fn has_settled(logs: &[(usize, f64)], rate: f64) -> bool {
+    let Some(from) = logs.len().checked_sub(2 * CALM) else {
+        return false;
+    };
+    let (early, late) = logs[from..].split_at(CALM);
+    let growth = middle(early).zip(middle(late));
+    growth.is_some_and(|(early, late)| late - early < rate * CALM as f64)
+}
+
+/// Walks back from a point far above the usual to where the growth left it: a slow growth takes
+/// the usual of many rows with it.
+fn first_of(logs: &[(usize, f64)], (mut index, mut usual): Beginning) -> Beginning {
+    loop {
+        let before = &logs[index.saturating_sub(2 * CALM)..index];
+        let Some(level) = middle(before).map(|level| level.min(usual)) else {
+            return (index, usual);
+        };
+        let margin = (0.5 * ABOVE.ln()).max(deviation(before));
+        let away = before.iter().rev();
+        let back = away.take_while(|(_, log)| *log > level + margin).count();
+        if back == 0 {
+            return (index, level);
+        }
+        (index, usual) = (index - back, level);
+    }
 }
 
 /// The value at the end: the usual of the last three, or the last one where they only rise.
@@ -130,16 +155,11 @@ fn end_of(logs: &[(usize, f64)], is_open: bool) -> f64 {
 
 fn whole(
     logs: &[(usize, f64)],
-    (index, usual): Beginning,
+    found: Beginning,
     is_open: bool,
     is_by_step: bool,
 ) -> Option<Growth> {
-    // A slow growth left its usual some rows before it was far from it.
-    let away = logs[..index].iter().rev();
-    let back = away
-        .take_while(|(_, log)| *log > usual + 0.5 * ABOVE.ln())
-        .count();
-    let from = index - back;
+    let (from, usual) = first_of(logs, found);
     let stretch = &logs[from..];
     let top = largest(stretch);
     let to = stretch.iter().position(|(_, log)| *log == top)?;

@@ -27,6 +27,9 @@ const FAR_POLICY: f64 = 10.0;
 /// Rows of a loss that is higher than usual by chance are fewer.
 const RISEN: f64 = 1.5;
 
+/// Rows before a growth that make it one from a calm course.
+const CALM: usize = 8;
+
 /// Columns whose growth begins within so many rows begin together: noise decides which is first.
 const TOGETHER: usize = 4;
 
@@ -78,6 +81,10 @@ pub(super) fn rise(
     for rise in &mut found {
         // Two columns that grow together are one explosion.
         rise.is_fatal |= fatal;
+    }
+    // A policy's columns rise from nothing at the start, which is how they learn.
+    if found.iter().any(|rise| rise.from_row >= CALM) {
+        found.retain(|rise| rise.from_row >= CALM);
     }
     let first = found.iter().map(|rise| rise.from_row).min()?;
     found
