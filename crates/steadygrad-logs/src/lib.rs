@@ -31,7 +31,6 @@ mod cadence;
 mod column;
 mod columns;
 mod error;
-mod filtered;
 mod finish;
 mod folder;
 mod format;
