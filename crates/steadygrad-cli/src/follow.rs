@@ -41,15 +41,25 @@ pub(crate) fn follow(run: &Path) -> Result<ExitCode, CliError> {
             return Ok(ExitCode::SUCCESS);
         }
         if is_gone {
-            output::say(&format!(
-                "the process of the run is gone after {next_step} of {} recorded steps: it was \
-                 killed, or the disk was full; `steadygrad train --resume {}` continues it",
-                manifest.steps,
-                run.display()
-            ));
+            output::say(&gone(run, next_step, manifest.steps));
             return Ok(ExitCode::from(GONE));
         }
         std::thread::sleep(INTERVAL);
+    }
+}
+
+/// `planned` is 0 for a guard of PyTorch, which does not know it.
+fn gone(run: &Path, recorded: u64, planned: u64) -> String {
+    let path = run.display();
+    match planned {
+        0 => format!(
+            "the process of the run is gone after {recorded} recorded steps, and did not close \
+             the record; `steadygrad diagnose {path}` judges them"
+        ),
+        _ => format!(
+            "the process of the run is gone after {recorded} of {planned} steps: it was killed, \
+             or the disk was full; `steadygrad train --resume {path}` continues it"
+        ),
     }
 }
 

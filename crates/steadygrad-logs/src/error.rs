@@ -51,6 +51,16 @@ pub enum LogError {
         /// Its first columns.
         columns: Vec<String>,
     },
+    /// The log has a column that a rule uses, and no number in it.
+    #[error(
+        "`{}` holds no number for a loss or a gradient norm yet; try again once the training has \
+         logged a step, or name another column with --loss or --grad-norm",
+        path.display()
+    )]
+    NoRows {
+        /// The log.
+        path: PathBuf,
+    },
     /// A database cannot be opened or read.
     #[error("cannot read `{}`: {found}", path.display())]
     Database {

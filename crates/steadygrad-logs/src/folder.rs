@@ -21,7 +21,7 @@ pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogErro
     let mut read = Vec::new();
     let mut refused = None;
     for (format, files) in found.runs() {
-        match (format.read)(&files, columns) {
+        match format.traces(&files, columns) {
             Ok(traces) => read.extend(traces.into_iter().map(|trace| (files[0].clone(), trace))),
             Err(error) => {
                 refused.get_or_insert(error);
@@ -38,6 +38,7 @@ pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogErro
             Some(
                 error @ (LogError::NoColumn { .. }
                 | LogError::NoRole { .. }
+                | LogError::NoRows { .. }
                 | LogError::Database { .. }),
             ),
         ) => Err(error),

@@ -46,6 +46,7 @@ mod odd;
 mod own_steps;
 mod parts;
 mod roles;
+mod spellings;
 mod steps;
 mod table;
 
@@ -71,7 +72,7 @@ pub fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
 }
 
 fn read_file(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
-    (format_of(path)?.read)(&[path.to_owned()], columns)
+    format_of(path)?.traces(&[path.to_owned()], columns)
 }
 
 /// A run's name: its folder's, or its file's without the ending.

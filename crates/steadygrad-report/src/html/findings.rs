@@ -12,7 +12,7 @@ pub(super) fn section(findings: &[Finding], unit: StepUnit) -> Markup {
         @if !findings.is_empty() {
             section {
                 h2 { "Findings" }
-                p.hint { "The first is the cause; the others follow from it." }
+                p.hint { "Root causes come first." }
                 @for (index, finding) in findings.iter().enumerate() {
                     (card(finding, index == 0, unit))
                 }
