@@ -361,24 +361,8 @@ fn hostile(seed: u64) -> Trace {
         state ^= state << 17;
         state % below
     };
-    let mut roles = vec![
-        Role::Loss,
-        Role::GradNorm,
-        Role::LearningRate,
-        Role::GradNormClipped,
-        Role::WeightNorm,
-        Role::LossScale,
-        Role::Skipped,
-    ];
-    roles.extend([
-        Role::LossPart("g".into()),
-        Role::ValueLoss,
-        Role::Kl,
-        Role::Reward,
-    ]);
-    roles.extend((0..4).map(|layer| Role::ParameterGradNorm(format!("l.{layer}.w"))));
     let mut series = Vec::new();
-    for role in roles {
+    for role in all_roles() {
         if next(4) == 0 {
             continue;
         }
@@ -414,4 +398,25 @@ fn hostile(seed: u64) -> Trace {
         objective: objectives[next(3) as usize],
         ..Trace::default()
     }
+}
+
+/// Every column that a rule reads.
+fn all_roles() -> Vec<Role> {
+    let mut roles = vec![
+        Role::Loss,
+        Role::GradNorm,
+        Role::LearningRate,
+        Role::GradNormClipped,
+        Role::WeightNorm,
+        Role::LossScale,
+        Role::Skipped,
+    ];
+    roles.extend([
+        Role::LossPart("g".into()),
+        Role::ValueLoss,
+        Role::Kl,
+        Role::Reward,
+    ]);
+    roles.extend((0..4).map(|layer| Role::ParameterGradNorm(format!("l.{layer}.w"))));
+    roles
 }

@@ -83,9 +83,9 @@ pub(super) const RULE: Rule = Rule {
     what: "A gradient or the loss is NaN or infinite. In a log, at the end of a growth.",
     why: "At the next update, such a value reaches every weight that it is multiplied with. From \
           then on the model is lost.",
-    evidence: "`loss` or `grad_norm`, and growth before it; a value that nothing announced is SG020's. \
-               With `grad_norm/<parameter>` it names the parameter nearest \
-               the output, where the backward pass first carried the value.",
+    evidence: "`loss` or `grad_norm`, and growth before it; a value that nothing announced is \
+               SG020's. With `grad_norm/<parameter>` it names the parameter nearest the output, \
+               where the backward pass first carried the value.",
     needs: Needs::ANY,
     blind: "Which operation made the value: `steadygrad replay` finds it in a run of \
             steadygrad's. Values that a logger dropped or wrote as zero.",

@@ -35,16 +35,16 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
 pub(super) const RULE: Rule = Rule {
     code: "SG002",
     name: "explosion-in-progress",
-    what: "The gradient norm, a loss or a policy's divergence grows by orders of magnitude and does \
-           not come back.",
+    what: "The gradient norm, a loss or a policy's divergence grows by orders of magnitude and \
+           does not come back.",
     why: "An update of this size leaves the region in which the gradient describes the loss. The \
           step overshoots, and the next gradient is larger still.",
     evidence: "`grad_norm`, else `loss`, the losses of two networks or of a value function, or \
-               `kl`. A rising reward explains the growth of a value function. With `grad_norm/<parameter>` it says \
-               which parameter carries most of the squared norm.",
+               `kl`. A rising reward explains the growth of a value function. With \
+               `grad_norm/<parameter>` it says which parameter carries most of the squared norm.",
     needs: Needs::ANY,
-    blind: "The cause: see the finding before this one. A jump from one step to the next belongs to \
-            another rule.",
+    blind: "The cause: see the finding before this one. A jump from one step to the next belongs \
+            to another rule.",
     remedy: "Go back to a checkpoint before the first step of the growth. Then fix the first \
              finding.",
     fix_safety: "Going back loses the steps since. Clipping alone hides the growth and may keep \

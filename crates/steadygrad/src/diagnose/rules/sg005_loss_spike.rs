@@ -29,8 +29,8 @@ pub(super) const RULE: Rule = Rule {
           back.",
     evidence: "`loss`. With `grad_norm` and `update_norm` it says which came first.",
     needs: Needs::SUPERVISED,
-    blind: "In a log of every step a jump of three rows or fewer, which is one batch's (SG009). A spike between two rows \
-            of a log that is written seldom.",
+    blind: "In a log of every step a jump of three rows or fewer, which is one batch's (SG009). A \
+            spike between two rows of a log that is written seldom.",
     remedy: "Clip by the global norm a little above its usual size, or lower the peak of the \
              learning rate. With Adam, also try a lower beta2 (.95): its second moment then \
              follows the gradient in time.",
@@ -119,7 +119,8 @@ fn at_the_start(history: &History<'_>) -> Option<Finding> {
         code: RULE.code.into(),
         level,
         title: format!(
-            "the loss exploded from {first:.3e} to {peak:.3e} at {}, in the first rows, and {since}",
+            "the loss exploded from {first:.3e} to {peak:.3e} at {}, in the first rows, and \
+             {since}",
             history.at(step)
         ),
         step: Some(step),

@@ -19,15 +19,15 @@ pub(super) const RULE: Rule = Rule {
     what: "The loss or the gradient of one batch is far out of line, while the weights and the \
            learning rate did not change: the batch is odd, not the training.",
     why: "A single update from such a batch can undo thousands.",
-    evidence: "`loss` and `grad_norm`, every step; where a row is more than a step, a row whose norm \
-               alone is out of line. Both are measured before the update, so a jump \
-               from one row to the next after a calm row comes from the batch. With \
-               `grad_norm/<parameter>` also a gradient that is not finite in the first layer \
-               alone: an infinite input makes it, if a saturating activation hides the input's \
-               size from the loss.",
+    evidence: "`loss` and `grad_norm`, every step; where a row is more than a step, a row whose \
+               norm alone is out of line. Both are measured before the update, so a jump from one \
+               row to the next after a calm row comes from the batch. With `grad_norm/<parameter>` \
+               also a gradient that is not finite in the first layer alone: an infinite input \
+               makes it, if a saturating activation hides the input's size from the loss.",
     needs: Needs::ANY,
     blind: "Weights that something else changed look the same where they do no harm afterwards: \
-            `weight_norm` tells the two apart (SG008). A NaN that nothing announced is SG020's. With many steps between rows it cannot tell a batch from what followed it.",
+            `weight_norm` tells the two apart (SG008). A NaN that nothing announced is SG020's. \
+            With many steps between rows it cannot tell a batch from what followed it.",
     remedy: "Look at the samples of that batch: empty or huge inputs, NaN, wrong labels, one very \
              long sequence. Skip steps whose norm is far out of line, or clip by the global norm.",
     fix_safety: "Skipping loses the batch; clipping above the usual norm leaves all other steps \
@@ -121,22 +121,15 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     };
     let most = if by_step { BATCH_ROWS } else { 1 };
     let alone = |streak: &&Streak| {
-        streak.rows().len() <= most && !streak.non_finite && came_back(history, streak)
+        let is_one = !streak.non_finite || history.broken_at_the_input(streak.from).is_some();
+        streak.rows().len() <= most && is_one && came_back(history, streak)
     };
-    if super::sg021_damaged_weights::RULE
-        .check_run(history)
-        .is_some()
-    {
-        return None;
-    }
     let worst = streaks().find(fatal).or_else(|| {
         let alone = streaks().filter(alone);
         alone.max_by(|a, b| size(history, a).total_cmp(&size(history, b)))
     })?;
     let (step, row) = (history.step(worst.from), history.rows()[worst.from]);
-    // Weights that jumped into this row explain it.
-    let weights = super::sg008_weight_growth::RULE.check_run(history);
-    if weights.is_some_and(|found| found.until == Some(step)) {
+    if weights_explain(history, step) {
         return None;
     }
     let lost = fatal(&worst);
@@ -145,12 +138,6 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         Some(_) => Role::GradNorm,
         None => Role::Loss,
     };
-    let clip = worst.usual_norm.map_or(String::new(), |norm| {
-        format!(
-            " Clip by the global norm at {:.3}, twice the usual.",
-            2.0 * norm
-        )
-    });
     Some(Finding {
         code: RULE.code.into(),
         level: if lost {
@@ -164,19 +151,37 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         evidence: evidence(row, worst, count),
         chart: history.chart(&role, worst.from.saturating_sub(36)..worst.from + 36),
         why: RULE.why.into(),
-        help: format!(
-            "Look at the samples of {}, and skip steps so far out of line.{clip}",
-            if by_step { "that batch" } else { "its batches" }
-        ),
+        help: help(by_step, worst),
         notes: match history.trace().series(&Role::WeightNorm) {
-            Some(_) => Vec::new(),
-            None => vec![
+            None if by_step => vec![
                 "Log `weight_norm` to rule out weights that something else changed at that step."
                     .into(),
             ],
+            _ => Vec::new(),
         },
         ..Finding::default()
     })
+}
+
+/// Whether the weights were damaged, or jumped into this step.
+fn weights_explain(history: &History<'_>, step: u64) -> bool {
+    let damaged = super::sg021_damaged_weights::RULE.check_run(history);
+    let jumped = super::sg008_weight_growth::RULE.check_run(history);
+    damaged.is_some_and(|found| found.step == Some(step))
+        || jumped.is_some_and(|found| found.until == Some(step))
+}
+
+fn help(by_step: bool, streak: &Streak) -> String {
+    let samples = if by_step { "that batch" } else { "its batches" };
+    let clip = match streak.usual_norm {
+        // Clipping leaves a NaN as it is.
+        Some(norm) if !streak.non_finite => format!(
+            " Clip by the global norm at {:.3}, twice the usual.",
+            2.0 * norm
+        ),
+        _ => String::new(),
+    };
+    format!("Look at the samples of {samples}, and skip steps so far out of line.{clip}")
 }
 
 /// How many times the usual norm or loss the streak's first row has; NaN when neither is known.
@@ -209,7 +214,8 @@ fn title(history: &History<'_>, streak: &Streak) -> String {
              its steps may do that"
         ),
         Some(input) => format!(
-            "the batch of {place} breaks the gradient of `{input}` alone: probably an infinite input"
+            "the batch of {place} breaks the gradient of `{input}` alone: probably an infinite \
+             input"
         ),
         None => format!("the batch of {place} is unlike the others{times}"),
     }

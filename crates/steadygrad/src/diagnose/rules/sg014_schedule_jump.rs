@@ -24,9 +24,9 @@ const RECENT: usize = 5;
 pub(super) const RULE: Rule = Rule {
     code: "SG014",
     name: "schedule-jump",
-    what: "The learning rate at least doubled within the twenty rows before the trouble (a restart, \
-           a schedule that was resumed at a wrong step), or a warm-up still raised it when \
-           something began to grow.",
+    what: "The learning rate at least doubled within the twenty rows before the trouble (a \
+           restart, a schedule that was resumed at a wrong step), or a warm-up still raised it \
+           when something began to grow.",
     why: "The weights were at a place whose curvature suited the smaller rate; the larger one \
           overshoots there.",
     evidence: "`learning_rate`, and a run whose loss or norm shows trouble, or whose guard \
@@ -222,7 +222,7 @@ fn led_too_far(history: &History<'_>, onset: usize) -> Option<Finding> {
     let rates = history.rows()[..=onset].iter();
     let mut rates = rates.filter_map(|row| row.learning_rate().filter(|rate| *rate > 0.0));
     let first = rates.next()?;
-    let rate = rates.last()?;
+    let rate = rates.next_back()?;
     if rate < JUMP * first {
         return None;
     }
@@ -230,7 +230,8 @@ fn led_too_far(history: &History<'_>, onset: usize) -> Option<Finding> {
         code: RULE.code.into(),
         level: level(history),
         title: format!(
-            "the learning rate still rose, from {first:.1e} to {rate:.1e}, when trouble began at {}",
+            "the learning rate still rose, from {first:.1e} to {rate:.1e}, when trouble began at \
+             {}",
             history.place(onset)
         ),
         step: Some(history.step(onset)),

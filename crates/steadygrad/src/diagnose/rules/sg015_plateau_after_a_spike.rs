@@ -128,11 +128,15 @@ fn lost_at(history: &History<'_>, relapse: Option<usize>, spike: Option<usize>) 
 }
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
+    // What still grows has not settled on a level.
+    if history.rise().is_some() {
+        return None;
+    }
     let rows = history.rows();
     let relapse = match history.ending() {
         Ending::Relapsed { row } => Some(row),
         // A loss that jumped and stays far above its start; one that grew is SG002's.
-        Ending::Diverged { row } if history.rise().is_none() => Some(row),
+        Ending::Diverged { row } => Some(row),
         Ending::Alive => None,
         _ => return None,
     };

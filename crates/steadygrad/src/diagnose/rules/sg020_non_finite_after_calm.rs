@@ -15,12 +15,13 @@ const BEFORE: usize = 20;
 pub(super) const RULE: Rule = Rule {
     code: "SG020",
     name: "non-finite-after-calm",
-    what: "The loss or the gradient norm is NaN or infinite, and no growth in the log announced it.",
+    what: "The loss or the gradient norm is NaN or infinite, and no growth in the log announced \
+           it.",
     why: "One such value reaches every weight at the next update. A log shows where it was seen, \
           not which operation made it.",
-    evidence: "`loss` or `grad_norm`. A loss of exactly 0 beside a NaN norm, or from one row to the \
-               next, is one too: Hugging Face's Trainer prints a NaN loss as 0. A NaN norm beside a \
-               finite loss in a run that goes on is a step that was left out, and a note.",
+    evidence: "`loss` or `grad_norm`. A loss of exactly 0 beside a NaN norm, or from one row to \
+               the next, is one too: Hugging Face's Trainer prints a NaN loss as 0. A NaN norm \
+               beside a finite loss in a run that goes on is a step that was left out, and a note.",
     needs: Needs::ANY,
     blind: "The cause. Growth within the steps between two rows.",
     remedy: "Load the last checkpoint before it and run `steadygrad.torch.find_non_finite` on the \
@@ -328,7 +329,13 @@ mod tests {
 
     #[test]
     fn a_norm_that_is_nan_beside_a_loss_that_goes_on_is_a_note() {
-        let one = |since: usize, norm: f64| if since % 12 == 0 { f64::NAN } else { norm };
+        let one = |since: usize, norm: f64| {
+            if since.is_multiple_of(12) {
+                f64::NAN
+            } else {
+                norm
+            }
+        };
         for trace in [
             Sketch::healthy(60).norm(11, one).trace(),
             coarse(Sketch::healthy(60).norm(11, one)),
@@ -352,10 +359,13 @@ mod tests {
     #[test]
     fn of_two_batches_that_were_left_out_the_first_is_the_headline_and_clipping_no_help() {
         let trace = Sketch::healthy(400)
-            .loss(
-                150,
-                |since, loss| if since % 200 == 0 { f64::NAN } else { loss },
-            )
+            .loss(150, |since, loss| {
+                if since.is_multiple_of(200) {
+                    f64::NAN
+                } else {
+                    loss
+                }
+            })
             .trace();
         let found = RunDiagnosis::of(&trace);
         let head = &found.findings[0];

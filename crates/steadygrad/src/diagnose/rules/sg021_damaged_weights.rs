@@ -27,9 +27,9 @@ pub(super) const RULE: Rule = Rule {
     name: "damaged-weights",
     what: "From one step to the next the gradient norms of some parameters jump by orders of \
            magnitude while others stay as they are.",
-    why: "An odd batch raises the norms of all parameters by about one factor: they share one loss. \
-          A jump at one place means that a weight there changed: a bit flip, a bad all-reduce, a \
-          wrong tensor in a checkpoint.",
+    why: "An odd batch raises the norms of all parameters by about one factor: they share one \
+          loss. A jump at one place means that a weight there changed: a bit flip, a bad \
+          all-reduce, a wrong tensor in a checkpoint.",
     evidence: "`grad_norm/<parameter>` of at least two parameters, every step.",
     needs: Needs {
         one_step: true,

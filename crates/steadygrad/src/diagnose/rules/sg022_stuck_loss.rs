@@ -40,10 +40,10 @@ pub(super) const RULE: Rule = Rule {
     name: "stuck-loss",
     what: "The loss has not moved for most of the run, on a level near its start. Or it is exactly \
            0 from the first row on.",
-    why: "A model that gives one answer to every input has such a loss: the logarithm of the number \
-          of classes, or the entropy of the words' frequencies. A learning rate far too high, dead \
-          units and labels that are all masked look like this. So does a model that has learnt \
-          what there is to learn.",
+    why: "A model that gives one answer to every input has such a loss: the logarithm of the \
+          number of classes, or the entropy of the words' frequencies. A learning rate far too \
+          high, dead units and labels that are all masked look like this. So does a model that has \
+          learnt what there is to learn.",
     evidence: "`loss`, fifty rows. With `update_norm` and `weight_norm` an update as large as the \
                weights, which points at the learning rate.",
     needs: Needs::SUPERVISED,

@@ -14,8 +14,8 @@ pub(super) const RULE: Rule = Rule {
     code: "SG023",
     name: "divergence-ahead",
     what: "The first steps look like those of runs that diverge, and the loss is above its start.",
-    why: "Loss and gradient norm grew in the first eight steps, or the weights moved far. A run that \
-          begins like this seldom comes back.",
+    why: "Loss and gradient norm grew in the first eight steps, or the weights moved far. A run \
+          that begins like this seldom comes back.",
     evidence: "`loss` and `grad_norm` of the first eight steps, with `weight_norm` or \
                `learning_rate`, in a log of every step that ends before step 160.",
     needs: Needs {

@@ -39,7 +39,8 @@ pub(super) fn unfilter(rows: &mut [Row], objective: Objective) -> Option<usize> 
         let start = middle(before.get(..AROUND.min(before.len()))?)?;
         let last = middle(&before[before.len().saturating_sub(AROUND)..])?;
         let is_jump = last > SMALL * start.abs() && before.iter().all(|loss| *loss != 0.0);
-        let is_all = zeros().all(|(_, row)| row.grad_norm.is_none_or(|norm| !(norm > 0.0)));
+        let is_small = |norm: f64| norm.is_nan() || norm <= 0.0;
+        let is_all = zeros().all(|(_, row)| row.grad_norm.is_none_or(is_small));
         let enough = zeros().count() >= LEAST_ROWS && objective == Objective::Supervised;
         (is_jump && is_all && enough).then_some(first)?
     };

@@ -28,6 +28,10 @@ const CALM: usize = 8;
 /// A column that had settled, to less than this share of its later growth a row, begins anew.
 const FASTER: f64 = 3.0;
 
+/// The deviation of the difference between two medians of eight values, over that of a value:
+/// `1.25 * sqrt(2 / 8)`.
+const MEDIAN_NOISE: f64 = 0.625;
+
 /// Points at which the beginning is looked for: a log of a million rows has as many.
 const MOST: usize = 20_000;
 
@@ -122,8 +126,10 @@ fn has_settled(logs: &[(usize, f64)], rate: f64) -> bool {
         return false;
     };
     let (early, late) = logs[from..].split_at(CALM);
+    // Medians of so many rows differ by this much by chance, two deviations in all.
+    let chance = 2.0 * MEDIAN_NOISE * deviation(&logs[from..]);
     let growth = middle(early).zip(middle(late));
-    growth.is_some_and(|(early, late)| late - early < rate * CALM as f64)
+    growth.is_some_and(|(early, late)| late - early + chance < rate * CALM as f64)
 }
 
 /// Walks back from a point far above the usual to where the growth left it: a slow growth takes
@@ -134,7 +140,7 @@ fn first_of(logs: &[(usize, f64)], (mut index, mut usual): Beginning) -> Beginni
         let Some(level) = middle(before).map(|level| level.min(usual)) else {
             return (index, usual);
         };
-        let margin = (0.5 * ABOVE.ln()).max(deviation(before));
+        let margin = 0.5 * ABOVE.ln().max(DEVIATIONS * deviation(before));
         let away = before.iter().rev();
         let back = away.take_while(|(_, log)| *log > level + margin).count();
         if back == 0 {

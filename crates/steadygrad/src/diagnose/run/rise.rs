@@ -10,10 +10,6 @@ const FAR: f64 = 1e3;
 /// A loss that ends an order of magnitude above its usual is no noise.
 const TENFOLD: f64 = 10.0;
 
-/// The norm of a run whose loss is lost has grown by at least this factor: from there on a row
-/// stands out.
-const LEAST: f64 = 4.0;
-
 /// A loss that ends in NaN, or above three times its start, has grown by at least this factor.
 const LEAST_OF_LOSS: f64 = 3.0;
 
@@ -86,6 +82,13 @@ pub(super) fn rise(
     if found.iter().any(|rise| rise.from_row >= CALM) {
         found.retain(|rise| rise.from_row >= CALM);
     }
+    let is_norm = |rise: &ColumnRise| rise.role == Role::GradNorm;
+    // A policy's loss and divergence rise as it learns: its norm has no such reason.
+    if trace.objective == Objective::Rl
+        && let Some(norm) = found.iter().position(is_norm)
+    {
+        return Some(found.swap_remove(norm));
+    }
     let first = found.iter().map(|rise| rise.from_row).min()?;
     found
         .into_iter()
@@ -129,7 +132,7 @@ fn judge(
             let has_loss = trace.series(&Role::Loss).is_some();
             let rose = has_loss && loss_rose(rows, growth.from_row);
             if lost {
-                return (ratio >= LEAST).then_some(true);
+                return (ratio >= TENFOLD).then_some(true);
             }
             let far = ratio >= FAR && goes_on;
             match has_loss {
