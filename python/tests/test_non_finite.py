@@ -81,7 +81,7 @@ def test_what_makes_it_in_the_backward_pass():
     found = find_non_finite(net, (inputs.detach(), targets), mse)
     assert (found.where, found.name) == ("backward", "1")
     assert found.rows == (2,)
-    assert "the gradient of `1`" in str(found)
+    assert "the gradient of `sqrt` in `1`" in str(found)
 
 
 def test_a_row_that_is_masked_whole():
@@ -189,3 +189,121 @@ def test_recurrent_modules_and_what_cannot_be_run():
         find_non_finite(model(), batch(), lambda model, batch: mse(model(batch[0]), batch[1]))
     with pytest.raises(TypeError, match="one number"):
         find_non_finite(model(), batch(), lambda output, target: output - target)
+
+
+def penalised(critic, fake):
+    """A gradient penalty, which runs the critic itself."""
+    point = fake.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(critic(point).sum(), point, create_graph=True)
+    return (slope.square().sum(1).sqrt() - 1).square().mean()
+
+
+def test_a_penalty_s_root_is_the_loss_s_and_the_caller_s_model_stays_as_it_was():
+    torch.manual_seed(0)
+    critic = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1))
+    nn.init.zeros_(critic[3].weight)
+    for parameter in critic.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    before = {name: value.clone() for name, value in critic.state_dict().items()}
+    inputs, targets = batch()
+    random = torch.get_rng_state()
+
+    def loss(output, _):
+        return output.mean() + penalised(critic, inputs)
+
+    found = find_non_finite(critic, (inputs, targets), loss)
+    assert (found.where, found.name, found.gradient_of) == ("backward", "", "sqrt")
+    assert "the gradient of `sqrt` in the loss" in str(found)
+    assert all(bool((p.grad == 1).all()) for p in critic.parameters())
+    assert all(torch.equal(before[name], value) for name, value in critic.state_dict().items())
+    assert torch.equal(random, torch.get_rng_state()) and critic.training
+    assert all(p.requires_grad for p in critic.parameters())
+
+
+class Scaled(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.inner = nn.Linear(4, 1)
+        self.register_buffer("scale", torch.tensor(scale))
+
+    def forward(self, x):
+        return self.inner(x) * self.scale
+
+
+def test_buffers_and_what_a_loss_holds_are_named():
+    found = find_non_finite(Scaled(math.nan), batch(), mse)
+    assert str(found) == "the buffer `scale` already holds a NaN"
+    net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    net[1].running_var[2] = math.nan
+    # Training does not use the statistic, but keeps it NaN.
+    for mode in (True, False):
+        net.train(mode)
+        assert find_non_finite(net, batch(), mse).name == "1.running_var"
+        assert net.training is mode and bool(net[1].running_var[2].isnan())
+    net = nn.Linear(4, 3)
+    inputs, _ = batch()
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, math.inf, 1.0]))
+    found = find_non_finite(net, (inputs, labels), weighted)
+    assert (found.where, found.name, found.value) == ("loss", "weight", "inf")
+    prior = torch.tensor([0.0, math.nan, 0.0])
+
+    def adjusted(output, target):
+        return nn.functional.cross_entropy(output + prior, target)
+
+    found = find_non_finite(net, (inputs, labels), adjusted)
+    assert str(found) == "`prior`, which the loss uses, already holds a NaN"
+    assert find_non_finite(net, (inputs, labels), nn.CrossEntropyLoss()) is None
+
+
+class Causal(nn.Module):
+    def __init__(self):
+        super().__init__()
+        mask = torch.full((4, 4), -math.inf).triu(1)
+        self.register_buffer("mask", mask)
+        self.register_buffer("spare", torch.tensor(math.nan))
+        self.out = nn.Linear(4, 1)
+
+    def forward(self, x):
+        weights = torch.softmax(x.unsqueeze(1) * x.unsqueeze(2) + self.mask, dim=-1)
+        return self.out((weights @ x.unsqueeze(2)).squeeze(2))
+
+
+def test_a_mask_in_a_buffer_and_a_buffer_that_nothing_uses_are_no_origin():
+    assert find_non_finite(Causal(), batch(), mse) is None
+    inputs, targets = batch()
+
+    def logs(output, target):
+        return (output - 1e9 * target).log().mean()
+
+    found = find_non_finite(Causal(), (inputs, targets), logs)
+    assert (found.where, found.name, found.operation) == ("forward", "", "aten.log")
+
+
+def test_means_over_nothing_and_deviations_of_one():
+    net, inputs = nn.Linear(4, 3), batch()[0]
+    ignored = torch.full((6,), -100)
+    found = find_non_finite(net, (inputs, ignored), nn.CrossEntropyLoss())
+    assert (found.where, found.name, found.value) == ("forward", "", "nan")
+    one = inputs[:1], torch.zeros(1, 3)
+    with pytest.warns(UserWarning, match="degrees of freedom"):
+        found = find_non_finite(net, one, lambda out, y: ((out - y) / out.std(0)).sum())
+    assert (found.name, found.operation) == ("", "aten.std")
+
+
+class Checkpointed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 1)
+
+    def forward(self, x):
+        from torch.utils.checkpoint import checkpoint
+
+        return self.last(checkpoint(lambda x: self.first(x).log(), x, use_reentrant=True))
+
+
+def test_a_checkpoint_is_run_through():
+    inputs, targets = batch()
+    found = find_non_finite(Checkpointed(), (inputs.requires_grad_(), targets), mse)
+    assert found.operation == "aten.log" and found.value == "nan"
+    assert inputs.grad is None

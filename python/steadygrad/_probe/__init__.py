@@ -6,6 +6,6 @@
 - `growth`, `spectrum`, `weights`, `sharpness`: the measurements.
 - `recurrent`: recurrent modules; `unrolled` runs one step by step.
 - `batch`, `work`: batches of any shape, and the operations that a model needs.
-- `non_finite`: `find_non_finite`.
+- `non_finite`: `find_non_finite`; `watch` sees the operations, `leaves` the tensors before them.
 - `report`: the base of `Probe` and `Cure`.
 """

@@ -1,20 +1,19 @@
-"""`find_non_finite`: names the operation that made a NaN or an infinite value."""
+"""`find_non_finite`: names the operation or the tensor that a NaN or an infinite value is from."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from .batch import forward_of, rows_of, seeded, tensors_of
-from .chain import first_tensor
+from .leaves import Leaf, is_mask, leaves_of, loss_leaves, loss_modules
+from .watch import Watch, bad_rows, kind_of, name_nodes, running, variables_of
 
 __all__ = ["NonFinite", "find_non_finite"]
 
@@ -24,17 +23,21 @@ class NonFinite:
     """The first non-finite value of a forward and backward pass."""
 
     where: str
-    """`parameter`, `input`, `forward` or `backward`."""
+    """`parameter`, `buffer`, `input`, `loss`, `forward` or `backward`.
+
+    `loss` is a tensor that the loss holds: its weight, for example."""
     name: str
-    """The parameter, or the innermost module that ran.
+    """The parameter, the buffer, the loss's tensor, or the innermost module that ran.
 
     The model itself goes by its class; the name is empty outside of the model (in the loss)."""
     operation: str | None
-    """PyTorch's name of the operation, such as `aten.log`; None for a parameter or an input."""
+    """PyTorch's name of the operation, such as `aten.log`; None for a tensor."""
     value: str
     """`nan` or `inf`."""
     rows: tuple[int, ...]
     """The rows of the batch that hold it; empty if the operation's result has no row for each."""
+    gradient_of: str | None = None
+    """The operation whose gradient `operation` computes, such as `sqrt`; None in other places."""
 
     def __str__(self) -> str:
         article, what = ("a", "NaN") if self.value == "nan" else ("an", "infinite value")
@@ -43,25 +46,36 @@ class NonFinite:
             listed = ", ".join(map(str, self.rows[:8]))
             more = " and more" if len(self.rows) > 8 else ""
             rows = f", in row{'s' * (len(self.rows) > 1)} {listed}{more}"
-        if self.where == "parameter":
-            return f"the parameter `{self.name}` already holds {article} {what}"
+        if self.where in ("parameter", "buffer"):
+            return f"the {self.where} `{self.name}` already holds {article} {what}"
+        if self.where == "loss":
+            return f"`{self.name}`, which the loss uses, already holds {article} {what}"
         if self.where == "input":
             return f"the batch holds {article} {what}{rows}"
         place = f"`{self.name}`" if self.name else "the loss"
-        way = "" if self.where == "forward" else "the gradient of "
-        return f"{self.operation} in {way}{place} makes the first {what} from finite values{rows}"
+        if self.where == "backward":
+            of = f" of `{self.gradient_of}` in" if self.gradient_of else " of"
+            place = f"the gradient{of} {place}"
+        return f"{self.operation} in {place} makes the first {what} from finite values{rows}"
 
 
 def find_non_finite(
     model: nn.Module, batch: Any, loss_fn: Callable[..., Tensor], *, seed: int = 0
 ) -> NonFinite | None:
-    """Runs a batch forward and backward, and names the operation that *made* the first NaN or inf.
+    """Runs a batch forward and backward, and names where the first NaN or inf comes from.
 
-    Returns None if all values are finite. Use it for a batch at which the loss became NaN, or
-    `Guard` skipped a step. It checks every operation, so it takes many times as long as a step. It
-    runs a copy of the model, in the model's own mode. An infinite value that the code passes as a
-    number, as attention masks do, does not count; a NaN computed from it may. Operations inside a
-    fused one (attention, a recurrent module) are not distinguished.
+    That is the operation that *made* it, or a tensor that held it before: a parameter, a buffer,
+    the batch, or what the loss holds (its weights, and what its code closes over). Returns None if
+    the loss and all gradients are finite. Use it for a batch at which the loss became NaN, or
+    `Guard` skipped a step. It checks every operation, so it takes many times as long as a step.
+
+    It runs a copy of the model, in the model's own mode. A loss that runs the model itself runs
+    the caller's; its gradients, buffers and random generators are left as they were.
+
+    An infinite value that the code passes as a number, or in a mask of zeros and minus infinity,
+    does not count; a NaN computed from it may. Operations inside a fused one (attention, a
+    recurrent module) are not distinguished. Tensors that the loss reads from elsewhere than its
+    own module, closure, arguments and globals are not named.
 
     Args:
         model: as for `probe`.
@@ -72,126 +86,94 @@ def find_non_finite(
     Raises:
         TypeError: as for `probe`.
     """
-    model = copy.deepcopy(model)
+    original, model = model, copy.deepcopy(model)
     forward, rows = forward_of(batch, loss_fn), rows_of(batch)
-    for name, parameter in model.named_parameters():
-        if (kind := _kind([parameter.detach()])) is not None:
-            return NonFinite("parameter", name, None, kind, ())
+    broken = [
+        leaf
+        for leaf in (*leaves_of(model), *loss_leaves(loss_fn, original))
+        if kind_of([leaf.tensor]) is not None and not is_mask(leaf.tensor)
+    ]
+    for leaf in broken:
+        if leaf.where == "parameter":
+            return _of_leaf(leaf)
     tensors = tensors_of(batch)
-    if (kind := _kind(tensors)) is not None:
-        bad = {row for tensor in tensors for row in _bad_rows(tensor, rows)}
+    if (kind := kind_of(tensors)) is not None:
+        bad = {row for tensor in tensors for row in bad_rows(tensor, rows)}
         return NonFinite("input", "", None, kind, tuple(sorted(bad)))
-    watch = _Watch(rows)
-    # In one thread, so that the mode sees the operations of the backward pass.
-    with (
-        seeded(seed),
-        _running(model, watch),
-        watch,
-        torch.autograd.set_multithreading_enabled(False),
-    ):
+    values, before = {id(leaf): leaf.tensor.clone() for leaf in broken}, broken
+    watch = Watch(rows, broken)
+    modules = [original, *(each for each in loss_modules(loss_fn) if each is not original)]
+    with _untouched(modules), seeded(seed), running([model, original], watch), watch:
         loss = forward(model, batch)
         if loss.numel() != 1:
             raise TypeError(f"the loss has shape {tuple(loss.shape)}; give one number")
-        watch.backward, watch.module = True, ""
+        name_nodes(loss, "")
+        grads = _gradients(loss)
+    if kind_of([loss.detach(), *grads]) is None:
+        statistics = (leaf for leaf in before if leaf.statistic)
+        return next((_of_leaf(leaf, values[id(leaf)]) for leaf in statistics), None)
+    if watch.used is not None:
+        return _of_leaf(watch.used, values[id(watch.used)])
+    if (made := watch.made) is None:
+        return None
+    where = "backward" if made.is_backward else "forward"
+    of = made.gradient_of or None
+    return NonFinite(where, made.module, made.operation, made.kind, made.rows, of)
+
+
+def _of_leaf(leaf: Leaf, values: Tensor | None = None) -> NonFinite:
+    kind = kind_of([leaf.tensor if values is None else values])
+    return NonFinite(leaf.where, leaf.name, None, kind or "nan", ())
+
+
+def _gradients(loss: Tensor) -> list[Tensor]:
+    """Runs the backward pass, and returns the gradients without keeping them anywhere."""
+    variables = variables_of(loss)
+    if not variables:
+        return []
+    # In one thread, so that the watch sees the operations of the backward pass.
+    found: tuple[Tensor | None, ...]
+    with torch.autograd.set_multithreading_enabled(False):
+        try:
+            found = torch.autograd.grad(loss, variables, allow_unused=True, retain_graph=True)
+        except RuntimeError as error:
+            if "checkpoint" not in str(error).lower():
+                raise
+            found = _accumulated(loss, variables)
+    return [each for each in found if each is not None]
+
+
+def _accumulated(loss: Tensor, variables: list[Tensor]) -> tuple[Tensor | None, ...]:
+    """The gradients by `backward`, which re-entrant checkpoints need; old ones are put back."""
+    kept = [variable.grad for variable in variables]
+    try:
+        for variable in variables:
+            variable.grad = None
         loss.backward()
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
-    return watch.found if _kind([loss.detach(), *grads]) is not None else None
-
-
-class _Watch(TorchDispatchMode):
-    """Sees every operation, in the order in which they run, and keeps the first bad result."""
-
-    def __init__(self, rows: int | None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.rows, self.backward, self.module = rows, False, ""
-        self.found: NonFinite | None = None
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if self.found is not None or "empty" in func._schema.name:
-            return func(*args, **kwargs)
-        given = tree_leaves((args, kwargs))
-        # A non-finite number among the arguments is intended, as in a mask.
-        intended = any(isinstance(leaf, float) and leaf - leaf != 0.0 for leaf in given)
-        # Checked before the operation runs, since it may work in place.
-        before = _kind([leaf for leaf in given if isinstance(leaf, Tensor)])
-        result = func(*args, **kwargs)
-        made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        after = _kind(made)
-        is_new = before is None or (before == "inf" and after == "nan")
-        if after is not None and is_new and not intended:
-            self.found = NonFinite(
-                "backward" if self.backward else "forward",
-                self.module,
-                str(func._schema.name).replace("::", "."),
-                after,
-                tuple(sorted({row for tensor in made for row in _bad_rows(tensor, self.rows)})),
-            )
-        return result
+        return tuple(variable.grad for variable in variables)
+    finally:
+        for variable, grad in zip(variables, kept, strict=True):
+            variable.grad = grad
 
 
 @contextmanager
-def _running(model: nn.Module, watch: _Watch) -> Iterator[None]:
-    """Keeps `watch.module` at the innermost module whose forward or backward pass runs."""
-    with ExitStack() as hooks:
-        outer: list[str] = []
-        # Outputs of inner modules, which an outer module may return unchanged.
-        given: dict[int, Tensor] = {}
-
-        def enter(name: str) -> Callable[..., None]:
-            def hook(module: nn.Module, inputs: Any) -> None:
-                outer.append(watch.module)
-                watch.module = name
-
-            return hook
-
-        def leave(name: str) -> Callable[..., None]:
-            def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-                watch.module = outer.pop()
-                tensor = first_tensor(output)
-                if tensor is not None and tensor.requires_grad and id(tensor) not in given:
-                    given[id(tensor)] = tensor
-                    # Once the output has its gradient, the module's own backward pass follows.
-                    tensor.register_hook(lambda _: setattr(watch, "module", name))
-
-            return hook
-
-        for name, module in model.named_modules():
-            name = type(model).__name__ if module is model else name
-            hooks.callback(module.register_forward_pre_hook(enter(name)).remove)
-            hooks.callback(module.register_forward_hook(leave(name)).remove)
+def _untouched(modules: list[nn.Module]) -> Iterator[None]:
+    """Puts back the buffers and gradients of these modules at the end."""
+    buffers = [(each, each.detach().clone()) for module in modules for each in module.buffers()]
+    grads = [(each, each.grad) for module in modules for each in module.parameters()]
+    try:
         yield
+    finally:
+        with torch.no_grad():
+            for buffer, kept in buffers:
+                # Only where it changed, so that its version stays for a graph of the caller's.
+                if not torch.equal(buffer, kept) and not _same(buffer, kept):
+                    buffer.copy_(kept)
+        for parameter, grad in grads:
+            if parameter.grad is not grad:
+                parameter.grad = grad
 
 
-@torch.no_grad()
-def _kind(tensors: list[Tensor]) -> str | None:
-    """Returns `nan` if any value is NaN, else `inf` if any is infinite, else None."""
-    kind = None
-    with torch.utils._python_dispatch._disable_current_modes():
-        for tensor in tensors:
-            if tensor.is_sparse:
-                tensor = tensor._values()
-            if not (tensor.is_floating_point() or tensor.is_complex()):
-                continue
-            if tensor.device.type == "meta":
-                continue
-            if tensor.isnan().any():
-                return "nan"
-            if kind is None and not tensor.isfinite().all():
-                kind = "inf"
-    return kind
-
-
-@torch.no_grad()
-def _bad_rows(tensor: Tensor, rows: int | None) -> list[int]:
-    """Returns the rows with non-finite values, if the tensor has a row for each of the batch."""
-    if rows is None or tensor.ndim == 0 or tensor.shape[0] != rows or tensor.is_sparse:
-        return []
-    with torch.utils._python_dispatch._disable_current_modes():
-        if not tensor.is_floating_point():
-            return []
-        bad = ~tensor.isfinite().flatten(1).all(1) if tensor.ndim > 1 else ~tensor.isfinite()
-        bad_rows: list[int] = bad.nonzero().flatten().tolist()
-        return bad_rows
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are equal where a NaN is equal to itself."""
+    return bool(((a == b) | ((a != a) & (b != b))).all())
