@@ -92,6 +92,26 @@ impl LogError {
         self
     }
 
+    /// Whether the file may be console text whose head looked like another format.
+    pub(crate) fn may_be_console(&self) -> bool {
+        matches!(
+            self,
+            Self::NoRole { .. }
+                | Self::NoRows { .. }
+                | Self::Unrecognised { .. }
+                | Self::NoColumn { .. }
+        )
+    }
+
+    /// The more useful of two errors: this one, or that of reading the file as console text.
+    pub(crate) fn or_of_console(self, console: Self) -> Self {
+        match (&self, &console) {
+            (Self::NoRole { columns, .. }, _) if columns.len() > 1 => self,
+            (Self::NoColumn { .. }, _) => self,
+            _ => console,
+        }
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }

@@ -21,7 +21,7 @@ pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogErro
     let mut read = Vec::new();
     let mut refused = None;
     for (format, files) in found.runs() {
-        match format.traces(&files, columns) {
+        match crate::formats::read(format, &files, columns) {
             Ok(traces) => read.extend(traces.into_iter().map(|trace| (files[0].clone(), trace))),
             Err(error) => {
                 refused.get_or_insert(error);

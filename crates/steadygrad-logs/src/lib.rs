@@ -15,6 +15,7 @@
 //! | burn-train | the experiment's folder, with `train/epoch-1/Loss.log` |
 //! | JSON lines | one object a line: RLlib's `result.json`, mmdetection, detectron2, LLaMA-Factory |
 //! | JSON | `trainer_state.json`, arrays of rows, columns by name such as Keras's history |
+//! | console text | what any trainer prints: `loss: 2.3`, `loss=2.3`, dictionaries, tables, bars |
 //! | CSV | Lightning, Keras, Stable-Baselines3's `progress.csv`, YOLO's `results.csv` |
 //!
 //! A trace says what a row is ([`Cadence`](steadygrad::trace::Cadence)), what its steps count
@@ -30,7 +31,6 @@ mod cadence;
 mod column;
 mod columns;
 mod error;
-mod filtered;
 mod finish;
 mod folder;
 mod format;
@@ -72,7 +72,7 @@ pub fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
 }
 
 fn read_file(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
-    format_of(path)?.traces(&[path.to_owned()], columns)
+    formats::read(format_of(path)?, &[path.to_owned()], columns)
 }
 
 /// A run's name: its folder's, or its file's without the ending.

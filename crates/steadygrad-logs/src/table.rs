@@ -143,7 +143,12 @@ impl Table {
 }
 
 /// The series of a column, without the rows that have no value. `None` if no row has one.
-fn series_of(role: Role, name: String, mut column: Column, steps: &Arc<[u64]>) -> Option<Series> {
+pub(crate) fn series_of(
+    role: Role,
+    name: String,
+    mut column: Column,
+    steps: &Arc<[u64]>,
+) -> Option<Series> {
     if column.missing.is_empty() {
         let some = !column.values.is_empty();
         return some.then(|| Series::new(role, name, steps.clone(), column.values).ok())?;

@@ -5,6 +5,7 @@
 //! the error message follow.
 
 mod burn;
+mod console;
 mod csv;
 mod database;
 mod json;
@@ -16,13 +17,15 @@ mod wandb;
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::LogError;
+use steadygrad::Trace;
+
 use crate::format::{Format, Head};
+use crate::{Columns, LogError};
 
 /// All formats. The first that recognises a file reads it.
-pub(crate) const FORMATS: [&Format; 9] = [
+pub(crate) const FORMATS: [&Format; 10] = [
     &own::FORMAT,
     &burn::FORMAT,
     &tensorboard::FORMAT,
@@ -32,6 +35,7 @@ pub(crate) const FORMATS: [&Format; 9] = [
     &json_lines::FORMAT,
     &json::FORMAT,
     &csv::FORMAT,
+    &console::FORMAT,
 ];
 
 /// Number of bytes at a file's beginning that decide what it is.
@@ -52,8 +56,46 @@ pub(crate) fn format_of(path: &Path) -> Result<&'static Format, LogError> {
     recognise(&head).ok_or_else(|| LogError::unrecognised(path, head.description()))
 }
 
+/// Reads the files of a run in its format.
+///
+/// The head of console text may look like another format of text: a dictionary, or a line with
+/// commas. If that format finds nothing in it, it is read as console text.
+pub(crate) fn read(
+    format: &'static Format,
+    files: &[PathBuf],
+    columns: &Columns,
+) -> Result<Vec<Trace>, LogError> {
+    let found = format.traces(files, columns);
+    let [file] = files else { return found };
+    if !is_text(format) {
+        return found;
+    }
+    found.or_else(|error| {
+        if !error.may_be_console() {
+            return Err(error);
+        }
+        let console = console::read_file(file, columns).map(|trace| vec![trace]);
+        console.map_err(|other| error.or_of_console(other))
+    })
+}
+
+/// Whether another format of text may have been seen where there is console text.
+fn is_text(format: &Format) -> bool {
+    [json_lines::FORMAT.name, json::FORMAT.name, csv::FORMAT.name].contains(&format.name)
+}
+
 fn recognise(head: &Head<'_>) -> Option<&'static Format> {
-    FORMATS.into_iter().find(|format| (format.recognise)(head))
+    let format = FORMATS
+        .into_iter()
+        .find(|format| (format.recognise)(head))?;
+    // The names of a table have no numbers behind them.
+    let lines = || {
+        head.bytes()
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.trim_ascii().is_empty())
+    };
+    let printed = format.name == csv::FORMAT.name && lines().take(2).all(console::has_named_number);
+    Some(if printed { &console::FORMAT } else { format })
 }
 
 #[cfg(test)]
@@ -88,10 +130,14 @@ mod tests {
             ("1796090478143 2.5 0\n", name(&mlflow::FORMAT)),
             ("", None),
             ("\n\n", None),
-            ("one line of text", None),
-            ("1,2\n3,4\n", None),
-            (":W&B\u{1}", None),
-            (":W&B", None),
+            (
+                "loss: 1.0, lr: 2\nloss: 1.0, lr: 2\n",
+                name(&console::FORMAT),
+            ),
+            ("one line of text", name(&console::FORMAT)),
+            ("1,2\n3,4\n", name(&console::FORMAT)),
+            (":W&B\u{1}", name(&console::FORMAT)),
+            (":W&B", name(&console::FORMAT)),
             ("a\0b", None),
         ] {
             assert_eq!(name_of(text.as_bytes()), expected, "{text:?}");
