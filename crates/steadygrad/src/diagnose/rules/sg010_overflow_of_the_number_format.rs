@@ -143,7 +143,7 @@ fn fallen_scale(history: &History<'_>, scale: &Series, count: Evidence) -> Optio
     let falling = falls.take_while(|pair| pair[1].1 <= pair[0].1).count();
     let stretch = &points[points.len() - 1 - falling..];
     let largest = stretch[0].1;
-    let first = stretch.iter().position(|(_, scale)| *scale < largest)?;
+    let first = collapse(stretch)?;
     // A scale that begins too large falls at the start until it fits, and then stays.
     let still = points
         .iter()
@@ -173,6 +173,26 @@ fn fallen_scale(history: &History<'_>, scale: &Series, count: Evidence) -> Optio
         count,
     ];
     Some(finding(history, row, level, title, evidence))
+}
+
+/// The first fall after the scale last stood still for long: falls before that were a scale that
+/// settled.
+fn collapse(stretch: &[(u64, f64)]) -> Option<usize> {
+    let last = stretch.last()?.1;
+    let bottom = stretch.iter().position(|(_, scale)| *scale == last)?;
+    let long = (stretch.len() / 4).max(STILL);
+    let (mut first, mut equal) = (None, 0);
+    for index in (1..=bottom).rev() {
+        if stretch[index - 1].1 > stretch[index].1 {
+            (first, equal) = (Some(index), 0);
+        } else {
+            equal += 1;
+        }
+        if equal >= long {
+            break;
+        }
+    }
+    first
 }
 
 fn finding(
@@ -205,6 +225,22 @@ fn finding(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_collapse_begins_after_the_scale_had_settled() {
+        let scale = |row: usize| match row {
+            0..5 => 65536.0,
+            5..60 => 16384.0,
+            _ => (16384.0 * 0.5f64.powi(row as i32 - 59)).max(1.0),
+        };
+        let trace = Sketch::healthy(100).with(Role::LossScale, scale).trace();
+        let found = RULE.check_run(&History::of(&trace)).unwrap();
+        assert_eq!((found.step, found.level), (Some(60), FindingLevel::Error));
+        // It settles, and stays.
+        let settles = |row: usize| 65536.0 * 0.5f64.powi(row.min(14) as i32);
+        let trace = Sketch::healthy(200).with(Role::LossScale, settles).trace();
+        assert_eq!(RULE.check_run(&History::of(&trace)), None);
+    }
     use crate::diagnose::testing::verdict;
     use crate::dynamics::{Axis, GrowthProfile};
 

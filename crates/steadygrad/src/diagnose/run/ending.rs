@@ -2,9 +2,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::Row;
 use super::quantiles::{lower_quartile, median};
 use super::streaks::is_broken;
-use super::{ColumnRise, Row};
 use crate::statistics::SIGMA_PER_MAD;
 use crate::trace::{Objective, Role, Trace};
 
@@ -83,16 +83,6 @@ impl Ending {
         match self {
             Self::Unknown | Self::Alive => None,
             Self::NonFinite { row } | Self::Diverged { row } | Self::Relapsed { row } => Some(row),
-        }
-    }
-
-    /// Returns this ending, or the growth of a run that seems to be alive.
-    pub(super) fn or_by(self, rise: Option<&ColumnRise>) -> Self {
-        match rise {
-            Some(rise) if self == Self::Alive && rise.is_fatal => {
-                Self::Diverged { row: rise.from_row }
-            }
-            _ => self,
         }
     }
 

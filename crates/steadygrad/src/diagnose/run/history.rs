@@ -34,7 +34,12 @@ impl<'a> History<'a> {
         mark_broken(&mut rows, &signals);
         let ending = Ending::of(&rows, trace);
         let rise = rise(trace, &rows, &signals, ending);
-        let ending = ending.or_by(rise.as_ref());
+        let ending = match &rise {
+            Some(rise) if ending == Ending::Alive && rise.is_fatal => {
+                Ending::Diverged { row: rise.from_row }
+            }
+            _ => ending,
+        };
         let (seen, streaks) = rayon::join(|| detections(&rows), || streaks(&rows));
         Self {
             trace,
