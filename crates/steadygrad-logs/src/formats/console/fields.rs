@@ -202,7 +202,7 @@ fn assigned(text: &[u8], sign: usize) -> Range<usize> {
     match end.checked_sub(1).map(|last| text[last]) {
         Some(quote @ (b'"' | b'\'')) => {
             let begin = text[..end - 1].iter().rposition(|byte| *byte == quote);
-            begin.map_or(end, |begin| begin + 1)..end - 1
+            begin.map_or(end - 1, |begin| begin + 1)..end - 1
         }
         _ => boundary(text, end)..end,
     }
@@ -230,7 +230,7 @@ fn boundary(text: &[u8], end: usize) -> usize {
                     .iter()
                     .take_while(|byte| unit(byte))
                     .count();
-                return begin + glued;
+                return (begin + glued).min(end);
             }
             b' ' if text[..at].ends_with(b" -") => break,
             _ => {}
