@@ -403,7 +403,7 @@ mod tests {
             ),
             (
                 "Epoch 0:  12%|█ | 50/391 [00:02<00:18, 18.1it/s, v_num=0, train_loss=2.1]",
-                "=50/391; v_num=0; train_loss=2.1",
+                "Epoch=0; =50/391; v_num=0; train_loss=2.1",
             ),
             (
                 "|    approx_kl            | 0.0312     |",

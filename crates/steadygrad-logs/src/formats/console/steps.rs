@@ -48,7 +48,7 @@ pub(super) fn of(rows: &Rows) -> Steps {
             note: None,
         };
     }
-    if whole(rows, POSITION) && !counts_samples(rows) {
+    if whole(rows, POSITION) {
         let steps = within_epochs(rows, POSITION);
         let cadence = stride(&steps);
         return Steps {
@@ -134,11 +134,6 @@ fn is_one_an_epoch(rows: &Rows) -> bool {
         .filter(|pair| pair[1] == pair[0] + 1)
         .count();
     next as f64 >= FITS * (epochs.len() - 1) as f64
-}
-
-/// The PyTorch example prints samples, not batches: `Train Epoch: 1 [640/60000 (1%)]`.
-fn counts_samples(rows: &Rows) -> bool {
-    rows.step.as_deref() == Some("samples")
 }
 
 /// Steps that begin anew in each epoch, put in a row.

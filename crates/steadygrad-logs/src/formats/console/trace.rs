@@ -142,7 +142,11 @@ fn training(path: &Path, read: &Reader, columns: &Columns) -> Result<Option<usiz
 /// word `loss` is no log.
 fn is_log(rows: &Rows, read: &Reader) -> bool {
     let spot = (0..NAMED).any(|place| rows.values(place).is_some());
-    rows.count() >= 3 || rows.count() >= 1 && spot || rows.count() >= 1 && !read.skips.is_empty()
+    let wide = rows.names.len() > 1;
+    rows.count() >= 3
+        || rows.count() >= 2 && wide
+        || rows.count() >= 1 && spot
+        || rows.count() >= 1 && !read.skips.is_empty()
 }
 
 fn refusal(read: &Reader) -> String {
