@@ -21,9 +21,9 @@ def diagnose(steadygrad):
         assert done.returncode in (0, 1), done.stderr
         runs = json.loads(done.stdout)["runs"]
         assert len(runs) == 1
-        # Exit code 1 means that something was found.
-        faults = [found for found in runs[0]["findings"] if found["level"] != "note"]
-        assert done.returncode == (1 if faults else 0)
+        # Exit code 1 means an error: a run that came out of its trouble fails no build.
+        errors = [found for found in runs[0]["findings"] if found["level"] == "error"]
+        assert done.returncode == (1 if errors else 0)
         return runs[0]
 
     return of

@@ -504,7 +504,9 @@ def test_the_record_is_read_by_diagnose(steadygrad, tmp_path):
     with Guard(model, optimizer, run_dir=tmp_path / "run") as guard:
         train(model, optimizer, guard, 150, nan_batch)
     done = steadygrad("diagnose", tmp_path / "run", "--json")
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 0, done.stderr
+    strict = steadygrad("diagnose", tmp_path / "run", "--fail-on", "warning")
+    assert strict.returncode == 1, strict.stderr
     run = json.loads(done.stdout)["runs"][0]
     assert (run["format"], run["rows"], run["parameters"]) == ("run of steadygrad", 150, 6)
     headline = run["findings"][0]

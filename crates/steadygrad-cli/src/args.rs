@@ -19,7 +19,8 @@ pub(crate) enum Verb {
     /// Predict before training whether gradients will explode: where, how fast and what to try.
     ///
     /// Without arguments it probes the embedded `digits-mlp`.
-    /// Exit codes: 0 healthy, 1 findings, 2 bad input, 3 the output could not be printed.
+    /// Exit codes: 0 healthy, 1 findings or a run that will probably diverge, 2 bad input, 3 the
+    /// output could not be printed.
     Probe(ProbeArgs),
     /// Try six families of remedies on a model and verify the best one on new seeds.
     ///
@@ -31,7 +32,8 @@ pub(crate) enum Verb {
     Logs(steadygrad_commands::Verb),
     /// Train under a guard that survives faults; the run can be killed and resumed.
     ///
-    /// Exit codes: 0 all steps done, 1 stopped by the guard (no bad update was applied), 2 bad
+    /// Exit codes: 0 all steps done, 1 no usable model (the guard stopped the run, no update was
+    /// applied, or the predictions are not finite) or the process of a followed run is gone, 2 bad
     /// input or a full disk, 3 the output could not be printed, 130 interrupted.
     Train(TrainArgs),
     /// Replay an incident of a guarded run: which operation and which sample failed first.
@@ -82,7 +84,7 @@ pub(crate) struct CureArgs {
     /// Folder for the report and the run records; must be new or empty [default: runs/NAME-N].
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Trials that run side by side, one thread each [default: the number of cores].
+    /// Trials that run side by side, one thread each [default: as many as cores and memory allow].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,
     /// Print every number as JSON instead of the text.
@@ -115,7 +117,8 @@ pub(crate) struct TrainArgs {
         ]
     )]
     pub(crate) resume: Option<PathBuf>,
-    /// Print the steps and incidents of a run in another terminal until it ends.
+    /// Print the steps and incidents of a run in another terminal, until it ends or its process is
+    /// gone.
     #[arg(
         long,
         value_name = "RUN",

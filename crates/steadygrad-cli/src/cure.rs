@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use burn::tensor::Device;
 use steadygrad::cure::CureReport;
 use steadygrad_commands::{OutputError, output};
-use steadygrad_lab::{Control, Job, Study, Subject, SubjectVisitor, cure};
+use steadygrad_lab::{Control, Job, Study, Subject, SubjectVisitor, Work, cure};
 use steadygrad_record::{RecordError, write_atomic};
 
 use crate::args::CureArgs;
@@ -20,18 +20,17 @@ pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
         study.plan.steps = steps;
     }
     let device = Device::default().autodiff();
-    let subject = study.load(&device)?;
+    let jobs = jobs(args.jobs, &study);
+    let subject = study::load(&study, Work::Measure { trials: jobs }, &device)?;
     let out = output_folder(args.out.as_deref(), study.subject_name())?;
 
     let cancelled = cancel_on_ctrl_c()?;
-    let mut job = Job {
+    let job = Job {
         out: Some(out.clone()),
         study: Some(study.to_toml()),
+        workers: jobs,
         ..Job::default()
     };
-    if let Some(jobs) = args.jobs {
-        job.workers = jobs.into();
-    }
     let bars = Bars::new();
     let report = subject.visit(Cure {
         study: &study,
@@ -65,6 +64,20 @@ pub(crate) fn run(args: &CureArgs) -> Result<ExitCode, CliError> {
     }
     output::say(&format!("report: {}", out.join("report.html").display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The trials that run side by side: as many as the user wants, or as the cores and the memory
+/// allow.
+fn jobs(wanted: Option<u16>, study: &Study) -> usize {
+    let fits = |trials: &usize| {
+        study
+            .check_memory(Work::Measure { trials: *trials })
+            .is_ok()
+    };
+    wanted.map_or_else(
+        || (1..=Job::default().workers).rev().find(fits).unwrap_or(1),
+        usize::from,
+    )
 }
 
 struct Cure<'a> {

@@ -18,6 +18,8 @@ pub(crate) enum CliError {
     },
     #[error("in `{}`: {source}", path.display())]
     Study { path: PathBuf, source: StudyError },
+    #[error(transparent)]
+    TooLarge(StudyError),
     #[error(
         "cannot read `{}`: {source}; give the folder of a run of `steadygrad train`",
         path.display()

@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use steadygrad::probe::ProbeReport;
 use steadygrad_commands::OutputError;
 use steadygrad_commands::output::{self, check_writable};
-use steadygrad_lab::{Control, Plan, ProbeOptions, Subject, SubjectVisitor, probe};
+use steadygrad_lab::{Control, Plan, ProbeOptions, Subject, SubjectVisitor, Work, probe};
 use steadygrad_record::write_atomic;
 
 use crate::args::ProbeArgs;
@@ -13,7 +13,7 @@ use crate::error::CliError;
 use crate::progress::Bars;
 use crate::study;
 
-/// Exit code for findings, so that a build can stop on them.
+/// Exit code for findings and for a run that will probably diverge, so that a build can stop.
 const FINDINGS: u8 = 1;
 
 /// `steadygrad probe`
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
         check_writable(path)?;
     }
     let device = Device::default().autodiff();
-    let subject = study.load(&device)?;
+    let subject = study::load(&study, Work::Measure { trials: 0 }, &device)?;
     let (bars, cancelled) = (Bars::new(), AtomicBool::new(false));
     let report = subject.visit(Probe {
         plan: &study.plan,
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<ExitCode, CliError> {
         write_atomic(path, steadygrad_report::html::probe(&report).as_bytes())?;
         output::say(&format!("page: {}", path.display()));
     }
-    Ok(if report.findings.is_empty() {
+    Ok(if report.is_healthy() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(FINDINGS)

@@ -4,7 +4,8 @@ use burn::tensor::Device;
 use steadygrad_commands::output;
 use steadygrad_lab::faults::Faults;
 use steadygrad_lab::{
-    Plan, ReplayError, ReplayOptions, ReplayReport, Subject, SubjectVisitor, TrainError, replay,
+    Plan, ReplayError, ReplayOptions, ReplayReport, Subject, SubjectVisitor, TrainError, Work,
+    replay,
 };
 use steadygrad_record::Problem;
 
@@ -12,6 +13,7 @@ use crate::args::ReplayArgs;
 use crate::error::CliError;
 use crate::replay_text::text;
 use crate::run_settings::RunSettings;
+use crate::study;
 
 /// Exit code of a replay that differs from the record.
 const DIFFERENT: u8 = 1;
@@ -21,7 +23,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<ExitCode, CliError> {
     let settings = RunSettings::read(&args.run)?;
     let study = settings.study(&args.run)?;
     let device = Device::default().autodiff();
-    let subject = study.load(&device)?;
+    let subject = study::load(&study, Work::Train, &device)?;
     let faults = Faults::new(settings.faults, study.plan.seed).map_err(TrainError::from)?;
     let (report, problems) = subject.visit(Replay {
         plan: &study.plan,

@@ -2,9 +2,10 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
+use burn::tensor::Device;
 use steadygrad_commands::output;
-use steadygrad_lab::Study;
 use steadygrad_lab::study::parse;
+use steadygrad_lab::{LoadedSubject, Study, Work};
 
 use crate::args::{Embedded, StudyArgs, SubjectArgs};
 use crate::error::CliError;
@@ -25,6 +26,12 @@ pub(crate) fn chosen(args: &StudyArgs) -> Result<Study, CliError> {
         study.plan.seed = seed.into();
     }
     Ok(study)
+}
+
+/// Sets the study's subject up, if the machine has the memory for it.
+pub(crate) fn load(study: &Study, work: Work, device: &Device) -> Result<LoadedSubject, CliError> {
+    study.check_memory(work).map_err(CliError::TooLarge)?;
+    Ok(study.load(device)?)
 }
 
 fn default_study(args: &SubjectArgs) -> Study {

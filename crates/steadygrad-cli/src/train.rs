@@ -6,7 +6,7 @@ use steadygrad_commands::{OutputError, output};
 use steadygrad_lab::faults::Faults;
 use steadygrad_lab::{
     Control, Plan, Study, Subject, SubjectVisitor, TrainEnd, TrainError, TrainOptions,
-    TrainOutcome, train,
+    TrainOutcome, Unusable, Work, train,
 };
 use steadygrad_record::Problem;
 
@@ -20,8 +20,9 @@ use crate::progress::Bars;
 use crate::run_settings::RunSettings;
 use crate::study;
 
-/// Exit code of a run that the guard has stopped: no bad update was applied, but steps are missing.
-const STOPPED: u8 = 1;
+/// Exit code of a run without a usable model: the guard has stopped it, no update was applied, or
+/// the model's predictions are not finite.
+const FAILED: u8 = 1;
 
 /// `steadygrad train`
 pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
     let (settings, out) = settings_and_folder(args)?;
     let study = settings.study(&out)?;
     let device = Device::default().autodiff();
-    let subject = study.load(&device)?;
+    let subject = study::load(&study, Work::Train, &device)?;
     let (bars, cancelled) = (Bars::new(), cancel_on_ctrl_c()?);
     let faults = Faults::new(settings.faults.clone(), study.plan.seed).map_err(TrainError::from)?;
     let json = serde_json::to_string_pretty(&settings)
@@ -65,8 +66,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
         output::print(&text(&outcome, &study, &out))?;
     }
     Ok(match outcome.end {
-        TrainEnd::Completed => ExitCode::SUCCESS,
-        TrainEnd::Stopped { .. } => ExitCode::from(STOPPED),
+        TrainEnd::Completed if outcome.unusable().is_none() => ExitCode::SUCCESS,
+        TrainEnd::Completed | TrainEnd::Stopped { .. } => ExitCode::from(FAILED),
         _ => ExitCode::from(INTERRUPTED),
     })
 }
@@ -80,6 +81,10 @@ fn settings_and_folder(args: &TrainArgs) -> Result<(RunSettings, PathBuf), CliEr
     if let Some(steps) = args.steps {
         study.plan.steps = steps;
     }
+    // Before the folder is made: a study that cannot run leaves nothing behind.
+    study
+        .check_memory(Work::Train)
+        .map_err(CliError::TooLarge)?;
     let out = output_folder(args.out.as_deref(), study.subject_name())?;
     let settings = RunSettings {
         study: study.to_toml(),
@@ -104,12 +109,27 @@ impl SubjectVisitor for Training<'_> {
     }
 }
 
+fn unusable(reason: Unusable) -> &'static str {
+    match reason {
+        Unusable::NoUpdate => {
+            "every step was left out, so the model is untrained; `steadygrad diagnose` says why"
+        }
+        _ => {
+            "all steps are done, but the model's predictions are not finite; `steadygrad diagnose` \
+             says why"
+        }
+    }
+}
+
 /// The outcome of a run in a few lines.
 fn text(outcome: &TrainOutcome, study: &Study, out: &Path) -> String {
     let mut lines = Lines::default();
     let folder = out.display();
     let state = match &outcome.end {
-        TrainEnd::Completed => "completed".to_owned(),
+        TrainEnd::Completed => match outcome.unusable() {
+            None => "completed".to_owned(),
+            Some(reason) => format!("failed: {}", unusable(reason)),
+        },
         TrainEnd::Stopped { reason } => format!("stopped by the guard: {reason}"),
         _ => "interrupted".to_owned(),
     };

@@ -365,3 +365,22 @@ fn an_output_that_cannot_be_printed_has_an_exit_code_of_its_own() {
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("cannot write to the standard output"));
 }
+
+#[test]
+fn a_study_beyond_the_memory_is_refused_before_anything_is_built() {
+    let dir = tempfile::tempdir().unwrap();
+    let study = "[model]\ndepth = 10000\nwidth = 100000\n";
+    fs::write(dir.path().join("large.toml"), study).unwrap();
+    for verb in ["probe", "cure", "train"] {
+        let output = steadygrad(dir.path(), &[verb, "large.toml"]);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{verb}: {message}");
+        assert!(
+            message.contains("`model.width` is 100000: the study needs at least"),
+            "{verb}: {message}"
+        );
+        assert!(message.contains("give at most"), "{verb}: {message}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "{verb}");
+        assert_eq!(message.trim_end().lines().count(), 1, "{verb}: {message}");
+    }
+}

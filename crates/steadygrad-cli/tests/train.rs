@@ -82,6 +82,7 @@ fn faults_are_survived_and_told() {
         "--out",
         observed,
     ]);
+    assert_eq!(done.status.code(), Some(1), "its model predicts NaN");
     let json: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(json["validation_metric"], "NaN");
     assert_eq!(json["guard"]["skipped"], 0);
@@ -195,5 +196,72 @@ fn a_killed_run_goes_on_to_the_bit() {
     assert!(
         kills < 8 || resumed_later > 0,
         "no kill came after a snapshot"
+    );
+}
+
+/// A run of 100,000 steps that was killed after some of them.
+fn killed(run: &Path) {
+    let name = run.to_str().unwrap();
+    let mut child = command(&["train", "--subject", "digits-cnn", "--steps", "100000"])
+        .args(["--out", name])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let rows = || read_steps(run).map_or(0, |found| found.value.rows.len());
+    while rows() < 64 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_killed_run_is_neither_healthy_nor_waited_for() {
+    let folder = tempdir().unwrap();
+    let run = folder.path().join("run");
+    killed(&run);
+    let run = run.to_str().unwrap();
+    let done = steadygrad(&["diagnose", run]);
+    let out = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(1), "{out}");
+    assert!(out.contains("of 100,000 steps, and the process"), "{out}");
+    assert!(!out.contains("healthy"), "{out}");
+    let never = steadygrad(&["diagnose", run, "--fail-on", "never"]);
+    assert_eq!(never.status.code(), Some(0));
+
+    let followed = steadygrad(&["train", "--follow", run]);
+    let error = text(&followed.stderr);
+    assert_eq!(followed.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("the process of the run is gone after"),
+        "{error}"
+    );
+    assert!(error.contains(&format!("--resume {run}")), "{error}");
+    assert!(text(&followed.stdout).contains("step       0"));
+}
+
+#[test]
+fn a_run_without_an_update_has_failed() {
+    let folder = tempdir().unwrap();
+    let study = folder.path().join("study.toml");
+    // The rate overflows f32: no update is finite, and the guard leaves each one out.
+    std::fs::write(
+        &study,
+        "subject = \"digits-cnn\"\n[model]\ngain = 1e9\n[budget]\nsteps = 3\n",
+    )
+    .unwrap();
+    let run = folder.path().join("run");
+    let done = steadygrad(&[
+        "train",
+        study.to_str().unwrap(),
+        "--out",
+        run.to_str().unwrap(),
+    ]);
+    let out = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(1), "{out}");
+    assert!(
+        out.contains("the model is untrained") || out.contains("stopped by the guard"),
+        "{out}"
     );
 }

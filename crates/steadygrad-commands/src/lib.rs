@@ -8,6 +8,8 @@ mod diagnose;
 mod error;
 mod explain;
 pub mod output;
+mod spool;
+mod stream;
 
 pub use args::Verb;
 pub use error::{CommandError, OutputError};
@@ -17,7 +19,7 @@ use std::ffi::OsString;
 use clap::Parser;
 
 impl Verb {
-    /// Runs the verb and returns its exit code: 0, or 1 if `diagnose` found a fault.
+    /// Runs the verb and returns its exit code: 0, or 1 if `diagnose` found what `--fail-on` names.
     ///
     /// # Errors
     /// [`CommandError`] when a log cannot be read, a page or the output cannot be written, or there

@@ -11,6 +11,7 @@ mod cure;
 pub mod data;
 pub mod faults;
 mod flat;
+mod free_memory;
 mod manifest;
 mod margin;
 mod measure;
@@ -51,10 +52,10 @@ pub use replay::{
 };
 pub use schedule::{Decay, Schedule};
 pub use sharpness::{SharpnessBudget, sharpness, sharpness_within};
-pub use study::{LoadedSubject, Study, StudyError};
+pub use study::{LoadedSubject, Study, StudyError, Work};
 pub use subject::{Structure, Subject, Summary};
 pub use tape::Tape;
-pub use train::{Rollback, TrainEnd, TrainError, TrainOptions, TrainOutcome, train};
+pub use train::{Rollback, TrainEnd, TrainError, TrainOptions, TrainOutcome, Unusable, train};
 pub use visitor::SubjectVisitor;
 
 /// The random generators that [`Subject::build`] takes: the trait of `rand` 0.10.

@@ -51,6 +51,16 @@ pub enum LogError {
         /// Its first columns.
         columns: Vec<String>,
     },
+    /// The log has a column that a rule uses, and no number in it.
+    #[error(
+        "`{}` holds no number for a loss or a gradient norm yet; try again once the training has \
+         logged a step, or name another column with --loss or --grad-norm",
+        path.display()
+    )]
+    NoRows {
+        /// The log.
+        path: PathBuf,
+    },
     /// A database cannot be opened or read.
     #[error("cannot read `{}`: {found}", path.display())]
     Database {
@@ -86,7 +96,10 @@ impl LogError {
     pub(crate) fn may_be_console(&self) -> bool {
         matches!(
             self,
-            Self::NoRole { .. } | Self::Unrecognised { .. } | Self::NoColumn { .. }
+            Self::NoRole { .. }
+                | Self::NoRows { .. }
+                | Self::Unrecognised { .. }
+                | Self::NoColumn { .. }
         )
     }
 
@@ -97,18 +110,6 @@ impl LogError {
             (Self::NoColumn { .. }, _) => self,
             _ => console,
         }
-    }
-
-    /// The same error for a stream of this name.
-    pub(crate) fn of_stream(mut self, name: &Path) -> Self {
-        match &mut self {
-            Self::Io { path, .. }
-            | Self::Unrecognised { path, .. }
-            | Self::NoColumn { path, .. }
-            | Self::NoRole { path, .. } => name.clone_into(path),
-            Self::Database { .. } | Self::Record(_) => {}
-        }
-        self
     }
 
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {

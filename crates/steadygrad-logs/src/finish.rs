@@ -4,7 +4,7 @@ use steadygrad::Trace;
 use steadygrad::trace::{Objective, Series};
 
 use crate::cadence::{Counted, cadence};
-use crate::{filtered, odd, parts};
+use crate::{odd, parts};
 
 /// A run as a reader found it.
 pub(crate) struct Run {
@@ -22,7 +22,6 @@ impl Run {
     pub(crate) fn trace(mut self) -> Trace {
         let of_parts = parts::add_loss(&mut self.series, self.objective);
         self.notes.extend(of_parts);
-        self.notes.extend(filtered::restore(&mut self.series));
         self.notes.extend(odd::notes(&self.series));
         Trace {
             cadence: cadence(&self.series, self.counted, self.objective),

@@ -38,6 +38,7 @@ pub(crate) fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogErro
             Some(
                 error @ (LogError::NoColumn { .. }
                 | LogError::NoRole { .. }
+                | LogError::NoRows { .. }
                 | LogError::Database { .. }),
             ),
         ) => Err(error),

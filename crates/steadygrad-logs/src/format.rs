@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use steadygrad::Trace;
 
+use crate::roles::is_essential;
 use crate::{Columns, LogError};
 
 /// One format. Each stands in its own file under `formats/`.
@@ -18,6 +19,26 @@ pub(crate) struct Format {
     pub(crate) place: fn(&Path) -> Place,
     /// Reads the files of one run, of which there is at least one. A database may hold several runs.
     pub(crate) read: fn(&[PathBuf], &Columns) -> Result<Vec<Trace>, LogError>,
+}
+
+impl Format {
+    /// Reads the files of one run, of which there is at least one.
+    ///
+    /// # Errors
+    /// Those of [`Format::read`], and [`LogError::NoRows`] if no run has a number for a rule.
+    pub(crate) fn traces(
+        &self,
+        files: &[PathBuf],
+        columns: &Columns,
+    ) -> Result<Vec<Trace>, LogError> {
+        let mut traces = (self.read)(files, columns)?;
+        let has_rows = |trace: &Trace| trace.series.iter().any(|one| is_essential(one.role()));
+        traces.retain(has_rows);
+        match (traces.is_empty(), files.first()) {
+            (true, Some(path)) => Err(LogError::NoRows { path: path.clone() }),
+            _ => Ok(traces),
+        }
+    }
 }
 
 /// What a path in a folder of logs is to a format.

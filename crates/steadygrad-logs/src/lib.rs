@@ -31,7 +31,6 @@ mod cadence;
 mod column;
 mod columns;
 mod error;
-mod filtered;
 mod finish;
 mod folder;
 mod format;
@@ -47,18 +46,18 @@ mod odd;
 mod own_steps;
 mod parts;
 mod roles;
+mod spellings;
 mod steps;
 mod table;
 
 pub use columns::Columns;
 pub use error::LogError;
 
-use std::io::{BufRead, Read as _, Write as _};
 use std::path::Path;
 
 use steadygrad::Trace;
 
-use formats::{FORMATS, format_of, is_console, read_console};
+use formats::{FORMATS, format_of};
 
 /// Reads a log, or all logs in a folder. Each run gives one trace, in the order of their names.
 ///
@@ -74,48 +73,6 @@ pub fn read(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
 
 fn read_file(path: &Path, columns: &Columns) -> Result<Vec<Trace>, LogError> {
     formats::read(format_of(path)?, &[path.to_owned()], columns)
-}
-
-/// Reads one log from a stream, such as standard input. `name` stands for its path in messages.
-///
-/// Console text is read as it comes. Any other format is kept in a temporary file first.
-///
-/// # Errors
-/// [`LogError`] if nothing could be read, or if `columns` names a column that the log lacks.
-pub fn read_text(
-    name: &str,
-    mut reader: impl BufRead,
-    columns: &Columns,
-) -> Result<Vec<Trace>, LogError> {
-    const HEAD: u64 = 1 << 16;
-    let name = Path::new(name);
-    let mut head = Vec::new();
-    let read = reader.by_ref().take(HEAD).read_to_end(&mut head);
-    read.map_err(LogError::io(name))?;
-    let trace = if is_console(&head) {
-        read_console(name, &mut head.as_slice().chain(reader), columns).map(|trace| vec![trace])
-    } else {
-        spooled(&head, reader, columns).map_err(|error| error.of_stream(name))
-    };
-    let mut traces =
-        trace.map_err(|error| error.with_formats(&FORMATS.map(|format| format.name)))?;
-    if let [trace] = &mut traces[..] {
-        trace.name = name_of(name);
-    }
-    Ok(traces)
-}
-
-/// Reads a stream through a temporary file.
-fn spooled(
-    head: &[u8],
-    mut reader: impl BufRead,
-    columns: &Columns,
-) -> Result<Vec<Trace>, LogError> {
-    let error = || LogError::io(Path::new("the temporary file"));
-    let mut file = tempfile::NamedTempFile::new().map_err(error())?;
-    file.write_all(head).map_err(error())?;
-    std::io::copy(&mut reader, &mut file).map_err(error())?;
-    read_file(file.path(), columns)
 }
 
 /// A run's name: its folder's, or its file's without the ending.

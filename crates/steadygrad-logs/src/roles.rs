@@ -75,6 +75,41 @@ impl Selection {
             found[rival] = candidate;
         }
     }
+
+    /// The columns with a role. The user's choice is `found`.
+    fn find(&mut self, mut found: Vec<Candidate>, names: &[String]) -> Vec<Candidate> {
+        let fixed = found.len();
+        let mut parts = Vec::new();
+        let others: Vec<usize> = (0..names.len())
+            .filter(|index| {
+                let is_named = found.iter().any(|named| named.index == *index);
+                let is_step = self.steps.iter().any(|(step, _)| step == index);
+                !is_named && !is_step && self.split != Some(*index)
+            })
+            .collect();
+        for index in others {
+            match role(&names[index], self.objective) {
+                Some((role, rank)) => {
+                    let candidate = Candidate { index, role, rank };
+                    self.place(candidate, &mut found, fixed, names);
+                }
+                None if is_loss_part(&names[index], self.objective) => parts.push(index),
+                None => self.unmatched.push(names[index].clone()),
+            }
+        }
+        let has_loss = found.iter().any(|found| found.role == Role::Loss);
+        for index in parts {
+            match has_loss && self.objective != Objective::Gan {
+                true => self.unmatched.push(names[index].clone()),
+                false => found.push(Candidate {
+                    index,
+                    role: Role::LossPart(names[index].clone()),
+                    rank: 0,
+                }),
+            }
+        }
+        found
+    }
 }
 
 /// Finds each column's role. Columns that the user named come first.
@@ -106,39 +141,11 @@ pub(crate) fn select(
         let (index, rank) = (index?, 0);
         Some(Candidate { index, role, rank })
     });
-    let mut found: Vec<Candidate> = by_user.collect();
-    let fixed = found.len();
-    let mut parts = Vec::new();
-    let is_step = |index: usize| selection.steps.iter().any(|(step, _)| *step == index);
-    let others: Vec<usize> = (0..names.len())
-        .filter(|index| {
-            let is_named = found.iter().any(|named| named.index == *index);
-            !is_named && !is_step(*index) && selection.split != Some(*index)
-        })
+    let found = selection.find(by_user.collect(), names);
+    selection.roles = found
+        .into_iter()
+        .map(|found| (found.index, found.role))
         .collect();
-    for index in others {
-        match role(&names[index], objective) {
-            Some((role, rank)) => {
-                let candidate = Candidate { index, role, rank };
-                selection.place(candidate, &mut found, fixed, names);
-            }
-            None if is_loss_part(&names[index], objective) => parts.push(index),
-            None => selection.unmatched.push(names[index].clone()),
-        }
-    }
-    let has_loss = found.iter().any(|found| found.role == Role::Loss);
-    for index in parts {
-        match has_loss && objective != Objective::Gan {
-            true => selection.unmatched.push(names[index].clone()),
-            false => found.push(Candidate {
-                index,
-                role: Role::LossPart(names[index].clone()),
-                rank: 0,
-            }),
-        }
-    }
-    let roles = found.into_iter().map(|found| (found.index, found.role));
-    selection.roles = roles.collect();
     match selection.roles.iter().any(|(_, role)| is_essential(role)) {
         true => Ok(selection),
         false => Err(LogError::NoRole {
@@ -172,7 +179,7 @@ fn steps(names: &[String], by_user: Option<usize>) -> Vec<(usize, StepKind)> {
 }
 
 /// Whether the rules can judge a log that has this role alone.
-fn is_essential(role: &Role) -> bool {
+pub(crate) fn is_essential(role: &Role) -> bool {
     matches!(
         role,
         Role::Loss

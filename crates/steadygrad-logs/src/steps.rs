@@ -142,12 +142,10 @@ pub(crate) fn steps(
         .iter()
         .find(|candidate| candidate.kind == StepKind::Epoch && is_whole(candidate.column));
     let is_by_epoch = epoch.is_some_and(|epoch| rises_always(epoch.column));
-    let fits = |candidate: &&Candidate<'_>| match candidate.kind {
-        StepKind::Epoch => false,
-        StepKind::Batch => epoch.is_some() && is_whole(candidate.column),
-        _ => is_whole(candidate.column),
-    };
-    if let Some(best) = candidates.iter().find(fits) {
+    if let Some(best) = candidates
+        .iter()
+        .find(|candidate| fits(candidate, epoch.is_some(), filled))
+    {
         let anew = epoch.filter(|epoch| begins_anew(best.column, epoch.column));
         let steps = match anew {
             Some(epoch) => over_epochs(best, epoch, notes),
@@ -190,6 +188,16 @@ pub(crate) fn steps(
         steps: numbered(candidates, filled, rows, notes),
         unit: StepUnit::Row,
         ..Steps::default()
+    }
+}
+
+/// Whether a column other than the epoch's can tell the steps.
+fn fits(candidate: &Candidate<'_>, has_epoch: bool, filled: &[&Column]) -> bool {
+    match candidate.kind {
+        StepKind::Epoch => false,
+        StepKind::Batch => has_epoch && is_whole(candidate.column),
+        // A planned number of steps is the same in all rows.
+        _ => is_whole(candidate.column) && !collides(candidate.column, filled),
     }
 }
 
@@ -333,9 +341,14 @@ fn numbered(
     rows: usize,
     notes: &mut Vec<String>,
 ) -> Arc<[u64]> {
+    let is_part = |value: &f64| value.is_finite() && value.fract() != 0.0;
     notes.push(match candidates.first() {
-        Some(position) => format!(
+        Some(position) if position.column.values.iter().any(is_part) => format!(
             "`{}` is a position within the data, no step: rows are numbered from 0",
+            position.name
+        ),
+        Some(position) => format!(
+            "`{}` is the same in several rows, no step: rows are numbered from 0",
             position.name
         ),
         None => "no column holds a step: rows are numbered from 0".into(),
@@ -485,6 +498,22 @@ mod tests {
         for name in ["loss", "steps_per_second", "step_time", "epoch_loss", ""] {
             assert_eq!(step_kind(name, false), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_planned_number_of_steps_is_no_step() {
+        let planned: (&str, &[f64]) = ("num_steps", &[900.0; 4]);
+        let (found, notes) = of(&[planned], &[&[1.0; 4]]);
+        assert_eq!(
+            (&*found.steps, found.unit),
+            (&[0, 1, 2, 3][..], StepUnit::Row)
+        );
+        assert!(notes[0].contains("the same in several rows"), "{notes:?}");
+        let (found, _) = of(&[planned, ("iter", &[1.0, 2.0, 3.0, 4.0])], &[&[1.0; 4]]);
+        assert_eq!(&*found.steps, [1, 2, 3, 4]);
+        // A step that a restart repeats is one.
+        let (found, _) = of(&[("step", &[1.0, 2.0, 2.0, 3.0, 4.0])], &[&[1.0; 5]]);
+        assert_eq!(&*found.steps, [1, 2, 2, 3, 4]);
     }
 
     #[test]

@@ -48,6 +48,24 @@ impl FolderLock {
     }
 }
 
+/// Whether a living process holds the lock `name` of `folder`.
+///
+/// `None` if that cannot be known, for example on a network file system without locks. A folder
+/// without the file is not locked.
+pub(super) fn is_held(folder: &Path, name: &str) -> Option<bool> {
+    let file = match File::open(folder.join(name)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Some(false),
+        Err(_) => return None,
+    };
+    // Closing the file releases the shared lock.
+    match file.try_lock_shared() {
+        Ok(()) => Some(false),
+        Err(TryLockError::WouldBlock) => Some(true),
+        Err(TryLockError::Error(_)) => None,
+    }
+}
+
 impl Drop for FolderLock {
     fn drop(&mut self) {
         // A forked process holds the file as well. Closing it there must not release the lock here.
@@ -80,6 +98,18 @@ mod tests {
         let again = FolderLock::acquire(folder.path(), "lock");
         assert!(again.is_ok(), "{again:?}");
         drop(forked);
+    }
+
+    #[test]
+    fn a_lock_is_held_as_long_as_it_lives() {
+        let folder = tempdir().unwrap();
+        assert_eq!(is_held(folder.path(), "lock"), Some(false));
+        let lock = FolderLock::acquire(folder.path(), "lock").unwrap();
+        assert_eq!(is_held(folder.path(), "lock"), Some(true));
+        drop(lock);
+        assert_eq!(is_held(folder.path(), "lock"), Some(false));
+        // Looking at it leaves it free.
+        assert!(FolderLock::acquire(folder.path(), "lock").is_ok());
     }
 
     #[test]

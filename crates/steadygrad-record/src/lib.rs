@@ -48,7 +48,7 @@ pub use forensics::{Dump, Dumped, ForensicRing, RingStep, list_dumps, read_dump}
 pub use incidents::read_incidents;
 pub use manifest::{Manifest, RunStatus, read_manifest};
 pub use problem::{Damage, Found, Problem};
-pub use run_dir::RunDir;
+pub use run_dir::{RunDir, has_writer};
 pub use snapshot::{
     Dtype, NonFinite, Snapshot, SnapshotEntry, SnapshotError, SnapshotStore, Tensor,
 };

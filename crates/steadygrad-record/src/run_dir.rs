@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::RecordError;
 use super::disk::{ToSync, create_dir_all, sync_dir, sync_together};
-use super::folder_lock::FolderLock;
+use super::folder_lock::{FolderLock, is_held};
 use super::forensics::{self, Dumped, Fired, ForensicRing};
 use super::incidents::IncidentWriter;
 use super::manifest::{Manifest, RunFile, RunStatus};
@@ -20,6 +20,13 @@ const LOCK: &str = "lock";
 
 /// What is left of a run whose process died before there was a manifest: nothing.
 const BEFORE_THE_RUN: [&str; 2] = [LOCK, "run.json.partial"];
+
+/// Whether a living process has this run directory open for writing.
+///
+/// `None` if that cannot be known, for example on a network file system without locks.
+pub fn has_writer(run: &Path) -> Option<bool> {
+    is_held(run, LOCK)
+}
 
 /// A run directory that is open for writing, by one process at a time.
 pub struct RunDir {

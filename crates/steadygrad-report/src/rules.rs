@@ -1,6 +1,7 @@
 //! The rules' own pages, made from their text in the code.
 
 use steadygrad::diagnose::{Example, Finding, History, RULES, Rule};
+use steadygrad::trace::StepUnit;
 
 use crate::{facts, number, terminal};
 
@@ -70,7 +71,7 @@ fn code_block(finding: &Finding) -> String {
         finding.level.name(),
         finding.code,
         finding.title,
-        facts::place(finding)
+        facts::place(finding, StepUnit::Step)
     );
     if let Some(chart) = &finding.chart {
         out.push_str(&terminal::plain_chart(chart));

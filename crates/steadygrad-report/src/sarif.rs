@@ -46,6 +46,8 @@ pub fn diagnosis(diagnosis: &Diagnosis) -> Result<String, ReportError> {
                 "rules": rules,
             }},
             "results": results,
+            // What no result says: a log without a finding is not always a healthy run.
+            "properties": { "runs": diagnosis.runs.iter().map(state).collect::<Vec<_>>() },
         }],
     });
     serde_json::to_string_pretty(&log).map_err(json_error)
@@ -55,7 +57,7 @@ fn result(diagnosis: &Diagnosis, run: &RunDiagnosis, finding: &Finding) -> Value
     let message = format!(
         "{} ({}). {}",
         finding.title,
-        facts::place(finding),
+        facts::place(finding, run.unit),
         finding.help
     );
     json!({
@@ -76,6 +78,15 @@ fn result(diagnosis: &Diagnosis, run: &RunDiagnosis, finding: &Finding) -> Value
             "evidence": finding.evidence,
             "confidence": finding.confidence,
         },
+    })
+}
+
+fn state(run: &RunDiagnosis) -> Value {
+    json!({
+        "name": run.name,
+        "state": facts::state(run),
+        "cutShort": run.cut_short,
+        "unseen": run.unseen,
     })
 }
 

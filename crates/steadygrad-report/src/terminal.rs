@@ -12,7 +12,7 @@ mod tables;
 mod text;
 
 pub use cure::cure;
-pub use diagnosis::diagnosis;
+pub use diagnosis::{brief, diagnosis};
 pub use probe::probe;
 pub use rule::rule;
 pub(crate) use sparkline::plain as plain_chart;

@@ -18,8 +18,14 @@ class Probe(Report):
 
     @property
     def healthy(self) -> bool:
-        """Whether there are no findings."""
-        return not self.findings
+        """Whether there are no findings, and the run is not likely to diverge."""
+        return not self.findings and not self._diverges
+
+    @property
+    def _diverges(self) -> bool:
+        """Whether the run is more likely to diverge than not; False if the risk is not known."""
+        risk = self._numbers.get("risk")
+        return risk is not None and float(risk["probability"]) > 0.5
 
     @property
     def first_remedy(self) -> dict[str, Any] | None:
@@ -53,7 +59,8 @@ class Probe(Report):
         return None if sharpness is None else sharpness["lambda_max"]
 
     def __repr__(self) -> str:
-        found = ", ".join(finding["code"] for finding in self.findings) or "healthy"
+        found = ", ".join(finding["code"] for finding in self.findings)
+        found = found or ("likely to diverge" if self._diverges else "healthy")
         return f"<Probe: {found}>"
 
 

@@ -38,6 +38,25 @@ pub enum StudyError {
         /// What is allowed.
         allowed: String,
     },
+    /// The machine has too little memory for the study.
+    #[error(
+        "`{key}` is {value}: the study needs at least {} of memory, more than is free; {}",
+        bytes(*needed),
+        most.map_or(
+            "make the model and the batch smaller".into(),
+            |most| format!("give at most {most}")
+        )
+    )]
+    Memory {
+        /// The key whose value makes it large.
+        key: &'static str,
+        /// The value.
+        value: i64,
+        /// Bytes that the study needs at least.
+        needed: u64,
+        /// The largest value of this key that fits, if any does.
+        most: Option<i64>,
+    },
     /// A key is missing that another key or the subject needs.
     #[error("the key `{key}` is missing: {why}")]
     Missing {
@@ -46,6 +65,22 @@ pub enum StudyError {
         /// What needs the key.
         why: String,
     },
+}
+
+/// A size to its second digit: `1.6 PB`.
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let mut size = count as f64;
+    let mut units = UNITS.into_iter();
+    let mut unit = units.next();
+    while size >= 999.5
+        && let Some(next) = units.next()
+    {
+        size /= 1000.0;
+        unit = Some(next);
+    }
+    let decimals = usize::from(size < 9.95);
+    format!("{size:.decimals$} {}", unit.unwrap_or_default())
 }
 
 impl StudyError {
@@ -60,6 +95,25 @@ impl StudyError {
             nearest: elsewhere
                 .map(|known| (*known).to_owned())
                 .or_else(|| nearest(key, known.iter().copied())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_two_digits() {
+        for (count, text) in [
+            (0, "0.0 B"),
+            (512, "512 B"),
+            (1_700_000_000_000_000, "1.7 PB"),
+            (20_480_000_000, "20 GB"),
+            (999_600, "1.0 MB"),
+            (u64::MAX, "18 EB"),
+        ] {
+            assert_eq!(bytes(count), text);
         }
     }
 }

@@ -24,6 +24,16 @@ pub(crate) const POSITIVE: Allowed = Allowed::Float {
     up_to: 1e9,
 };
 
+impl Allowed {
+    /// The smallest whole number; `None` for other values.
+    pub(super) fn smallest(&self) -> Option<i64> {
+        match self {
+            Allowed::Integer(range) => Some(*range.start()),
+            _ => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Allowed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -11,5 +11,5 @@ mod run;
 
 pub(crate) use attempts::{Attempt, AttemptInput, Attempts};
 pub use error::TrainError;
-pub use outcome::{Rollback, TrainEnd, TrainOutcome};
+pub use outcome::{Rollback, TrainEnd, TrainOutcome, Unusable};
 pub use run::{TrainOptions, train};

@@ -27,6 +27,16 @@ pub struct Rollback {
     pub to_step: u64,
 }
 
+/// Why a run that did all its steps has no usable model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unusable {
+    /// Every step was left out, so the model is untrained.
+    NoUpdate,
+    /// The last model's predictions are not finite.
+    NonFinite,
+}
+
 /// The outcome of a guarded run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -54,4 +64,57 @@ pub struct TrainOutcome {
     /// The seconds of these that writing snapshots took.
     #[serde(with = "steadygrad::float")]
     pub snapshot_seconds: f64,
+}
+
+impl TrainOutcome {
+    /// Why the last model is of no use; `None` for a model that was trained and predicts numbers.
+    pub fn unusable(&self) -> Option<Unusable> {
+        let guard = &self.guard;
+        let updates = guard.kept + guard.clipped + guard.clipped_by_policy;
+        if guard.readings > 0 && updates == 0 {
+            return Some(Unusable::NoUpdate);
+        }
+        self.validation_metric
+            .is_nan()
+            .then_some(Unusable::NonFinite)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(metric: f64, kept: u64, clipped: u64, skipped: u64) -> Option<Unusable> {
+        let mut guard = GuardSummary::default();
+        (guard.readings, guard.kept) = (kept + clipped + skipped, kept);
+        (guard.clipped, guard.skipped) = (clipped, skipped);
+        TrainOutcome {
+            end: TrainEnd::Completed,
+            steps: guard.readings,
+            validation_metric: metric,
+            guard,
+            rollbacks: Vec::new(),
+            first_alarm: None,
+            first_non_finite: None,
+            resumed_at: None,
+            seconds: 1.0,
+            snapshot_seconds: 0.0,
+        }
+        .unusable()
+    }
+
+    #[test]
+    fn a_model_without_an_update_or_with_nan_is_of_no_use() {
+        for (metric, kept, clipped, skipped, expected) in [
+            (0.9, 3, 0, 0, None),
+            (0.9, 0, 3, 0, None),
+            (0.1, 0, 0, 3, Some(Unusable::NoUpdate)),
+            (f64::NAN, 0, 0, 3, Some(Unusable::NoUpdate)),
+            (f64::NAN, 2, 0, 1, Some(Unusable::NonFinite)),
+            // No step was planned or made.
+            (0.1, 0, 0, 0, None),
+        ] {
+            assert_eq!(of(metric, kept, clipped, skipped), expected);
+        }
+    }
 }

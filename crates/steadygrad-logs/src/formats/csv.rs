@@ -474,4 +474,18 @@ mod tests {
         let part = Role::LossPart("G_loss".into());
         assert_eq!(column(&trace, part).len(), 3);
     }
+
+    #[test]
+    fn a_table_without_a_number_is_no_healthy_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        std::fs::write(&path, "step,loss,lr\n1,,0.1\n2,oops,0.1\n").unwrap();
+        for path in [path.as_path(), folder.path()] {
+            let error = crate::read(path, &Columns::default()).unwrap_err();
+            assert!(
+                error.to_string().contains("holds no number for a loss"),
+                "{error}"
+            );
+        }
+    }
 }

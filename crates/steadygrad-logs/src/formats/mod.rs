@@ -16,7 +16,7 @@ mod tensorboard;
 mod wandb;
 
 use std::fs::File;
-use std::io::{BufRead, Read as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use steadygrad::Trace;
@@ -65,35 +65,18 @@ pub(crate) fn read(
     files: &[PathBuf],
     columns: &Columns,
 ) -> Result<Vec<Trace>, LogError> {
-    let found = (format.read)(files, columns);
+    let found = format.traces(files, columns);
     let [file] = files else { return found };
     if !is_text(format) {
         return found;
     }
-    let has_rows = |traces: &Vec<Trace>| traces.iter().any(|trace| !trace.series.is_empty());
-    let console = || console::read_file(file, columns).map(|trace| vec![trace]);
-    match found {
-        Ok(traces) if has_rows(&traces) => Ok(traces),
-        Ok(traces) => console().or(Ok(traces)),
-        Err(error) if error.may_be_console() => {
-            console().map_err(|other| error.or_of_console(other))
+    found.or_else(|error| {
+        if !error.may_be_console() {
+            return Err(error);
         }
-        Err(error) => Err(error),
-    }
-}
-
-/// Reads console text from a stream, which messages call `path`.
-pub(crate) fn read_console(
-    path: &Path,
-    reader: &mut impl BufRead,
-    columns: &Columns,
-) -> Result<Trace, LogError> {
-    console::read(path, reader, columns)
-}
-
-/// Whether a stream with this beginning is console text.
-pub(crate) fn is_console(head: &[u8]) -> bool {
-    recognise(&Head::new(head)).is_some_and(|format| format.name == console::FORMAT.name)
+        let console = console::read_file(file, columns).map(|trace| vec![trace]);
+        console.map_err(|other| error.or_of_console(other))
+    })
 }
 
 /// Whether another format of text may have been seen where there is console text.

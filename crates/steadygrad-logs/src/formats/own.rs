@@ -8,7 +8,10 @@ use steadygrad::detect::Detector;
 use steadygrad::diagnose::GUARDED;
 use steadygrad::guard::Incident;
 use steadygrad::trace::{Cadence, Role, Series};
-use steadygrad_record::{StepRecord, StepTable, read_incidents, read_steps};
+use steadygrad_record::{
+    Manifest, RunStatus, StepRecord, StepTable, has_writer, read_incidents, read_manifest,
+    read_steps,
+};
 
 use crate::format::{Format, Place};
 use crate::{LogError, name_of, odd};
@@ -45,7 +48,81 @@ fn read(path: &Path) -> Result<Trace, LogError> {
     trace
         .notes
         .extend(found.problems.iter().map(ToString::to_string));
+    // Without a manifest the rows still tell what they tell.
+    if let Ok(manifest) = read_manifest(path) {
+        let recorded = found.value.rows.last().map_or(0, |row| row.step + 1);
+        let ended = End::of(&manifest.value, recorded, has_writer(path));
+        trace.cut_short = ended.cut_short;
+        trace.notes.extend(ended.note);
+    }
     Ok(trace)
+}
+
+/// How the record ends, by its manifest and the lock of its writer.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct End {
+    cut_short: Option<String>,
+    note: Option<String>,
+}
+
+impl End {
+    /// `recorded` is the number of steps up to the last row, `writer` whether a living process
+    /// writes the record.
+    fn of(manifest: &Manifest, recorded: u64, writer: Option<bool>) -> Self {
+        let planned = manifest.steps;
+        let (steps, of) = (grouped(recorded), grouped(planned));
+        // A guard of PyTorch does not know how many steps are planned.
+        let is_short = planned > recorded;
+        match (manifest.status, writer) {
+            (RunStatus::Ended, _) => Self::default(),
+            (RunStatus::Running, Some(true)) => Self::note(match is_short {
+                true => format!("the run goes on: {steps} of {of} steps are recorded so far"),
+                false => "the run goes on: its process still writes the record".into(),
+            }),
+            (RunStatus::Running, None) => Self::note(
+                "the record is not closed, and this file system does not tell whether its process \
+                 still runs",
+            ),
+            (RunStatus::Running, Some(false)) if is_short => Self::cut_short(format!(
+                "{steps} of {of} steps, and the process that wrote the record is gone: it was \
+                 killed, or the disk was full"
+            )),
+            (RunStatus::Running, Some(false)) => Self::note(
+                "the record was not closed: its process was killed, or ended without closing it",
+            ),
+            (RunStatus::Interrupted, _) if is_short => {
+                Self::cut_short(format!("{steps} of {of} steps, then it was interrupted"))
+            }
+            (RunStatus::Interrupted, _) => Self::default(),
+        }
+    }
+
+    fn note(text: impl Into<String>) -> Self {
+        Self {
+            note: Some(text.into()),
+            ..Self::default()
+        }
+    }
+
+    fn cut_short(text: String) -> Self {
+        Self {
+            cut_short: Some(text),
+            ..Self::default()
+        }
+    }
+}
+
+/// A whole number in groups of three digits: `3,000`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// 1 for each step that was not applied, else 0.
@@ -173,9 +250,21 @@ mod tests {
     use steadygrad::diagnose::{FindingLevel, RunDiagnosis};
     use steadygrad::guard::{Guard, Preset};
     use steadygrad::stats::{GradientStats, NamedStats, TensorStats};
-    use steadygrad_record::{FORMAT, Manifest, RunDir, RunStatus};
+    use steadygrad_record::{FORMAT, RunDir};
 
     use super::*;
+
+    fn manifest(steps: u64, status: RunStatus) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            name: "run".into(),
+            subject: "a test".into(),
+            seed: 0,
+            steps,
+            parameters: vec!["w".into()],
+            status,
+        }
+    }
 
     /// A guarded run, by its loss, gradient norm and learning rate at each step.
     fn kept(steps: u64, of: impl Fn(u64) -> (f64, f64, f64)) -> Trace {
@@ -186,15 +275,7 @@ mod tests {
     fn kept_until(rows: u64, steps: u64, of: impl Fn(u64) -> (f64, f64, f64)) -> Trace {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
-        let manifest = Manifest {
-            format: FORMAT,
-            name: "run".into(),
-            subject: "a test".into(),
-            seed: 0,
-            steps,
-            parameters: vec!["w".into()],
-            status: RunStatus::Running,
-        };
+        let manifest = manifest(steps, RunStatus::Running);
         let mut run = RunDir::create(&path, manifest).unwrap();
         let mut guard = Guard::from(Preset::Default);
         for step in 0..steps {
@@ -319,5 +400,74 @@ mod tests {
         let trace = kept(200, |step| (noise(step), noise(step + 3), 0.05));
         assert_eq!(trace.notes, [] as [&str; 0]);
         assert!(RunDiagnosis::of(&trace).is_healthy());
+    }
+
+    #[test]
+    fn a_run_whose_process_is_gone_is_cut_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let mut run = RunDir::create(&path, manifest(3_000, RunStatus::Running)).unwrap();
+        for step in 0..130 {
+            let stats = GradientStats::default();
+            let reading = StepReading::new(step, noise(step), 0.05, stats);
+            let row = StepRecord::new(&reading, &steadygrad::Decision::Keep);
+            run.push_step(row).unwrap();
+        }
+        run.flush().unwrap();
+        let running = read(&path).unwrap();
+        assert_eq!(running.cut_short, None);
+        assert_eq!(
+            running.notes,
+            ["the run goes on: 130 of 3,000 steps are recorded so far"]
+        );
+        // As the system does for a killed process.
+        drop(run);
+        let killed = read(&path).unwrap();
+        assert_eq!(killed.notes, [] as [&str; 0]);
+        let told = killed.cut_short.unwrap();
+        assert!(
+            told.starts_with("130 of 3,000 steps, and the process"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_record_is_told_and_nothing_is_made_up() {
+        use RunStatus::{Ended, Interrupted, Running};
+        let of = |status, planned, recorded, writer| {
+            let end = End::of(&manifest(planned, status), recorded, writer);
+            (end.cut_short.is_some(), end.note.is_some())
+        };
+        for (status, planned, recorded, writer, expected) in [
+            (Ended, 3_000, 744, Some(false), (false, false)),
+            (Running, 3_000, 744, Some(false), (true, false)),
+            (Running, 3_000, 0, Some(false), (true, false)),
+            (Running, 3_000, 744, Some(true), (false, true)),
+            (Running, 3_000, 744, None, (false, true)),
+            // All steps are there, or their number was never known.
+            (Running, 3_000, 3_000, Some(false), (false, true)),
+            (Running, 0, 744, Some(false), (false, true)),
+            (Running, 0, 744, Some(true), (false, true)),
+            (Interrupted, 3_000, 744, Some(false), (true, false)),
+            (Interrupted, 0, 744, Some(false), (false, false)),
+        ] {
+            let found = of(status, planned, recorded, writer);
+            assert_eq!(
+                found, expected,
+                "{status:?} {planned} {recorded} {writer:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_have_groups_of_three_digits() {
+        for (number, text) in [
+            (0, "0"),
+            (744, "744"),
+            (3_000, "3,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
     }
 }

@@ -169,6 +169,8 @@ struct Tags {
     places: HashMap<String, usize>,
     names: Vec<String>,
     columns: Vec<(Vec<u64>, Vec<f64>)>,
+    /// Whether a tag may be read. A run may have thousands of tags that no rule uses.
+    wanted: Vec<bool>,
     notes: Vec<String>,
     /// Whether the file is about held-out data.
     is_held_out: bool,
@@ -250,6 +252,18 @@ impl Tags {
         Ok(())
     }
 
+    /// Adds a tag and returns its place.
+    fn add(&mut self, tag: String, columns: &Columns) -> usize {
+        let asked = [&columns.loss, &columns.grad_norm, &columns.learning_rate];
+        let is_asked = asked.into_iter().flatten().any(|asked| *asked == tag);
+        let place = self.names.len();
+        self.wanted.push(is_asked || is_read(&tag));
+        self.columns.push(Default::default());
+        self.names.push(tag.clone());
+        self.places.insert(tag, place);
+        place
+    }
+
     fn push(&mut self, event: Event, columns: &Columns) {
         let step = u64::try_from(event.step).unwrap_or(0);
         for value in event.summary.into_iter().flat_map(|summary| summary.value) {
@@ -262,19 +276,9 @@ impl Tags {
             };
             let place = match self.places.get(&tag) {
                 Some(place) => *place,
-                None => {
-                    self.names.push(tag.clone());
-                    self.columns.push(Default::default());
-                    self.places.insert(tag.clone(), self.columns.len() - 1);
-                    self.columns.len() - 1
-                }
+                None => self.add(tag, columns),
             };
-            // A run may have thousands of tags that no rule uses.
-            let asked = [&columns.loss, &columns.grad_norm, &columns.learning_rate];
-            let wanted = !self.columns[place].0.is_empty()
-                || is_read(&tag)
-                || asked.into_iter().flatten().any(|asked| *asked == tag);
-            if wanted {
+            if self.wanted[place] {
                 let (steps, values) = &mut self.columns[place];
                 steps.push(step);
                 values.push(scalar);

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use steadygrad::cure::CureReport;
+use steadygrad::trace::StepUnit;
 
 use super::page::Page;
 use super::{findings, numbers, plots, prescription, tables};
@@ -23,7 +24,7 @@ pub fn cure(report: &CureReport) -> String {
         },
     };
     page.render(html! {
-        (findings::section(&report.findings))
+        (findings::section(&report.findings, StepUnit::Step))
         section {
             h2 { "How it breaks" }
             (tables::baseline(report))

@@ -5,23 +5,20 @@ use steadygrad::diagnose::{Diagnosis, RunDiagnosis};
 
 use super::page::Page;
 use super::{findings, plots};
-use crate::{facts, number};
+use crate::facts;
 
 /// Returns the findings as a self-contained page. Only the plots need JavaScript.
 pub fn diagnosis(diagnosis: &Diagnosis) -> String {
     let headline = match diagnosis.runs.as_slice() {
         [run] => facts::state(run),
-        runs => {
-            let faulty = runs.iter().filter(|run| !run.is_healthy()).count();
-            format!("{faulty} of {} runs have findings", runs.len())
-        }
+        runs => facts::runs(runs),
     };
     let page = Page {
         verb: "steadygrad diagnose",
         name: &diagnosis.path,
         description: "What broke first, where, why, and what to do, from the log alone.",
         headline: &headline,
-        good: diagnosis.is_healthy(),
+        good: diagnosis.runs.iter().all(facts::is_good),
         warning: html! {},
         footer: html! { "steadygrad " (diagnosis.version) },
     };
@@ -37,21 +34,19 @@ fn of_run(index: usize, run: &RunDiagnosis) -> Markup {
             h2 { (run.name) }
             dl.facts {
                 dt { "Log" }
-                dd {
-                    (run.format) ", " (number::count(run.rows as u64, "row"))
-                    @if let (Some(first), Some(last)) = (run.first_step, run.last_step) {
-                        ", steps " (first) " to " (last)
-                    }
-                }
+                dd { (facts::log(run)) }
                 dt { "State" } dd { (facts::state(run)) }
+                @if let Some(reason) = facts::cut_short(run) { dt { "Cut short" } dd { (reason) } }
+                @for sentence in facts::unseen(run) { dt { "Not visible" } dd { (sentence) } }
+                @if let Some(objective) = facts::objective(run) {
+                    dt { "Kind of training" } dd { (objective) }
+                }
                 dt { "Read" }
                 dd {
-                    @for (index, matched) in run.matched.iter().enumerate() {
+                    @for (index, column) in facts::columns(run).into_iter().enumerate() {
                         @if index > 0 { ", " }
-                        (matched.role) " from " code { (matched.column) }
-                    }
-                    @if run.parameters > 0 {
-                        ", gradient norms of " (number::count(run.parameters as u64, "parameter"))
+                        (column.role)
+                        @if let Some(name) = column.from { " from " code { (name) } }
                     }
                 }
                 @if !run.missing.is_empty() {
@@ -63,9 +58,9 @@ fn of_run(index: usize, run: &RunDiagnosis) -> Markup {
                 @for note in &run.notes { dt { "About the log" } dd { (note) } }
             }
             @for (plot, chart) in run.overview.iter().enumerate() {
-                (plots::course(&format!("plot-{index}-{plot}"), chart, run.findings.first()))
+                (plots::course(&format!("plot-{index}-{plot}"), chart, run))
             }
         }
-        (findings::section(&run.findings))
+        (findings::section(&run.findings, run.unit))
     }
 }

@@ -2,24 +2,26 @@
 
 use maud::{Markup, html};
 use steadygrad::diagnose::Finding;
+use steadygrad::trace::StepUnit;
 
 use crate::{facts, number};
 
-pub(super) fn section(findings: &[Finding]) -> Markup {
+/// `unit` is what the findings' steps count.
+pub(super) fn section(findings: &[Finding], unit: StepUnit) -> Markup {
     html! {
         @if !findings.is_empty() {
             section {
                 h2 { "Findings" }
-                p.hint { "The first is the cause; the others follow from it." }
+                p.hint { "Root causes come first." }
                 @for (index, finding) in findings.iter().enumerate() {
-                    (card(finding, index == 0))
+                    (card(finding, index == 0, unit))
                 }
             }
         }
     }
 }
 
-fn card(finding: &Finding, cause: bool) -> Markup {
+fn card(finding: &Finding, cause: bool, unit: StepUnit) -> Markup {
     html! {
         article.card.cause[cause] {
             h3 {
@@ -29,7 +31,7 @@ fn card(finding: &Finding, cause: bool) -> Markup {
                 (finding.title)
             }
             p.place {
-                "at " (facts::place(finding))
+                "at " (facts::place(finding, unit))
             }
             div.columns {
                 table.evidence {

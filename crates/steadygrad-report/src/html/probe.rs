@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use steadygrad::probe::{ProbeReport, TwinRun};
+use steadygrad::trace::StepUnit;
 
 use super::page::Page;
 use super::{findings, numbers, plots};
@@ -17,7 +18,7 @@ pub fn probe(report: &ProbeReport) -> String {
         name: &report.subject.name,
         description: &report.subject.description,
         headline: &probe::headline(report),
-        good: report.findings.is_empty() && report.forecast.is_some(),
+        good: report.is_healthy() && report.forecast.is_some(),
         warning: html! {},
         footer: html! {
             "steadygrad " (report.version) ", " (number::duration(report.seconds))
@@ -48,7 +49,7 @@ pub fn probe(report: &ProbeReport) -> String {
     };
     let nothing = || html! {};
     page.render(html! {
-        (findings::section(&report.findings))
+        (findings::section(&report.findings, StepUnit::Step))
         @if let Some(remedy) = probe::remedy(report) { (section(&remedy, nothing())) }
         @if let Some(risk) = probe::risk(report) { (section(&risk, nothing())) }
         (section(&probe::growth(report), growth))

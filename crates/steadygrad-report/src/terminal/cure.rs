@@ -2,6 +2,7 @@
 
 use anstyle::Style;
 use steadygrad::cure::{CureReport, TrialKind};
+use steadygrad::trace::StepUnit;
 
 use super::text::{BOLD, DIM, GOOD, WARN, field, heading, paint, wrapped};
 use super::{findings, growth, prescription, tables};
@@ -11,7 +12,7 @@ use crate::{facts, number};
 /// output is no terminal: they repeat what the words say.
 pub fn cure(report: &CureReport) -> String {
     let mut out = header(report);
-    out.push_str(&findings::section(&report.findings));
+    out.push_str(&findings::section(&report.findings, StepUnit::Step));
     out.push_str(&growth::section(&report.measurements.growth));
     out.push_str(&baseline(report));
     out.push_str(&tables::trials(report));

@@ -2,22 +2,24 @@
 
 use anstyle::Style;
 use steadygrad::diagnose::{Finding, FindingLevel};
+use steadygrad::trace::StepUnit;
 
 use super::sparkline;
 use super::text::{BOLD, ERROR, FRAME, NOTE, WARN, clean, paint, wrapped};
 use crate::{facts, number};
 
-pub(super) fn section(findings: &[Finding]) -> String {
+/// `unit` is what the findings' steps count.
+pub(super) fn section(findings: &[Finding], unit: StepUnit) -> String {
     findings
         .iter()
         .enumerate()
-        .map(|(index, finding)| one(finding, index == 0))
+        .map(|(index, finding)| one(finding, index == 0, unit))
         .collect()
 }
 
 /// The first finding is the cause, so only the first says why; the errors after it are shown as
 /// notes.
-fn one(finding: &Finding, headline: bool) -> String {
+fn one(finding: &Finding, headline: bool, unit: StepUnit) -> String {
     let level = match finding.level {
         FindingLevel::Error if !headline => FindingLevel::Note,
         level => level,
@@ -35,10 +37,10 @@ fn one(finding: &Finding, headline: bool) -> String {
         "\n{label}: {}  {} {}\n",
         title.trim_start_matches(' '),
         paint(FRAME, "-->"),
-        clean(&facts::place(finding))
+        clean(&facts::place(finding, unit))
     );
     if let Some(chart) = &finding.chart {
-        out.push_str(&sparkline::in_frame(chart));
+        out.push_str(&sparkline::in_frame(chart, unit));
     }
     for evidence in &finding.evidence {
         let line = format!("{}: {}", evidence.name, number::short(evidence.value));

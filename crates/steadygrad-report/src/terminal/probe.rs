@@ -2,6 +2,7 @@
 
 use anstyle::Style;
 use steadygrad::probe::ProbeReport;
+use steadygrad::trace::StepUnit;
 
 use super::text::{BOLD, DIM, ERROR, GOOD, WARN, field, heading, paint, wrapped};
 use super::{findings, growth, sparkline, tables};
@@ -18,7 +19,7 @@ pub fn probe(report: &ProbeReport) -> String {
     });
     let mut out = wrapped(BOLD, &probe::about(report), "", "");
     out.push_str(&wrapped(style(report), &probe::headline(report), "", ""));
-    out.push_str(&findings::section(&report.findings));
+    out.push_str(&findings::section(&report.findings, StepUnit::Step));
     if let Some(remedy) = probe::remedy(report) {
         out.push_str(&section(&remedy, ""));
     }
@@ -61,7 +62,7 @@ pub fn probe(report: &ProbeReport) -> String {
 }
 
 fn style(report: &ProbeReport) -> Style {
-    match (report.findings.is_empty(), &report.forecast) {
+    match (report.is_healthy(), &report.forecast) {
         (false, _) => ERROR,
         (true, Some(_)) => GOOD,
         (true, None) => WARN,

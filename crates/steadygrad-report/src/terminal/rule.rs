@@ -2,6 +2,7 @@
 
 use anstyle::Style;
 use steadygrad::diagnose::Rule;
+use steadygrad::trace::StepUnit;
 
 use super::findings;
 use super::text::{BOLD, NOTE, heading, paint, wrapped};
@@ -24,6 +25,6 @@ pub fn rule(rule: &Rule) -> String {
         out.push_str(&plain(&sentence));
     }
     let found: Vec<_> = example(rule).into_iter().collect();
-    out.push_str(&findings::section(&found));
+    out.push_str(&findings::section(&found, StepUnit::Step));
     out
 }

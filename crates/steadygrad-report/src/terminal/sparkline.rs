@@ -1,9 +1,10 @@
 //! One-line charts.
 
 use steadygrad::diagnose::Chart;
+use steadygrad::trace::StepUnit;
 
 use super::text::{DIM, FRAME, NOTE, clean, field, paint};
-use crate::number;
+use crate::{facts, number};
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Marks a value without a height: not finite or, on a log scale, not positive.
@@ -35,9 +36,9 @@ pub(super) fn linear(values: &[f64], unit: &str) -> String {
     )
 }
 
-/// Draws a finding's chart in the frame of its text.
-pub(super) fn in_frame(chart: &Chart) -> String {
-    let (line, scale) = drawn(chart);
+/// Draws a finding's chart in the frame of its text. `unit` is what its steps count.
+pub(super) fn in_frame(chart: &Chart, unit: StepUnit) -> String {
+    let (line, scale) = drawn(chart, unit);
     let bar = paint(FRAME, "|");
     let (line, scale) = (paint(NOTE, line), paint(DIM, scale));
     format!("   {bar}\n   {bar} {line}\n   {bar} {scale}\n   {bar}\n")
@@ -45,13 +46,13 @@ pub(super) fn in_frame(chart: &Chart) -> String {
 
 /// Draws a finding's chart without styles.
 pub(crate) fn plain(chart: &Chart) -> String {
-    let (line, scale) = drawn(chart);
+    let (line, scale) = drawn(chart, StepUnit::Step);
     format!("   |\n   | {line}\n   | {scale}\n   |\n")
 }
 
 /// Returns the line and its scale, which is logarithmic if a linear one would show only the largest
 /// value.
-fn drawn(chart: &Chart) -> (String, String) {
+fn drawn(chart: &Chart, unit: StepUnit) -> (String, String) {
     /// Above this ratio of largest to smallest value the scale is logarithmic.
     const WIDE: f64 = 20.0;
     let finite = || {
@@ -77,7 +78,7 @@ fn drawn(chart: &Chart) -> (String, String) {
     let line = blocks(&heights, least);
     let mut scale = vec![clean(&chart.column)];
     if let (Some(first), Some(last)) = (chart.steps.first(), chart.steps.last()) {
-        scale.push(format!("steps {first} to {last}"));
+        scale.push(facts::range(*first, *last, unit));
     }
     if low <= high {
         scale.push(format!("{} to {}", number::short(low), number::short(high)));
@@ -139,11 +140,12 @@ mod tests {
     #[test]
     fn a_finding_s_chart_says_its_scale() {
         let of = |values: &[f64]| {
-            in_frame(&Chart {
+            let chart = Chart {
                 column: "grad_norm".into(),
                 steps: (5..5 + values.len() as u64).collect(),
                 values: values.to_vec(),
-            })
+            };
+            in_frame(&chart, StepUnit::Step)
         };
         let text = of(&[1.0, 10.0, 100.0, f64::NAN]);
         assert!(text.contains("▁▅█×"), "{text}");

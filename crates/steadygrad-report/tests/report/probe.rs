@@ -141,9 +141,45 @@ fn an_unknown_optimizer_has_no_risk_and_adam_no_sharpness() {
 fn a_network_that_is_healthy_in_f32_may_overflow_f16() {
     let mut report = probes::exploding();
     report.findings.clear();
+    report.risk = None;
     assert_says(
         &plain(&report),
         &["is healthy", "; but in f16 the gradient overflows after"],
+    );
+}
+
+#[test]
+fn the_headline_agrees_with_the_risk() {
+    let with_risk = |mut report: ProbeReport, probability: f64| {
+        let features = Vec::new();
+        report.risk = Some(Risk {
+            probability,
+            features,
+        });
+        report
+    };
+    let risky = with_risk(probes::healthy(), 0.995);
+    let text = plain(&risky);
+    assert!(
+        !risky.is_healthy() && !text.contains("is healthy"),
+        "{text}"
+    );
+    assert_says(
+        &text,
+        &["digits-mlp will probably diverge: over 99% within 160 steps"],
+    );
+    let page = own(&html::probe(&risky)).to_owned();
+    assert!(page.contains("will probably diverge") && !page.contains("headline good"));
+    let safe = with_risk(probes::healthy(), 0.2);
+    assert!(safe.is_healthy() && plain(&safe).contains("is healthy"));
+    // A gradient may grow through depth in a run that will not diverge: both are said as such.
+    let both = plain(&with_risk(probes::exploding(), 0.004));
+    assert_says(
+        &both,
+        &[
+            "digits-mlp has a gradient that explodes: ",
+            "the run itself is not likely to diverge: under 1% within 160 steps",
+        ],
     );
 }
 

@@ -1,4 +1,5 @@
 use super::{Finding, FindingLevel, History, HitRate, ModelCase, RULES, rule};
+use crate::trace::Role;
 
 /// Rows before the trouble in which its cause may lie.
 const CAUSE: usize = 20;
@@ -16,7 +17,8 @@ pub fn diagnose(case: &ModelCase<'_>) -> Vec<Finding> {
 ///
 /// The first finding is the headline: the root cause of the trouble that the run did not come back
 /// from. Faults that were over before that trouble come after it, notes last. The headline carries
-/// its rule's measured hit rate, unless it is a note. An empty log has no finding.
+/// its rule's measured hit rate, unless it is a note, or the log is unlike those on which the rate
+/// was measured. An empty log has no finding.
 ///
 /// ```
 /// use steadygrad::diagnose::{Example, History, diagnose_run, rule};
@@ -53,7 +55,16 @@ pub fn diagnose_run(history: &History<'_>) -> Vec<Finding> {
         && headline.level > FindingLevel::Note
     {
         let hit_rate = rule(&headline.code).and_then(|rule| rule.hit_rate);
+        let hit_rate = hit_rate.filter(|_| is_like_measured(history));
         headline.confidence = hit_rate.map(HitRate::confidence);
     }
     found
+}
+
+/// Whether the log is like those on which hit rates were measured: a row for each step, with norm
+/// and learning rate, of one loss that falls.
+fn is_like_measured(history: &History<'_>) -> bool {
+    let has = |role: &Role| history.trace().series(role).is_some();
+    let columns = [Role::Loss, Role::GradNorm, Role::LearningRate];
+    history.is_by_step() && history.is_supervised() && columns.iter().all(has)
 }

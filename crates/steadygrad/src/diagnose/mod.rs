@@ -16,6 +16,7 @@ mod rules;
 mod run;
 mod run_diagnosis;
 mod sketch;
+mod unseen;
 
 pub use case::ModelCase;
 pub use divergence::DivergenceForecast;
@@ -23,7 +24,7 @@ pub use finding::{Chart, Finding, FindingLevel};
 pub use findings::{diagnose, diagnose_run};
 pub use hit_rate::HitRate;
 pub(crate) use logistic::{Logistic, log_ratio};
-pub use rule::{Example, GradientEffect, MeasuredExample, RemedyFamilies, Rule};
+pub use rule::{Example, GradientEffect, MeasuredExample, Needs, RemedyFamilies, Rule};
 pub use rules::{RULES, rule};
 pub use run::{ColumnRise, Ending, GUARDED, History, Row, Streak};
 pub use run_diagnosis::{Diagnosis, MatchedColumn, RunDiagnosis, RunState};

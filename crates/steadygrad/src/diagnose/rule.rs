@@ -2,7 +2,7 @@ use super::{Finding, History, HitRate, ModelCase};
 use crate::dynamics::Axis;
 use crate::measurements::Measurements;
 use crate::remedy::Family;
-use crate::trace::Trace;
+use crate::trace::{Role, Trace};
 
 /// One rule: its text, its examples, its checks, and what follows from its finding.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +18,8 @@ pub struct Rule {
     pub why: &'static str,
     /// What the rule needs: measurements, or columns of a log.
     pub evidence: &'static str,
+    /// What a log has to be, or the rule says nothing about it.
+    pub needs: Needs,
     /// What the rule cannot see.
     pub blind: &'static str,
     /// What to do.
@@ -45,9 +47,53 @@ impl Rule {
     }
 
     /// Returns what the rule finds in a log, by itself. [`diagnose_run`](super::diagnose_run) asks
-    /// all rules and orders their findings.
+    /// all rules and orders their findings. `None` for a log that is not what the rule
+    /// [needs](Self::needs).
     pub fn check_run(&self, history: &History<'_>) -> Option<Finding> {
-        self.of_run.and_then(|check| check(history))
+        let check = self.of_run.filter(|_| self.needs.are_met(history))?;
+        check(history)
+    }
+}
+
+/// What a log has to be before a rule may speak about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Needs {
+    /// Each row is one step: the rule speaks of a step, or of its batch.
+    pub one_step: bool,
+    /// A lower loss is progress: the rule reads a loss that does not fall as a fault. The losses of
+    /// two networks against each other, and of a policy, do not fall.
+    pub supervised: bool,
+    /// Each of these columns.
+    pub columns: &'static [Role],
+    /// The gradient norms of single parameters.
+    pub parameters: bool,
+}
+
+impl Needs {
+    /// Any log will do.
+    pub const ANY: Self = Self {
+        one_step: false,
+        supervised: false,
+        columns: &[],
+        parameters: false,
+    };
+
+    /// A log whose loss falls as training goes well.
+    pub const SUPERVISED: Self = Self {
+        supervised: true,
+        columns: &[Role::Loss],
+        ..Self::ANY
+    };
+
+    /// Whether the log is all that.
+    pub fn are_met(self, history: &History<'_>) -> bool {
+        let trace = history.trace();
+        let has_columns = || self.columns.iter().all(|role| trace.series(role).is_some());
+        (!self.one_step || history.is_by_step())
+            && (!self.supervised || history.is_supervised())
+            && (!self.parameters || trace.parameters().next().is_some())
+            && has_columns()
     }
 }
 

@@ -1,9 +1,10 @@
 use serde::{Deserialize, Serialize};
 
+use super::unseen::unseen;
 use super::{
     Chart, DivergenceForecast, Ending, Finding, FindingLevel, GUARDED, History, diagnose_run,
 };
-use crate::trace::{Role, Trace};
+use crate::trace::{Cadence, Objective, Role, StepUnit, Trace};
 
 /// A column of a log, and the role that the reader gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,14 +23,19 @@ pub struct MatchedColumn {
 pub enum RunState {
     /// The log has no loss and no gradient norm.
     Unknown,
-    /// The log does not show that the run is lost.
+    /// The log does not show that the run is lost. Without a finding above a note the run is
+    /// healthy: the columns would have shown a fault.
     Alive,
+    /// No fault was found, in a log that could not have shown all of them:
+    /// [`unseen`](RunDiagnosis::unseen) says which.
+    NothingSeen,
     /// Loss or gradient norm are NaN or infinite from this step to the end.
     NonFinite {
         /// The first such step.
         step: u64,
     },
-    /// The loss ends above three times its start, and is above its start from this step on.
+    /// A loss, a norm or another measured size grew out of bounds from this step on and did not
+    /// come back.
     Diverged {
         /// The first such step.
         step: u64,
@@ -65,8 +71,23 @@ pub struct RunDiagnosis {
     pub unmatched: Vec<String>,
     /// What the reader noticed about the log.
     pub notes: Vec<String>,
+    /// What one row stands for.
+    #[serde(default)]
+    pub cadence: Cadence,
+    /// What the steps count.
+    #[serde(default)]
+    pub unit: StepUnit,
+    /// What kind of training it is.
+    #[serde(default)]
+    pub objective: Objective,
     /// How the run ended.
     pub state: RunState,
+    /// What the log could not have shown, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<String>,
+    /// Why the log ends before the run was done ([`Trace::cut_short`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_short: Option<String>,
     /// How likely the run was to diverge, from its first rows alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<DivergenceForecast>,
@@ -89,7 +110,8 @@ impl RunDiagnosis {
     /// Diagnoses one log. An empty log has no finding and the state [`RunState::Unknown`].
     pub fn of(trace: &Trace) -> Self {
         let history = History::of(trace);
-        let steps = |row: usize| history.step(row);
+        let findings = diagnose_run(&history);
+        let unseen = unseen(&history, &findings);
         let others = trace
             .series
             .iter()
@@ -126,27 +148,42 @@ impl RunDiagnosis {
                 .filter(|note| !note.starts_with(GUARDED))
                 .cloned()
                 .collect(),
-            state: match history.ending() {
-                Ending::Unknown => RunState::Unknown,
-                Ending::Alive => RunState::Alive,
-                Ending::NonFinite { row } => RunState::NonFinite { step: steps(row) },
-                Ending::Diverged { row } => RunState::Diverged { step: steps(row) },
-                Ending::Relapsed { row } => RunState::Relapsed { step: steps(row) },
-            },
+            cadence: trace.cadence,
+            unit: trace.unit,
+            objective: trace.objective,
+            state: state(&history, &findings, &unseen),
+            unseen,
+            cut_short: trace.cut_short.clone(),
             forecast: DivergenceForecast::of(&history),
             overview: overview
                 .iter()
                 .filter_map(|role| history.overview(role))
                 .collect(),
-            findings: diagnose_run(&history),
+            findings,
         }
     }
 
-    /// Whether no fault was found: a note is no fault.
+    /// Whether no fault was found, and the log was not cut short. A note is no fault.
     pub fn is_healthy(&self) -> bool {
-        self.findings
-            .iter()
-            .all(|finding| finding.level == FindingLevel::Note)
+        self.cut_short.is_none() && self.findings.iter().all(is_note)
+    }
+}
+
+fn is_note(finding: &Finding) -> bool {
+    finding.level == FindingLevel::Note
+}
+
+fn state(history: &History<'_>, findings: &[Finding], unseen: &[String]) -> RunState {
+    let step = |row: usize| history.step(row);
+    match history.ending() {
+        Ending::Unknown => RunState::Unknown,
+        Ending::Alive if findings.iter().all(is_note) && !unseen.is_empty() => {
+            RunState::NothingSeen
+        }
+        Ending::Alive => RunState::Alive,
+        Ending::NonFinite { row } => RunState::NonFinite { step: step(row) },
+        Ending::Diverged { row } => RunState::Diverged { step: step(row) },
+        Ending::Relapsed { row } => RunState::Relapsed { step: step(row) },
     }
 }
 

@@ -87,6 +87,18 @@ impl ProbeReport {
         (findings, first)
     }
 
+    /// Whether the run is more likely to diverge than not. `false` where the risk is not known.
+    pub fn is_likely_to_diverge(&self) -> bool {
+        self.risk
+            .as_ref()
+            .is_some_and(|risk| risk.probability > 0.5)
+    }
+
+    /// Whether no fault was found, and the run is not likely to diverge.
+    pub fn is_healthy(&self) -> bool {
+        self.findings.is_empty() && !self.is_likely_to_diverge()
+    }
+
     /// The largest learning rate that is stable at the measured sharpness. `None` when the
     /// sharpness is not known or not positive.
     pub fn largest_stable_learning_rate(&self) -> Option<f64> {

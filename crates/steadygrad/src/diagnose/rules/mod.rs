@@ -19,6 +19,10 @@ mod sg016_stalled_guard;
 mod sg017_suspected_backend_fault;
 mod sg018_unscaled_input;
 mod sg019_rising_norm;
+mod sg020_non_finite_after_calm;
+mod sg021_damaged_weights;
+mod sg022_stuck_loss;
+mod sg023_divergence_ahead;
 
 use super::Rule;
 
@@ -29,11 +33,13 @@ pub static RULES: &[Rule] = &[
     sg007_initialisation_off_criticality::RULE,
     sg014_schedule_jump::RULE,
     sg008_weight_growth::RULE,
+    sg021_damaged_weights::RULE,
     sg009_outlier_batch::RULE,
     sg017_suspected_backend_fault::RULE,
     sg003_growth_through_depth::RULE,
     sg004_growth_through_time::RULE,
     sg010_overflow_of_the_number_format::RULE,
+    sg020_non_finite_after_calm::RULE,
     sg016_stalled_guard::RULE,
     sg005_loss_spike::RULE,
     sg013_subnormals::RULE,
@@ -43,6 +49,8 @@ pub static RULES: &[Rule] = &[
     sg011_clip_saturation::RULE,
     sg002_explosion::RULE,
     sg001_non_finite_gradient::RULE,
+    sg023_divergence_ahead::RULE,
+    sg022_stuck_loss::RULE,
     sg019_rising_norm::RULE,
 ];
 

@@ -3,7 +3,7 @@
 use crate::detect::Detector;
 use crate::diagnose::sketch::{Sketch, healthy};
 use crate::diagnose::{
-    Ending, Example, Finding, FindingLevel, GradientEffect, History, HitRate, ModelCase,
+    Ending, Example, Finding, FindingLevel, GradientEffect, History, HitRate, ModelCase, Needs,
     RemedyFamilies, Rule,
 };
 use crate::dynamics::Axis;
@@ -80,11 +80,13 @@ fn before_training(measurements: &Measurements) -> Option<Seen> {
 pub(super) const RULE: Rule = Rule {
     code: "SG001",
     name: "non-finite-gradient",
-    what: "A gradient or the loss is NaN or infinite.",
+    what: "A gradient or the loss is NaN or infinite. In a log, at the end of a growth.",
     why: "At the next update, such a value reaches every weight that it is multiplied with. From \
           then on the model is lost.",
-    evidence: "`loss` or `grad_norm`. With `grad_norm/<parameter>` it names the parameter nearest \
-               the output, where the backward pass first carried the value.",
+    evidence: "`loss` or `grad_norm`, and growth before it; a value that nothing announced is \
+               SG020's. With `grad_norm/<parameter>` it names the parameter nearest the output, \
+               where the backward pass first carried the value.",
+    needs: Needs::ANY,
     blind: "Which operation made the value: `steadygrad replay` finds it in a run of \
             steadygrad's. Values that a logger dropped or wrote as zero.",
     remedy: "Fix the finding before this one: this is the end of the chain. Until then, skip such \
@@ -94,6 +96,7 @@ pub(super) const RULE: Rule = Rule {
     example: Example::Logs {
         fires: || {
             Sketch::healthy(60)
+                .norm(40, |since, norm| norm * 4f64.powi(since as i32))
                 .loss(50, |_, _| f64::NAN)
                 .norm(50, |_, _| f64::NAN)
                 .trace()
@@ -108,6 +111,8 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
+    // What was not announced by growth is SG020's: it says what may have made it.
+    history.rise()?;
     let rows = history.rows();
     let is_broken = |index: &usize| {
         let row = &rows[*index];
@@ -120,18 +125,19 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     };
     let first = lost.or(all.first().copied())?;
     let row = rows.get(first)?;
-    let (column, value) = match (broken(row.loss), broken(row.grad_norm)) {
-        (Some(loss), _) => ("loss", loss),
-        (None, norm) => ("grad_norm", norm?),
+    let (role, value) = match (broken(row.loss), broken(row.grad_norm)) {
+        (Some(loss), _) => (Role::Loss, loss),
+        (None, norm) => (Role::GradNorm, norm?),
     };
+    let column = history.column(&role);
     let trace = history.trace();
     let scaled = trace.series(&Role::LossScale).is_some();
-    let by_scaler = scaled && lost.is_none() && column == "grad_norm";
-    let step = row.step;
+    let by_scaler = scaled && lost.is_none() && role == Role::GradNorm;
+    let (step, place) = (row.step, history.place(first));
     let title = match lost {
-        Some(_) => format!("`{column}` is {value} from step {step} to the end of the log"),
+        Some(_) => format!("`{column}` is {value} from {place} to the end of the log"),
         None => format!(
-            "`{column}` is {value} at step {step}; of {} rows {} are not finite",
+            "`{column}` is {value} at {place}; of {} rows {} are not finite",
             rows.len(),
             all.len()
         ),

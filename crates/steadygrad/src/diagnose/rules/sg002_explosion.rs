@@ -3,8 +3,8 @@
 use crate::detect::Detector;
 use crate::diagnose::sketch::{diverging, healthy};
 use crate::diagnose::{
-    ColumnRise, Example, Finding, FindingLevel, GradientEffect, History, ModelCase, RemedyFamilies,
-    Rule,
+    ColumnRise, Ending, Example, Finding, FindingLevel, GradientEffect, History, ModelCase, Needs,
+    RemedyFamilies, Rule,
 };
 use crate::trace::Role;
 use crate::{Evidence, Place};
@@ -35,13 +35,16 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
 pub(super) const RULE: Rule = Rule {
     code: "SG002",
     name: "explosion-in-progress",
-    what: "The gradient norm, or the loss, grows from step to step and does not come back.",
+    what: "The gradient norm, a loss or a policy's divergence grows by orders of magnitude and \
+           does not come back.",
     why: "An update of this size leaves the region in which the gradient describes the loss. The \
           step overshoots, and the next gradient is larger still.",
-    evidence: "`grad_norm`, or `loss` if no norm is logged. With `grad_norm/<parameter>` it says \
-               which parameter carries most of the squared norm.",
-    blind: "The cause: see the finding before this one. A jump within two rows belongs to another \
-            rule.",
+    evidence: "`grad_norm`, else `loss`, the losses of two networks or of a value function, or \
+               `kl`. A rising reward explains the growth of a value function. With \
+               `grad_norm/<parameter>` it says which parameter carries most of the squared norm.",
+    needs: Needs::ANY,
+    blind: "The cause: see the finding before this one. A jump from one step to the next belongs \
+            to another rule.",
     remedy: "Go back to a checkpoint before the first step of the growth. Then fix the first \
              finding.",
     fix_safety: "Going back loses the steps since. Clipping alone hides the growth and may keep \
@@ -64,15 +67,22 @@ pub(super) const RULE: Rule = Rule {
 fn of_run(history: &History<'_>) -> Option<Finding> {
     let rise = history.rise()?;
     let (from, to) = (history.step(rise.from_row), history.step(rise.to_row));
-    let column = rise.role.column();
+    let column = history.column(&rise.role);
     let share = history.largest_share(to);
     Some(Finding {
         code: RULE.code.into(),
-        level: FindingLevel::Error,
+        level: if rise.is_fatal {
+            FindingLevel::Error
+        } else {
+            FindingLevel::Warning
+        },
         title: format!(
-            "explosion: `{column}` grows x{:.2} a step, from {:.2e} at step {from} to {:.2e} at \
-             step {to}",
-            rise.per_step, rise.from, rise.to
+            "explosion: `{column}` grows {}, from {:.2e} at {} to {:.2e} at {}",
+            history.pace(rise),
+            rise.from,
+            history.at(from),
+            rise.to,
+            history.at(to)
         ),
         place: match share {
             Some((name, share)) if share > 0.5 => Place::Parameter(name.into()),
@@ -80,23 +90,24 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         },
         step: Some(from),
         until: Some(to),
-        evidence: evidence(history, &rise, share),
+        evidence: evidence(history, rise, share),
         chart: history.chart(
             &rise.role,
             rise.from_row.saturating_sub(24)..rise.to_row + 1,
         ),
         why: RULE.why.into(),
         help: format!(
-            "Go back to a checkpoint before step {from}; stop a run that grows like this."
+            "Go back to a checkpoint before {}; stop a run that grows like this.",
+            history.at(from)
         ),
-        notes: notes(&rise, share.is_some()),
+        notes: notes(rise, share.is_some()),
         ..Finding::default()
     })
 }
 
 fn evidence(history: &History<'_>, rise: &ColumnRise, share: Option<(&str, f64)>) -> Vec<Evidence> {
     let mut evidence = vec![
-        Evidence::new("factor a step", rise.per_step),
+        Evidence::new("factor a row", rise.per_row),
         Evidence::new("usual before", rise.from),
         Evidence::new("largest finite value", rise.to),
     ];
@@ -104,9 +115,9 @@ fn evidence(history: &History<'_>, rise: &ColumnRise, share: Option<(&str, f64)>
         let name = format!("share of the squared norm in `{name}`");
         evidence.push(Evidence::new(name, share));
     }
-    let left = (f64::from(f32::MAX).sqrt() / rise.to).ln() / rise.per_step.ln();
-    if history.ending().row().is_none() && left > 0.0 {
-        evidence.push(Evidence::new("steps until squares overflow f32", left));
+    let left = (f64::from(f32::MAX).sqrt() / rise.to).ln() / rise.per_row.ln();
+    if !matches!(history.ending(), Ending::NonFinite { .. }) && left > 0.0 {
+        evidence.push(Evidence::new("rows until squares overflow f32", left));
     }
     evidence
 }
@@ -116,7 +127,7 @@ fn notes(rise: &ColumnRise, parameters: bool) -> Vec<String> {
     if !parameters {
         notes.push("Log `grad_norm/<parameter>` to see which parameter carries the growth.".into());
     }
-    if rise.role == Role::Loss {
+    if rise.role != Role::GradNorm {
         notes.push("Log `grad_norm` (before clipping): it rises before the loss does.".into());
     }
     notes

@@ -3,7 +3,7 @@
 use crate::diagnose::run::LayerProfile;
 use crate::diagnose::sketch::{Sketch, diverging};
 use crate::diagnose::{
-    Example, Finding, FindingLevel, GradientEffect, History, ModelCase, RemedyFamilies, Rule,
+    Example, Finding, FindingLevel, GradientEffect, History, ModelCase, Needs, RemedyFamilies, Rule,
 };
 use crate::dynamics::{Axis, GrowthPoint, GrowthProfile};
 use crate::remedy::Family;
@@ -89,6 +89,10 @@ pub(super) const RULE: Rule = Rule {
     evidence: "Before training, the gradient's size at each layer (`steadygrad probe`). In a log, \
                `grad_norm/<parameter>` of at least four layers whose names differ in one number \
                only, and a run in trouble: in a healthy run the same ratio is no fault.",
+    needs: Needs {
+        parameters: true,
+        ..Needs::ANY
+    },
     blind: "Growth inside one layer. A log holds the norms of the weights' gradients, which also \
             grow with the layers' inputs.",
     remedy: "Bring the factor to 1: initialise at the critical scale, normalise, add residual \
@@ -110,6 +114,8 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
+    // Where nothing grew in the course of training, the same profile is a healthy one.
+    history.rise()?;
     let onset = history.onset()?;
     let at = history.step(onset);
     let profile = LayerProfile::of(&history.parameters_at(at))?;

@@ -3,8 +3,8 @@
 use super::sg003_growth_through_depth::check_axis;
 use crate::diagnose::sketch::{diverging, healthy};
 use crate::diagnose::{
-    Example, Finding, FindingLevel, GradientEffect, History, HitRate, ModelCase, RemedyFamilies,
-    Rule,
+    Example, Finding, FindingLevel, GradientEffect, History, HitRate, ModelCase, Needs,
+    RemedyFamilies, Rule,
 };
 use crate::dynamics::Axis;
 use crate::remedy::Family;
@@ -31,6 +31,10 @@ pub(super) const RULE: Rule = Rule {
     evidence: "Before training, the gradient's size at each time step (`steadygrad probe`). In a \
                log, `grad_norm/<parameter>` of a run that explodes: the recurrent weights carry \
                nine tenths of the squared norm.",
+    needs: Needs {
+        parameters: true,
+        ..Needs::ANY
+    },
     blind: "In a log, the time step, and recurrent weights with names other than `weight_hh`, \
             `recurrent` or `hidden_to_hidden`.",
     remedy: "Clip by the global norm. Or scale the recurrent matrix to a spectral radius near 1, \
@@ -83,13 +87,14 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         until: Some(at),
         evidence: vec![
             Evidence::new("share of the squared norm", share),
-            Evidence::new("factor a step of training", rise.per_step),
+            Evidence::new("factor a row of the log", rise.per_row),
         ],
         why: RULE.why.into(),
         help: format!(
-            "Clip by the global norm at {:.3}, the median before step {from}, and scale the \
-             recurrent matrix to a spectral radius near 1.",
-            rise.from
+            "Clip by the global norm at {:.3}, the median before {}, and scale the recurrent \
+             matrix to a spectral radius near 1.",
+            rise.from,
+            history.at(from)
         ),
         notes: vec!["`steadygrad probe` measures the factor at each time step of a model.".into()],
         ..Finding::default()

@@ -5,8 +5,8 @@ use crate::detect::Detector;
 use crate::diagnose::Streak;
 use crate::diagnose::sketch::{Sketch, healthy};
 use crate::diagnose::{
-    Ending, Example, Finding, FindingLevel, GradientEffect, History, HitRate, RemedyFamilies, Row,
-    Rule,
+    Ending, Example, Finding, FindingLevel, GradientEffect, History, HitRate, Needs,
+    RemedyFamilies, Row, Rule,
 };
 use crate::trace::Role;
 
@@ -28,8 +28,9 @@ pub(super) const RULE: Rule = Rule {
     why: "A spike throws away what the steps before it had learnt, and the next one may not come \
           back.",
     evidence: "`loss`. With `grad_norm` and `update_norm` it says which came first.",
-    blind: "A jump of three rows or fewer, which is one batch's (SG009). A spike between two rows \
-            of a log that is written seldom.",
+    needs: Needs::SUPERVISED,
+    blind: "In a log of every step a jump of three rows or fewer, which is one batch's (SG009). A \
+            spike between two rows of a log that is written seldom.",
     remedy: "Clip by the global norm a little above its usual size, or lower the peak of the \
              learning rate. With Adam, also try a lower beta2 (.95): its second moment then \
              follows the gradient in time.",
@@ -74,7 +75,8 @@ fn peak(history: &History<'_>, streak: &Streak) -> f64 {
     let losses = history.rows()[streak.rows()]
         .iter()
         .filter_map(|row| row.loss);
-    losses.fold(f64::MIN, f64::max)
+    let finite = losses.filter(|loss| loss.is_finite());
+    finite.fold(f64::MIN, f64::max)
 }
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
@@ -117,8 +119,9 @@ fn at_the_start(history: &History<'_>) -> Option<Finding> {
         code: RULE.code.into(),
         level,
         title: format!(
-            "the loss exploded from {first:.3e} to {peak:.3e} at step {step}, in the first steps, \
-             and {since}"
+            "the loss exploded from {first:.3e} to {peak:.3e} at {}, in the first rows, and \
+             {since}",
+            history.at(step)
         ),
         step: Some(step),
         until: Some(history.step(highest)),
@@ -148,10 +151,12 @@ fn largest(rows: &[Row], value: impl Fn(&Row) -> Option<f64>) -> f64 {
 }
 
 fn usual_spike(history: &History<'_>) -> Option<Finding> {
+    // Where a row is more than a step, one row may hold a whole spike.
+    let batch = if history.is_by_step() { BATCH_ROWS } else { 0 };
     let spikes: Vec<&Streak> = history
         .streaks()
         .iter()
-        .filter(|streak| streak.rows().len() > BATCH_ROWS && is_past(history, streak))
+        .filter(|streak| streak.rows().len() > batch && is_past(history, streak))
         .filter(|streak| {
             history
                 .harmful(Detector::LossSpike, streak.rows())
@@ -167,9 +172,10 @@ fn usual_spike(history: &History<'_>) -> Option<Finding> {
     let (from, until) = (history.step(worst.from), history.step(worst.to - 1));
     let help = match worst.usual_norm {
         Some(norm) => format!(
-            "Clip by the global norm at {:.3}, twice its median before step {from}; with Adam, \
-             lower beta2 to .95.",
-            2.0 * norm
+            "Clip by the global norm at {:.3}, twice its median before {}; with Adam, lower beta2 \
+             to .95.",
+            2.0 * norm,
+            history.at(from)
         ),
         None => {
             "Clip by the global norm at twice its usual size; with Adam, lower beta2 to .95.".into()
@@ -179,10 +185,10 @@ fn usual_spike(history: &History<'_>) -> Option<Finding> {
         code: RULE.code.into(),
         level: FindingLevel::Warning,
         title: format!(
-            "the loss spiked to {:.3} at step {from}, usual is {usual:.3}, and came back by \
-             step {}",
+            "the loss spiked to {:.3} at {}, usual is {usual:.3}, and came back by {}",
             peak(worst),
-            history.step(worst.to)
+            history.at(from),
+            history.place(worst.to)
         ),
         step: Some(from),
         until: Some(until),
@@ -224,7 +230,7 @@ mod tests {
             sketch.norm(0, times(factor, 4))
         };
         let seen = says(of(1e4)).unwrap();
-        assert!(seen.contains("at step 1, in the first steps"), "{seen}");
+        assert!(seen.contains("at step 1, in the first rows"), "{seen}");
         assert_eq!(says(of(5.0)), None);
         // A loss that begins near zero, with a gradient that stays as it is.
         assert_eq!(says(Sketch::healthy(200).loss(0, times(1e4, 4))), None);

@@ -2,8 +2,8 @@
 
 use crate::diagnose::sketch::{diverging, healthy};
 use crate::diagnose::{
-    Example, Finding, FindingLevel, GradientEffect, History, HitRate, ModelCase, RemedyFamilies,
-    Rule,
+    Example, Finding, FindingLevel, GradientEffect, History, HitRate, ModelCase, Needs,
+    RemedyFamilies, Rule,
 };
 use crate::remedy::Family;
 use crate::{Evidence, Place};
@@ -13,6 +13,9 @@ use crate::{Evidence, Place};
 /// a flatter place and goes on (the catapult: Lewkowycz et al., 2020); beyond, the jump does not
 /// end.
 const TOLERANCE: f64 = 2.0;
+
+/// Growth by less than an order of magnitude may be noise.
+const TENFOLD: f64 = 10.0;
 
 pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
     let sharpness = case.measurements.sharpness?.lambda_max;
@@ -57,6 +60,7 @@ pub(super) const RULE: Rule = Rule {
           distance before, so the error grows at each step.",
     evidence: "Before training, the sharpness (`steadygrad probe`). In a log, growth by a steady \
                factor that no other finding explains; `learning_rate` for the number in the help.",
+    needs: Needs::SUPERVISED,
     blind: "In a log, the curvature itself. The factor a step says how far the rate is beyond the \
             limit for plain gradient descent only; with Adam or momentum it is a guess.",
     remedy: "Lower the learning rate below `2 learning_rate / (1 + factor a step)`, to half of \
@@ -81,13 +85,23 @@ pub(super) const RULE: Rule = Rule {
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
     let rise = history.rise()?;
+    // Less is no growth out of bounds, and a norm that grows while the loss falls is none either.
+    if !rise.is_fatal || rise.to < TENFOLD * rise.from {
+        return None;
+    }
     let (from, to) = (history.step(rise.from_row), history.step(rise.to_row));
     let rate = history.rows().get(rise.from_row)?.learning_rate();
-    let mut evidence = vec![Evidence::new("factor a step", rise.per_step)];
+    let mut evidence = vec![Evidence::new("factor a row", rise.per_row)];
+    let (column, pace) = (history.column(&rise.role), history.pace(rise));
     let mut notes = Vec::new();
     // The error grows by |1 - rate * sharpness|, so rate * sharpness = 1 + factor; its limit is 2.
     let share = 2.0 / (1.0 + rise.per_step);
     let help = match rate {
+        // The factor of one step is known only where a row is one.
+        _ if !history.is_by_step() => {
+            notes.push("Log every step to get the rate itself.".into());
+            "Lower the learning rate: halve it, or warm up longer, until nothing grows.".into()
+        }
         Some(rate) if rate > 0.0 => {
             evidence.push(Evidence::new("learning rate", rate));
             evidence.push(Evidence::new(
@@ -110,10 +124,10 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         level: FindingLevel::Error,
         title: match rate {
             Some(rate) => format!(
-                "at learning rate {rate:.1e} each step multiplies the error by {:.2}",
-                rise.per_step
+                "at learning rate {rate:.1e} `{column}` grows {pace} from {} on",
+                history.at(from)
             ),
-            None => format!("each step multiplies the error by {:.2}", rise.per_step),
+            None => format!("`{column}` grows {pace} from {} on", history.at(from)),
         },
         step: Some(from),
         until: Some(to),

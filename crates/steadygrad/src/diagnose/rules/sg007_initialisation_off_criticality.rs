@@ -3,7 +3,7 @@
 use crate::diagnose::run::LayerProfile;
 use crate::diagnose::sketch::{diverging, healthy};
 use crate::diagnose::{
-    Example, Finding, FindingLevel, GradientEffect, History, ModelCase, RemedyFamilies, Rule,
+    Example, Finding, FindingLevel, GradientEffect, History, ModelCase, Needs, RemedyFamilies, Rule,
 };
 use crate::dynamics::{Axis, CriticalPoint, MeanField};
 use crate::measurements::Measurements;
@@ -25,13 +25,12 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
         growth,
         bound,
     } = theory(measurements, gain)?;
-    let (critical, turns) = match critical {
-        CriticalPoint::Continuous { sigma_w, .. } => (sigma_w, "is critical"),
-        CriticalPoint::Jump { sigma_w, .. } => (sigma_w, "turns from vanishing to exploding"),
-    };
+    let activation = measurements.activation.name();
+    let words = Words::of(critical, activation);
+    let critical = critical.sigma_w();
     let steps = measurements.growth.points.len().saturating_sub(1);
     let product = growth.powf(steps as f64);
-    if product.is_nan() || product <= MAX_PRODUCT {
+    if product.is_nan() || product <= MAX_PRODUCT || is_measured_level(measurements, steps) {
         return None;
     }
     let repeated = measurements
@@ -44,28 +43,71 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
     Some(Finding {
         code: RULE.code.into(),
         title: format!(
-            "initial weights have gain {gain:.2}, {} {turns} at {critical:.2}: {bound}\
+            "initial weights have gain {gain:.2}, {activation} {} at {critical:.2}: {bound}\
              x{product:.1e} over {steps} {unit}s",
-            measurements.activation.name()
+            words.turns
         ),
         place: Place::Parameter(repeated.name.clone()),
         step: None,
         evidence: vec![
             Evidence::new("gain (std * sqrt(fan_in))", gain),
-            Evidence::new("critical gain", critical),
+            Evidence::new(words.gain, critical),
             Evidence::new("standard deviation", std),
-            Evidence::new("critical standard deviation", critical_std),
+            Evidence::new(words.std, critical_std),
         ],
         why: format!(
             "By mean-field theory a {unit} multiplies gradients by {bound}{growth:.2} on average \
              at this gain. A fixed standard deviation that suits one width is wrong for another."
         ),
         help: format!(
-            "Draw weights with standard deviation {critical:.3} / sqrt(fan_in) = \
-             {critical_std:.4} instead of {std:.4}."
+            "Draw weights with standard deviation {}{critical:.3} / sqrt(fan_in) = \
+             {critical_std:.4} instead of {std:.4}.{}",
+            words.below, words.advice
         ),
         ..Finding::default()
     })
+}
+
+/// Whether the measured gradient refutes the theory, which is about plain layers: in a residual
+/// network, for example, it does not grow. Through time the theory is an upper bound anyway.
+fn is_measured_level(measurements: &Measurements, steps: usize) -> bool {
+    let measured = measurements.growth.backward_log_growth();
+    measurements.growth.axis == Axis::Depth
+        && measured.is_some_and(|rate| rate.value * steps as f64 <= MAX_PRODUCT.ln())
+}
+
+/// What is said about the critical point.
+struct Words {
+    turns: &'static str,
+    gain: &'static str,
+    std: &'static str,
+    below: &'static str,
+    advice: String,
+}
+
+impl Words {
+    fn of(critical: CriticalPoint, activation: &str) -> Self {
+        match critical {
+            CriticalPoint::Continuous { .. } => Self {
+                turns: "is critical",
+                gain: "critical gain",
+                std: "critical standard deviation",
+                below: "",
+                advice: String::new(),
+            },
+            CriticalPoint::Jump { below, .. } => Self {
+                turns: "turns from vanishing to exploding",
+                gain: "gain at which chi_1 jumps over 1",
+                std: "standard deviation at the jump",
+                below: "below ",
+                advice: format!(
+                    " No scale is critical for {activation}: just below the jump the squared \
+                     gradient norm shrinks by x{below:.2} a step. A residual connection or a \
+                     normalisation keeps it level."
+                ),
+            },
+        }
+    }
 }
 
 /// What mean-field theory says about a network.
@@ -117,6 +159,10 @@ pub(super) const RULE: Rule = Rule {
     evidence: "Before training, the weights' scale beside mean-field theory's (`steadygrad \
                probe`). In a log, a geometric profile of `grad_norm/<parameter>` at the very \
                first step of a run that is lost later.",
+    needs: Needs {
+        parameters: true,
+        ..Needs::ANY
+    },
     blind: "In a log, the weights themselves; runs whose log begins after the tenth step.",
     remedy: "Draw weights with standard deviation gain / sqrt(fan_in), with the activation's \
              critical gain: 1 for tanh, sqrt 2 for ReLU.",
@@ -141,6 +187,7 @@ pub(super) const RULE: Rule = Rule {
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
     history.onset()?;
+    history.rise()?;
     let first = history.rows().first()?.step;
     let profile = LayerProfile::of(&history.parameters_at(first))?;
     let product = profile.product();
@@ -155,9 +202,11 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         code: RULE.code.into(),
         level: FindingLevel::Error,
         title: format!(
-            "at step {first} the gradient already grows x{:.2} per layer, x{product:.1e} over {} \
+            "at {} the gradient already grows x{:.2} per layer, x{product:.1e} over {} \
              layers",
-            profile.rate, profile.count
+            history.at(first),
+            profile.rate,
+            profile.count
         ),
         place: Place::Layer(profile.first.clone()),
         step: Some(first),
@@ -179,7 +228,27 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::diagnose::testing::verdict;
-    use crate::dynamics::{Activation, Criticality};
+    use crate::dynamics::{Activation, Criticality, GrowthProfile};
+
+    /// Makes the measured gradient grow by half at each layer.
+    fn grow(measurements: &mut Measurements) {
+        let layers = measurements.growth.points.len() as i32;
+        let gradient = |layer: i32| 0.1 * 1.5f64.powi(layers - 1 - layer);
+        let points = (0..layers).map(|layer| (format!("hidden.{layer}"), 1.0, gradient(layer)));
+        measurements.growth = GrowthProfile::new(Axis::Depth, points);
+    }
+
+    /// A residual network of the same weights: its gradient does not grow, whatever the theory of
+    /// plain layers says.
+    #[test]
+    fn is_silent_where_the_measured_gradient_is_level() {
+        let level = verdict(check, |measurements, _, _| {
+            for matrix in &mut measurements.weights {
+                matrix.frobenius_norm *= 1.5;
+            }
+        });
+        assert_eq!(level, None);
+    }
 
     /// The initialisation of SELU's authors is above the critical gain, and grows by 3.5 % a
     /// layer: the gain alone would say 45 %.
@@ -187,6 +256,7 @@ mod tests {
     fn is_silent_about_selu_with_unit_gain() {
         let selu = |gain: f64| {
             verdict(check, |measurements, _, _| {
+                grow(measurements);
                 measurements.activation = Activation::Selu;
                 for matrix in &mut measurements.weights {
                     matrix.frobenius_norm = gain * (matrix.fan_out as f64).sqrt();
@@ -201,6 +271,7 @@ mod tests {
     #[test]
     fn follows_a_signal_that_has_not_settled() {
         let finding = verdict(check, |measurements, _, _| {
+            grow(measurements);
             measurements.activation = Activation::Selu;
             for matrix in &mut measurements.weights {
                 matrix.frobenius_norm = 1.4 * (matrix.fan_out as f64).sqrt();
@@ -215,6 +286,7 @@ mod tests {
     #[test]
     fn is_silent_where_layers_are_normalised() {
         let normalized = verdict(check, |measurements, _, _| {
+            grow(measurements);
             measurements.normalized = true;
             for matrix in &mut measurements.weights {
                 matrix.frobenius_norm *= 2.0;
@@ -227,18 +299,38 @@ mod tests {
     #[test]
     fn fires_without_a_critical_gain() {
         let finding = verdict(check, |measurements, _, _| {
+            grow(measurements);
             measurements.activation = Activation::Gelu;
             for matrix in &mut measurements.weights {
                 matrix.frobenius_norm = f64::INFINITY;
             }
         });
-        assert!((finding.unwrap().evidence[1].value - 1.5335).abs() < 1e-4);
+        let finding = finding.unwrap();
+        assert!((finding.evidence[1].value - 1.5335).abs() < 1e-4);
+        // One voice with `initialize`, which says that gelu has no critical weight scale.
+        let names = finding.evidence.iter().map(|evidence| &evidence.name);
+        assert!(
+            names
+                .chain([&finding.title])
+                .all(|name| !name.contains("critical"))
+        );
+        assert!(
+            finding.help.contains("below 1.534 / sqrt(fan_in)"),
+            "{}",
+            finding.help
+        );
+        assert!(
+            finding.help.contains("No scale is critical for gelu"),
+            "{}",
+            finding.help
+        );
     }
 
     #[test]
     fn fires_when_the_gain_is_too_large_for_the_depth() {
         let with = |factor: f64| {
             verdict(check, |measurements, _, _| {
+                grow(measurements);
                 for matrix in &mut measurements.weights {
                     matrix.frobenius_norm *= factor;
                 }

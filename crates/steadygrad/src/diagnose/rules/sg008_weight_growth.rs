@@ -5,7 +5,7 @@ use crate::Evidence;
 use crate::detect::WeightGrowth;
 use crate::diagnose::sketch::Sketch;
 use crate::diagnose::{
-    Example, Finding, FindingLevel, GradientEffect, History, HitRate, RemedyFamilies, Rule,
+    Example, Finding, FindingLevel, GradientEffect, History, HitRate, Needs, RemedyFamilies, Rule,
 };
 use crate::trace::{Role, Series};
 
@@ -17,6 +17,10 @@ pub(super) const RULE: Rule = Rule {
           rate that was stable no longer is. No optimizer makes a jump in one step: something \
           else wrote to the weights.",
     evidence: "`weight_norm`.",
+    needs: Needs {
+        columns: &[Role::WeightNorm],
+        ..Needs::ANY
+    },
     blind: "The weights of a single parameter; slow growth that ends before it is tenfold.",
     remedy: "A jump: go back to a checkpoint before it and look for what writes to the weights (a \
              wrong checkpoint, a bit flip, a bad all-reduce). Growth: weight decay, or a smaller \
@@ -60,7 +64,10 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
             None => FindingLevel::Note,
         },
         title: if growth.is_jump {
-            format!("the weights' norm jumped from {from:.3e} to {to:.3e} before step {step}")
+            format!(
+                "the weights' norm jumped from {from:.3e} to {to:.3e} before {}",
+                history.at(step)
+            )
         } else {
             format!("the weights' norm grew from {from:.3e} to {to:.3e} in {rows} rows")
         },
@@ -75,7 +82,8 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         why: RULE.why.into(),
         help: if growth.is_jump {
             format!(
-                "Go back to a checkpoint before step {step} and look for what wrote to the weights."
+                "Go back to a checkpoint before {} and look for what wrote to the weights.",
+                history.at(step)
             )
         } else {
             "Raise the weight decay, or lower the learning rate.".into()
@@ -111,7 +119,8 @@ fn growth(history: &History<'_>, series: &Series) -> Option<NormGrowth> {
         let mut pairs = norms[*then..=*now].windows(2);
         norms[*now].is_finite() && pairs.all(|pair| pair[1] <= limits.jump * pair[0])
     };
-    let jump = rose(1, limits.jump).filter(|jump| !explained(jump));
+    // Many steps between two rows may well double the norm.
+    let jump = rose(1, limits.jump).filter(|jump| history.is_by_step() && !explained(jump));
     let is_jump = jump.is_some();
     let rows = jump.or_else(|| rose(limits.window, limits.growth).filter(gradual))?;
     Some(NormGrowth { rows, is_jump })

@@ -2,7 +2,7 @@
 
 use crate::diagnose::sketch::Sketch;
 use crate::diagnose::{
-    Ending, Example, Finding, FindingLevel, GradientEffect, History, HitRate, ModelCase,
+    Example, Finding, FindingLevel, GradientEffect, History, HitRate, ModelCase, Needs,
     RemedyFamilies, Row, Rule,
 };
 use crate::dynamics::{NumberFormat, RangeForecast};
@@ -52,6 +52,12 @@ pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
 /// A loss scale halves now and then by design; after a fall by 2^8 it has not settled.
 const SCALE_FALL: f64 = 256.0;
 
+/// A loss scale that does nothing.
+const UNSCALED: f64 = 1.0;
+
+/// Rows at one scale that do not mean yet that it has settled.
+const STILL: usize = 3;
+
 pub(super) const RULE: Rule = Rule {
     code: "SG010",
     name: "overflow-of-the-number-format",
@@ -59,8 +65,9 @@ pub(super) const RULE: Rule = Rule {
     why: "A value that overflows is infinite; infinity times zero is NaN, and one NaN reaches \
           every weight at the next update.",
     evidence: "Before training, the growth per layer or time step (`steadygrad probe`). In a log, \
-               `loss_scale` that keeps falling; or an infinite `grad_norm` beside a finite \
-               `loss`, without a rise before it.",
+               `loss_scale` that keeps falling; or, in a log of every step, an infinite \
+               `grad_norm` beside a finite `loss`, without growth before it.",
+    needs: Needs::ANY,
     blind: "Which value it was. Overflow in the forward pass shows as a loss that is not finite.",
     remedy: "Use bf16 instead of f16, or f32 where it overflows; start from a smaller loss scale; \
              bring the growth per layer to 1. A wider format only moves the limit of a growth.",
@@ -103,64 +110,94 @@ fn overflowed(row: &Row) -> bool {
 }
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
+    // After a growth the format is not to blame.
+    if history.rise().is_some() {
+        return None;
+    }
     let all = history.rows().iter().filter(|row| overflowed(row)).count();
     let count = Evidence::new("rows with an infinite norm and a finite loss", all as f64);
-    let first = history.rows().iter().position(overflowed);
     if let Some(scale) = history.trace().series(&Role::LossScale) {
-        return fallen_scale(history, scale, first, count);
+        return fallen_scale(history, scale, count);
     }
-    let row = first?;
-    // After a rise the format is not to blame.
-    let announced = history.rise().is_some();
+    let row = history.rows().iter().position(overflowed)?;
+    // A run that goes on left the step out, as a loss scaler does.
+    let is_lost = history.ending().row() == Some(row) && history.is_by_step();
     let title = format!(
-        "`grad_norm` is infinite at step {} beside a finite loss: a gradient left its number \
-         format",
-        history.step(row)
+        "`{}` is infinite at {} beside a finite loss: a gradient left its number format",
+        history.column(&Role::GradNorm),
+        history.place(row)
     );
-    (!announced).then(|| finding(history, row, title, vec![count]))
+    is_lost.then(|| finding(history, row, FindingLevel::Error, title, vec![count]))
 }
 
 /// A loss scale that fell and did not settle.
-fn fallen_scale(
-    history: &History<'_>,
-    scale: &Series,
-    first: Option<usize>,
-    count: Evidence,
-) -> Option<Finding> {
-    let scales = scale.values();
-    let finite = scales.iter().copied().filter(|scale| scale.is_finite());
-    let largest = finite.fold(0.0, f64::max);
-    let fallen = scales
+fn fallen_scale(history: &History<'_>, scale: &Series, count: Evidence) -> Option<Finding> {
+    let points = scale.steps().iter().copied().zip(scale.values());
+    let points: Vec<(u64, f64)> = points
+        .filter(|(_, scale)| **scale > 0.0 && scale.is_finite())
+        .map(|(step, scale)| (step, *scale))
+        .collect();
+    let (_, last) = *points.last()?;
+    // The last stretch in which it only falls.
+    let falls = points.windows(2).rev();
+    let falling = falls.take_while(|pair| pair[1].1 <= pair[0].1).count();
+    let stretch = &points[points.len() - 1 - falling..];
+    let largest = stretch[0].1;
+    let first = stretch.iter().position(|(_, scale)| *scale < largest)?;
+    // A scale that begins too large falls at the start until it fits, and then stays.
+    let still = points
         .iter()
-        .position(|scale| scale * SCALE_FALL <= largest);
-    let at = fallen.and_then(|index| scale.steps().get(index))?;
-    let row = history.rows().iter().position(|row| row.step >= *at)?;
-    let last = scales.last().copied().unwrap_or(f64::NAN);
-    Some(finding(
-        history,
-        first.unwrap_or(row).min(row),
-        format!("the loss scale fell from {largest:.0} to {last:.3}: gradients keep overflowing"),
-        vec![
-            Evidence::new("largest loss scale", largest),
-            Evidence::new("last loss scale", last),
-            count,
-        ],
-    ))
+        .rev()
+        .take_while(|point| point.1 == last)
+        .count();
+    let goes_on = still <= (points.len() / 10).max(STILL);
+    if largest < SCALE_FALL * last || !(goes_on || last <= UNSCALED) {
+        return None;
+    }
+    let step = stretch[first].0;
+    let row = history.rows().iter().position(|row| row.step >= step)?;
+    // Under a scale of 1 the gradients themselves overflow, and every step is left out.
+    let level = if last <= UNSCALED || history.ending().row().is_some() {
+        FindingLevel::Error
+    } else {
+        FindingLevel::Warning
+    };
+    let title = format!(
+        "the loss scale falls from {largest} to {last} from {} on: f16 cannot hold the scaled \
+         gradients",
+        history.place(row)
+    );
+    let evidence = vec![
+        Evidence::new("loss scale before", largest),
+        Evidence::new("last loss scale", last),
+        count,
+    ];
+    Some(finding(history, row, level, title, evidence))
 }
 
-fn finding(history: &History<'_>, row: usize, title: String, evidence: Vec<Evidence>) -> Finding {
+fn finding(
+    history: &History<'_>,
+    row: usize,
+    level: FindingLevel,
+    title: String,
+    evidence: Vec<Evidence>,
+) -> Finding {
     Finding {
         code: RULE.code.into(),
-        level: match history.ending() {
-            Ending::NonFinite { .. } => FindingLevel::Error,
-            _ => FindingLevel::Warning,
-        },
+        level,
         title,
         step: Some(history.step(row)),
         evidence,
-        chart: history.chart(&Role::GradNorm, row.saturating_sub(36)..row + 36),
-        why: RULE.why.into(),
-        help: RULE.remedy.into(),
+        chart: history
+            .chart(&Role::GradNorm, row.saturating_sub(36)..row + 36)
+            .or_else(|| history.chart(&Role::Loss, row.saturating_sub(36)..row + 36)),
+        why: "The scaler halves its scale at each overflow and leaves the step out. A scale that \
+              falls again and again means that no step is applied. The loss beside it is calm: \
+              the numbers do not fit the format, and the training itself did not explode."
+            .into(),
+        help: "Train in bf16, or in f32 where it overflows. If the scale falls to its minimum, \
+               look for a NaN too: no scale removes one."
+            .into(),
         ..Finding::default()
     }
 }

@@ -5,7 +5,7 @@ use crate::detect::ClipSaturation;
 use crate::diagnose::run::median;
 use crate::diagnose::sketch::Sketch;
 use crate::diagnose::{
-    Example, Finding, FindingLevel, GradientEffect, History, RemedyFamilies, Rule,
+    Example, Finding, FindingLevel, GradientEffect, History, Needs, RemedyFamilies, Rule,
 };
 use crate::trace::Role;
 
@@ -20,6 +20,10 @@ pub(super) const RULE: Rule = Rule {
     why: "All updates then have the same length. The clip's threshold is the step size, and the \
           length of the gradient, which should shrink near a minimum, no longer counts.",
     evidence: "`grad_norm` and `grad_norm_clipped`.",
+    needs: Needs {
+        columns: &[Role::GradNorm, Role::GradNormClipped],
+        ..Needs::ANY
+    },
     blind: "Clipping by value or by parameter; a log with only one of the two norms.",
     remedy: "Clip at the usual norm (its 90th percentile), and lower the learning rate by as much \
              as the larger threshold allows more. Or find why the norm is so large.",

@@ -3,7 +3,8 @@
 use crate::diagnose::run::median;
 use crate::diagnose::sketch::{Sketch, healthy};
 use crate::diagnose::{
-    Example, Finding, FindingLevel, GradientEffect, History, ModelCase, RemedyFamilies, Row, Rule,
+    Example, Finding, FindingLevel, GradientEffect, History, ModelCase, Needs, RemedyFamilies, Row,
+    Rule,
 };
 use crate::dynamics::Axis;
 use crate::remedy::Family;
@@ -80,6 +81,7 @@ pub(super) const RULE: Rule = Rule {
     evidence: "Before training, the gradient's size at each layer or time step (`steadygrad \
                probe`). In a log, `grad_norm` and `loss`: the norm falls below a millionth of its \
                start, and the loss has not fallen by a tenth.",
+    needs: Needs::SUPERVISED,
     blind: "In a log, layers that do not learn while others do.",
     remedy: "Bring the factor per layer to 1: initialise at the critical scale, normalise, add \
              residual connections. In the course of training an overshoot is the usual cause: it \
@@ -109,6 +111,10 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
+    // Rows far apart show the norm of one batch in many; the layers' norms say more.
+    if !history.is_by_step() && history.trace().parameters().next().is_none() {
+        return None;
+    }
     let rows = history.rows();
     let few = (rows.len() / 10).max(1);
     let norm = |rows: &[Row]| median(rows.iter().filter_map(|row| row.grad_norm));

@@ -1,7 +1,7 @@
 //! SG013: gradient values are subnormal.
 
 use crate::diagnose::{
-    Example, Finding, GradientEffect, MeasuredExample, ModelCase, RemedyFamilies, Rule,
+    Example, Finding, GradientEffect, MeasuredExample, ModelCase, Needs, RemedyFamilies, Rule,
 };
 use crate::{Evidence, Place};
 
@@ -36,6 +36,7 @@ pub(super) const RULE: Rule = Rule {
     why: "Values below 1.2e-38 have lost most of their digits, teach nothing, and slow a CPU down \
           many times.",
     evidence: "Before training, the first gradient's values (`steadygrad probe`).",
+    needs: Needs::ANY,
     blind: "Logs: a count without the number of values is no share.",
     remedy: "Fix what makes the gradient vanish; until then, flush subnormal values to zero.",
     fix_safety: "Flushing changes only values below 1.2e-38.",

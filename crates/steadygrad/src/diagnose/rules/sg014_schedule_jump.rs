@@ -4,7 +4,7 @@ use crate::Evidence;
 use crate::detect::Detector;
 use crate::diagnose::sketch::Sketch;
 use crate::diagnose::{
-    Example, Finding, FindingLevel, GradientEffect, History, HitRate, RemedyFamilies, Rule,
+    Example, Finding, FindingLevel, GradientEffect, History, HitRate, Needs, RemedyFamilies, Rule,
 };
 use crate::trace::Role;
 
@@ -15,16 +15,26 @@ const BEFORE: usize = 20;
 /// rows a warm-up at most doubles it.
 const JUMP: f64 = 2.0;
 
+/// A spike of so many rows may be one odd batch's.
+const ODD_ROWS: usize = 3;
+
+/// Rows over which a ramp's rate must have risen.
+const RECENT: usize = 5;
+
 pub(super) const RULE: Rule = Rule {
     code: "SG014",
     name: "schedule-jump",
-    what: "The learning rate at least doubled within the twenty rows before the trouble: a \
-           restart, a warm-up that is too short or ends too high, a schedule that was resumed at \
-           a wrong step.",
+    what: "The learning rate at least doubled within the twenty rows before the trouble (a \
+           restart, a schedule that was resumed at a wrong step), or a warm-up still raised it \
+           when something began to grow.",
     why: "The weights were at a place whose curvature suited the smaller rate; the larger one \
           overshoots there.",
     evidence: "`learning_rate`, and a run whose loss or norm shows trouble, or whose guard \
                stopped the jump.",
+    needs: Needs {
+        columns: &[Role::LearningRate],
+        ..Needs::ANY
+    },
     blind: "A rate that was too high from the start (SG006); schedules that the log does not \
             show.",
     remedy: "Hold the peak below the rate at which the trouble began, at half of it to be safe, \
@@ -90,9 +100,10 @@ fn stopped_by_a_guard(history: &History<'_>) -> Option<Finding> {
             FindingLevel::Warning
         },
         title: format!(
-            "the learning rate rose from {before:.1e} to {largest:.1e}, {:.0} times that, by step \
-             {step}, where the guard intervened",
-            largest / before
+            "the learning rate rose from {before:.1e} to {largest:.1e}, {:.0} times that, by {}, \
+             where the guard intervened",
+            largest / before,
+            history.at(step)
         ),
         step: Some(step),
         evidence: vec![
@@ -113,25 +124,56 @@ fn calm_at(rate: f64) -> String {
     )
 }
 
-fn followed_by_trouble(history: &History<'_>) -> Option<Finding> {
-    let onset = history.onset().or_else(|| Some(history.rise()?.from_row));
+/// The row at which the trouble began that a change of the rate may explain.
+fn trouble(history: &History<'_>) -> Option<usize> {
+    let onset = history.rise().map(|rise| rise.from_row);
+    // A NaN that nothing announced may have any cause, unless the rate jumped just before it.
     let onset = onset.or_else(|| {
+        let onset = history.onset()?;
+        let (.., at) = jumped_at(history, onset)?;
+        (!is_warm_up(history, at)).then_some(onset)
+    });
+    onset.or_else(|| {
+        if history.ending().row().is_some() {
+            return None;
+        }
         // A spike that the run came out of is trouble, too.
         let spikes = history.streaks().iter().filter(|streak| {
-            [Detector::LossSpike, Detector::NormSpike]
+            let far = [Detector::LossSpike, Detector::NormSpike]
                 .into_iter()
-                .any(|seen| history.harmful(seen, streak.rows()).is_some())
+                .any(|seen| history.harmful(seen, streak.rows()).is_some());
+            // A few rows in a warm-up are an odd batch.
+            let jump = jumped_at(history, streak.from);
+            let is_jump = jump.is_some_and(|(.., at)| !is_warm_up(history, at));
+            let lasts = streak.rows().len() > ODD_ROWS || is_jump;
+            far && lasts && history.is_by_step() && !streak.non_finite
         });
         spikes
             .map(|streak| streak.from)
             .find(|row| jumped_at(history, *row).is_some())
-    })?;
+    })
+}
+
+/// Whether the rate has only risen, and still rises at this row.
+pub(super) fn is_warm_up(history: &History<'_>, row: usize) -> bool {
+    let rates = history.rows()[..=row].iter();
+    let rates: Vec<f64> = rates.filter_map(|row| row.learning_rate()).collect();
+    let recent = rates.len().saturating_sub(RECENT);
+    let rises = rates.last() > rates.get(recent) && rates.len() > 1;
+    let largest = rates.windows(2).map(|pair| pair[1] / pair[0]);
+    // A jump by more than this is no ramp; the first rows of one may well double it.
+    let jumps = largest.skip(RECENT).any(|factor| factor > JUMP);
+    rises && !jumps && rates.is_sorted()
+}
+
+fn followed_by_trouble(history: &History<'_>) -> Option<Finding> {
+    let onset = trouble(history)?;
+    if is_warm_up(history, onset) {
+        return led_too_far(history, onset);
+    }
     let (before, largest, at) = jumped_at(history, onset)?;
     let (step, trouble) = (history.step(at), history.step(onset));
-    let in_warm_up = at < 2 * BEFORE
-        && history.rows()[..at]
-            .iter()
-            .all(|row| row.learning_rate() <= Some(largest));
+    let in_warm_up = is_warm_up(history, at);
     let what = if in_warm_up {
         "rose in the warm-up"
     } else {
@@ -139,13 +181,12 @@ fn followed_by_trouble(history: &History<'_>) -> Option<Finding> {
     };
     Some(Finding {
         code: RULE.code.into(),
-        level: match history.ending().row() {
-            Some(_) => FindingLevel::Error,
-            None => FindingLevel::Warning,
-        },
+        level: level(history),
         title: format!(
-            "the learning rate {what} from {before:.1e} to {largest:.1e} by step {step}, and \
-             trouble began at step {trouble}"
+            "the learning rate {what} from {before:.1e} to {largest:.1e} by {}, and trouble began \
+             at {}",
+            history.at(step),
+            history.at(trouble)
         ),
         step: Some(step),
         until: Some(trouble.max(step)),
@@ -165,6 +206,45 @@ fn followed_by_trouble(history: &History<'_>) -> Option<Finding> {
         } else {
             calm_at(before)
         },
+        ..Finding::default()
+    })
+}
+
+fn level(history: &History<'_>) -> FindingLevel {
+    match history.ending().row() {
+        Some(_) => FindingLevel::Error,
+        None => FindingLevel::Warning,
+    }
+}
+
+/// A ramp that was still going up when the trouble began.
+fn led_too_far(history: &History<'_>, onset: usize) -> Option<Finding> {
+    let rates = history.rows()[..=onset].iter();
+    let mut rates = rates.filter_map(|row| row.learning_rate().filter(|rate| *rate > 0.0));
+    let first = rates.next()?;
+    let rate = rates.next_back()?;
+    if rate < JUMP * first {
+        return None;
+    }
+    Some(Finding {
+        code: RULE.code.into(),
+        level: level(history),
+        title: format!(
+            "the learning rate still rose, from {first:.1e} to {rate:.1e}, when trouble began at \
+             {}",
+            history.place(onset)
+        ),
+        step: Some(history.step(onset)),
+        evidence: vec![
+            Evidence::new("learning rate at the start", first),
+            Evidence::new("when the trouble began", rate),
+        ],
+        chart: history.chart(&Role::LearningRate, onset.saturating_sub(48)..onset + 24),
+        why: RULE.why.into(),
+        help: format!(
+            "End the warm-up at {:.1e}, half the rate at which the trouble began.",
+            0.5 * rate
+        ),
         ..Finding::default()
     })
 }

@@ -5,7 +5,8 @@ use crate::detect::{Detection, Detector, Severity};
 use crate::diagnose::run::median;
 use crate::diagnose::sketch::{Sketch, healthy};
 use crate::diagnose::{
-    Ending, Example, Finding, FindingLevel, GradientEffect, History, HitRate, RemedyFamilies, Rule,
+    Ending, Example, Finding, FindingLevel, GradientEffect, History, HitRate, Needs,
+    RemedyFamilies, Rule,
 };
 use crate::trace::Role;
 
@@ -22,6 +23,9 @@ const NOISE: f64 = 0.05;
 /// A run whose loss is above this share of the first loss has not learnt.
 const UNLEARNT: f64 = 0.9;
 
+/// What was learnt is at least this share of the loss: less cannot be lost.
+const LEARNT: f64 = 0.2;
+
 pub(super) const RULE: Rule = Rule {
     code: "SG015",
     name: "plateau-after-a-spike",
@@ -30,6 +34,7 @@ pub(super) const RULE: Rule = Rule {
     why: "What was learnt is gone. Often units died or saturated at the spike and get no gradient \
           that would bring them back; further steps are wasted.",
     evidence: "`loss`, with twenty rows after the spike.",
+    needs: Needs::SUPERVISED,
     blind: "Why the loss spiked: see the finding before this one. Progress that is slow but not \
             lost.",
     remedy: "Go back to a checkpoint before the spike and fix its cause; do not train on.",
@@ -109,7 +114,11 @@ fn lost_at(history: &History<'_>, relapse: Option<usize>, spike: Option<usize>) 
         let earlier: Vec<f64> = rows[..from].iter().filter_map(|row| row.loss).collect();
         level <= (1.0 + NOISE) * before && earlier.len() >= LEAST_ROWS && is_flat(&earlier)
     };
-    let lost = relapse.is_some() || (enough && (level > bound || is_flat(&after)) && !stood());
+    // A level that is no higher than before is no loss of anything, and neither is the level of a
+    // run that had not learnt.
+    let learnt = before < (1.0 - LEARNT) * first.max(level) && level > (1.0 + NOISE) * before;
+    let lost =
+        learnt && (relapse.is_some() || (enough && (level > bound || is_flat(&after)) && !stood()));
     lost.then_some(Levels {
         from,
         before,
@@ -119,9 +128,15 @@ fn lost_at(history: &History<'_>, relapse: Option<usize>, spike: Option<usize>) 
 }
 
 fn of_run(history: &History<'_>) -> Option<Finding> {
+    // What still grows has not settled on a level.
+    if history.rise().is_some() {
+        return None;
+    }
     let rows = history.rows();
     let relapse = match history.ending() {
         Ending::Relapsed { row } => Some(row),
+        // A loss that jumped and stays far above its start; one that grew is SG002's.
+        Ending::Diverged { row } => Some(row),
         Ending::Alive => None,
         _ => return None,
     };
@@ -151,7 +166,8 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         code: RULE.code.into(),
         level: FindingLevel::Error,
         title: format!(
-            "the loss went to {level:.3} at step {step} and stayed; before it was {before:.3}"
+            "the loss went to {level:.3} at {} and stayed; before it was {before:.3}",
+            history.at(step)
         ),
         step: Some(step),
         until: rows.last().map(|row| row.step),
@@ -163,7 +179,8 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         chart: history.chart(&Role::Loss, 0..rows.len()),
         why: RULE.why.into(),
         help: format!(
-            "Go back to a checkpoint before step {step}, fix what came first, and do not train on."
+            "Go back to a checkpoint before {}, fix what came first, and do not train on.",
+            history.at(step)
         ),
         ..Finding::default()
     })
@@ -188,7 +205,7 @@ mod tests {
             })
         };
         assert_eq!(says(chance(120)), None);
-        // A spike in the first rows may have made the level: nothing was learnt yet.
-        assert!(says(chance(8)).is_some());
+        // A spike in the first rows may have made the level: nothing was learnt that could be lost.
+        assert_eq!(says(chance(8)), None);
     }
 }

@@ -3,14 +3,18 @@
 use std::ops::Range;
 
 use crate::Evidence;
+use crate::diagnose::run::median;
 use crate::diagnose::sketch::Sketch;
 use crate::diagnose::{
-    Example, Finding, FindingLevel, GradientEffect, History, RemedyFamilies, Rule,
+    Example, Finding, FindingLevel, GradientEffect, History, Needs, RemedyFamilies, Rule,
 };
 use crate::trace::Role;
 
 /// Skipped steps in a row after which torchtitan and Megatron-LM end a run.
 const IN_A_ROW: usize = 5;
+
+/// Up to this many times the usual norm a step does not stand out.
+const ORDINARY: f64 = 4.0;
 
 pub(super) const RULE: Rule = Rule {
     code: "SG016",
@@ -21,10 +25,15 @@ pub(super) const RULE: Rule = Rule {
     why: "The weights do not move, so the next step will be as bad. The run stands still and \
           costs its time.",
     evidence: "A run of steadygrad's, or a column that is 1 where a step was skipped.",
+    needs: Needs {
+        columns: &[Role::Skipped],
+        ..Needs::ANY
+    },
     blind: "Skips that the log does not show.",
     remedy: "Fix what the first skipped step shows. Bound the skips in a row, and stop or go back \
              when they are spent.",
-    fix_safety: "Lifting the guard lets the bad update through: never do that.",
+    fix_safety: "Raise a threshold only where the skipped norms are ordinary: else the bad update \
+                 gets through.",
     references: &["Counts in a row: torchtitan#916, Megatron-LM#3460"],
     example: Example::Logs {
         fires: || {
@@ -65,13 +74,20 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     } else {
         (FindingLevel::Warning, "")
     };
+    // A loss scale that begins too large skips steps until it fits.
+    let settles = history.trace().series(&Role::LossScale).is_some() && !to_the_end;
+    if settles {
+        return intervened(history);
+    }
+    let ordinary = ordinary_norms(history, first, last);
     let all = series.values().iter().filter(|value| skipped(value));
     Some(Finding {
         code: RULE.code.into(),
         level,
         title: format!(
-            "{} steps in a row were not applied, from step {first} to {last}{end}",
-            longest.len()
+            "{} steps in a row were not applied, from {} to {last}{end}",
+            longest.len(),
+            history.at(first)
         ),
         step: Some(first),
         until: Some(last),
@@ -80,12 +96,35 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
             Evidence::new("skipped steps in all", all.count() as f64),
         ],
         why: RULE.why.into(),
-        help: format!(
-            "Fix what step {first} shows; stop or go back after {IN_A_ROW} skips in a row."
-        ),
+        help: match ordinary {
+            Some((low, high)) => format!(
+                "The norms of these steps, {low:.3} to {high:.3}, are as ordinary as those before: \
+                 raise the guard's threshold above {high:.3}."
+            ),
+            None => format!(
+                "Fix what {} shows; stop or go back after {IN_A_ROW} skips in a row.",
+                history.at(first)
+            ),
+        },
         notes: history.account().map(str::to_owned).into_iter().collect(),
         ..Finding::default()
     })
+}
+
+/// The smallest and the largest norm of the skipped steps, if they are close to each other and to
+/// what was usual before: then the guard's threshold is wrong, not the run.
+fn ordinary_norms(history: &History<'_>, first: u64, last: u64) -> Option<(f64, f64)> {
+    let norms = |wanted: &dyn Fn(u64) -> bool| -> Vec<f64> {
+        let rows = history.rows().iter().filter(|row| wanted(row.step));
+        rows.filter_map(|row| row.grad_norm).collect()
+    };
+    let skipped = norms(&|step| (first..=last).contains(&step));
+    let before = median(norms(&|step| step < first).into_iter());
+    let low = skipped.iter().copied().reduce(f64::min)?;
+    let high = skipped.iter().copied().reduce(f64::max)?;
+    let is_usual = before.is_none_or(|before| high <= ORDINARY * before);
+    let all_finite = skipped.iter().all(|norm| norm.is_finite());
+    (all_finite && low > 0.0 && high <= ORDINARY * low && is_usual).then_some((low, high))
 }
 
 /// The first of the longest stretches of such values.

@@ -3,7 +3,8 @@
 use crate::Evidence;
 use crate::diagnose::sketch::Sketch;
 use crate::diagnose::{
-    Ending, Example, Finding, FindingLevel, GradientEffect, History, RemedyFamilies, Row, Rule,
+    Ending, Example, Finding, FindingLevel, GradientEffect, History, Needs, RemedyFamilies, Row,
+    Rule,
 };
 use crate::trace::Role;
 
@@ -19,6 +20,11 @@ pub(super) const RULE: Rule = Rule {
           size. Or a kernel is faulty.",
     evidence: "`loss` and `grad_norm`, every step. With `grad_norm/<parameter>` it can rule out \
                an infinite input, which breaks the first layer's gradient alone (SG009).",
+    needs: Needs {
+        one_step: true,
+        columns: &[Role::Loss, Role::GradNorm],
+        ..Needs::ANY
+    },
     blind: "Which of the three it is: a suspicion, to be tested.",
     remedy: "Run that batch again in f64 or on another backend: a NaN that stays is the model's, \
              one that goes away the kernel's. Add a small epsilon inside square roots, logarithms \
@@ -51,8 +57,13 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         |row: &Row| row.grad_norm.is_some_and(f64::is_nan) && row.loss.is_some_and(f64::is_finite);
     let first = history.rows().iter().position(odd)?;
     let streak = history.streak_at(first)?;
-    if streak.from != first {
+    if streak.from != first || history.rise().is_some() {
         return None;
+    }
+    // A run that goes on left the step out, as a loss scaler does; the NaN reached no weight.
+    match history.ending() {
+        Ending::NonFinite { row } if row == first => {}
+        _ => return None,
     }
     let step = history.step(first);
     // SG009 reports it: the layer's input was probably infinite.
@@ -62,10 +73,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
     let again = history.rows().iter().filter(|row| odd(row)).count();
     Some(Finding {
         code: RULE.code.into(),
-        level: match history.ending() {
-            Ending::NonFinite { .. } => FindingLevel::Error,
-            _ => FindingLevel::Warning,
-        },
+        level: FindingLevel::Error,
         title: format!(
             "the gradient is NaN at step {step} although the loss is finite and nothing \
              announced it"

@@ -1,7 +1,7 @@
 //! SG018: the data reach the network unscaled.
 
 use crate::diagnose::{
-    Example, Finding, GradientEffect, MeasuredExample, ModelCase, RemedyFamilies, Rule,
+    Example, Finding, GradientEffect, MeasuredExample, ModelCase, Needs, RemedyFamilies, Rule,
 };
 use crate::remedy::Family;
 use crate::{Evidence, Place};
@@ -44,6 +44,7 @@ pub(super) const RULE: Rule = Rule {
           activations, the first layer's gradient and, by its square, the curvature.",
     evidence: "Before training, the root mean square of the first batch and the first weight \
                matrix (`steadygrad probe`).",
+    needs: Needs::ANY,
     blind: "Logs; single features out of scale among many that are not.",
     remedy: "Divide the input by its root mean square, or standardise each feature.",
     fix_safety: "A trained model expects its inputs as they were: train from the start.",

@@ -4,7 +4,8 @@ use crate::Evidence;
 use crate::diagnose::run::median;
 use crate::diagnose::sketch::{Sketch, diverging};
 use crate::diagnose::{
-    Ending, Example, Finding, FindingLevel, GradientEffect, History, RemedyFamilies, Row, Rule,
+    Ending, Example, Finding, FindingLevel, GradientEffect, History, Needs, RemedyFamilies, Row,
+    Rule,
 };
 use crate::trace::Role;
 
@@ -22,6 +23,10 @@ pub(super) const RULE: Rule = Rule {
     why: "A norm by itself does not measure health. It rises as a model leaves a plateau, as \
           weights under normalisation shrink, and where few parameters carry most of it.",
     evidence: "`grad_norm` and `loss`, at least fifty rows.",
+    needs: Needs {
+        columns: &[Role::Loss, Role::GradNorm],
+        ..Needs::SUPERVISED
+    },
     blind: "The next thousand steps: SG002 reports a rise that turns explosive.",
     remedy: "None. Do not lower a clip threshold or the learning rate because of it.",
     fix_safety: "Nothing is changed.",
@@ -76,7 +81,7 @@ fn of_run(history: &History<'_>) -> Option<Finding> {
         code: RULE.code.into(),
         level: FindingLevel::Note,
         title: format!(
-            "the norm has risen x{:.1} while the loss fell: nothing is wrong",
+            "the norm has risen x{:.1} while the loss fell: by itself no fault",
             to / from
         ),
         step: rows.first().map(|row| row.step),

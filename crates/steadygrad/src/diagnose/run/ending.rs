@@ -2,10 +2,11 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::Row;
 use super::quantiles::{lower_quartile, median};
 use super::streaks::is_broken;
+use super::{ColumnRise, Row};
 use crate::statistics::SIGMA_PER_MAD;
+use crate::trace::{Objective, Role, Trace};
 
 /// A run whose loss ends above this many times its start has diverged: Lightning's SpikeDetection
 /// calls threefold a spike.
@@ -43,6 +44,10 @@ const LASTS: usize = 3;
 /// Losses that make up the start.
 const START: usize = 5;
 
+/// Steps without a finite gradient norm after which the run is lost although its loss is finite:
+/// so many skipped steps in a row end a run of torchtitan's and Megatron-LM's.
+const SKIPPED: usize = 5;
+
 /// How a run ended, as far as its log shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -58,9 +63,10 @@ pub enum Ending {
         /// The first such row.
         row: usize,
     },
-    /// The loss ends above three times its start, and stays above its start from this row on.
+    /// The loss ends above three times its start, and stays above its start from this row on. Or a
+    /// loss, a norm or a divergence grew out of bounds from this row on.
     Diverged {
-        /// The first row of the last stretch above the start.
+        /// The first row of the last stretch above the start, or of the growth.
         row: usize,
     },
     /// The loss ends where it began, after it had been well below. Or it ends above one and a half
@@ -80,15 +86,25 @@ impl Ending {
         }
     }
 
-    pub(super) fn of(rows: &[Row]) -> Self {
+    /// Returns this ending, or the growth of a run that seems to be alive.
+    pub(super) fn or_by(self, rise: Option<&ColumnRise>) -> Self {
+        match rise {
+            Some(rise) if self == Self::Alive && rise.is_fatal => {
+                Self::Diverged { row: rise.from_row }
+            }
+            _ => self,
+        }
+    }
+
+    pub(super) fn of(rows: &[Row], trace: &Trace) -> Self {
         if rows.is_empty() {
             return Self::Unknown;
         }
-        let broken = rows.iter().rev().take_while(|row| is_broken(row)).count();
-        if broken > 0 {
-            return Self::NonFinite {
-                row: rows.len() - broken,
-            };
+        if let Some(row) = broken_from(rows, trace) {
+            return Self::NonFinite { row };
+        }
+        if trace.objective != Objective::Supervised {
+            return Self::Alive;
         }
         let finite = |row: &Row| row.loss.filter(|loss| loss.is_finite());
         let losses: Vec<f64> = rows.iter().filter_map(finite).collect();
@@ -168,6 +184,23 @@ impl Ending {
     }
 }
 
+/// The row from which on every row has a value that is not finite. `None` for a run whose last
+/// steps a loss scaler, or a guard, left out.
+fn broken_from(rows: &[Row], trace: &Trace) -> Option<usize> {
+    let broken = rows.iter().rev().take_while(|row| is_broken(row)).count();
+    let from = rows.len() - broken;
+    let is_skipped = |row: &Row| {
+        !row.is_part_broken
+            && row.loss.is_some_and(f64::is_finite)
+            && row.grad_norm.is_some_and(|norm| !norm.is_finite())
+    };
+    // Such a row did no harm before, or a scaler is known to leave it out.
+    let is_harmless =
+        rows[..from].iter().any(is_skipped) || trace.series(&Role::LossScale).is_some();
+    let few = broken < SKIPPED && rows[from..].iter().all(is_skipped);
+    (broken > 0 && !(few && is_harmless)).then_some(from)
+}
+
 /// Returns the median of the losses.
 fn middle(losses: &[f64]) -> Option<f64> {
     median(losses.iter().copied())
@@ -189,7 +222,7 @@ mod tests {
             .zip(0..)
             .map(|(loss, step)| Row::new(step, Some(loss), None, None))
             .collect();
-        Ending::of(&rows)
+        Ending::of(&rows, &Trace::default())
     }
 
     fn falling(steps: u32) -> impl Iterator<Item = f64> {
@@ -260,7 +293,7 @@ mod tests {
                 .zip(0..)
                 .map(|((loss, norm), step)| Row::new(step, Some(loss), norm, None))
                 .collect();
-            Ending::of(&rows)
+            Ending::of(&rows, &Trace::default())
         };
         let ends = |norm: Option<f64>, noise: f64| from(3.0, norm, noise);
         assert_eq!(ends(Some(0.1), 0.01), Ending::Relapsed { row: 80 });

@@ -1,9 +1,12 @@
 use std::ops::Range;
 
 use super::detections::detections;
+use super::filtered::unfilter;
+use super::rise::rise;
 use super::rows::rows;
+use super::signals::{mark_broken, signals};
 use super::streaks::streaks;
-use super::{Ending, Row, Streak};
+use super::{ColumnRise, Ending, Row, Streak};
 use crate::detect::{Detection, Detector, Severity};
 use crate::trace::Trace;
 
@@ -17,14 +20,21 @@ pub struct History<'a> {
     seen: Vec<(usize, Detection)>,
     streaks: Vec<Streak>,
     ending: Ending,
+    filtered: Option<usize>,
+    rise: Option<ColumnRise>,
 }
 
 impl<'a> History<'a> {
     /// Prepares a log: pairs its columns by step, shows each row to the guard's detectors, which
     /// only watch, and decides how the run ended.
     pub fn of(trace: &'a Trace) -> Self {
-        let rows = rows(trace);
-        let ending = Ending::of(&rows);
+        let (mut rows, keys) = rows(trace);
+        let filtered = unfilter(&mut rows, trace.objective);
+        let signals = signals(trace, &rows, &keys);
+        mark_broken(&mut rows, &signals);
+        let ending = Ending::of(&rows, trace);
+        let rise = rise(trace, &rows, &signals, ending);
+        let ending = ending.or_by(rise.as_ref());
         let (seen, streaks) = rayon::join(|| detections(&rows), || streaks(&rows));
         Self {
             trace,
@@ -32,6 +42,8 @@ impl<'a> History<'a> {
             seen,
             streaks,
             ending,
+            filtered,
+            rise,
         }
     }
 
@@ -48,6 +60,17 @@ impl<'a> History<'a> {
     /// Returns how the run ended.
     pub fn ending(&self) -> Ending {
         self.ending
+    }
+
+    /// Returns the row from which on the logger printed a loss that is NaN as 0. The rows hold NaN.
+    pub fn filtered(&self) -> Option<usize> {
+        self.filtered
+    }
+
+    /// Returns the growth that the run is lost in, or about to be lost in. `None` if the trouble
+    /// came from one step to the next, or if there is none.
+    pub fn rise(&self) -> Option<&ColumnRise> {
+        self.rise.as_ref()
     }
 
     /// Returns the stretches of rows that stand out from the rows before.
@@ -86,10 +109,13 @@ impl<'a> History<'a> {
         self.streaks.get(next).filter(|streak| streak.from <= row)
     }
 
-    /// Returns the first row of the trouble that the run did not come back from: the first row that
-    /// stood out. `None` for a run that is not lost.
+    /// Returns the first row of the trouble that the run did not come back from: where its growth
+    /// began, or the first row that stood out. `None` for a run that is not lost.
     pub fn onset(&self) -> Option<usize> {
         let lost = self.ending.row()?;
+        if let Some(rise) = &self.rise {
+            return Some(rise.from_row);
+        }
         Some(self.streak_at(lost).map_or(lost, |streak| streak.from))
     }
 }

@@ -15,6 +15,8 @@ pub struct Row {
     pub grad_norm: Option<f64>,
     /// NaN if none was logged: an `Option` takes 8 more bytes, in each of a million rows.
     rate: f64,
+    /// Whether a part of the loss is not finite from here on.
+    pub(super) is_part_broken: bool,
 }
 
 impl Row {
@@ -29,6 +31,7 @@ impl Row {
             loss,
             grad_norm,
             rate: rate.unwrap_or(f64::NAN),
+            is_part_broken: false,
         }
     }
 
@@ -40,10 +43,10 @@ impl Row {
 
 /// A place in the order of a log: the number of restarts so far, and the step. Steps rise between
 /// restarts.
-type Key = (u32, u64);
+pub(super) type Key = (u32, u64);
 
 /// Pairs the values of a series with their keys.
-fn keyed(series: &Series) -> impl Iterator<Item = (Key, f64)> {
+pub(super) fn keyed(series: &Series) -> impl Iterator<Item = (Key, f64)> {
     let (mut restarts, mut last) = (0u32, 0u64);
     let steps = series.steps().iter().copied();
     steps.zip(series.values()).map(move |(step, value)| {
@@ -56,8 +59,11 @@ fn keyed(series: &Series) -> impl Iterator<Item = (Key, f64)> {
 }
 
 /// Pairs loss, gradient norm and learning rate by step, in the order of the log. If a step was
-/// logged twice between restarts, its last values count.
-pub(super) fn rows(trace: &Trace) -> Vec<Row> {
+/// logged twice between restarts, its last values count. Each row comes with its key.
+///
+/// A log that has neither a loss nor a gradient norm has the rows of its other columns, without
+/// values.
+pub(super) fn rows(trace: &Trace) -> (Vec<Row>, Vec<Key>) {
     let norms = match trace.series(&Role::GradNorm) {
         Some(norms) => Some(Cow::Borrowed(norms)),
         None => of_parameters(trace).map(Cow::Owned),
@@ -72,6 +78,7 @@ pub(super) fn rows(trace: &Trace) -> Vec<Row> {
     let (mut loss, mut norm) = (losses.next(), norms.next());
     let (mut learning_rate, mut last_key) = (None, None);
     let mut rows: Vec<Row> = Vec::new();
+    let mut keys: Vec<Key> = Vec::new();
     while let Some(key) = [loss, norm].iter().flatten().map(|next| next.0).min() {
         let take = |next: &mut Option<(Key, f64)>, all: &mut dyn Iterator<Item = _>| {
             let found = next.filter(|(at, _)| *at == key).map(|(_, value)| value);
@@ -89,11 +96,32 @@ pub(super) fn rows(trace: &Trace) -> Vec<Row> {
                 last.loss = loss.or(last.loss);
                 last.grad_norm = grad_norm.or(last.grad_norm);
             }
-            _ => rows.push(Row::new(key.1, loss, grad_norm, learning_rate)),
+            _ => {
+                rows.push(Row::new(key.1, loss, grad_norm, learning_rate));
+                keys.push(key);
+            }
         }
         last_key = Some(key);
     }
-    rows
+    if rows.is_empty() {
+        keys = other_keys(trace);
+        rows.extend(keys.iter().map(|key| Row::new(key.1, None, None, None)));
+    }
+    (rows, keys)
+}
+
+/// The places of a policy's, a value function's or a part's values.
+fn other_keys(trace: &Trace) -> Vec<Key> {
+    let others = trace.series.iter().filter(|series| {
+        matches!(
+            series.role(),
+            Role::LossPart(_) | Role::ValueLoss | Role::Kl
+        )
+    });
+    let mut keys: Vec<Key> = others.flat_map(keyed).map(|(key, _)| key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 /// Returns the norm of all parameters together, if they were logged in the same rows.
@@ -127,6 +155,7 @@ mod tests {
             ..Trace::default()
         };
         rows(&trace)
+            .0
             .iter()
             .map(|row| (row.step, row.loss, row.grad_norm, row.learning_rate()))
             .collect()

@@ -86,10 +86,11 @@ impl UsualRows {
 
 /// Whether the row has a value that is NaN or infinite.
 pub(super) fn is_broken(row: &Row) -> bool {
-    [row.loss, row.grad_norm]
-        .into_iter()
-        .flatten()
-        .any(|value| !value.is_finite())
+    row.is_part_broken
+        || [row.loss, row.grad_norm]
+            .into_iter()
+            .flatten()
+            .any(|value| !value.is_finite())
 }
 
 /// Returns all streaks, in the order of the log. A streak that lasts longer than the window is a
