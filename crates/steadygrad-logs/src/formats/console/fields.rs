@@ -217,6 +217,7 @@ fn boundary(text: &[u8], end: usize) -> usize {
     let (mut begin, mut open) = (end, 0usize);
     while let Some(at) = begin.checked_sub(1) {
         match text[at] {
+            b')' if open == 0 && holds_number(&text[..at]) => break,
             b')' => open += 1,
             b'(' if open == 0 => break,
             b'(' => open -= 1,
@@ -243,6 +244,14 @@ fn boundary(text: &[u8], end: usize) -> usize {
         return last.map_or(begin, |last| last + 1);
     }
     begin
+}
+
+/// Whether the last bracket that opens holds a number: `float32(1.5)` is a value, `(ms)` a unit.
+fn holds_number(text: &[u8]) -> bool {
+    let open = text.iter().rposition(|byte| *byte == b'(');
+    text[open.unwrap_or_default()..]
+        .iter()
+        .any(|byte| is_number(*byte))
 }
 
 /// Where the name behind a number stands: `7.2 avg loss, `.

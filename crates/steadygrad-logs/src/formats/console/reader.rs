@@ -238,7 +238,11 @@ impl Reader {
     }
 
     fn part(&mut self, shape: &Shape, cell: bool, number: &dyn Fn(usize) -> Option<f64>) {
-        let section = if cell { self.section.clone() } else { String::new() };
+        let section = if cell {
+            self.section.clone()
+        } else {
+            String::new()
+        };
         let step = shape.spot.step.as_ref();
         let name = shape.values.first().map(|(name, _)| name);
         let other = shape.others.first().or(step.map(|(name, _)| name));
