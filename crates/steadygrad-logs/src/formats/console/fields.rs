@@ -288,10 +288,7 @@ fn clean(name: &[u8]) -> Option<String> {
     let marks = |letter: char| !letter.is_alphanumeric() && !matches!(letter, '_' | '(' | ')');
     let mut name = name.trim_matches(marks);
     name = name.rsplit_once(" at ").map_or(name, |(_, name)| name);
-    loop {
-        let Some((word, rest)) = name.split_once(' ') else {
-            break;
-        };
+    while let Some((word, rest)) = name.split_once(' ') {
         let idle = IDLE.iter().any(|idle| word.eq_ignore_ascii_case(idle));
         if !(idle || UNITS.contains(&word)) || rest.trim().is_empty() {
             break;

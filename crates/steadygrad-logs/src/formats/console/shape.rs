@@ -146,7 +146,7 @@ fn meaning(text: &[u8], fields: &[Field], spot: &Spot, values: &[Named], cell: b
             _ => Meaning::Nothing,
         };
     }
-    match named == 1 && !(spot.is_known() || cell) || cell {
+    match cell || named == 1 && !spot.is_known() {
         true => Meaning::Part { cell },
         false => Meaning::Row,
     }
