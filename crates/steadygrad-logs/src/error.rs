@@ -107,7 +107,7 @@ impl LogError {
     pub(crate) fn or_of_console(self, console: Self) -> Self {
         match (&self, &console) {
             (Self::NoRole { columns, .. }, _) if columns.len() > 1 => self,
-            (Self::NoColumn { .. }, _) => self,
+            (Self::NoColumn { .. } | Self::NoRows { .. }, _) => self,
             _ => console,
         }
     }

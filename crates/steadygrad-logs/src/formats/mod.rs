@@ -126,7 +126,7 @@ mod tests {
                 "{\"loss\": 1, \"hist\": [1]}\n{\"loss\": 2}",
                 name(&json_lines::FORMAT),
             ),
-            ("[2024-01-01 10:00:00] step: 1", None),
+            ("[2024-01-01 10:00:00] step: 1", name(&console::FORMAT)),
             ("1796090478143 2.5 0\n", name(&mlflow::FORMAT)),
             ("", None),
             ("\n\n", None),

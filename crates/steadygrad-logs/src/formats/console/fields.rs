@@ -202,7 +202,7 @@ fn assigned(text: &[u8], sign: usize) -> Range<usize> {
     match end.checked_sub(1).map(|last| text[last]) {
         Some(quote @ (b'"' | b'\'')) => {
             let begin = text[..end - 1].iter().rposition(|byte| *byte == quote);
-            begin.map_or(end, |begin| begin + 1)..end - 1
+            begin.map_or(end - 1, |begin| begin + 1)..end - 1
         }
         _ => boundary(text, end)..end,
     }
@@ -217,6 +217,7 @@ fn boundary(text: &[u8], end: usize) -> usize {
     let (mut begin, mut open) = (end, 0usize);
     while let Some(at) = begin.checked_sub(1) {
         match text[at] {
+            b')' if open == 0 && holds_number(&text[..at]) => break,
             b')' => open += 1,
             b'(' if open == 0 => break,
             b'(' => open -= 1,
@@ -230,7 +231,7 @@ fn boundary(text: &[u8], end: usize) -> usize {
                     .iter()
                     .take_while(|byte| unit(byte))
                     .count();
-                return begin + glued;
+                return (begin + glued).min(end);
             }
             b' ' if text[..at].ends_with(b" -") => break,
             _ => {}
@@ -243,6 +244,14 @@ fn boundary(text: &[u8], end: usize) -> usize {
         return last.map_or(begin, |last| last + 1);
     }
     begin
+}
+
+/// Whether the last bracket that opens holds a number: `float32(1.5)` is a value, `(ms)` a unit.
+fn holds_number(text: &[u8]) -> bool {
+    let open = text.iter().rposition(|byte| *byte == b'(');
+    text[open.unwrap_or_default()..]
+        .iter()
+        .any(|byte| is_number(*byte))
 }
 
 /// Where the name behind a number stands: `7.2 avg loss, `.
@@ -279,10 +288,7 @@ fn clean(name: &[u8]) -> Option<String> {
     let marks = |letter: char| !letter.is_alphanumeric() && !matches!(letter, '_' | '(' | ')');
     let mut name = name.trim_matches(marks);
     name = name.rsplit_once(" at ").map_or(name, |(_, name)| name);
-    loop {
-        let Some((word, rest)) = name.split_once(' ') else {
-            break;
-        };
+    while let Some((word, rest)) = name.split_once(' ') {
         let idle = IDLE.iter().any(|idle| word.eq_ignore_ascii_case(idle));
         if !(idle || UNITS.contains(&word)) || rest.trim().is_empty() {
             break;
@@ -403,7 +409,7 @@ mod tests {
             ),
             (
                 "Epoch 0:  12%|█ | 50/391 [00:02<00:18, 18.1it/s, v_num=0, train_loss=2.1]",
-                "=50/391; v_num=0; train_loss=2.1",
+                "Epoch=0; =50/391; v_num=0; train_loss=2.1",
             ),
             (
                 "|    approx_kl            | 0.0312     |",

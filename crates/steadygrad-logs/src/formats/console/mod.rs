@@ -56,7 +56,7 @@ pub(super) fn read(
     columns: &Columns,
 ) -> Result<Trace, LogError> {
     let read = reader::Reader::read(reader, columns).map_err(LogError::io(path))?;
-    trace::of(path, read, columns)
+    trace::of(path, FORMAT.name, read, columns)
 }
 
 /// Whether a line has a number with a name in front of it, as no header of a table has.

@@ -110,6 +110,7 @@ pub(super) fn is_loss(name: &str) -> bool {
     let known = is_of(name, &Role::Loss);
     let lower = name.to_ascii_lowercase();
     let named = (lower.contains("loss") || lower == "xent") && !lower.contains("scal");
+    let named = named && !lower.contains("ppl") && !lower.contains("perplexity");
     (known || named) && !is_held_out(name)
 }
 

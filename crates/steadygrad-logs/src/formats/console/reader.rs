@@ -238,7 +238,11 @@ impl Reader {
     }
 
     fn part(&mut self, shape: &Shape, cell: bool, number: &dyn Fn(usize) -> Option<f64>) {
-        let section = if cell { self.section.as_str() } else { "" };
+        let section = if cell {
+            self.section.clone()
+        } else {
+            String::new()
+        };
         let step = shape.spot.step.as_ref();
         let name = shape.values.first().map(|(name, _)| name);
         let other = shape.others.first().or(step.map(|(name, _)| name));
@@ -255,7 +259,7 @@ impl Reader {
         {
             let worse = |(old, _): &(String, f64)| is_environment(old) || !is_environment(name);
             if self.block.step.as_ref().is_none_or(worse) {
-                self.block.step = Some((full.clone(), step));
+                self.block.step = Some((format!("{section}{name}"), step));
             }
         }
         self.block.epoch = shape.spot.epoch.and_then(number).or(self.block.epoch);

@@ -139,14 +139,14 @@ fn meaning(text: &[u8], fields: &[Field], spot: &Spot, values: &[Named], cell: b
         let only_spot = spot.step.is_some() || spot.epoch.is_some();
         return match (
             spot.position.is_some(),
-            only_spot && named <= 3 || named == 1,
+            only_spot && named <= 6 || named == 1,
         ) {
             (true, _) if !only_spot => Meaning::Progress,
             (_, true) => Meaning::Part { cell },
             _ => Meaning::Nothing,
         };
     }
-    match named == 1 && !(spot.is_known() || cell) || cell {
+    match cell || named == 1 && !spot.is_known() {
         true => Meaning::Part { cell },
         false => Meaning::Row,
     }
@@ -261,6 +261,11 @@ fn spot_of(fields: &[Field]) -> Spot {
         let before = before
             .filter(|field| matches!(&*super::names::plain(&field.name), "train" | "training"));
         spot.epoch = before.map(|field| field.number);
+    }
+    // The PyTorch example counts samples, not batches: `Train Epoch: 1 [640/60000 (1%)]`.
+    let example = |field: &&Field| Some(field.number) == spot.epoch && field.name == "Train Epoch";
+    if named().any(|field| example(&field)) {
+        spot.position = None;
     }
     if spot.step.is_none() && spot.position.is_none() {
         let lead = fields.iter().find(|field| field.kind == Kind::Lead);

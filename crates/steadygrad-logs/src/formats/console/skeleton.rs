@@ -232,7 +232,7 @@ fn scan(line: &[u8], from: usize) -> (u8, usize) {
         while at(end) == b':' && run(end + 1) == 2 {
             end += 3;
         }
-        if matches!(at(end), b'.' | b',') {
+        if matches!(at(end), b'.' | b',') && run(end + 1) > 0 {
             end += 1 + run(end + 1);
         }
         return (TIME, end);
@@ -328,7 +328,7 @@ mod tests {
             ),
             (
                 " 12%|██▎   | 50/391 [00:02<00:18, 18.1it/s]",
-                "#%|_|  #/# [@<@, ~it/s]",
+                "#%|_ | #/# [@<@, ~it/s]",
             ),
             (
                 "100/1000 [==>......] - ETA: 0s - loss: 1.5",
@@ -343,11 +343,7 @@ mod tests {
             ("loss nan ppl inf", "loss ~ ppl ~"),
             ("Cls_loss: N/A x: None None", "Cls_loss: ~ x: ~ None"),
         ] {
-            assert_eq!(
-                of(line).0.replace("|  #", "| #"),
-                skeleton.replace("|  #", "| #"),
-                "{line}"
-            );
+            assert_eq!(of(line).0, skeleton, "{line}");
         }
     }
 

@@ -48,7 +48,7 @@ pub(super) fn of(rows: &Rows) -> Steps {
             note: None,
         };
     }
-    if whole(rows, POSITION) && !counts_samples(rows) {
+    if whole(rows, POSITION) {
         let steps = within_epochs(rows, POSITION);
         let cadence = stride(&steps);
         return Steps {
@@ -136,11 +136,6 @@ fn is_one_an_epoch(rows: &Rows) -> bool {
     next as f64 >= FITS * (epochs.len() - 1) as f64
 }
 
-/// The PyTorch example prints samples, not batches: `Train Epoch: 1 [640/60000 (1%)]`.
-fn counts_samples(rows: &Rows) -> bool {
-    rows.step.as_deref() == Some("samples")
-}
-
 /// Steps that begin anew in each epoch, put in a row.
 fn within_epochs(rows: &Rows, place: usize) -> Arc<[u64]> {
     let first = column(rows, EPOCH).flatten().min_by(f64::total_cmp);
@@ -157,7 +152,14 @@ fn within_epochs(rows: &Rows, place: usize) -> Arc<[u64]> {
     let combine = anew > restarts && (has_epochs || place == POSITION);
     let most = column(rows, place).flatten().fold(0.0, f64::max);
     let total = column(rows, TOTAL).flatten().fold(0.0, f64::max);
-    let length = if total >= most { total } else { most + 1.0 };
+    // Counted from 1, the last batch of an epoch is its length; from 0, one stride is added.
+    let begin: Vec<f64> = column(rows, place).flatten().take(2).collect();
+    let rest = match begin[..] {
+        [0.0, next] => next.max(1.0),
+        [0.0] => 1.0,
+        _ => 0.0,
+    };
+    let length = if total >= most { total } else { most + rest };
     let known = has_epochs && place == POSITION;
     let (mut base, mut last) = (0.0, 0.0);
     let steps = pairs().map(|(epoch, step)| {

@@ -21,7 +21,12 @@ use crate::table::series_of;
 use crate::{Columns, LogError, name_of};
 
 /// Makes the trace of what was read.
-pub(super) fn of(path: &Path, mut read: Reader, columns: &Columns) -> Result<Trace, LogError> {
+pub(super) fn of(
+    path: &Path,
+    format: &str,
+    mut read: Reader,
+    columns: &Columns,
+) -> Result<Trace, LogError> {
     let Some(main) = training(path, &read, columns)? else {
         return Err(LogError::unrecognised(path, refusal(&read)));
     };
@@ -93,7 +98,7 @@ pub(super) fn of(path: &Path, mut read: Reader, columns: &Columns) -> Result<Tra
         counts_updates: cadence != Cadence::Unknown,
         is_by_epoch: cadence == Cadence::Epoch,
     };
-    let format = super::FORMAT.name.into();
+    let format = format.into();
     let run = Run {
         name: name_of(path),
         format,
@@ -142,7 +147,11 @@ fn training(path: &Path, read: &Reader, columns: &Columns) -> Result<Option<usiz
 /// word `loss` is no log.
 fn is_log(rows: &Rows, read: &Reader) -> bool {
     let spot = (0..NAMED).any(|place| rows.values(place).is_some());
-    rows.count() >= 3 || rows.count() >= 1 && spot || rows.count() >= 1 && !read.skips.is_empty()
+    let wide = rows.names.len() > 1;
+    rows.count() >= 3
+        || rows.count() >= 2 && wide
+        || rows.count() >= 1 && spot
+        || rows.count() >= 1 && !read.skips.is_empty()
 }
 
 fn refusal(read: &Reader) -> String {
