@@ -64,7 +64,8 @@ fn is_past(history: &History<'_>, streak: &Streak) -> bool {
     let half = streak
         .usual_loss
         .map(|usual| usual + 0.5 * (peak(history, streak) - usual));
-    let lost = history.onset() == Some(streak.from);
+    // A streak that lasts into the trouble the run is lost in is no spike of its own.
+    let lost = history.onset().is_some_and(|onset| streak.to > onset);
     !lost
         && last_loss(history)
             .zip(half)

@@ -106,7 +106,7 @@ fn goes_back(history: &History<'_>, streak: &Streak) -> bool {
 
 /// Whether the streak ended before the log did, and the run was not lost in it.
 fn came_back(history: &History<'_>, streak: &Streak) -> bool {
-    streak.to < history.rows().len() && history.onset() != Some(streak.from)
+    streak.to < history.rows().len() && history.onset().is_none_or(|onset| streak.to <= onset)
 }
 
 fn of_run(history: &History<'_>) -> Option<Finding> {

@@ -180,15 +180,16 @@ fn fallen_scale(history: &History<'_>, scale: &Series, count: Evidence) -> Optio
 fn collapse(stretch: &[(u64, f64)]) -> Option<usize> {
     let last = stretch.last()?.1;
     let bottom = stretch.iter().position(|(_, scale)| *scale == last)?;
-    let long = (stretch.len() / 4).max(STILL);
-    let (mut first, mut equal) = (None, 0);
+    let (start, end) = (stretch.first()?.0, stretch.last()?.0);
+    let long = (end.saturating_sub(start) / 4).max(1);
+    let mut first: Option<usize> = None;
+    // A log may hold the scale of skipped steps alone: then a gap is where it stood still.
     for index in (1..=bottom).rev() {
         if stretch[index - 1].1 > stretch[index].1 {
-            (first, equal) = (Some(index), 0);
-        } else {
-            equal += 1;
+            first = Some(index);
         }
-        if equal >= long {
+        let since = stretch[first.unwrap_or(bottom)].0;
+        if since.saturating_sub(stretch[index - 1].0) >= long {
             break;
         }
     }
@@ -225,6 +226,7 @@ fn finding(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnose::sketch::series;
 
     #[test]
     fn a_collapse_begins_after_the_scale_had_settled() {
@@ -236,6 +238,13 @@ mod tests {
         let trace = Sketch::healthy(100).with(Role::LossScale, scale).trace();
         let found = RULE.check_run(&History::of(&trace)).unwrap();
         assert_eq!((found.step, found.level), (Some(60), FindingLevel::Error));
+        // The log holds the scale of skipped steps alone: two at the start, sixteen at the end.
+        let steps: Vec<u64> = [4, 9].into_iter().chain(80..96).collect();
+        let scales: Vec<f64> = (1..=18).map(|fall| 65536.0 * 0.5f64.powi(fall)).collect();
+        let mut trace = Sketch::healthy(100).trace();
+        trace.series.push(series(Role::LossScale, &steps, &scales));
+        let found = RULE.check_run(&History::of(&trace)).unwrap();
+        assert_eq!(found.step, Some(80));
         // It settles, and stays.
         let settles = |row: usize| 65536.0 * 0.5f64.powi(row.min(14) as i32);
         let trace = Sketch::healthy(200).with(Role::LossScale, settles).trace();
