@@ -908,3 +908,63 @@ def test_a_scaler_that_is_off_skips_nothing_for_a_framework(enabled):
     if not enabled:
         # The framework would step, so the gradients are gone.
         assert all(p.grad is None for p in model.parameters())
+
+
+def half_model():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 1)).half()
+
+
+def half_batch():
+    inputs = torch.randn(32, 6, generator=torch.Generator().manual_seed(0)).half()
+    # A feature that is always 0 has a gradient of exactly 0.
+    inputs[:, 1] = 0
+    return inputs, torch.ones(32, 1).half()
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW])
+def test_an_epsilon_that_is_zero_in_the_weights_format_is_named_and_the_step_undone(optimizer):
+    model = half_model()
+    inputs, targets = half_batch()
+    guard = Guard(model, optimizer(model.parameters(), 1e-3, foreach=False))
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    loss = nn.functional.mse_loss(model(inputs), targets)
+    loss.backward()
+    with pytest.raises(GuardStopped, match="eps of 1e-08 is 0 in float16") as stopped:
+        guard.step(loss)
+    assert "learning rate" not in str(stopped.value)
+    assert all(map(torch.equal, before, model.parameters()))
+
+
+def test_an_epsilon_that_the_format_holds_trains():
+    model = half_model()
+    inputs, targets = half_batch()
+    guard = Guard(model, torch.optim.Adam(model.parameters(), 1e-3, eps=1e-4))
+    for _ in range(20):
+        model.zero_grad()
+        loss = nn.functional.mse_loss(model(inputs), targets)
+        loss.backward()
+        guard.step(loss)
+    assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
+
+
+def test_an_update_that_overflows_half_a_weight_goes_back():
+    model = nn.Linear(2, 1, bias=False).half()
+    nn.init.constant_(model.weight, 3.0)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    guard = Guard(model, optimizer)
+    inputs = torch.ones(4, 2).half()
+    for step in range(12):
+        model.zero_grad()
+        loss = model(inputs).float().square().mean()
+        loss.backward()
+        if step == 11:
+            # Behind the guard's back: the gradient is finite, the update is not.
+            optimizer.param_groups[0]["weight_decay"] = 6e4
+            with pytest.raises(GuardStopped, match="does not fit in float16"):
+                guard.before_step(loss)
+                optimizer.step()
+                guard.after_step()
+        else:
+            guard.step(loss)
+    assert bool(model.weight.isfinite().all()) and float(model.weight.abs().max()) < 10

@@ -21,6 +21,7 @@ from .arguments import check_optimizers, guarded_parameters
 from .buffers import BufferCopies
 from .clipping import UserClipping
 from .distributed import join_processes
+from .low_precision import LowPrecisionWeights
 from .measuring import StepMeasurer
 from .param_groups import ParamGroups
 from .scaler import enabled_scaler, mark_non_finite, scale_was_too_large, scaler_skip
@@ -149,6 +150,7 @@ class Guard:
         )
         self._closed = False
         self._buffers = BufferCopies(self._model)
+        self._low_precision = LowPrecisionWeights(pairs, self._optimizers)
         self._warned = False
         if run_dir is not None and (self._processes is None or self._processes.rank == 0):
             folder = os.fspath(run_dir)
@@ -227,9 +229,16 @@ class Guard:
         return step
 
     def after_step(self) -> None:
-        """Restores the schedule's learning rates if `before_step` lowered them."""
+        """Restores the schedule's learning rates if `before_step` lowered them.
+
+        Raises:
+            GuardStopped: the step made a weight in 16 bits non-finite. It was undone.
+        """
         self._groups.restore_rates()
         self._snapshots.after_step()
+        reason, undone = self._low_precision.check()
+        if reason is not None:
+            self._stop(reason, restore=not undone)
 
     def _judge(
         self, loss: Tensor | float, scaler: torch.amp.GradScaler | None, may_step: bool
@@ -278,20 +287,21 @@ class Guard:
             if judged.learning_rate_scale != 1.0:
                 self._groups.scale_rates(judged.learning_rate_scale)
             self._buffers.keep()
+            self._low_precision.keep()
         elif rolled_back_to is None:
             self._buffers.put_back()
         if judged.decision == "stop":
-            self._stop(judged)
+            self._stop(judged.reason)
         self._snapshots.retain(set(self._native.snapshots()))
         result = step_result(judged, measured.stats, rolled_back_to, detections)
         return _Judgement(result, snapshot, measured.stepped)
 
-    def _stop(self, judged: _native.Judgement) -> None:
+    def _stop(self, reason: str, *, restore: bool = True) -> None:
         good = self._native.last_good()
-        if good is not None:
+        if restore and good is not None:
             self._snapshots.restore(good, self._buffers)
         self.close()
-        raise GuardStopped(judged.reason)
+        raise GuardStopped(reason)
 
     def _warn_without_gradients(self, stats: GradientStats) -> None:
         if len(stats) or self._warned:
