@@ -363,7 +363,8 @@ mod tests {
                 "epoch=1; loss=1.5",
             ),
             (
-                " [2025-03-02 09:15:30] iteration      10/  100 | elapsed (ms): 1.5 | lm loss: 4.1E+00 |",
+                " [2025-03-02 09:15:30] iteration      10/  100 | elapsed (ms): 1.5 | lm loss: \
+                4.1E+00 |",
                 "iteration=10/100; elapsed (ms)=1.5; lm loss=4.1E+00",
             ),
             (

@@ -9,7 +9,7 @@ use steadygrad::trace::{Cadence, Objective, Role, Series};
 use super::names::is_loss;
 use super::reader::{Reader, Skip};
 use super::rows::{NAMED, Rows, STEP};
-use super::steps::{self, Steps};
+use super::steps;
 use crate::cadence::Counted;
 use crate::column::Column;
 use crate::finish::Run;
@@ -31,82 +31,46 @@ pub(super) fn of(
         return Err(LogError::unrecognised(path, refusal(&read)));
     };
     let mut rows = std::mem::take(&mut read.tables[main]);
-    let Steps {
-        steps,
-        unit,
-        cadence,
-        note,
-    } = steps::of(&rows);
-    let mut notes: Vec<String> = note.into_iter().collect();
+    let found = steps::of(&rows);
+    let (steps, unit, cadence) = (found.steps, found.unit, found.cadence);
+    let mut notes: Vec<String> = found.note.into_iter().collect();
     let beside = beside(&read.tables, &rows, &steps);
-    let names = rows
-        .names
-        .iter()
-        .chain(beside.iter().map(|(name, ..)| name));
-    let names: Vec<String> = names.cloned().collect();
+    let mut names = rows.names.clone();
+    names.extend(beside.iter().map(|(name, ..)| name.clone()));
     let selection = select(path, &names, columns)?;
     notes.extend(selection.notes);
     let own_count = rows.names.len();
-    let named = selection
-        .steps
-        .first()
-        .filter(|(index, kind)| *kind == StepKind::Named && *index < own_count);
-    let steps = match named.and_then(|(index, _)| rows.values(NAMED + index)) {
-        Some(column) => column.values.iter().map(|step| *step as u64).collect(),
-        None => steps,
-    };
+    let steps = chosen(&selection.steps, &rows).unwrap_or(steps);
     let (own, other): (Vec<_>, Vec<_>) = selection
         .roles
         .into_iter()
         .partition(|(index, _)| *index < own_count);
-    let count = rows.count();
-    let taken = own.into_iter().map(|(index, role)| {
-        let mut column = rows
-            .columns
-            .get_mut(NAMED + index)
-            .map(std::mem::take)
-            .unwrap_or_default();
-        column.fill(count);
-        (role, rows.names[index].clone(), column)
-    });
-    let mut taken: Vec<(Role, String, Column)> = taken.collect();
-    rows.columns.clear();
+    let mut taken = take(&mut rows, own);
     let steps = insert_skips(&mut taken, steps, &rows.lines, &read.skips, &mut notes);
     let mut unmatched = selection.unmatched;
     unmatched.extend(read.others.iter().cloned());
-    let objective = objective(
-        names
-            .iter()
-            .map(String::as_str)
-            .chain(unmatched.iter().map(String::as_str)),
-    );
+    let all = names.iter().chain(&unmatched).map(String::as_str);
+    let objective = objective(all);
     let series = taken.into_iter();
     let mut series: Vec<Series> = series
         .filter_map(|(role, name, column)| series_of(role, name, column, &steps))
         .collect();
-    for (index, role) in other {
+    series.extend(other.into_iter().filter_map(|(index, role)| {
         let (name, steps, values) = &beside[index - own_count];
-        series.extend(Series::new(
-            role,
-            name,
-            steps.as_slice().into(),
-            values.clone(),
-        ));
-    }
-    let counted = Counted {
-        unit,
-        counts_updates: cadence != Cadence::Unknown,
-        is_by_epoch: cadence == Cadence::Epoch,
-    };
-    let format = format.into();
+        Series::new(role, name, steps.as_slice().into(), values.clone()).ok()
+    }));
     let run = Run {
         name: name_of(path),
-        format,
+        format: format.into(),
         series,
         unmatched,
         notes,
         objective,
-        counted,
+        counted: Counted {
+            unit,
+            counts_updates: cadence != Cadence::Unknown,
+            is_by_epoch: cadence == Cadence::Epoch,
+        },
     };
     let mut trace = run.trace();
     // Between two rows of skipped updates there is no stride.
@@ -114,6 +78,29 @@ pub(super) fn of(
         trace.cadence = cadence;
     }
     Ok(trace)
+}
+
+/// The steps in the column that the user named.
+fn chosen(steps: &[(usize, StepKind)], rows: &Rows) -> Option<Arc<[u64]>> {
+    let (index, kind) = steps.first()?;
+    let column = rows
+        .values(NAMED + index)
+        .filter(|_| *kind == StepKind::Named)?;
+    Some(column.values.iter().map(|step| *step as u64).collect())
+}
+
+/// Takes the columns that have a role out of a table, whose others are dropped.
+fn take(rows: &mut Rows, roles: Vec<(usize, Role)>) -> Vec<(Role, String, Column)> {
+    let count = rows.count();
+    let taken = roles.into_iter().map(|(index, role)| {
+        let column = rows.columns.get_mut(NAMED + index).map(std::mem::take);
+        let mut column = column.unwrap_or_default();
+        column.fill(count);
+        (role, rows.names[index].clone(), column)
+    });
+    let taken = taken.collect();
+    rows.columns.clear();
+    taken
 }
 
 /// The table of training: of those with a loss, or else another role, the longest.
