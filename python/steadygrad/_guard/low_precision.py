@@ -62,7 +62,9 @@ class LowPrecisionWeights:
         if not self._pending:
             return None, True
         self._pending = False
-        largest = torch._foreach_norm([each.parameter.detach() for each in self._weights], torch.inf)
+        largest = torch._foreach_norm(
+            [each.parameter.detach() for each in self._weights], torch.inf
+        )
         devices = {norm.device for norm in largest}
         if all(
             bool(torch.stack([norm for norm in largest if norm.device == device]).isfinite().all())

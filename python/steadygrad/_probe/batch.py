@@ -129,6 +129,26 @@ def rows_of(batch: Any) -> int | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
+def sequence_lengths(batch: Any) -> frozenset[int]:
+    """Returns how often a loop over time may run: along the first or second dimension, or one less.
+
+    The first prediction of the next token is at the second one.
+    """
+    sizes = {size for tensor in tensors_of(batch) for size in tensor.shape[:2]}
+    return frozenset(sizes | {size - 1 for size in sizes})
+
+
+def some_rows(batch: Any, rows: Tensor) -> Any:
+    """Returns these rows of every tensor, in the same structure."""
+    if isinstance(batch, Tensor):
+        return batch[rows.to(batch.device)]
+    if isinstance(batch, Mapping):
+        return {name: some_rows(part, rows) for name, part in batch.items()}
+    if isinstance(batch, (tuple, list)):
+        return rebuild(batch, [some_rows(part, rows) for part in batch])
+    return batch
+
+
 def first_rows(batch: Any, rows: int) -> Any:
     """Returns the first rows of every tensor, in the same structure."""
     if isinstance(batch, Tensor):

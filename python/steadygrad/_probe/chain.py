@@ -30,6 +30,8 @@ class Chain:
     """Copies of each layer's input and output."""
     added: bool = False
     """Whether the code around the modules adds each output to its input."""
+    looped: bool = False
+    """Whether it is one module, which the code runs at each time step on its own output."""
 
     @property
     def hidden(self) -> list[str]:

@@ -18,6 +18,8 @@ from .chain import Chain, first_tensor, makes_weights
 _MIN_BLOCKS = 3
 # A sum is the input of one of this many modules that end next.
 _NEXT = 3
+# A loop of fewer steps may be a block that a network uses several times.
+_MIN_STEPS = 4
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -31,13 +33,18 @@ class _Call(NamedTuple):
     node: Node | None
 
 
-def chain_of(model: nn.Module, run: Callable[[], Any]) -> Chain:
+def chain_of(
+    model: nn.Module, run: Callable[[], Any], lengths: frozenset[int] = frozenset()
+) -> Chain:
     """Returns the layers of a model, while `run` runs it.
 
     The layers are blocks of one class that run once each: the outermost class with at least three
     of them. If there is none, they are the modules that hold weight matrices and have the most
     common output width. Each layer's input depends on the previous one: of parallel branches the
     longest is taken. If `run` returns a loss, modules that it does not depend on are left out.
+
+    A module that runs as often as a sequence is long (one of `lengths`), each time on what it made
+    before, is a recurrence written as a loop: then it is the only layer.
     """
     calls: list[_Call] = []
     used: set[int] = set()
@@ -56,7 +63,7 @@ def chain_of(model: nn.Module, run: Callable[[], Any]) -> Chain:
         torch.autograd.grad(loss, trained, allow_unused=True)
         calls = [call for place, call in enumerate(calls) if place in used]
     with torch.no_grad():
-        return _chosen(model, calls)
+        return _loop(calls, lengths) or _chosen(model, calls)
 
 
 def _chosen(model: nn.Module, calls: list[_Call]) -> Chain:
@@ -84,6 +91,23 @@ def _chosen(model: nn.Module, calls: list[_Call]) -> Chain:
         [(call.given, call.made) for call in chosen],
         added,
     )
+
+
+def _loop(calls: list[_Call], lengths: frozenset[int]) -> Chain | None:
+    """Returns the module with the most weights that is run in a loop over time."""
+    times = Counter(call.name for call in calls)
+    often = {name for name, count in times.items() if count in lengths and count >= _MIN_STEPS}
+    lines = []
+    for name in often:
+        own = [call for call in calls if call.name == name]
+        if _is_layer(own[0].module) and len(line := _in_line(own)) == len(own):
+            lines.append(line)
+    line = max(lines, key=lambda line: _weight(line[:1]), default=[])
+    if not line:
+        return None
+    first = line[0]
+    kind, seen = type(first.module).__name__, [(call.given, call.made) for call in line[:1]]
+    return Chain([first.name], [first.module], kind, seen, looped=True)
 
 
 def _types(calls: list[_Call]) -> Counter[type]:

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
 from .activation import plain_activation
-from .batch import first_rows, forward_of, rows_of, seeded, tensors_of
+from .batch import first_rows, forward_of, rows_of, seeded, sequence_lengths, some_rows, tensors_of
 from .chain import Chain, Stage
 from .growth import measure_growth, rms_of
 from .layers import chain_of
@@ -27,10 +27,12 @@ from .unrolled import unrolled
 from .weights import measure_weights
 from .work import OperationCounter
 
-# Rows that the sharpness is measured on.
-_ROWS = 16
-# Multiplications of one forward pass for the sharpness, which takes at least two rows.
-_WORK = 1.5e9
+# Multiplications of one forward pass for the sharpness, over as many rows as they suffice for.
+_WORK = 2e8
+# Rows below which more work is done for the sharpness, up to this many multiplications.
+_ROWS, _MOST_WORK = 16, 1.5e9
+# Draws of rows, if there are more than the sharpness is measured on.
+_DRAWS = 3
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def _copy(model: nn.Module, batch: Any, loss_fn: Callable[..., Tensor], seed: in
             return forward(model, shown)
 
     with seeded(seed):
-        chain = chain_of(model, run)
+        chain = chain_of(model, run, sequence_lengths(shown))
     row_work = max(counter.operations, 1) / 2 / SAMPLES
     return _Subject(model, batch, forward, rows, shown, chain, recurrent_of(model), row_work)
 
@@ -154,7 +156,9 @@ def _measure_layers(subject: _Subject, seed: int) -> _Layers:
     with seeded(seed), unrolled(recurrent) as states, subject.chain.recorded() as points:
         loss = subject.forward(model, subject.batch)
         _check_loss(loss, trained)
-        through_time = recurrent is not None and len(states) > 1
+        if subject.chain.looped:
+            states = _time_steps(points)
+        through_time = (recurrent is not None or subject.chain.looped) and len(states) > 1
         # A recurrent module that hides its steps is one layer, which says nothing.
         hidden = not through_time and any(isinstance(m, nn.RNNBase) for m in model.modules())
         stages = [] if hidden else list(states if through_time else points)
@@ -168,6 +172,7 @@ def _measure_layers(subject: _Subject, seed: int) -> _Layers:
             # Rows do not affect each other, so a few give the same values at a lower cost.
             points.clear()
             subject.forward(model, shown)
+            states = _time_steps(points) if subject.chain.looped else states
             stages = list(compress(states if through_time else points, used))
         normalized = any(_is_norm(module) for module in model.modules())
         fields |= measure_spectrum(stages, seed, skips=not through_time and not normalized)
@@ -181,6 +186,11 @@ def _measure_layers(subject: _Subject, seed: int) -> _Layers:
         rows,
         batch_size,
     )
+
+
+def _time_steps(points: list[Stage]) -> list[Stage]:
+    """Returns the outputs of a module in a loop, as time steps."""
+    return [Stage(f"t={step}", point.tensors) for step, point in enumerate(points)]
 
 
 def _check_loss(loss: Tensor, trained: list[nn.Parameter]) -> None:
@@ -208,8 +218,25 @@ def _differentiate(loss: Tensor, stages: list[Stage], trained: list[nn.Parameter
 def _sharpness(
     subject: _Subject, rows: int | None, seed: int
 ) -> tuple[float, float, float, int, int, float] | None:
-    few = None if rows is None else min(rows, _ROWS, max(2, int(_WORK / subject.row_work)))
-    return sharpness_of(subject.model, subject.batch, few, subject.forward, seed)
+    """Returns the sharpness of the whole batch, or the largest of some draws of its rows.
+
+    Sorted data have other rows first than the same data shuffled, so the rows are drawn by the
+    seed. The residual is then at least the spread of the draws.
+    """
+    usual = int(_WORK / subject.row_work)
+    few = None if rows is None else max(usual, min(_ROWS, int(_MOST_WORK / subject.row_work)), 2)
+    if rows is None or few is None or rows <= few:
+        return sharpness_of(subject.model, subject.batch, rows, subject.forward, seed)
+    generator = torch.Generator().manual_seed(seed)
+    draws = [torch.randperm(rows, generator=generator)[:few] for _ in range(_DRAWS)]
+    batches = [some_rows(subject.batch, draw) for draw in draws]
+    found = [sharpness_of(subject.model, each, few, subject.forward, seed) for each in batches]
+    measured = [each for each in found if each is not None]
+    if len(measured) < len(found):
+        return None
+    largest, smallest, residual, products, size, step = max(measured)
+    spread = largest - min(each[0] for each in measured)
+    return largest, smallest, max(residual, spread), products, size, step
 
 
 def _describe(layers: _Layers, chain: Chain, recurrent: nn.RNNBase | None) -> str:

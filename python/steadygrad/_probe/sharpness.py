@@ -14,7 +14,7 @@ from torch.autograd.graph import Node
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .._gradients.operators import as_real, norm_of
-from .batch import first_rows, seeded
+from .batch import seeded
 
 # The most products, and the relative error of the largest eigenvalue at which the iteration ends.
 # With a tenth, the iteration can settle on another eigenvalue.
@@ -35,11 +35,9 @@ def sharpness_of(
 ) -> tuple[float, float, float, int, int, float] | None:
     """Returns the sharpness by a Lanczos iteration with full reorthogonalisation.
 
-    The result is largest and smallest eigenvalue, residual, products, rows and relative step, as
+    `rows` is the number of rows of the batch, if it has any. The result is largest and smallest eigenvalue, residual, products, rows and relative step, as
     the native part expects them. None if a number is not finite, or the gradient is 0.
     """
-    if rows is not None:
-        batch = first_rows(batch, rows)
     parameters = [p for p in model.parameters() if p.requires_grad]
 
     def loss() -> Tensor:

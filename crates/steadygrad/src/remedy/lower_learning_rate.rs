@@ -9,10 +9,14 @@ use super::short::Short;
 use crate::Evidence;
 use crate::measurements::TrainingSetup;
 
+/// Half of the relative spacing of f32: a smaller update leaves a weight as it is.
+const SPACING: f64 = f32::EPSILON as f64 / 2.0;
+
 /// Uses this learning rate.
 ///
 /// It is half of the largest learning rate that is stable at the measured sharpness:
-/// `(1 + momentum) / lambda_max`. The bound is exact for SGD and holds for no other optimizer.
+/// `(1 + momentum) / lambda_max`. The bound is exact for SGD and holds for no other optimizer. A
+/// rate at which the update is below half of the weights' spacing is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LowerLearningRate {
     /// The learning rate.
@@ -69,6 +73,16 @@ fn from_sharpness(basis: Basis<'_>) -> Result<(LowerLearningRate, Derivation), N
             setup.learning_rate
         )));
     }
+    let measurements = basis.measurements;
+    // Both norms are over the same entries, so their ratio is that of usual entries.
+    let update = learning_rate * measurements.global_norm;
+    if update < SPACING * measurements.weight_norm {
+        return Err(NotApplicable::NothingToMend(format!(
+            "at the stable learning rate {learning_rate:.1e} an update is {:.1e} of the weights, \
+             less than the spacing of f32: it would change nothing. Bring the gradient down first",
+            update / measurements.weight_norm
+        )));
+    }
     Ok((
         LowerLearningRate { learning_rate },
         Derivation {
@@ -100,6 +114,12 @@ mod tests {
             Basis::new(&measurements, &setup()).with_baseline(&healthy_outcome()),
         )
         .map(|(remedy, _)| remedy)
+    }
+
+    #[test]
+    fn a_rate_that_changes_nothing_is_refused() {
+        let refused = derived(Some(1e30)).unwrap_err();
+        assert!(matches!(&refused, NotApplicable::NothingToMend(why) if why.contains("spacing")));
     }
 
     #[test]

@@ -40,14 +40,7 @@ pub(super) fn of(
     let selection = select(path, &names, columns)?;
     notes.extend(selection.notes);
     let own_count = rows.names.len();
-    let named = selection
-        .steps
-        .first()
-        .filter(|(index, kind)| *kind == StepKind::Named && *index < own_count);
-    let steps = match named.and_then(|(index, _)| rows.values(NAMED + index)) {
-        Some(column) => column.values.iter().map(|step| *step as u64).collect(),
-        None => steps,
-    };
+    let steps = chosen(&selection.steps, &rows).unwrap_or(steps);
     let (own, other): (Vec<_>, Vec<_>) = selection
         .roles
         .into_iter()
@@ -85,6 +78,15 @@ pub(super) fn of(
         trace.cadence = cadence;
     }
     Ok(trace)
+}
+
+/// The steps in the column that the user named.
+fn chosen(steps: &[(usize, StepKind)], rows: &Rows) -> Option<Arc<[u64]>> {
+    let (index, kind) = steps.first()?;
+    let column = rows
+        .values(NAMED + index)
+        .filter(|_| *kind == StepKind::Named)?;
+    Some(column.values.iter().map(|step| *step as u64).collect())
 }
 
 /// Takes the columns that have a role out of a table, whose others are dropped.

@@ -17,6 +17,10 @@ const MIN_RATIO: f64 = 1e-3;
 
 pub(super) fn check(case: &ModelCase<'_>) -> Option<Finding> {
     let profile = &case.measurements.growth;
+    // The gradient of a loss that is NaN says nothing.
+    if !case.measurements.loss.is_finite() {
+        return None;
+    }
     let (first, last) = (profile.points.first()?, profile.points.last()?);
     // A gradient of exactly zero has vanished, whatever the other end is: 0 / 0 too.
     let ratio = if first.gradient_norm == 0.0 {
