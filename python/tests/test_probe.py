@@ -758,3 +758,62 @@ def test_the_default_type_does_not_matter():
     finally:
         torch.set_default_dtype(torch.float32)
     assert found.sharpness is not None
+
+
+class Looped(nn.Module):
+    """A recurrence without `nn.RNN`: a loop over the sequence."""
+
+    def __init__(self, cell, gain=1.0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.cell = cell
+        self.out = nn.Linear(24, 3)
+        if gain != 1.0:
+            with torch.no_grad():
+                self.cell.weight_hh.copy_(gain * nn.init.orthogonal_(torch.empty(24, 24)))
+
+    def forward(self, x):
+        state = x.new_zeros(len(x), 24)
+        for step in range(x.shape[1]):
+            state = self.cell(x[:, step], state)
+        return self.out(state)
+
+
+@pytest.mark.parametrize(("gain", "grows"), [(1.3, True), (0.95, False)])
+def test_a_loop_over_a_cell_has_time_steps(gain, grows):
+    cell = nn.RNNCell(6, 24, nonlinearity="relu")
+    inputs = 0.1 * torch.rand(12, 30, 6).abs() + 0.1
+    found = probe(Looped(cell, gain), (inputs, torch.zeros(12, 3)), nn.functional.mse_loss)
+    codes = [finding["code"] for finding in found.findings]
+    assert ("SG004" in codes) is grows, codes
+    assert "30 time steps of RNNCell" in str(found)
+
+
+def test_a_block_that_is_used_several_times_is_no_recurrence():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block, self.out = nn.Linear(8, 8), nn.Linear(8, 1)
+
+        def forward(self, x):
+            for _ in range(6):
+                x = self.block(x).tanh()
+            return self.out(x)
+
+    batch = torch.randn(32, 8), torch.randn(32, 1)
+    assert "time step" not in str(probe(Shared(), batch, nn.functional.mse_loss))
+
+
+@pytest.mark.parametrize("rows", [300, 60_000])
+def test_the_order_of_the_rows_does_not_decide_the_sharpness(rows):
+    inputs = torch.linspace(0, 20, rows)[:, None].repeat(1, 400)
+    targets = inputs[:, :1]
+    shuffled = torch.randperm(rows, generator=torch.Generator().manual_seed(5))
+    truth = 2 * float((inputs.double() ** 2).sum(1).mean())
+    for order in (torch.arange(rows), torch.arange(rows).flip(0), shuffled):
+        torch.manual_seed(0)
+        model = nn.Linear(400, 1)
+        optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+        batch = inputs[order], targets[order]
+        found = probe(model, batch, nn.functional.mse_loss, optimizer=optimizer)
+        assert found.sharpness == pytest.approx(truth, rel=0.1)

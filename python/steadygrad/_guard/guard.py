@@ -296,7 +296,7 @@ class Guard:
         result = step_result(judged, measured.stats, rolled_back_to, detections)
         return _Judgement(result, snapshot, measured.stepped)
 
-    def _stop(self, reason: str, *, restore: bool = True) -> None:
+    def _stop(self, reason: str | None, *, restore: bool = True) -> None:
         good = self._native.last_good()
         if restore and good is not None:
             self._snapshots.restore(good, self._buffers)

@@ -242,7 +242,8 @@ def _sharpness(
 def _describe(layers: _Layers, chain: Chain, recurrent: nn.RNNBase | None) -> str:
     if layers.hidden:
         return "hidden time steps (packed, in two directions, or of several modules)"
-    kind = type(recurrent).__name__ if layers.through_time else chain.kind
+    kind = chain.kind if recurrent is None else type(recurrent).__name__
+    kind = kind if layers.through_time else chain.kind
     unit = ("time step" if layers.through_time else "layer") + "s" * (layers.stages != 1)
     return f"{layers.stages} {unit} of {kind}"
 

@@ -53,7 +53,8 @@ class Probe(Report):
     def sharpness(self) -> float | None:
         """The Hessian's largest eigenvalue on the batch.
 
-        For a large batch it is the largest of three draws of its rows, by the seed. None if it could not be measured, and with Adam, whose learning rate it does not bound.
+        For a large batch it is the largest of three draws of its rows, by the seed. None if it
+        could not be measured, and with Adam, whose learning rate it does not bound.
         """
         sharpness = self._numbers["measurements"]["sharpness"]
         return None if sharpness is None else sharpness["lambda_max"]
@@ -77,9 +78,9 @@ def probe(
     One batch forward and backward gives the size of activations and gradients, layer by layer. A
     few vectors propagated back through the layers' Jacobians give the exponents of their product,
     and a few more gradients the sharpness. The layers of a recurrent module (`nn.RNN`, `nn.LSTM`,
-    `nn.GRU`, in one direction) are its time steps, and so are the runs of a layer or a cell that the
-    model calls in a loop over a sequence. Everything runs on a copy of the model, in
-    training mode.
+    `nn.GRU`, in one direction) are its time steps, and so are the runs of a layer or a cell that
+    the model calls in a loop over a sequence. Everything runs on a copy of the model, in training
+    mode.
 
     The layers are found while the model runs. They are the blocks of one class that follow one
     another, or else the modules that hold its weight matrices. Of parallel branches the longest is

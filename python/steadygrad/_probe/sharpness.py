@@ -35,8 +35,9 @@ def sharpness_of(
 ) -> tuple[float, float, float, int, int, float] | None:
     """Returns the sharpness by a Lanczos iteration with full reorthogonalisation.
 
-    `rows` is the number of rows of the batch, if it has any. The result is largest and smallest eigenvalue, residual, products, rows and relative step, as
-    the native part expects them. None if a number is not finite, or the gradient is 0.
+    `rows` is the number of rows of the batch, if it has any. The result is largest and smallest
+    eigenvalue, residual, products, rows and relative step, as the native part expects them. None
+    if a number is not finite, or the gradient is 0.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
 
