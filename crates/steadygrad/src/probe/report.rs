@@ -136,7 +136,7 @@ mod tests {
         );
 
         let mut measurements = healthy_measurements();
-        measurements.sharpness.as_mut().unwrap().lambda_max = 1e6;
+        measurements.sharpness.as_mut().unwrap().lambda_max = 1e5;
         let (_, first) = ProbeReport::conclude(&measurements, &setup());
         assert_eq!(first.unwrap().family, Family::SlowDown);
     }
