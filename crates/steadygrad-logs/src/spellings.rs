@@ -2,7 +2,8 @@
 
 use steadygrad::trace::Role;
 
-/// Names of each role, the best first, in lower case with `_` between the words. [`GROUPS`] may stand before.
+/// Names of each role, the best first, in lower case with `_` between the words. [`GROUPS`] may
+/// stand before.
 pub(crate) const NAMES: [(Role, &[&str]); 10] = [
     (
         Role::Loss,

@@ -231,8 +231,7 @@ class Guard:
     def after_step(self) -> None:
         """Restores the schedule's learning rates if `before_step` lowered them.
 
-        Raises:
-            GuardStopped: the step made a weight in 16 bits non-finite. It was undone.
+        Raises GuardStopped if the step made a weight in 16 bits non-finite.
         """
         self._groups.restore_rates()
         self._snapshots.after_step()
@@ -249,7 +248,6 @@ class Guard:
         self._groups.check()
         step, snapshot = self._step, None
         learning_rate = self._groups.learning_rate()
-        # The reading does not change the state before the step, so the copy can be made now.
         if scaler is None:
             snapshot = self._snapshots.take_if_wanted(step, self._native, self._buffers)
         measured = self._measurer.measure(loss, self._native, learning_rate if may_step else None)
@@ -297,8 +295,7 @@ class Guard:
         return _Judgement(result, snapshot, measured.stepped)
 
     def _stop(self, reason: str | None, *, restore: bool = True) -> None:
-        good = self._native.last_good()
-        if restore and good is not None:
+        if restore and (good := self._native.last_good()) is not None:
             self._snapshots.restore(good, self._buffers)
         self.close()
         raise GuardStopped(reason)
