@@ -2,6 +2,9 @@ use std::path::{Path, PathBuf};
 
 use steadygrad_record::RecordError;
 
+/// What is wrong with a text that is JSON up to its end, and so is no console text.
+pub(crate) const CUT_OFF: &str = "it begins as JSON, and is cut off";
+
 /// Why a log could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -108,6 +111,7 @@ impl LogError {
         match (&self, &console) {
             (Self::NoRole { columns, .. }, _) if columns.len() > 1 => self,
             (Self::NoColumn { .. } | Self::NoRows { .. }, _) => self,
+            (Self::Unrecognised { found, .. }, _) if found.starts_with(CUT_OFF) => self,
             _ => console,
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use steadygrad::Trace;
 
+use crate::error::CUT_OFF;
 use crate::format::{Format, Head, Place, without_mark};
 use crate::objects::Objects;
 use crate::{Columns, LogError, lenient, name_of};
@@ -74,10 +75,12 @@ fn read(path: &Path, columns: &Columns) -> Result<Trace, LogError> {
             return json_lines::read(path, columns);
         }
         Err(error) => {
-            return Err(unrecognised(format!(
-                "it begins as JSON, and is damaged or cut off at line {}",
-                error.line()
-            )));
+            let how = if error.is_eof() {
+                CUT_OFF
+            } else {
+                "it begins as JSON, and is damaged"
+            };
+            return Err(unrecognised(format!("{how} at line {}", error.line())));
         }
     };
     let trainer = value.get("log_history").is_some();
