@@ -5,12 +5,13 @@
 //! ```
 
 use std::mem::{Discriminant, discriminant};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use steadygrad::Trace;
 use steadygrad::diagnose::{Diagnosis, FindingLevel, RunState};
-use steadygrad_logs::{Columns, LogError, read};
+use steadygrad_logs::{Columns, read};
 use steadygrad_report::terminal;
 
 use crate::error::CommandError;
@@ -81,24 +82,12 @@ fn wait(spool: &Spool, pause: Duration) -> bool {
 }
 
 fn traces(spool: &Spool, columns: &Columns) -> Result<Vec<Trace>, CommandError> {
-    let mut traces = read(spool.path(), columns).map_err(of_standard_input)?;
+    let mut traces = read(spool.path(), columns).map_err(|error| error.renamed(Path::new(NAME)))?;
     for trace in &mut traces {
         trace.name = NAME.into();
         trace.notes.extend(spool.note());
     }
     Ok(traces)
-}
-
-/// The same error without the name of the temporary file.
-fn of_standard_input(mut error: LogError) -> LogError {
-    if let LogError::Io { path, .. }
-    | LogError::Unrecognised { path, .. }
-    | LogError::NoColumn { path, .. }
-    | LogError::NoRole { path, .. } = &mut error
-    {
-        *path = NAME.into();
-    }
-    error
 }
 
 /// What a line is printed for: each run's state, and the code and level of its headline.

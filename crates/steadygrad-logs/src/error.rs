@@ -116,6 +116,22 @@ impl LogError {
         }
     }
 
+    /// Returns the same error about a log of another name, such as a stream's.
+    #[must_use]
+    pub fn renamed(mut self, name: &Path) -> Self {
+        match &mut self {
+            Self::Io { path, .. }
+            | Self::Unrecognised { path, .. }
+            | Self::NoColumn { path, .. }
+            | Self::NoRole { path, .. }
+            | Self::NoRows { path }
+            | Self::Database { path, .. } => name.clone_into(path),
+            // Only a folder is a run of steadygrad.
+            Self::Record(_) => {}
+        }
+        self
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
@@ -126,5 +142,43 @@ fn near(nearest: &[String]) -> String {
     match nearest {
         [] => "; it has no columns".into(),
         names => format!("; the nearest are `{}`", names.join("`, `")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_s_error_does_not_name_its_temporary_file() {
+        let path = || PathBuf::from("/tmp/of-the-stream");
+        let source = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        for error in [
+            LogError::Io {
+                path: path(),
+                source: source(),
+            },
+            LogError::unrecognised(&path(), "it is empty"),
+            LogError::NoColumn {
+                path: path(),
+                column: "loss".into(),
+                nearest: Vec::new(),
+            },
+            LogError::NoRole {
+                path: path(),
+                columns: Vec::new(),
+            },
+            LogError::NoRows { path: path() },
+            LogError::Database {
+                path: path(),
+                found: "it is locked",
+            },
+        ] {
+            let told = error.renamed(Path::new("standard input")).to_string();
+            assert!(
+                told.contains("`standard input`") && !told.contains("/tmp"),
+                "{told}"
+            );
+        }
     }
 }
