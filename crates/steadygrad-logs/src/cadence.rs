@@ -50,6 +50,17 @@ pub(crate) fn cadence(series: &[Series], counted: Counted, objective: Objective)
     }
 }
 
+/// The median difference between neighbours that rise. `None` if none do.
+pub(crate) fn usual_stride(steps: &[u64]) -> Option<u64> {
+    let rises = steps.windows(2).filter(|pair| pair[1] > pair[0]);
+    let mut strides: Vec<u64> = rises.map(|pair| pair[1] - pair[0]).collect();
+    if strides.is_empty() {
+        return None;
+    }
+    let middle = strides.len() / 2;
+    Some(*strides.select_nth_unstable(middle).1)
+}
+
 /// The difference between most neighbours that rise. `None` if no difference has the majority.
 pub(crate) fn stride(steps: &[u64]) -> Option<u64> {
     let mut counts: HashMap<u64, usize> = HashMap::new();
@@ -98,6 +109,14 @@ mod tests {
         assert_eq!(supervised(&[1, 10, 11, 90]), Cadence::Unknown);
         assert_eq!(supervised(&[]), Cadence::Unknown);
         assert_eq!(supervised(&[7, 7, 7]), Cadence::Unknown);
+    }
+
+    #[test]
+    fn the_usual_stride_is_the_median_of_those_that_rise() {
+        assert_eq!(usual_stride(&[0, 1, 11, 21, 5, 15]), Some(10));
+        assert_eq!(usual_stride(&[1, 10, 11, 90]), Some(9));
+        assert_eq!(usual_stride(&[7, 7, 3]), None);
+        assert_eq!(usual_stride(&[]), None);
     }
 
     #[test]

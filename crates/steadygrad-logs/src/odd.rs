@@ -2,6 +2,8 @@
 
 use steadygrad::trace::{Role, Series};
 
+use crate::cadence::usual_stride;
+
 /// A stride this many times the usual one is a gap.
 const GAP: u64 = 10;
 
@@ -31,12 +33,9 @@ pub(crate) fn notes(series: &[Series]) -> Vec<String> {
             times_of(times)
         ));
     }
-    let mut strides: Vec<u64> = pairs().filter(|(a, b)| b > a).map(|(a, b)| b - a).collect();
-    let middle = strides.len() / 2;
-    if strides.is_empty() {
+    let Some(usual) = usual_stride(series.steps()) else {
         return notes;
-    }
-    let usual = *strides.select_nth_unstable(middle).1;
+    };
     if let Some(((from, to), times)) = count(&|a, b| b > a && b - a > GAP.saturating_mul(usual)) {
         notes.push(format!(
             "steps are missing {}, first from {from} to {to}, where {usual} is usual",

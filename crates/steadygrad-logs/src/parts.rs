@@ -35,19 +35,15 @@ pub(crate) fn add_loss(series: &mut Vec<Series>, objective: Objective) -> Option
 type Values = (std::sync::Arc<[u64]>, Vec<f64>);
 
 fn of_parts(series: &[Series], objective: Objective) -> Option<(String, Values, String)> {
-    let parts = || {
-        series
-            .iter()
-            .filter(|series| matches!(series.role(), Role::LossPart(_)))
-    };
-    // Parts of other rows, logged now and then, cannot be added.
+    let parts = series.iter();
+    let mut rows: Vec<&Series> = parts
+        .filter(|series| matches!(series.role(), Role::LossPart(_)))
+        .collect();
     // The order of the columns must not change which is read, nor the last bits of a sum.
-    let mut ranked: Vec<&Series> = parts().collect();
-    ranked.sort_by_key(|part| (std::cmp::Reverse(part.values().len()), part.column()));
+    rows.sort_by_key(|part| (std::cmp::Reverse(part.values().len()), part.column()));
     // Parts of other rows, logged now and then, cannot be added.
-    let main = *ranked.first()?;
-    ranked.retain(|part| part.steps() == main.steps());
-    let rows = ranked;
+    let main = *rows.first()?;
+    rows.retain(|part| part.steps() == main.steps());
     let names: Vec<String> = rows
         .iter()
         .map(|part| format!("`{}`", part.column()))

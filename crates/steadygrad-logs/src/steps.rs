@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use steadygrad::trace::StepUnit;
 
+use crate::cadence::usual_stride;
 use crate::column::Column;
 use crate::names::{place, plain};
 
@@ -266,12 +267,7 @@ fn over_epochs(
     let counts = whole(count.column);
     let longest = counts.iter().max().copied().unwrap_or(0);
     // A count from 0 ends one stride before the epoch does.
-    let mut strides: Vec<u64> = counts
-        .windows(2)
-        .filter_map(|pair| pair[1].checked_sub(pair[0]).filter(|stride| *stride > 0))
-        .collect();
-    strides.sort_unstable();
-    let stride = strides.get(strides.len() / 2).copied().unwrap_or(1);
+    let stride = usual_stride(&counts).unwrap_or(1);
     let is_from_zero = counts.contains(&0);
     let length = longest + if is_from_zero { stride } else { 0 };
     let first = whole(epoch.column).into_iter().min().unwrap_or(0).min(1);

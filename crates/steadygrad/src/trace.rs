@@ -244,6 +244,11 @@ impl Trace {
         })
     }
 
+    /// Whether a row is one step of the optimizer, and so one batch.
+    pub(crate) fn is_by_step(&self) -> bool {
+        self.cadence.is_one_step() && self.unit != StepUnit::EnvironmentStep
+    }
+
     /// Returns the largest of the series' last steps, or `None` for an empty log.
     pub fn last_step(&self) -> Option<u64> {
         let last = |series: &Series| series.steps.last().copied();

@@ -138,10 +138,10 @@ def sequence_lengths(batch: Any) -> frozenset[int]:
     return frozenset(sizes | {size - 1 for size in sizes})
 
 
-def some_rows(batch: Any, rows: Tensor) -> Any:
+def some_rows(batch: Any, rows: Tensor | slice) -> Any:
     """Returns these rows of every tensor, in the same structure."""
     if isinstance(batch, Tensor):
-        return batch[rows.to(batch.device)]
+        return batch[rows]
     if isinstance(batch, Mapping):
         return {name: some_rows(part, rows) for name, part in batch.items()}
     if isinstance(batch, (tuple, list)):
@@ -151,13 +151,7 @@ def some_rows(batch: Any, rows: Tensor) -> Any:
 
 def first_rows(batch: Any, rows: int) -> Any:
     """Returns the first rows of every tensor, in the same structure."""
-    if isinstance(batch, Tensor):
-        return batch[:rows]
-    if isinstance(batch, Mapping):
-        return {name: first_rows(part, rows) for name, part in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        return rebuild(batch, [first_rows(part, rows) for part in batch])
-    return batch
+    return some_rows(batch, slice(rows))
 
 
 def rebuild(sequence: Any, parts: list[Any]) -> Any:

@@ -1,10 +1,13 @@
 //! What a log could not have shown.
 
-use super::{Finding, History, rule};
+use super::{Finding, History};
 use crate::trace::{Cadence, Objective, Role};
 
 /// Rows before a detector can see that one stands out.
 const LEAST_ROWS: usize = 20;
+
+/// The rule of a loss that stands still.
+const STUCK: &str = "SG022";
 
 /// Returns what the log could not have shown, in sentences: without one of them the run may be
 /// called healthy. An empty log has none.
@@ -50,8 +53,7 @@ pub(super) fn unseen(history: &History<'_>, findings: &[Finding]) -> Vec<String>
             "The log ends early ({cut_short}): what came after cannot be seen."
         ));
     }
-    let stuck = rule("SG022").map_or("", |rule| rule.code);
-    if findings.iter().any(|finding| finding.code == stuck) {
+    if findings.iter().any(|finding| finding.code == STUCK) {
         say("The loss stands still: whether there is more to learn cannot be seen.".into());
     }
     unseen

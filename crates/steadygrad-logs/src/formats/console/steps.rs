@@ -6,6 +6,7 @@ use steadygrad::trace::{Cadence, StepUnit};
 
 use super::names::is_environment;
 use super::rows::{BAR, BAR_TOTAL, EPOCH, POSITION, Rows, STEP, TOTAL};
+use crate::cadence::usual_stride;
 
 /// Share of the rows that a kind of step must fit. Some lines of a log are torn.
 const FITS: f64 = 0.9;
@@ -202,14 +203,9 @@ fn bars(rows: &Rows) -> Option<Arc<[u64]>> {
 
 /// What a row is, from the usual distance between named steps.
 fn stride(steps: &[u64]) -> Cadence {
-    let rises = steps.windows(2).filter(|pair| pair[1] > pair[0]);
-    let mut strides: Vec<u64> = rises.map(|pair| pair[1] - pair[0]).collect();
-    if strides.is_empty() {
-        return Cadence::Unknown;
-    }
-    let middle = strides.len() / 2;
-    match *strides.select_nth_unstable(middle).1 {
-        1 => Cadence::Step,
-        many => Cadence::Steps(many),
+    match usual_stride(steps) {
+        None => Cadence::Unknown,
+        Some(1) => Cadence::Step,
+        Some(many) => Cadence::Steps(many),
     }
 }

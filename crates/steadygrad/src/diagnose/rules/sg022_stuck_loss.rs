@@ -3,12 +3,11 @@
 use std::ops::Range;
 
 use crate::Evidence;
-use crate::diagnose::run::median;
+use crate::diagnose::run::{deviation, median};
 use crate::diagnose::sketch::{Sketch, healthy};
 use crate::diagnose::{
     Ending, Example, Finding, FindingLevel, GradientEffect, History, Needs, RemedyFamilies, Rule,
 };
-use crate::statistics::SIGMA_PER_MAD;
 use crate::trace::Role;
 
 /// The least rows that say that a loss stands still.
@@ -116,7 +115,7 @@ fn stands(history: &History<'_>, points: &[(usize, f64)]) -> Option<Finding> {
         middle(&tail[..quarter])?,
         middle(&tail[tail.len() - quarter..])?,
     );
-    let away = SIGMA_PER_MAD * median(tail.iter().map(|loss| (loss - level).abs()))?;
+    let away = deviation(tail)?;
     let is_still = level > 0.0 && (early - late).abs() <= STILL * level && away <= STILL * level;
     if !is_still || level <= LEARNT * start {
         return None;

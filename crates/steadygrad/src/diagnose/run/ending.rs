@@ -3,9 +3,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::Row;
-use super::quantiles::{lower_quartile, median};
+use super::quantiles::{deviation, lower_quartile, median};
 use super::streaks::is_broken;
-use crate::statistics::SIGMA_PER_MAD;
 use crate::trace::{Objective, Role, Trace};
 
 /// A run whose loss ends above this many times its start has diverged: Lightning's SpikeDetection
@@ -194,12 +193,6 @@ fn broken_from(rows: &[Row], trace: &Trace) -> Option<usize> {
 /// Returns the median of the losses.
 fn middle(losses: &[f64]) -> Option<f64> {
     median(losses.iter().copied())
-}
-
-/// Returns the median distance from the median, scaled to the standard deviation of normal values.
-fn deviation(losses: &[f64]) -> Option<f64> {
-    let middle = middle(losses)?;
-    Some(SIGMA_PER_MAD * median(losses.iter().map(|loss| (loss - middle).abs()))?)
 }
 
 #[cfg(test)]

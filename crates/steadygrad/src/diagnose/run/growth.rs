@@ -23,7 +23,7 @@ const LEAST_ROWS: usize = 3;
 const JUMP: f64 = 0.8;
 
 /// Rows before a growth that make it one from a calm course.
-const CALM: usize = 8;
+pub(super) const CALM: usize = 8;
 
 /// A column that had settled, to less than this share of its later growth a row, begins anew.
 const FASTER: f64 = 3.0;

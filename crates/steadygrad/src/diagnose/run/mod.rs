@@ -25,7 +25,7 @@ pub use ending::Ending;
 pub use history::History;
 pub use interventions::GUARDED;
 pub(super) use layer_profile::LayerProfile;
-pub(super) use quantiles::median;
+pub(super) use quantiles::{deviation, median};
 pub use rise::ColumnRise;
 pub use rows::Row;
 pub use streaks::Streak;

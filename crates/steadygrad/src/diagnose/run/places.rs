@@ -22,7 +22,7 @@ impl History<'_> {
 
     /// Whether a row is one step, and so one batch.
     pub fn is_by_step(&self) -> bool {
-        self.cadence().is_one_step() && self.unit() != StepUnit::EnvironmentStep
+        self.trace().is_by_step()
     }
 
     /// Whether a lower loss is progress.

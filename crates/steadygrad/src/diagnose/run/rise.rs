@@ -1,7 +1,7 @@
-use super::growth::{Growth, growth};
+use super::growth::{CALM, Growth, growth};
 use super::signals::{Signal, reward_rises};
 use super::{Ending, Row, median};
-use crate::trace::{Objective, Role, StepUnit, Trace};
+use crate::trace::{Objective, Role, Trace};
 
 /// Growth by less than a hundredfold may be a schedule's, a stage's or a policy's that learns. With
 /// a NaN at its end, less is enough.
@@ -22,9 +22,6 @@ const FAR_POLICY: f64 = 10.0;
 
 /// Rows of a loss that is higher than usual by chance are fewer.
 const RISEN: f64 = 1.5;
-
-/// Rows before a growth that make it one from a calm course.
-const CALM: usize = 8;
 
 /// Columns whose growth begins within so many rows begin together: noise decides which is first.
 const TOGETHER: usize = 4;
@@ -63,8 +60,8 @@ pub(super) fn rise(
         Ending::NonFinite { row } => row,
         _ => rows.len(),
     };
-    let by_step = trace.cadence.is_one_step() && trace.unit != StepUnit::EnvironmentStep;
-    let found: Vec<ColumnRise> = signals
+    let by_step = trace.is_by_step();
+    let mut found: Vec<ColumnRise> = signals
         .iter()
         .filter_map(|signal| {
             let growth = growth(&signal.points, end, end == rows.len(), by_step)?;
@@ -73,7 +70,6 @@ pub(super) fn rise(
         })
         .collect();
     let fatal = found.iter().any(|rise| rise.is_fatal);
-    let mut found: Vec<ColumnRise> = found;
     for rise in &mut found {
         // Two columns that grow together are one explosion.
         rise.is_fatal |= fatal;
